@@ -1,0 +1,31 @@
+# The same targets for people and CI. `make demo` and `make test` work on a fresh machine.
+PYTHON ?= python3
+BIN := .venv/bin
+# Spinning OpenMP threads on busy cores slow torch down tenfold.
+export OMP_WAIT_POLICY ?= PASSIVE
+export PYTHONWARNINGS ?= ignore::DeprecationWarning
+
+.PHONY: demo test check ui clean
+
+demo: $(BIN)/.ready          ## the whole pipeline on the built-in world; prints the comparison table
+	@$(BIN)/icd-assets demo
+
+test: $(BIN)/.ready          ## all tests
+	@$(BIN)/python -m pytest
+
+check: $(BIN)/.ready         ## style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+ui: $(BIN)/.ready            ## Dagster's UI on http://127.0.0.1:3000
+	@$(BIN)/icd-assets ui
+
+clean:                       ## everything that was made here: results, run history, environment
+	rm -rf .venv results datasets history schedules storage logs .logs_queue .telemetry
+
+$(BIN)/.ready: pyproject.toml constraints.txt
+	@echo "setting up .venv (about two minutes, once)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,169 @@
+"""evaluation: VQA accuracy on the validation split of the trained selectors, baselines and the pool's best."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import dagster as dg
+
+from icd_assets.assets import inputs
+from icd_assets.assets.step import Report, StepRun, step_asset
+from icd_assets.evaluation.choices import Choice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from icd_assets.datasets.vqa import VqaItem
+    from icd_assets.pools.similarity import SamplerFeatures
+    from icd_assets.selector.model import PointerSelectorV2
+    from icd_assets.vlm.backend import Backend
+
+_KINDS: tuple[SimilarityOf, ...] = ("image", "text", "image+text")
+_ORACLE_CHUNK = 16  # queries whose best demonstrations are searched together
+_REFERENCES = ("random", "image+text similarity", "v2 (SFT)")
+
+
+SimilarityOf = Literal["text", "image", "image+text"]
+
+
+@step_asset("evaluation", kinds={"table"})
+def evaluation(run: StepRun) -> Report:
+    from icd_assets.datasets.images import require_images
+    from icd_assets.evaluation.compare import compare
+    from icd_assets.evaluation.evaluate import evaluate
+    from icd_assets.evaluation.report import upstream_metrics, write_metrics, write_predictions
+
+    experiment, config = run.experiment, run.config
+    library, validation = experiment.train, experiment.validation
+    queries = validation[: config.query_count(len(validation))]
+    offered = inputs.validation_pools(run)
+    pools = {query.row: offered[query.row] for query in queries}
+    require_images([*queries, *(library[row] for row in sorted({id for pool in pools.values() for id in pool}))])
+    vlm = inputs.open_vlm(run)
+    choices = _choices(run, queries, pools, library, vlm)
+    outcomes = evaluate(choices, queries, pools, library, vlm, run.on_progress)
+    comparison = compare(outcomes, config, _REFERENCES)
+
+    comparison.write(run.staging / "comparison.json")
+    (run.staging / "comparison.md").write_text(comparison.markdown(), encoding="utf-8")
+    write_predictions(run.staging / "predictions.jsonl", outcomes)
+    recommended = _trained_phases(run)[-1]
+    metrics = upstream_metrics(outcomes, recommended)
+    write_metrics(run.staging / "metrics.json", f"test_data_num={len(queries)}-LeverLMRetriever", metrics)
+    folder = experiment.paths.evaluation(experiment.reward_suffix)
+    names = ("comparison.json", "comparison.md", "predictions.jsonl", "metrics.json")
+    by_strategy = {f"accuracy {row.strategy}": row.accuracy.value for row in comparison.strategies
+                   if row.shots in (0, config.compare_shots)}
+    return Report(
+        files={folder / name: run.staging / name for name in names},
+        facts={
+            "rows": len(queries),
+            "compare_shots": config.compare_shots,
+            "recommended": recommended,
+            "recommended_accuracy": comparison.row(recommended).accuracy.value,
+            "vlm_prompts_asked": vlm.asked,
+            "vlm_prompts_reused": vlm.reused,
+            **by_strategy,
+        },
+        metadata={"comparison": dg.MetadataValue.md(comparison.markdown())},
+    )
+
+
+def _trained_phases(run: StepRun) -> list[str]:
+    """The trained policies as the table names them; the last one is the recommended one."""
+    return ["v2 (SFT)", "RCE", "GRPO"] if "grpo_checkpoints" in run.want.inputs else ["v2 (SFT)", "RCE"]
+
+
+def _choices(
+    run: StepRun,
+    queries: Sequence[VqaItem],
+    pools: Mapping[int, Sequence[int]],
+    library: Sequence[VqaItem],
+    vlm: Backend,
+) -> list[Choice]:
+    """All strategies at the main number of shots; the ones worth following at the others."""
+    from icd_assets.evaluation.strategies import random_choice, shuffled_labels, similarity_choice, zero_shot
+    from icd_assets.pools.similarity import SamplerFeatures
+
+    config, main = run.config, run.config.compare_shots
+    encoder = inputs.v2_encoder(run)
+    shown = sorted({id for pool in pools.values() for id in pool})  # encode what pools offer, not all rows
+    place = {row: index for index, row in enumerate(shown)}
+    placed = {row: [place[id] for id in pool] for row, pool in pools.items()}
+    of_queries = SamplerFeatures(*encoder.features(queries))
+    of_pools = SamplerFeatures(*encoder.features([library[row] for row in shown]))
+    policies = _policies(run)
+    choices = [zero_shot([query.row for query in queries])]
+    for shots in config.all_shots:
+        choices.append(random_choice(pools, shots, config.seed))
+        for kind in _KINDS if shots == main else _KINDS[-1:]:
+            choices.append(similarity_choice(kind, placed, shots, of_queries, of_pools))
+        selected = [
+            Choice(name, shots, _selected(policy, placed, shots, of_queries, of_pools))
+            for name, policy in policies.items()
+        ]
+        choices += selected
+        if shots == main:
+            choices.append(shuffled_labels(selected[-1], pools, library, config.seed))
+            choices += _oracle(run, queries, pools, library, vlm)
+    return choices
+
+
+def _policies(run: StepRun) -> dict[str, PointerSelectorV2]:
+    """The v2 selector, the last epoch of each trained phase, and of the recommended one the v2-format file."""
+    from icd_assets.selector.checkpoints import load_policy
+    from icd_assets.selector.lightning import read_v2
+
+    names = _trained_phases(run)
+    found = {names[0]: inputs.v2_policy(run).to("cpu")}
+    if "GRPO" in names:
+        found["RCE"] = inputs.epoch_policy(run, run.experiment.files("rce_checkpoints")[-1]).to("cpu")
+    converted = run.experiment.files("v2format_checkpoint")[0]
+    found[names[-1]] = load_policy(read_v2(converted).state, converted)
+    return found
+
+
+def _selected(
+    policy: PointerSelectorV2,
+    placed: Mapping[int, Sequence[int]],
+    shots: int,
+    of_queries: SamplerFeatures,
+    of_pools: SamplerFeatures,
+) -> dict[int, tuple[int, ...]]:
+    """The policy's greedy pointers, in the order picked, which is prompt order as in training."""
+    import torch
+
+    from icd_assets.encoder import combine
+    from icd_assets.selector.decoding import greedy
+
+    query = combine(torch.from_numpy(of_queries.text), torch.from_numpy(of_queries.image))
+    pool = combine(torch.from_numpy(of_pools.text), torch.from_numpy(of_pools.image))
+    return {
+        row: tuple(greedy(policy, query[row : row + 1], pool[list(places)][None], shots)[0].tolist())
+        for row, places in placed.items()
+    }
+
+
+def _oracle(
+    run: StepRun,
+    queries: Sequence[VqaItem],
+    pools: Mapping[int, Sequence[int]],
+    library: Sequence[VqaItem],
+    vlm: Backend,
+) -> list[Choice]:
+    """The best demonstrations in each pool, found with the true answer in hand: what a selector could reach."""
+    from icd_assets.scoring.infoscore import BeamConfig, infoscore_beams
+
+    config = run.config
+    if config.oracle_beams == 0:
+        return []
+    search = BeamConfig(
+        beam_size=config.oracle_beams, shots=config.compare_shots, expand=config.oracle_expand
+    )
+    pointers = {}
+    for start in range(0, len(queries), _ORACLE_CHUNK):
+        chunk = queries[start : start + _ORACLE_CHUNK]
+        for row, found in infoscore_beams(chunk, pools, library, vlm, search).items():
+            pointers[row] = tuple(list(pools[row]).index(id) for id in found.beams[0].icds)
+        run.on_progress(len(pointers), len(queries))
+    return [Choice("best in pool (oracle)", config.compare_shots, pointers)]

@@ -1,0 +1,31 @@
+"""grpo_checkpoints: group-relative policy optimization from the last RCE epoch, one file per epoch."""
+
+from __future__ import annotations
+
+from icd_assets.assets import inputs
+from icd_assets.assets.step import Report, StepRun, step_asset
+from icd_assets.assets.training import EpochWriter
+from icd_assets.errors import UserError
+
+
+@step_asset("grpo_checkpoints", kinds={"pytorch"})
+def grpo_checkpoints(run: StepRun) -> Report:
+    from icd_assets.selector.grpo import train_grpo
+
+    if run.config.grpo_epochs == 0:
+        raise UserError(
+            "grpo_epochs is 0, so there is nothing to train; set it to 1 or more, or leave grpo_checkpoints out "
+            "of the selection (job rce_recipe)."
+        )
+    groups = inputs.training_groups(run)
+    last_rce = run.experiment.files("rce_checkpoints")[-1]
+    writer = EpochWriter(run, "grpo", run.config.grpo_epochs)
+    train_grpo(
+        inputs.epoch_policy(run, last_rce),
+        groups,
+        run.config,
+        sft=inputs.v2_policy(run),
+        rce=inputs.epoch_policy(run, last_rce),
+        on_epoch=writer,
+    )
+    return writer.report(groups, ("grpo_loss", "kl", "val_loss", "val_expected_reward"))

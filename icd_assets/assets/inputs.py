@@ -1,0 +1,139 @@
+"""Reading what an asset is made from: verified files of upstream artifacts, as the library's types."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from icd_assets.assets.step import StepRun
+
+if TYPE_CHECKING:
+
+    from icd_assets.vlm.answers import StoredBackend
+
+
+def train_pools(run: StepRun) -> dict[int, tuple[int, ...]]:
+    """Anchor row → its pool of train rows."""
+    return _pools(run, validation=False)
+
+
+def validation_pools(run: StepRun) -> dict[int, tuple[int, ...]]:
+    """Validation row → its pool of train rows."""
+    return _pools(run, validation=True)
+
+
+def _pools(run: StepRun, *, validation: bool) -> dict[int, tuple[int, ...]]:
+    from icd_assets.pools.files import read_pools
+
+    experiment = run.experiment
+    return read_pools(
+        experiment.files("candidate_pools")[1 if validation else 0],
+        n_rows=experiment.facts("candidate_pools")["train_rows"],
+        size=experiment.settings.shared.pool_size,
+        same_split=not validation,
+    )
+
+
+def open_vlm(run: StepRun) -> StoredBackend:
+    """The cell's VLM on this step's device; what it answered before is not asked again."""
+    from icd_assets.vlm.answers import AnswerStore, StoredBackend
+    from icd_assets.vlm.transformers_backend import TransformersBackend
+    from icd_assets.weights import locate
+
+    model = run.experiment.model
+    backend = TransformersBackend.load(
+        str(locate(model.path, model.revision)),
+        digest=run.want.inputs["vlm"].data_version,
+        style=model.prompt,
+        generation=model.generation,
+        dtype=model.dtype,
+        device=run.device,
+        batch_size=model.batch_size,
+        min_pixels=model.min_pixels,
+        max_pixels=model.max_pixels,
+    )
+    return StoredBackend(backend, AnswerStore(run.experiment.store.private / "answers.sqlite"))
+
+
+def catalog_encoder(run: StepRun) -> ClipEncoder:
+    """The dataset's encoder, as the catalog names it."""
+    from icd_assets.encoder import ClipEncoder
+
+    entry = run.experiment.encoder(run.experiment.dataset.encoder)
+    return ClipEncoder.load(entry.path, revision=entry.revision, device=run.device)
+
+
+def encoder_of(run: StepRun, checkpoint: V2Checkpoint) -> ClipEncoder:
+    """The encoder inside a v2 checkpoint; one without towers (a converted file) means the catalog's."""
+    from icd_assets.encoder import ClipEncoder
+
+    if not checkpoint.towers:
+        return catalog_encoder(run)
+    entry = run.experiment.encoder(run.experiment.dataset.encoder)
+    return ClipEncoder.from_state(
+        checkpoint.towers, entry.path, revision=entry.revision, device=run.device
+    )
+
+
+def v2_checkpoint(run: StepRun) -> V2Checkpoint:
+    from icd_assets.selector.lightning import read_v2
+
+    return read_v2(run.experiment.files("v2_checkpoint")[0])
+
+
+def v2_encoder(run: StepRun) -> ClipEncoder:
+    """The encoder that the v2 checkpoint was trained with."""
+    return encoder_of(run, v2_checkpoint(run))
+
+
+def v2_policy(run: StepRun) -> PointerSelectorV2:
+    """The supervised selector, in eval mode."""
+    from icd_assets.selector.checkpoints import load_policy
+
+    return load_policy(v2_checkpoint(run).state, run.experiment.files("v2_checkpoint")[0], device=run.device)
+
+
+def epoch_policy(run: StepRun, path: Path) -> PointerSelectorV2:
+    """The selector of one epoch's ``.pt``, in eval mode."""
+    from icd_assets.selector.checkpoints import load_policy, read_v3
+
+    return load_policy(read_v3(path).model_state_dict, path, device=run.device)
+
+
+def embeddings(run: StepRun) -> Tensor:
+    """Every train row's embedding [n, D]."""
+    from icd_assets.embedding_file import read_embeddings
+
+    return read_embeddings(run.experiment.files("embeddings")[0], rows=len(run.experiment.train))
+
+
+def training_groups(run: StepRun) -> list[PointerGroup]:
+    """RL data under the run's reward as groups to train on (SPEC I)."""
+    import torch
+
+    from icd_assets.scoring.rl_file import read_rl_data
+    from icd_assets.scoring.training_rows import training_rows
+    from icd_assets.selector.groups import PointerGroup
+
+    experiment, config = run.experiment, run.config
+    data = read_rl_data(experiment.files("rl_data")[0], n_rows=len(experiment.train))
+    rows = training_rows(
+        data,
+        experiment.settings.reward,
+        skip_fallback=config.skip_fallback_reward,
+        require_positive=config.require_positive_query,
+    )
+    vectors = embeddings(run)
+    groups = []
+    for row in rows:
+        known = all(value is not None for value in row.behavior_logprobs)
+        groups.append(
+            PointerGroup(
+                query_row=row.query_row,
+                query=vectors[row.query_row],
+                pool=vectors[list(row.pool_ids)],
+                pointers=torch.tensor(row.pointers),
+                rewards=torch.tensor(row.rewards),
+                behavior_logprobs=torch.tensor(row.behavior_logprobs) if known else None,
+            )
+        )
+    return groups

@@ -1,0 +1,17 @@
+"""rce_checkpoints: reward-weighted cross-entropy warm-up from the v2 checkpoint, one file per epoch."""
+
+from __future__ import annotations
+
+from icd_assets.assets import inputs
+from icd_assets.assets.step import Report, StepRun, step_asset
+from icd_assets.assets.training import EpochWriter
+
+
+@step_asset("rce_checkpoints", kinds={"pytorch"})
+def rce_checkpoints(run: StepRun) -> Report:
+    from icd_assets.selector.rce import train_rce
+
+    groups = inputs.training_groups(run)
+    writer = EpochWriter(run, "rce", run.config.rce_epochs)
+    train_rce(inputs.v2_policy(run), groups, run.config, sft=inputs.v2_policy(run), on_epoch=writer)
+    return writer.report(groups, ("rce_loss", "val_loss", "val_expected_reward"))

@@ -1,0 +1,239 @@
+"""How every asset runs: skip by content, make in a staging folder, commit with a manifest, report to Dagster.
+
+An asset file holds one function ``(StepRun) -> Report``: read inputs, call one library function, write to the
+staging folder, say what was made. All the rest is here, once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field, create_model
+from pydantic.fields import FieldInfo
+
+from icd_assets import progress
+from icd_assets.catalog import Catalog
+from icd_assets.cell import Cell
+from icd_assets.device import lease
+from icd_assets.digests import sha256_json
+from icd_assets.environment import describe
+from icd_assets.errors import UserError
+from icd_assets.experiment import Experiment, MissingInput, results_root
+from icd_assets.pipeline import STEP, Settings, Shared, Step, own_fields
+from icd_assets.scoring.rewards import RewardConfig
+from icd_assets.store import Manifest, Want
+
+_CATALOG = Catalog.load()
+
+partitions = dg.MultiPartitionsDefinition(
+    {
+        "dataset": dg.StaticPartitionsDefinition(list(_CATALOG.datasets)),
+        "sampler_model": dg.StaticPartitionsDefinition(
+            list(dict.fromkeys(cell.sampler_model for cell in _CATALOG.cells))
+        ),
+    }
+)
+
+# Read by executors, not by Dagster itself: dagster-k8s and dagster-ray place the step on a GPU.
+GPU_OP_TAGS = {
+    "icd/gpu": "1",
+    "dagster-ray/config": {"num_gpus": 1},
+    "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
+}
+
+
+class SharedResource(Shared, dg.ConfigurableResource[Shared]):
+    """What all steps of a cell must agree on; set it once per run."""
+
+    results_root: str = Field(
+        default_factory=lambda: str(results_root()),
+        description="Folder of all artifacts, in Lever-Plus' layout. Default: $RESULT_DIR, else ./results.",
+    )
+
+    def settings(self) -> Shared:
+        return Shared(**{name: getattr(self, name) for name in Shared.model_fields})
+
+
+class RewardResource(RewardConfig, dg.ConfigurableResource[RewardConfig]):
+    """The reward that RCE and GRPO learn from; set it once per run."""
+
+    def settings(self) -> RewardConfig:
+        return RewardConfig(**{name: getattr(self, name) for name in RewardConfig.model_fields})
+
+
+@dataclass(frozen=True)
+class StepRun:
+    """What an asset's function is given."""
+
+    experiment: Experiment
+    config: Any
+    want: Want
+    staging: Path
+    device: str
+    on_progress: progress.OnProgress
+    context: dg.AssetExecutionContext
+
+    def observe(self, metrics: Mapping[str, float]) -> None:
+        """One epoch's numbers, live: the asset's plot shows them while training runs."""
+        asset, partition = self.want.asset, self.context.partition_key
+        numbers = {name: float(value) for name, value in metrics.items()}
+        self.context.log_event(dg.AssetObservation(asset, partition=partition, metadata=numbers))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an asset's function made: ``files`` maps each final path to its staged one; ``facts`` go into the
+    manifest and, if they are plain numbers or texts, into the UI; ``metadata`` goes into the UI only."""
+
+    files: Mapping[Path, Path]
+    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = "made"
+
+
+def asset_config(step: Step) -> type[dg.Config]:
+    """The step's settings as a Launchpad form: the library's fields, less the shared ones, and ``force``."""
+    fields: dict[str, Any] = {
+        "force": (bool, Field(False, description="Make it again even if it is what is wanted."))
+    }
+    for name in own_fields(step):
+        info: FieldInfo = step.config.model_fields[name]
+        if name in step.unset and info.default is not None:
+            description = (
+                f"{info.description} Unset: the catalog's value for the dataset, else {info.default}."
+            )
+            optional: Any = info.annotation
+            fields[name] = (optional | None, Field(None, description=description))
+        else:
+            fields[name] = (info.annotation, info)
+    config: type[dg.Config] = create_model(f"{step.name}_config", __base__=dg.Config, **fields)
+    return config
+
+
+def step_asset(name: str, kinds: set[str]) -> Callable[[Callable[[StepRun], Report]], dg.AssetsDefinition]:
+    """Turn ``(StepRun) -> Report`` into the asset of the step ``name``."""
+    step = STEP[name]
+
+    def wrap(make: Callable[[StepRun], Report]) -> dg.AssetsDefinition:
+        def compute(context: Any, config: Any, shared: Any, reward: Any) -> Any:
+            explicit = config.model_dump(exclude={"force"})
+            settings = Settings(shared=shared.settings(), reward=reward.settings(), explicit={name: explicit})
+            experiment = Experiment.open(
+                Cell.parse(context.partition_key), settings, Path(shared.results_root), Catalog.load()
+            )
+            try:
+                return _run(step, make, experiment, context, config.force)
+            except MissingInput as missing:
+                raise _failure(
+                    f"{missing.asset} is not there yet for {experiment.cell}; materialize it first."
+                ) from missing
+            except UserError as error:
+                raise _failure(str(error)) from error
+
+        # Dagster reads the signature's types; the config type is known only now.
+        compute.__annotations__ = {
+            "context": dg.AssetExecutionContext,
+            "config": asset_config(step),
+            "shared": SharedResource,
+            "reward": RewardResource,
+            "return": dg.MaterializeResult,
+        }
+        return dg.asset(
+            name=name,
+            partitions_def=partitions,
+            deps=list(step.parents),
+            description=step.description,
+            code_version=step.code_version,
+            kinds=kinds,
+            pool="gpu" if step.gpu else None,
+            op_tags=GPU_OP_TAGS if step.gpu else None,
+            tags={"icd/gpu": "required"} if step.gpu else None,
+            group_name="icd",
+        )(compute)
+
+    return wrap
+
+
+def _failure(sentence: str) -> dg.Failure:
+    return dg.Failure(description=sentence, allow_retries=False)
+
+
+def _run(
+    step: Step,
+    make: Callable[[StepRun], Report],
+    experiment: Experiment,
+    context: dg.AssetExecutionContext,
+    force: bool,
+) -> dg.MaterializeResult[Any]:
+    store, path = experiment.store, experiment.manifest_path(step.name)
+    with store.lock(path):
+        store.recover(path)
+        want = experiment.want(step.name)
+        reason = "forced" if force else store.stale(path, want)
+        if reason is None:
+            manifest = store.require(path, step.name)
+            context.log.info(f"{step.name}: nothing to do, {path} is what is wanted")
+            progress.current.skipped(step.name)
+            return _result(manifest, experiment, {"skipped": True})
+        context.log.info(f"{step.name}: {reason}")
+        progress.current.started(step.name, reason)
+        began = time.monotonic()
+        gpu = lease(store.private / "locks") if step.gpu else nullcontext("cpu")
+        with store.staging(want) as staging, gpu as device:
+            run = StepRun(
+                experiment=experiment,
+                config=experiment.config(step.name),
+                want=want,
+                staging=staging,
+                device=device,
+                on_progress=progress.Progress(step.name, context.log.info),
+                context=context,
+            )
+            report = make(run)
+            manifest = store.commit(
+                path,
+                report.files,
+                want=want,
+                config_digest=sha256_json(want.config),
+                facts=dict(report.facts),
+                origin=report.origin,
+                cell=experiment.cell.key,
+                run_id=context.run_id,
+                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                seconds=round(time.monotonic() - began, 1),
+                environment=describe(device),
+            )
+    progress.current.ended(step.name, manifest.seconds)
+    return _result(manifest, experiment, report.metadata)
+
+
+def _result(
+    manifest: Manifest, experiment: Experiment, metadata: Mapping[str, Any]
+) -> dg.MaterializeResult[Any]:
+    """The event: content as data version, the exact upstream runs as links, plain facts as numbers."""
+    shown: dict[str, Any] = {"path": dg.MetadataValue.path(str(experiment.store.resolve(manifest.files[0])))}
+    for name, given in manifest.want.inputs.items():
+        shown[f"{name}/data_version"] = given.data_version
+        if given.run_id is not None:
+            shown[f"{name}/run"] = dg.MetadataValue.dagster_run(given.run_id)
+    shown |= {k: v for k, v in manifest.facts.items() if isinstance(v, int | float | str)}
+    if "rows" in manifest.facts:
+        shown["dagster/row_count"] = manifest.facts["rows"]
+    shown |= {
+        "files": len(manifest.files),
+        "seconds": manifest.seconds,
+        "device": manifest.environment["device"],
+        "origin": manifest.origin,
+        "made_by_run": dg.MetadataValue.dagster_run(manifest.run_id),
+        "config": dg.MetadataValue.json(manifest.want.config),
+    }
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(manifest.data_version), metadata={**shown, **metadata}
+    )

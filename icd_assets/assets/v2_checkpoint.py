@@ -1,0 +1,104 @@
+"""v2_checkpoint: the supervised pointer selector, imported from the user or trained from beam data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icd_assets.assets import inputs
+from icd_assets.assets.figures import curve
+from icd_assets.assets.step import Report, StepRun, step_asset
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from icd_assets.selector.groups import PointerGroup
+
+
+@step_asset("v2_checkpoint", kinds={"pytorch"})
+def v2_checkpoint(run: StepRun) -> Report:
+    path = run.experiment.importable_v2()
+    return _trained(run) if path is None else _imported(run, path)
+
+
+def _imported(run: StepRun, path: Path) -> Report:
+    """The user's file, verified tensor by tensor and recorded where it lies."""
+    from icd_assets.selector.lightning import read_v2
+
+    checkpoint = read_v2(path)
+    encoder = inputs.encoder_of(run, checkpoint)
+    return Report(
+        files={path: path},
+        facts={"encoder_digest": encoder.digest, **_shape(checkpoint.state, path)},
+        origin="imported",
+    )
+
+
+def _trained(run: StepRun) -> Report:
+    from icd_assets.selector.lightning import V2Checkpoint, write_v2
+    from icd_assets.selector.sft import train_sft
+    from icd_assets.selector.training import copy_state
+
+    encoder = inputs.catalog_encoder(run)
+    config = run.config
+
+    def on_epoch(result: Any) -> None:
+        run.observe({"epoch": result.epoch + 1, **result.metrics})
+        run.on_progress(result.epoch + 1, config.epochs)
+
+    result = train_sft(_groups(run, encoder), config, device=run.device, on_epoch=on_epoch)
+    path = run.experiment.paths.v2_checkpoint
+    state = copy_state(result.policy)
+    write_v2(
+        run.staging / "v2.ckpt",
+        V2Checkpoint(state, encoder.state_dict(), result.best_epoch, run.want.lineage()),
+        hyper_parameters={"lr": config.lr, "weight_decay": config.weight_decay, "warm_steps": config.warmup_fraction},
+    )
+    best = result.history[result.best_epoch]
+    return Report(
+        files={path: run.staging / "v2.ckpt"},
+        facts={
+            "encoder_digest": encoder.digest,
+            "best_epoch": result.best_epoch + 1,
+            **best,
+            **_shape(state, path),
+            "history": result.history,
+        },
+        metadata={"curve": curve("SFT", result.history, ("train_loss", "val_loss"))},
+    )
+
+
+def _groups(run: StepRun, encoder: Any) -> list[PointerGroup]:
+    """One group per anchor: its beams as positions in its pool."""
+    import torch
+
+    from icd_assets.scoring.beam_file import read_beams
+    from icd_assets.selector.groups import PointerGroup
+
+    experiment, pools = run.experiment, inputs.train_pools(run)
+    beams = read_beams(experiment.files("beam_data")[0])
+    rows = sorted({*pools, *(id for pool in pools.values() for id in pool)})
+    place = {row: index for index, row in enumerate(rows)}
+    embeddings = encoder.encode([experiment.train[row] for row in rows])
+    groups = []
+    for row, found in sorted(beams.items()):
+        pool = pools[row]
+        groups.append(
+            PointerGroup(
+                query_row=row,
+                query=embeddings[place[row]],
+                pool=embeddings[[place[id] for id in pool]],
+                pointers=torch.tensor([[pool.index(id) for id in beam.icds] for beam in found.beams]),
+                rewards=torch.tensor([beam.score for beam in found.beams]),
+            )
+        )
+    return groups
+
+
+def _shape(state: Mapping[str, Tensor], path: Path) -> dict[str, int]:
+    from icd_assets.selector.naming import infer_config
+
+    config = infer_config(state, path)
+    return {name: getattr(config, name) for name in ("embedding_dim", "hidden_dim", "num_layers")}

@@ -1,0 +1,209 @@
+"""What a cell can be made of: datasets, models and encoders, from ``catalog.yaml`` and the user's overlay."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from icd_assets.cell import Cell
+from icd_assets.errors import UserError
+from icd_assets.vlm.backend import Generation
+from icd_assets.vlm.prompts import PromptStyle
+
+PACKAGE = Path(__file__).parent
+
+# Command-line alias → the name that files carry (SPEC A.1).
+SAMPLERS = {
+    "rand_sampler": "RandSampler",
+    "text_sim_sampler": "TextSimSampler",
+    "img_sim_sampler": "ImgSimSampler",
+    "mix_sampler": "MixSampler",
+}
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SplitFiles(_Entry):
+    """Official VQA files of one split, and where image ``image_id`` lies."""
+
+    questions: str
+    annotations: str
+    images: str
+
+
+class DatasetEntry(_Entry):
+    """A VQA dataset: its files, and what Lever-Plus fixes per dataset (SPEC A.1)."""
+
+    name: str
+    alias_prefixes: list[str]
+    sample_num: int = Field(gt=0)
+    encoder: str
+    sampler_encoder: str
+    train: SplitFiles
+    validation: SplitFiles
+    prepare: str | None = None
+    settings: dict[str, dict[str, Any]] = {}
+
+
+class ModelEntry(_Entry):
+    """A vision-language model: its weights, and how it is prompted and decoded."""
+
+    name: str
+    aliases: list[str]
+    path: str
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    prompt: PromptStyle
+    generation: Generation
+    batch_size: int = Field(8, gt=0)
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+
+    @property
+    def safe_name(self) -> str:
+        """``model_name_safe`` of SPEC A.1, used in checkpoint names."""
+        return re.sub(r"[-.]", "_", self.name)
+
+
+class EncoderEntry(_Entry):
+    """A CLIP model."""
+
+    name: str
+    path: str
+    revision: str | None = None
+
+
+class Catalog(BaseModel):
+    """All entries by name.
+
+    >>> Catalog.load().cell("okvqa_local", "rand_sampler", "qwen2.5_vl_3B").key
+    'okvqa|RandSampler/Qwen2_5-VL-3B-Instruct'
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    datasets: dict[str, DatasetEntry]
+    models: dict[str, ModelEntry]
+    encoders: dict[str, EncoderEntry]
+
+    @classmethod
+    def load(cls, overlay: Path | None = None) -> Catalog:
+        """The packaged catalog, with the entries of ``overlay`` (default: ``$ICD_CATALOG``) on top."""
+        merged = _read(PACKAGE / "catalog.yaml")
+        if overlay is None and (named := os.environ.get("ICD_CATALOG")):
+            overlay = Path(named)
+        if overlay is not None:
+            for section, entries in _read(overlay).items():
+                merged.setdefault(section, {}).update(entries or {})
+        for entries in merged.values():
+            for name, entry in entries.items():
+                entry["name"] = name
+        try:
+            catalog = cls.model_validate(merged)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UserError(
+                f"{overlay or 'catalog.yaml'}: {where}: {first['msg'].lower()}; mend that field."
+            ) from None
+        for dataset in catalog.datasets.values():
+            for field in ("encoder", "sampler_encoder"):
+                if (name := getattr(dataset, field)) not in catalog.encoders:
+                    raise _unknown(f"{field} of dataset {dataset.name}", name, catalog.encoders)
+        for name in (*catalog.datasets, *catalog.models):
+            if re.search(r"[|/,\[\]\s]", name):
+                raise UserError(
+                    f"catalog: the name {name!r} holds one of | / , [ ] or a blank; take another name."
+                )
+        return catalog
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """Every combination, in catalog order."""
+        return [Cell(d, s, m) for d in self.datasets for s in SAMPLERS.values() for m in self.models]
+
+    def cell(self, dataset: str, sampler: str, model: str) -> Cell:
+        """The cell that three command-line names mean; an unknown one is answered with the nearest valid."""
+        return Cell(self._dataset(dataset), self._sampler(sampler), self._model(model))
+
+    def _dataset(self, alias: str) -> str:
+        if alias in self.datasets:
+            return alias
+        fitting = [
+            (len(prefix), name)
+            for name, entry in self.datasets.items()
+            for prefix in entry.alias_prefixes
+            if re.match(re.escape(prefix) + r"(_|$)", alias)
+        ]
+        if not fitting:
+            raise _unknown("dataset", alias, [*self.datasets, *(f"{name}_local" for name in self.datasets)])
+        return max(fitting)[1]
+
+    def _sampler(self, alias: str) -> str:
+        if alias in SAMPLERS.values():
+            return alias
+        if alias not in SAMPLERS:
+            raise _unknown("sampler", alias, SAMPLERS)
+        return SAMPLERS[alias]
+
+    def _model(self, alias: str) -> str:
+        for name, entry in self.models.items():
+            if alias == name or alias in entry.aliases:
+                return name
+        raise _unknown("model", alias, [a for entry in self.models.values() for a in entry.aliases])
+
+
+def _unknown(kind: str, found: str, valid: Iterable[str]) -> UserError:
+    names = list(dict.fromkeys(valid))
+    near = difflib.get_close_matches(found, names, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return UserError(f"unknown {kind} {found!r}: {hint}valid: {', '.join(names)}.")
+
+
+def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"catalog {path} does not exist; mend ICD_CATALOG.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"catalog {path} is not readable YAML ({str(error).splitlines()[0]}); mend it."
+        ) from None
+    well_formed = isinstance(content, dict) and all(
+        isinstance(section, dict) and all(isinstance(entry, dict) for entry in section.values())
+        for section in content.values()
+    )
+    if not well_formed:
+        raise UserError(f"catalog {path} must hold sections of named entries, as catalog.yaml does; mend it.")
+    return _expand(content)  # type: ignore[no-any-return]
+
+
+def _expand(value: Any) -> Any:
+    """``${NAME:-default}`` from the environment, ``${package}`` for the package's folder."""
+    if isinstance(value, Mapping):
+        return {key: _expand(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_expand(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+
+    def replaced(match: re.Match[str]) -> str:
+        name, default = match["name"], match["default"]
+        if name == "package":
+            return str(PACKAGE)
+        found = os.environ.get(name) or default
+        if found is None:
+            raise UserError(f"catalog: the environment variable {name} is not set; set it or give a default.")
+        return found
+
+    return re.sub(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}", replaced, value)

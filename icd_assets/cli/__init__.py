@@ -1,0 +1,30 @@
+"""``icd-assets``: train a selector in one command, see what would be done, open the UI."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from icd_assets import __version__
+from icd_assets.cli.commands import demo, evaluation, train, ui
+from icd_assets.errors import UserError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def group() -> None:
+    """Train selectors of in-context demonstrations for vision-language models, as Dagster assets."""
+
+
+for _command in (train, demo, evaluation, ui):
+    group.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one sentence and exit code 2."""
+    try:
+        group()
+    except UserError as error:
+        click.echo(f"icd-assets: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,77 @@
+"""Run planned steps of one cell as one Dagster run in this process, recorded in the instance."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import dagster as dg
+
+from icd_assets.cli.home import instance
+from icd_assets.cli.screen import Screen
+from icd_assets.errors import UserError
+from icd_assets.experiment import Experiment
+from icd_assets.plan import Planned
+
+
+class RunFailed(Exception):
+    """The run failed for a reason that is not the user's mistake."""
+
+
+def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]) -> str:
+    """Make what is planned, in one run; returns its id.
+
+    Raises :class:`UserError` with an asset's own sentence if it failed for the user's mistake, and
+    :class:`RunFailed` otherwise. What was complete before stays complete.
+    """
+    from icd_assets.definitions import defs
+
+    names = [item.step.name for item in planned if item.reason is not None]
+    job = defs.resolve_implicit_global_asset_job_def()
+    with instance() as home, Screen(len(names)):
+        result = job.execute_in_process(
+            instance=home,
+            partition_key=experiment.cell.key,
+            asset_selection=[dg.AssetKey(name) for name in [*names, "leaderboard"]],
+            run_config=run_config(experiment, names, force),
+            tags={
+                "icd/trigger": "command line",
+                "icd/pid": str(os.getpid()),
+                "icd/host": socket.gethostname(),
+            },
+            raise_on_error=False,
+        )
+        if not result.success:
+            raise _problem(result)
+    return result.run_id
+
+
+def run_config(experiment: Experiment, names: list[str], force: frozenset[str]) -> dict[str, Any]:
+    """The run's config: explicit settings only, so that the record says what was asked for."""
+    settings = experiment.settings
+    ops = {name: {"config": {**settings.explicit.get(name, {}), "force": name in force}} for name in names}
+    return {
+        "ops": ops,
+        "resources": {
+            "shared": {
+                "config": {**settings.shared.model_dump(), "results_root": str(experiment.store.root)}
+            },
+            "reward": {"config": settings.reward.model_dump()},
+        },
+        # The run's log goes to the instance, where the UI shows it; the terminal shows progress instead.
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
+
+
+def _problem(result: dg.ExecuteInProcessResult) -> Exception:
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            if failure.user_failure_data is not None and failure.user_failure_data.description:
+                return UserError(failure.user_failure_data.description)
+            error = failure.error
+            cause = error.cause if error is not None and error.cause is not None else error
+            text = cause.message.strip() if cause is not None else "no reason was recorded"
+            return RunFailed(f"{event.step_key} failed: {text} (run {result.run_id}; its log is in the UI)")
+    return RunFailed(f"run {result.run_id} failed; its log is in the UI")

@@ -1,0 +1,67 @@
+"""Flags of the command line, generated from the settings: one per environment variable, and ``--set``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from icd_assets.errors import UserError
+from icd_assets.pipeline import PRESETS, environment_fields, sections
+
+
+def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--preset``, ``--set`` and one flag per environment variable to a command.
+
+    The command receives them as ``preset`` and ``flags``: ``{(section, field): text}``.
+    """
+    table = {variable.lower(): place for variable, place in environment_fields().items()}
+
+    def gathered(preset: str | None, assignments: tuple[str, ...], **given: Any) -> Any:
+        flags = {table[name]: str(given.pop(name)) for name in table if given.get(name) is not None}
+        for name in table:
+            given.pop(name, None)
+        for assignment in assignments:
+            place, equals, value = assignment.partition("=")
+            section, dot, field = place.partition(".")
+            if not (equals and dot):
+                raise UserError(f"--set {assignment}: write --set asset.field=value.")
+            flags[(section, field)] = value
+        return command(preset=preset, flags=flags, **given)
+
+    wrapped: Any = gathered
+    for variable, (section, field) in reversed(environment_fields().items()):
+        info = sections()[section].model_fields[field]
+        names = [f"--{variable.lower().replace('_', '-')}", f"--{variable.lower()}"]
+        text = f"{info.description} [{variable}; default: {_shown(info.default)}]"
+        if info.annotation is bool:
+            dashed = names[0].removeprefix("--")
+            declarations = [f"--{dashed}/--no-{dashed}", f"--{variable.lower()}"]
+            option = click.option(*declarations, variable.lower(), default=None, help=text)
+        else:
+            option = click.option(*names, variable.lower(), metavar="VALUE", default=None, help=text)
+        wrapped = option(wrapped)
+    wrapped = click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="ASSET.FIELD=VALUE",
+        help="Any other setting, e.g. --set rl_data.num_beams=8; the asset's page in the UI lists them.",
+    )(wrapped)
+    wrapped = click.option(
+        "--preset",
+        type=click.Choice(list(PRESETS)),
+        help="A named recipe; flags and variables win over it.",
+    )(wrapped)
+    wrapped.__doc__ = command.__doc__
+    wrapped.__name__ = command.__name__
+    # options that the command declared itself come first
+    wrapped.__click_params__ = [*wrapped.__click_params__, *getattr(command, "__click_params__", [])]
+    return wrapped  # type: ignore[no-any-return]
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return "unset"
+    return str(default).lower() if isinstance(default, bool) else str(default)

@@ -1,0 +1,98 @@
+"""The opening and the closing of a training command: what was asked for, and what is there now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from icd_assets.cli.screen import console
+from icd_assets.errors import UserError
+from icd_assets.evaluation.report import Comparison, Interval
+from icd_assets.experiment import Experiment
+
+
+def show_configuration(experiment: Experiment, names: tuple[str, ...]) -> None:
+    """The resolved configuration, as train_v3.sh prints it."""
+    _, dataset, gpu_id, _, sampler, model = names
+    cell, rce, grpo = (
+        experiment.cell,
+        experiment.config("rce_checkpoints"),
+        experiment.config("grpo_checkpoints"),
+    )
+    mode = f"RCE, then GRPO ({grpo.grpo_epochs} epochs)" if grpo.grpo_epochs else "RCE only"
+    lines = [
+        ("task", "vqa"),
+        ("dataset", f"{dataset} → {cell.dataset}"),
+        ("sampler", f"{sampler} → {cell.sampler}"),
+        ("model", f"{model} → {cell.model}"),
+        ("GPU", gpu_id),
+        ("mode", f"{mode}; {rce.rce_epochs} RCE epochs, reward {experiment.settings.reward.mode}"),
+        ("results", str(experiment.store.root)),
+    ]
+    for name, value in lines:
+        console.print(f"{name:>8}  {value}", markup=False)
+    console.print()
+
+
+def show_summary(experiment: Experiment) -> None:
+    """Where the checkpoints are, which is recommended and why, the table, and how to see it all."""
+    store = experiment.store
+    v2format = store.require(experiment.manifest_path("v2format_checkpoint"), "v2format_checkpoint")
+    phase = v2format.facts["phase"]
+    console.print("\n[bold]checkpoints[/bold]")
+    for asset in ("v2_checkpoint", "rce_checkpoints", "grpo_checkpoints"):
+        manifest = experiment.manifest(asset)
+        if manifest is None or (asset == "grpo_checkpoints" and phase == "rce"):
+            continue
+        for record in manifest.files:
+            console.print(f"  {_shown(store.resolve(record))}", markup=False)
+    why = "the last GRPO epoch" if phase == "grpo" else "the last RCE epoch"
+    if v2format.want.config["epoch"] == "best":
+        why = f"the best {phase.upper()} epoch on held-out RL queries"
+    console.print(f"[bold]recommended[/bold]  {v2format.facts['source']}: {why}")
+    console.print(f"[bold]v2 format[/bold]    {_shown(store.resolve(v2format.files[0]))}\n")
+    show_evaluation(experiment)
+    console.print("\nsee runs, lineage and curves in the UI:  make ui   (or: icd-assets ui)", markup=False)
+
+
+def show_evaluation(experiment: Experiment) -> None:
+    """The main table of one cell, and where the rest of it is."""
+    manifest = experiment.manifest("evaluation")
+    if manifest is None:
+        raise UserError(f"{experiment.cell} is not evaluated yet; run icd-assets train for it.")
+    path = experiment.store.files(manifest)[0]
+    comparison = Comparison.read(path)
+    shots = comparison.compare_shots
+    console.print(
+        f"[bold]{experiment.cell}[/bold]: validation split, {comparison.num_queries} questions, {shots} shots"
+    )
+    references = list(dict.fromkeys(row.reference for row in comparison.differences))
+    gains = {
+        (row.strategy, row.reference): row.difference for row in comparison.differences if row.shots == shots
+    }
+    table = Table("strategy", "accuracy %", *(f"− {name}" for name in references), box=None, pad_edge=False)
+    for row in comparison.strategies:
+        if row.shots in (0, shots):
+            cells = [_signed(gains.get((row.strategy, name))) for name in references]
+            table.add_row(row.strategy, _percent(row.accuracy), *cells)
+    console.print(table)
+    console.print(
+        f"± and brackets: 95 % intervals, {comparison.bootstrap_resamples} paired bootstrap resamples over questions"
+    )
+    console.print(f"all shots: {_shown(path.with_suffix('.md'))}   as JSON: {_shown(path)}", markup=False)
+
+
+def _percent(found: Interval) -> str:
+    return f"{100 * found.value:5.1f} ± {50 * (found.high - found.low):.1f}"
+
+
+def _signed(found: Interval | None) -> str:
+    if found is None:
+        return ""
+    return f"{100 * found.value:+.1f} \\[{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,1 @@
+"""VQA datasets: rows in a fixed order, and their images."""

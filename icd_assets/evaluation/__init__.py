@@ -1,0 +1,1 @@
+"""Comparison of ways to choose demonstrations, on validation queries."""

@@ -1,0 +1,46 @@
+"""Settings of an evaluation."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class EvaluationConfig(BaseModel):
+    """Which validation queries and shot counts are compared, and how sure we want to be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shot_counts: list[Annotated[int, Field(ge=1)]] = Field(
+        [1, 2, 3, 4], min_length=1, description="Numbers of demonstrations at which strategies are compared."
+    )
+    compare_shots: int = Field(2, ge=1, description="Number of demonstrations in the main table.")
+    num_queries: int = Field(
+        800,
+        ge=-1,
+        description="How many of the first validation questions are asked; -1 asks all.",
+        json_schema_extra={"env": "TEST_DATA_NUM"},
+    )
+    bootstrap_resamples: int = Field(
+        10_000, ge=100, description="Bootstrap resamples of the queries behind each 95 % interval."
+    )
+    oracle_beams: int = Field(
+        0,
+        ge=0,
+        description="Beams of the search for the best demonstrations in each pool, with the true answer in hand; "
+        "it costs at least K scored prompts a question, and 0 leaves it out.",
+    )
+    oracle_expand: int = Field(
+        12, ge=1, description="After the first demonstration, the oracle tries only this many best singles."
+    )
+    seed: int = Field(42, ge=0, description="Seed of random demonstrations, shuffled labels and resamples.")
+
+    @property
+    def all_shots(self) -> list[int]:
+        """Every shot count that is evaluated, ascending; the main table's is always among them."""
+        return sorted({*self.shot_counts, self.compare_shots})
+
+    def query_count(self, available: int) -> int:
+        """How many of ``available`` validation rows are asked, from the first on (SPEC M)."""
+        return available if self.num_queries < 0 else min(self.num_queries, available)

@@ -1,0 +1,124 @@
+"""Ask the model with every strategy's demonstrations and score each answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from icd_assets.errors import UserError
+from icd_assets.evaluation.choices import Choice
+from icd_assets.progress import OnProgress, ignore
+from icd_assets.scoring.vqa_metric import normalize, postprocess, vqa_accuracy
+from icd_assets.vlm.prompts import Prompt
+
+if TYPE_CHECKING:
+    from icd_assets.datasets.vqa import VqaItem
+    from icd_assets.vlm.backend import Backend
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One answer. ``pointer_rows`` are train rows in prompt order; ``demo_answers`` is what was shown there."""
+
+    question_id: int
+    strategy: str
+    shots: int
+    pointer_rows: tuple[int, ...]
+    demo_answers: tuple[str, ...]
+    raw: str
+    answer: str
+    accuracy: float
+    copied: bool  # the answer is one of the demonstrations' answers
+    gold_shown: bool  # one of the demonstrations' answers is the query's own
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All predictions of one strategy at one number of shots, in query order."""
+
+    strategy: str
+    shots: int
+    predictions: tuple[Prediction, ...]
+
+    @property
+    def accuracies(self) -> list[float]:
+        return [prediction.accuracy for prediction in self.predictions]
+
+    @property
+    def copy_rate(self) -> float | None:
+        """Share of answers that repeat a demonstration's answer; None without demonstrations."""
+        return self._share([prediction.copied for prediction in self.predictions])
+
+    @property
+    def gold_shown_rate(self) -> float | None:
+        """Share of prompts in which a demonstration shows the query's own answer; None without any."""
+        return self._share([prediction.gold_shown for prediction in self.predictions])
+
+    def _share(self, marks: list[bool]) -> float | None:
+        return sum(marks) / len(marks) if self.shots and marks else None
+
+
+def evaluate(
+    choices: Sequence[Choice],
+    queries: Sequence[VqaItem],
+    pools: Mapping[int, Sequence[int]],
+    library: Sequence[VqaItem],
+    backend: Backend,
+    on_progress: OnProgress = ignore,
+) -> list[Outcome]:
+    """One outcome per choice. Equal prompts of different strategies are asked once, all in one call.
+
+    ``pools``: row of the query → train rows, and ``library`` is the train split.
+    """
+    if not queries:
+        raise UserError("there are no validation queries to evaluate; raise TEST_DATA_NUM.")
+    prompts: dict[Prompt, int] = {}
+    asked: list[list[tuple[Prompt, tuple[int, ...]]]] = []
+    for choice in choices:
+        built = [_prompt(choice, query, pools, library) for query in queries]
+        for prompt, _ in built:
+            prompts.setdefault(prompt, len(prompts))
+        asked.append(built)
+    raw = backend.generate(list(prompts), on_progress)
+    return [
+        Outcome(
+            choice.strategy,
+            choice.shots,
+            tuple(
+                _prediction(choice, query, prompt, rows, raw[prompts[prompt]])
+                for query, (prompt, rows) in zip(queries, built, strict=True)
+            ),
+        )
+        for choice, built in zip(choices, asked, strict=True)
+    ]
+
+
+def _prompt(
+    choice: Choice, query: VqaItem, pools: Mapping[int, Sequence[int]], library: Sequence[VqaItem]
+) -> tuple[Prompt, tuple[int, ...]]:
+    """The prompt and the train rows that it shows."""
+    pointer = choice.pointers[query.row]
+    rows = tuple(pools[query.row][place] for place in pointer) if pointer else ()
+    shown = [library[row] for row in rows]
+    if choice.labels is not None:
+        labels = choice.labels[query.row]
+        shown = [replace(icd, answer=label) for icd, label in zip(shown, labels, strict=True)]
+    return Prompt.of(query, shown), rows
+
+
+def _prediction(choice: Choice, query: VqaItem, prompt: Prompt, rows: tuple[int, ...], raw: str) -> Prediction:
+    answer = postprocess(raw)
+    shown = {normalize(shot.answer) for shot in prompt.shots}
+    return Prediction(
+        question_id=query.question_id,
+        strategy=choice.strategy,
+        shots=choice.shots,
+        pointer_rows=rows,
+        demo_answers=tuple(shot.answer for shot in prompt.shots),
+        raw=raw,
+        answer=answer,
+        accuracy=vqa_accuracy(answer, query.answers),
+        copied=normalize(answer) in shown,
+        gold_shown=normalize(query.answer) in shown,
+    )

@@ -1,0 +1,166 @@
+"""The comparison as data and as text, and the files that an evaluation leaves behind.
+
+Light to import: no numpy here; :func:`icd_assets.evaluation.compare.compare` makes a :class:`Comparison`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from icd_assets.errors import UserError
+from icd_assets.scoring.vqa_metric import overall_accuracy
+
+if TYPE_CHECKING:
+    from icd_assets.evaluation.evaluate import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its 95 % interval, as fractions."""
+
+    value: float
+    low: float
+    high: float
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StrategyRow(_Row):
+    """One strategy at one number of shots. The two rates are None without demonstrations."""
+
+    strategy: str
+    shots: int
+    accuracy: Interval
+    copy_rate: float | None
+    gold_shown_rate: float | None
+
+
+class DifferenceRow(_Row):
+    """Accuracy of ``strategy`` minus accuracy of ``reference``, on the same queries and shots."""
+
+    strategy: str
+    reference: str
+    shots: int
+    difference: Interval
+
+
+class Comparison(_Row):
+    """Every strategy at every number of shots, and paired differences to the references.
+
+    ``compare_shots`` is the number of shots of the main table.
+    """
+
+    num_queries: int
+    compare_shots: int
+    bootstrap_resamples: int
+    seed: int
+    strategies: tuple[StrategyRow, ...]
+    differences: tuple[DifferenceRow, ...]
+
+    def row(self, strategy: str, shots: int | None = None) -> StrategyRow:
+        """A strategy's row, by default that of the main table (zero-shot has 0 shots everywhere)."""
+        wanted = self.compare_shots if shots is None else shots
+        for row in self.strategies:
+            if row.strategy == strategy and row.shots in (0, wanted):
+                return row
+        raise KeyError(f"{strategy} at {wanted} shots was not evaluated")
+
+    def markdown(self) -> str:
+        """The main table: percent with 95 % intervals, then accuracy by number of shots."""
+        main = [row for row in self.strategies if row.shots in (0, self.compare_shots)]
+        references = list(dict.fromkeys(row.reference for row in self.differences))
+        differences = {
+            (row.strategy, row.reference): row.difference
+            for row in self.differences
+            if row.shots == self.compare_shots
+        }
+        header = ["strategy", "accuracy %", *(f"vs {name}" for name in references), "copies %", "gold shown %"]
+        lines = [
+            [
+                row.strategy,
+                _interval(row.accuracy),
+                *(_signed(differences.get((row.strategy, name))) for name in references),
+                _percent(row.copy_rate),
+                _percent(row.gold_shown_rate),
+            ]
+            for row in main
+        ]
+        title = (
+            f"{self.num_queries} questions, {self.compare_shots} shots; brackets: 95 % interval, "
+            f"{self.bootstrap_resamples} paired bootstrap resamples (seed {self.seed})"
+        )
+        return f"{title}\n\n{_table(header, lines)}\n\n{self._by_shots()}\n"
+
+    def _by_shots(self) -> str:
+        shots = sorted({row.shots for row in self.strategies})
+        accuracy = {(row.strategy, row.shots): row.accuracy.value for row in self.strategies}
+        names = dict.fromkeys(row.strategy for row in self.strategies)
+        lines = [[name, *(_percent(accuracy.get((name, count))) for count in shots)] for name in names]
+        return _table(["accuracy % by shots", *map(str, shots)], lines)
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(self.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Comparison:
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise UserError(f"{path} does not exist; materialize evaluation first.") from None
+        except ValidationError as error:
+            where = ".".join(str(part) for part in error.errors()[0]["loc"])
+            raise UserError(f"{path} is not a comparison of ours (at {where!r}); evaluate again.") from None
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[column]) for line in [header, *lines]) for column in range(len(header))]
+    rule = ["-" * width for width in widths]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in [header, rule, *lines]
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.2f}"
+
+
+def _interval(found: Interval) -> str:
+    return f"{100 * found.value:.2f} [{100 * found.low:.2f}, {100 * found.high:.2f}]"
+
+
+def _signed(found: Interval | None) -> str:
+    return "–" if found is None else f"{100 * found.value:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
+
+
+def upstream_metrics(outcomes: Sequence[Outcome], strategy: str) -> dict[str, float]:
+    """``{"shot_num=1": 0.5015, …}`` of one strategy: what upstream's metrics files hold per run (SPEC M)."""
+    found = sorted((o for o in outcomes if o.strategy == strategy), key=lambda outcome: outcome.shots)
+    return {f"shot_num={outcome.shots}": overall_accuracy(outcome.accuracies) for outcome in found}
+
+
+def write_metrics(path: Path, run: str, metrics: Mapping[str, float]) -> None:
+    """Upstream's metrics file with one run, e.g. ``test_data_num=800-LeverLMRetriever``.
+
+    Deviation: the run's name carries no time of day, so that the same results give the same bytes.
+    """
+    path.write_text(json.dumps({run: dict(metrics)}, indent=4) + "\n", encoding="utf-8")
+
+
+def write_predictions(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Every answer as one JSON line; upstream discards them (SPEC O.2-15)."""
+    with path.open("w", encoding="utf-8") as file:
+        for outcome in outcomes:
+            for prediction in outcome.predictions:
+                record: dict[str, Any] = {
+                    name: getattr(prediction, name) for name in prediction.__dataclass_fields__
+                }
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")

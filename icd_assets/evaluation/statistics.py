@@ -1,0 +1,84 @@
+"""How sure a mean or a difference is: percentile bootstrap over queries, and spread over seeds.
+
+Shapes: `n` queries, `M` series (strategies), `R` resamples. All series are resampled with the same queries,
+so any difference of two is paired (Efron & Tibshirani 1993, ch. 13: the percentile interval).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from icd_assets.evaluation.report import Interval
+from icd_assets.seeding import seed_for
+
+Floats = NDArray[np.float64]
+
+_BLOCK = 1 << 22  # resampled indices held at once: 32 MB
+
+
+def resampled_means(series: ArrayLike, resamples: int, seed: int) -> Floats:
+    """Means [R, M] of ``series`` [M, n] over queries drawn with replacement.
+
+    The draws depend on seed, n and R only: two calls with the same three are paired.
+    """
+    values = np.asarray(series, dtype=np.float64)
+    _, n = values.shape
+    if n == 0:
+        raise ValueError("no queries to resample")
+    rng = np.random.default_rng(seed_for(seed, "bootstrap", n))
+    block = max(1, _BLOCK // n)
+    means = []
+    for start in range(0, resamples, block):
+        drawn = rng.integers(n, size=(min(block, resamples - start), n))  # [block, n]
+        offsets = np.arange(len(drawn))[:, None] * n
+        counts = np.bincount((drawn + offsets).ravel(), minlength=drawn.size).reshape(drawn.shape)
+        means.append(counts @ values.T / n)  # [block, M]
+    return np.concatenate(means)
+
+
+def interval(point: float, resampled: Floats) -> Interval:
+    """``point`` with the central 95 % of its ``resampled`` values [R].
+
+    Rounded to six decimals: below that, the order in which a BLAS library adds would show.
+    """
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Interval(round(float(point), 6), round(float(low), 6), round(float(high), 6))
+
+
+def mean_interval(values: Sequence[float], resamples: int, seed: int) -> Interval:
+    """Mean of ``values`` [n] with its 95 % interval."""
+    resampled = resampled_means([values], resamples, seed)[:, 0]
+    return interval(float(np.mean(values)), resampled)
+
+
+def paired_difference(values: Sequence[float], reference: Sequence[float], resamples: int, seed: int) -> Interval:
+    """Mean of ``values − reference`` [n], query by query, with its 95 % interval."""
+    if len(values) != len(reference):
+        raise ValueError(f"{len(values)} and {len(reference)} values cannot be paired")
+    return mean_interval(np.subtract(values, reference).tolist(), resamples, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSummary:
+    """One number measured under several seeds. ``std`` is unbiased, None for a single seed."""
+
+    seeds: int
+    mean: float
+    std: float | None
+    low: float
+    high: float
+
+
+def across_seeds(values: Sequence[float]) -> SeedSummary:
+    """Mean, spread and range of a metric over runs that differ in their seed alone."""
+    if not values:
+        raise ValueError("no runs to summarize")
+    mean = math.fsum(values) / len(values)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    std = math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else None
+    return SeedSummary(len(values), mean, std, min(values), max(values))

@@ -1,0 +1,87 @@
+"""Candidate pools ``{"<query row>": [rows]}`` and anchors ``[rows]`` in upstream's cache files (SPEC C)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from icd_assets.datasets.json_file import read_json
+from icd_assets.errors import UserError
+
+_REMEDY = "delete the file to have it made again"
+
+
+def candidate_cache_names(dataset: str, sampler: str, sample_num: int, size: int) -> tuple[str, str]:
+    """File names of a candidate cache: the one in use, then the other tail (SPEC A.2).
+
+    The blank is upstream's. So is the tail, ``-`` wherever CLIP features are involved.
+    """
+    stem = f"{dataset}-{sampler}-anchor_sample_num: {sample_num}:{size}"
+    plain, tailed = f"{stem}.json", f"{stem}-.json"
+    return (plain, tailed) if sampler == "RandSampler" else (tailed, plain)
+
+
+def find_candidate_cache(folder: Path, dataset: str, sampler: str, sample_num: int, size: int) -> Path | None:
+    """The cache file in ``folder`` under either name, or None."""
+    paths = (folder / name for name in candidate_cache_names(dataset, sampler, sample_num, size))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def write_pools(path: Path, pools: Mapping[int, Sequence[int]]) -> None:
+    """One query per line, in the mapping's order (upstream: anchor order)."""
+    lines = (f"{json.dumps(str(row))}: {json.dumps([int(i) for i in pool])}" for row, pool in pools.items())
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def read_pools(
+    path: Path, *, n_rows: int, size: int, same_split: bool = True, n_queries: int | None = None
+) -> dict[int, tuple[int, ...]]:
+    """Query row → its pool, in file order; every id checked.
+
+    ``n_rows`` counts the library. For pools of another split than the library's (``same_split=False``) the
+    query row is an index of that split, and ``n_queries`` counts its rows.
+    """
+    content = read_json(path, unique_keys=True)
+    if not isinstance(content, dict) or not content:
+        raise UserError(f'{path} must be an object of the form {{"<query row>": [rows]}}; {_REMEDY}.')
+    limit = n_rows if same_split else n_queries
+    pools = {}
+    for key, pool in content.items():
+        if not re.fullmatch(r"[0-9]{1,12}", key) or (limit is not None and int(key) >= limit):
+            raise UserError(f"{path}: {key!r} is not a query row; {_REMEDY}.")
+        _check_rows(f"{path}: pool of query {key}", pool, n_rows)
+        if len(pool) != size:
+            raise UserError(f"{path}: pool of query {key} holds {len(pool)} rows, not {size}; {_REMEDY}.")
+        if same_split and int(key) in pool:
+            raise UserError(f"{path}: pool of query {key} holds the query itself; {_REMEDY}.")
+        pools[int(key)] = tuple(pool)
+    if len(pools) < len(content):
+        raise UserError(f"{path}: two keys name the same query row; {_REMEDY}.")
+    return pools
+
+
+def write_anchors(path: Path, anchors: Sequence[int]) -> None:
+    path.write_text(json.dumps([int(row) for row in anchors]) + "\n", encoding="utf-8")
+
+
+def read_anchors(path: Path, *, n_rows: int, count: int) -> list[int]:
+    """The anchor rows in upstream's order, checked."""
+    anchors = read_json(path)
+    _check_rows(f"{path}: anchor list", anchors, n_rows)
+    if len(anchors) != count:
+        raise UserError(f"{path}: anchor list holds {len(anchors)} rows, not {count}; {_REMEDY}.")
+    return list(anchors)
+
+
+def _check_rows(at: str, rows: Any, n_rows: int) -> None:
+    if not isinstance(rows, list):
+        raise UserError(f"{at} is not a list of rows; {_REMEDY}.")
+    for row in rows:
+        if type(row) is not int or not 0 <= row < n_rows:
+            raise UserError(f"{at}: {row!r} is not a row of a split of {n_rows}; {_REMEDY}.")
+    if len(set(rows)) < len(rows):
+        twice = next(row for row in rows if rows.count(row) > 1)
+        raise UserError(f"{at}: row {twice} occurs twice; {_REMEDY}.")

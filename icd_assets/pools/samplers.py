@@ -1,0 +1,155 @@
+"""The four samplers: for each query, ``size`` library rows that it may take as demonstrations (SPEC C).
+
+Deviations from upstream:
+1. A pool never holds the query: upstream drops the first hit of a similarity search, which with ties is
+   another row than the query.
+2. A pool holds no other question about the query's image, unless ``allow_same_image``: it would leak (SPEC
+   O.2-13).
+3. No row occurs twice: upstream's Mix keeps duplicates, so that its pools are smaller than they say.
+4. A query's random candidates depend on the seed and the query alone, not on the queries drawn before it.
+   Anchors are drawn as upstream draws them.
+5. Ties of similarity are broken by row.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from icd_assets.errors import UserError
+from icd_assets.pools.config import SAMPLERS, PoolConfig, needs_features
+from icd_assets.pools.similarity import Features, SamplerFeatures, top_similar
+from icd_assets.progress import OnProgress, ignore
+from icd_assets.seeding import python_rng
+
+if TYPE_CHECKING:
+    from icd_assets.datasets.vqa import VqaItem
+
+_CHUNK = 256  # queries between two progress reports
+
+
+def draw_anchors(n_rows: int, count: int, seed: int) -> list[int]:
+    """The queries that training data are made for, in upstream's order.
+
+    The one draw that is not derived by :mod:`icd_assets.seeding`: upstream's ``random.seed(42)`` must be
+    matched.
+    """
+    if not 0 < count <= n_rows:
+        raise UserError(f"sample_num is {count}, but the train split has {n_rows} rows; take 1 to {n_rows}.")
+    return random.Random(seed).sample(range(n_rows), count)
+
+
+def build_pools(
+    sampler: str,
+    queries: Sequence[VqaItem],
+    library: Sequence[VqaItem],
+    config: PoolConfig,
+    *,
+    same_split: bool,
+    query_features: SamplerFeatures | None = None,
+    library_features: SamplerFeatures | None = None,
+    on_progress: OnProgress = ignore,
+) -> dict[int, tuple[int, ...]]:
+    """Query row → ``config.pool_size`` distinct rows of ``library`` (a whole split).
+
+    ``same_split`` says that queries are rows of the library too. Feature rows follow ``queries`` and
+    ``library``. Raises :class:`UserError` if too few candidates remain for a query.
+    """
+    shares = _shares(sampler, config)
+    banned = _banned(queries, library, same_split, config.allow_same_image)
+    _check_sizes(queries, library, banned, config.pool_size)
+    if needs_features(sampler):
+        if query_features is None or library_features is None:
+            raise ValueError(f"{sampler} needs features")
+        if len(query_features.text) != len(queries) or len(library_features.text) != len(library):
+            raise ValueError("features and rows differ in number")
+
+    split = "train" if same_split else "validation"
+    pools: dict[int, tuple[int, ...]] = {}
+    for start in range(0, len(queries), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        ranked: list[list[list[int]]] = []  # per source: per query: rows, best first
+        for source, count in shares:
+            if count == 0:
+                ranked.append([[]] * len(queries[part]))
+            elif source == "rand":
+                ranked.append(
+                    [
+                        _draw(python_rng(config.seed, "pool", split, query.row), len(library), rows, count)
+                        for query, rows in zip(queries[part], banned[part], strict=True)
+                    ]
+                )
+            else:
+                assert query_features is not None and library_features is not None
+                asked: Features = getattr(query_features, source)[part]
+                offered: Features = getattr(library_features, source)
+                ranked.append(top_similar(asked, offered, banned[part], config.pool_size))
+        for query, *rankings in zip(queries[part], *ranked, strict=True):
+            pools[query.row] = _merge(rankings, [count for _, count in shares])
+        on_progress(len(pools), len(queries))
+    return pools
+
+
+def _shares(sampler: str, config: PoolConfig) -> list[tuple[str, int]]:
+    """(source, how many) in the order of the pool: Mix is random, then image, then text."""
+    if sampler == "RandSampler":
+        return [("rand", config.pool_size)]
+    if sampler == "TextSimSampler":
+        return [("text", config.pool_size)]
+    if sampler == "ImgSimSampler":
+        return [("image", config.pool_size)]
+    if sampler != "MixSampler":
+        raise UserError(f"unknown sampler {sampler!r}; valid: {', '.join(SAMPLERS)}.")
+    total = config.mix_rand + config.mix_text + config.mix_image
+    if abs(total - 1) > 1e-9:
+        raise UserError(f"mix_rand + mix_text + mix_image is {total:g}; the three shares must sum to 1.")
+    rand, text = int(config.mix_rand * config.pool_size), int(config.mix_text * config.pool_size)
+    return [("rand", rand), ("image", config.pool_size - rand - text), ("text", text)]
+
+
+def _banned(
+    queries: Sequence[VqaItem], library: Sequence[VqaItem], same_split: bool, allow_same_image: bool
+) -> list[list[int]]:
+    """Per query the library rows that may not be in its pool, ascending."""
+    on_image: dict[int, list[int]] = {query.image_id: [] for query in queries}
+    for row, item in enumerate(library):
+        if item.row != row:
+            raise ValueError(f"library[{row}] is row {item.row}: the library must be a whole split")
+        if not allow_same_image and item.image_id in on_image:
+            on_image[item.image_id].append(row)
+    own = ([query.row] if same_split else [] for query in queries)
+    return [sorted({*on_image[query.image_id], *row}) for query, row in zip(queries, own, strict=True)]
+
+
+def _check_sizes(
+    queries: Sequence[VqaItem], library: Sequence[VqaItem], banned: list[list[int]], size: int
+) -> None:
+    for query, rows in zip(queries, banned, strict=True):
+        if (left := len(library) - len(rows)) < size:
+            raise UserError(
+                f"candidate pool of question_id {query.question_id}: {left} of {len(library)} rows "
+                f"remain without the query and its image, but the pool size is {size}; lower the pool size."
+            )
+
+
+def _draw(rng: random.Random, n_rows: int, banned: list[int], count: int) -> list[int]:
+    """``count`` distinct rows, none of ``banned`` (ascending), without listing all rows."""
+    drawn = []
+    for row in rng.sample(range(n_rows - len(banned)), count):
+        for skipped in banned:
+            if row < skipped:
+                break
+            row += 1
+        drawn.append(row)
+    return drawn
+
+
+def _merge(rankings: list[list[int]], counts: list[int]) -> tuple[int, ...]:
+    """Take ``counts[i]`` rows of each ranking in turn; a row that is in already yields to the next best."""
+    pool: dict[int, None] = {}
+    for ranking, count in zip(rankings, counts, strict=True):
+        fresh = [row for row in ranking if row not in pool][:count]
+        assert len(fresh) == count, "a ranking as long as the pool always has enough fresh rows"
+        pool |= dict.fromkeys(fresh)
+    return tuple(pool)

@@ -1,0 +1,55 @@
+"""How far a long step is: libraries call ``on_progress(done, total)``; a log and the command line listen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+OnProgress = Callable[[int, int], None]
+
+_LOG_EVERY_SECONDS = 10.0
+
+
+def ignore(done: int, total: int) -> None:
+    """The listener of those who do not listen."""
+
+
+class Listener:
+    """What a process that runs assets may want to know; the command line draws it."""
+
+    def started(self, asset: str, reason: str) -> None:
+        """``asset`` is being made, because of ``reason``."""
+
+    def moved(self, asset: str, done: int, total: int) -> None:
+        """``done`` of ``total`` units of the asset's long part are done."""
+
+    def ended(self, asset: str, seconds: float) -> None:
+        """``asset`` is complete."""
+
+    def skipped(self, asset: str) -> None:
+        """``asset`` was what is wanted already."""
+
+
+# One listener for the process: assets run deep inside Dagster, where nothing can be handed to them.
+current = Listener()
+
+
+def listen(listener: Listener) -> None:
+    global current
+    current = listener
+
+
+class Progress:
+    """Progress of one asset, to the process's listener and, every ten seconds, to the run's log."""
+
+    def __init__(self, asset: str, log: Callable[[str], None]) -> None:
+        self._asset, self._log = asset, log
+        self._began = self._logged = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        current.moved(self._asset, done, total)
+        now = time.monotonic()
+        if now - self._logged >= _LOG_EVERY_SECONDS and done:
+            self._logged = now
+            left = (now - self._began) / done * (total - done)
+            self._log(f"{self._asset}: {done}/{total}, about {left:.0f} s left")

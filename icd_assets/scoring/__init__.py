@@ -1,0 +1,1 @@
+"""What an answer is worth: the VQA metric, rewards, InfoScore, RL data."""

@@ -1,0 +1,131 @@
+"""Rewards of candidates from their labels (SPEC J).
+
+Deviation from upstream:
+1. An unknown mode is refused when the settings are read, ``hybrid`` (accepted upstream, then raises)
+   included.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from icd_assets.errors import UserError
+
+if TYPE_CHECKING:
+    from icd_assets.scoring.rl_data import RlCandidate
+
+RewardMode = Literal[
+    "hard_plus_soft",
+    "hard_plus_soft_v2",
+    "separated",
+    "hard_only",
+    "soft_only",
+    "hard01_plus_gtprob",
+    "hard01_plus_gtprob_separated",
+    "hard_plus_gtprob_plus_rel",
+    "legacy",
+]
+REWARD_MODES: tuple[str, ...] = get_args(RewardMode)
+
+_LIMIT = 5.0  # every reward is clipped to ±5
+
+
+class RewardConfig(BaseModel):
+    """What a demonstration sequence is rewarded for (SPEC J)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: RewardMode = Field(
+        "hard_plus_soft",
+        description="How correctness, accuracy, answer probability and relevance combine into a reward.",
+        json_schema_extra={"env": "REWARD_MODE"},
+    )
+    hard_weight: float = Field(
+        1.0,
+        allow_inf_nan=False,
+        description="Weight of correctness (0 or 1).",
+        json_schema_extra={"env": "HARD_WEIGHT"},
+    )
+    soft_weight: float = Field(
+        1.0,
+        allow_inf_nan=False,
+        description="Weight of VQA accuracy, or of the gold answers' probability in the gtprob modes.",
+        json_schema_extra={"env": "SOFT_WEIGHT"},
+    )
+    rel_weight: float = Field(
+        0.1,
+        allow_inf_nan=False,
+        description="Weight of a wrong answer's relevance (mode hard_plus_gtprob_plus_rel).",
+        json_schema_extra={"env": "REL_WEIGHT"},
+    )
+    alpha: float = Field(0.0, allow_inf_nan=False, description="Mode legacy: weight of the beam's own score.")
+    beta: float = Field(0.0, allow_inf_nan=False, description="Mode legacy: weight of correctness.")
+    correctness_mode: Literal["01", "pm1"] = Field(
+        "01", description="Mode legacy: correctness as 0/1, or as -1/+1."
+    )
+    use_logprob: bool = Field(
+        False, description="Mode legacy: use the negated log-probability as the beam's own score."
+    )
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _known_mode(cls, mode: Any) -> Any:
+        if mode not in REWARD_MODES:
+            raise UserError(f"REWARD_MODE {mode!r} is not a reward mode; valid: {', '.join(REWARD_MODES)}.")
+        return mode
+
+
+def needs_gt_prob(config: RewardConfig) -> bool:
+    """Whether a reward reads ``vqa_gt_prob``, which costs one more model pass per distinct gold answer."""
+    return "gtprob" in config.mode
+
+
+def reward(candidate: RlCandidate, config: RewardConfig) -> float:
+    """The raw reward of one candidate, in [−5, 5]; a missing label counts as 0."""
+    h = candidate.vqa_correct or 0
+    s = candidate.vqa_acc_score or 0.0
+    g = candidate.vqa_gt_prob or 0.0
+    r = candidate.vqa_rel_score or 0.0
+    hard, soft, rel = config.hard_weight, config.soft_weight, config.rel_weight
+    match config.mode:
+        case "hard_plus_soft":
+            value = hard * h + soft * s
+        case "hard_plus_soft_v2" | "separated":
+            value = 2 * hard * h + soft * s
+        case "hard_only":
+            value = hard * h
+        case "soft_only":
+            value = soft * s
+        case "hard01_plus_gtprob":
+            value = hard * h + soft * g
+        case "hard01_plus_gtprob_separated":
+            value = 2 * hard * h + soft * g
+        case "hard_plus_gtprob_plus_rel":
+            value = hard * h + soft * g + rel * (1 - h) * r
+        case "legacy":
+            value = _legacy(candidate, config)
+    return max(-_LIMIT, min(_LIMIT, value))
+
+
+def _legacy(candidate: RlCandidate, config: RewardConfig) -> float:
+    """α·(beam's own score) + β·(correctness)."""
+    own = candidate.beam_score or 0.0
+    if config.use_logprob and candidate.logprob_score is not None:
+        own = -candidate.logprob_score
+    if config.correctness_mode == "pm1":
+        correctness: float = 2 * (candidate.vqa_correct or 0) - 1
+    elif candidate.vqa_correct is not None:
+        correctness = candidate.vqa_correct
+    else:
+        correctness = candidate.vqa_acc_score or 0.0
+    return config.alpha * own + config.beta * correctness
+
+
+def suffix(config: RewardConfig) -> str:
+    """What upstream appends to the name of a v3 folder (SPEC A.2); ``rel_weight`` is not in it."""
+    if config.mode == "hard_plus_soft":
+        weights = f"_h{config.hard_weight}_s{config.soft_weight}"
+        return "" if weights == "_h1.0_s1.0" else weights
+    return f"_{config.mode}"

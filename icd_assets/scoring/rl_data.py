@@ -1,0 +1,115 @@
+"""RL data: per query the pool, the pointers tried in it, and what the model answered to each (SPEC G.6, G.7).
+
+Field names are the file's own. Files are written and read by :mod:`icd_assets.scoring.rl_file`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from icd_assets.scoring.rewards import RewardConfig, reward
+
+
+@dataclass(frozen=True, slots=True)
+class RlCandidate:
+    """One pointer, where it came from, and the labels of the answer that it led to.
+
+    ``behavior_logprob`` is the log-probability under the policy that proposed it (None if no policy did);
+    ``round`` counts refreshes of the data by a newer policy.
+    """
+
+    pointer: tuple[int, ...]  # [S] positions in the query's pool
+    source: str | None = None  # beam | sample | retrieval | random; None in files that do not say
+    round: int = 0
+    behavior_logprob: float | None = None
+    beam_rank: int | None = None
+    beam_score: float | None = None
+    logprob_score: float | None = None
+    temperature: float | None = None
+    similarity_score: float | None = None
+    vqa_raw_generation: str | None = None
+    vqa_pred_answer: str = ""
+    vqa_correct: int | None = None
+    vqa_acc_score: float | None = None
+    vqa_gt_prob: float | None = None
+    vqa_rel_token_f1: float | None = None
+    vqa_rel_edit_sim: float | None = None
+    vqa_rel_score: float | None = None
+    vqa_eval_mode: str | None = None  # vqaEval | fallback | error
+    eval_split_used: str | None = None
+    eval_failed: bool = False
+
+    @property
+    def positive(self) -> bool:
+        """Whether the answer counts as correct; files without the label are read by their accuracy."""
+        return bool(self.vqa_acc_score if self.vqa_correct is None else self.vqa_correct)
+
+
+@dataclass(frozen=True, slots=True)
+class RlQuery:
+    """A query (``row`` of the train split), its pool and candidates; upstream's oldest files lack texts."""
+
+    row: int
+    candidate_pool_ids: tuple[int, ...]  # [K] rows
+    candidates: tuple[RlCandidate, ...]
+    question_id: int | None = None
+    image_id: int | None = None
+    question: str | None = None
+    gt_answers_raw: tuple[str, ...] = ()
+    gt_answers_norm: tuple[str, ...] = ()
+
+    def rows_of(self, candidate: RlCandidate) -> tuple[int, ...]:
+        """``pointer_global``: the train rows that a candidate points at."""
+        return tuple(self.candidate_pool_ids[position] for position in candidate.pointer)
+
+
+@dataclass(frozen=True, slots=True)
+class RlData:
+    """All queries, in the file's order. ``generation`` is the file schema's (SPEC G.7); ours is 4."""
+
+    queries: tuple[RlQuery, ...]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    generation: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """How much there is to learn from. Shares are of all queries, accuracies in [0, 1]."""
+
+    queries: int
+    candidates: int
+    share_with_reward_levels: float  # at least two different rewards: the others give no gradient
+    share_with_positive: float
+    mean_reward: float
+    accuracy_by_source: dict[str, float]
+    candidates_by_source: dict[str, int]
+
+
+def signal(data: RlData, config: RewardConfig) -> Signal:
+    """Summarize RL data under one reward. Failed evaluations are left out."""
+    levels = positives = 0
+    rewards: list[float] = []
+    accuracy: defaultdict[str, float] = defaultdict(float)
+    count: Counter[str] = Counter()
+    for query in data.queries:
+        usable = [candidate for candidate in query.candidates if not candidate.eval_failed]
+        own = [reward(candidate, config) for candidate in usable]
+        rewards += own
+        levels += len(set(own)) > 1
+        positives += any(candidate.positive for candidate in usable)
+        for candidate in usable:
+            accuracy[candidate.source or "unknown"] += candidate.vqa_acc_score or 0.0
+            count[candidate.source or "unknown"] += 1
+    n = max(1, len(data.queries))
+    return Signal(
+        queries=len(data.queries),
+        candidates=len(rewards),
+        share_with_reward_levels=levels / n,
+        share_with_positive=positives / n,
+        mean_reward=sum(rewards) / max(1, len(rewards)),
+        accuracy_by_source={source: accuracy[source] / count[source] for source in sorted(count)},
+        candidates_by_source={source: count[source] for source in sorted(count)},
+    )

@@ -1,0 +1,56 @@
+"""From RL data to what training sees: the filters of SPEC I.
+
+Deviations from upstream:
+1. ``require_positive`` asks whether a candidate is correct; upstream asks whether its reward is ≥ 1, which is
+   another question in most reward modes and weights (SPEC O.2-12).
+2. Pools keep their size; upstream cuts them to the first 64 ids after mapping pointers into them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from icd_assets.scoring.rewards import RewardConfig, reward
+from icd_assets.scoring.rl_data import RlCandidate, RlData
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """One query's group. `K` pool, `N` pointers, `S` shots."""
+
+    query_row: int
+    pool_ids: tuple[int, ...]  # [K]
+    pointers: tuple[tuple[int, ...], ...]  # [N, S] positions in the pool
+    rewards: tuple[float, ...]  # [N] raw
+    behavior_logprobs: tuple[float | None, ...]  # [N]
+
+
+def training_rows(
+    data: RlData, config: RewardConfig, *, skip_fallback: bool = True, require_positive: bool = False
+) -> list[TrainingRow]:
+    """The usable candidates of each query, in order; a query without any is left out.
+
+    Candidates whose evaluation failed never count; ``skip_fallback`` also drops those that were judged by
+    string comparison instead of the metric. Groups without variance stay: the losses count and skip them.
+    """
+    rows = []
+    for query in data.queries:
+        usable = [candidate for candidate in query.candidates if _usable(candidate, skip_fallback)]
+        if not usable or (require_positive and not any(candidate.positive for candidate in usable)):
+            continue
+        rows.append(
+            TrainingRow(
+                query_row=query.row,
+                pool_ids=query.candidate_pool_ids,
+                pointers=tuple(candidate.pointer for candidate in usable),
+                rewards=tuple(reward(candidate, config) for candidate in usable),
+                behavior_logprobs=tuple(candidate.behavior_logprob for candidate in usable),
+            )
+        )
+    return rows
+
+
+def _usable(candidate: RlCandidate, skip_fallback: bool) -> bool:
+    if candidate.eval_failed or candidate.vqa_eval_mode == "error":
+        return False
+    return not (skip_fallback and candidate.vqa_eval_mode == "fallback")

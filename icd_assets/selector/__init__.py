@@ -1,0 +1,1 @@
+"""The pointer selector: model, decoding, proposals, losses, training and checkpoints."""

@@ -1,0 +1,62 @@
+"""How far a policy is from its reference, how undecided it is, and how much that weighs (SPEC K.3, items 4 to 6).
+
+Legend: `B` queries, `N` pointers, `S` shots, `K` pool; ``mask`` [B, N] marks real pointers.
+
+Deviations from upstream:
+1. The KL of a pick is exact, a sum over the pool, at the prefixes that the stored pointers visit. Upstream's
+   estimate k3 takes the stored pointers for samples of the policy, which they are not.
+2. k1, k2 and k3 are kept for comparison. With ρ = π/π_ref, k3 = ρ − 1 − log ρ estimates KL(π_ref‖π).
+3. A weight of 0 stays 0; upstream's adaptation would lift it to 0.001.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from icd_assets.selector.losses import picked
+from icd_assets.selector.normalization import masked_mean
+
+Divergence = Literal["exact", "exact_forward", "k1", "k2", "k3"]
+KL_LOW, KL_HIGH, BETA_FACTOR, BETA_MIN, BETA_MAX = 0.01, 0.1, 1.5, 0.001, 10.0
+
+
+def kl_divergence(kind: Divergence, new: Tensor, reference: Tensor, pointers: Tensor, mask: Tensor) -> Tensor:
+    """Scalar, mean over pointers, then queries; new, reference: log-probabilities [B, N, S, K].
+
+    exact: KL(π‖π_ref); exact_forward: KL(π_ref‖π); both summed over the S picks.
+    """
+    if kind == "exact":
+        per_pointer = (new.exp() * (new - reference)).sum((-1, -2))
+    elif kind == "exact_forward":
+        per_pointer = (reference.exp() * (reference - new)).sum((-1, -2))
+    else:
+        log_ratio = (picked(new, pointers) - picked(reference, pointers)).sum(-1)  # [B, N]
+        per_pointer = estimate(kind, log_ratio)
+    return masked_mean(per_pointer, mask).mean()
+
+
+def estimate(kind: Literal["k1", "k2", "k3"], log_ratio: Tensor) -> Tensor:
+    """Schulman's estimators (joschu.net/blog/kl-approx.html) of log_ratio = log π − log π_ref."""
+    if kind == "k1":
+        return log_ratio
+    if kind == "k2":
+        return log_ratio.square() / 2
+    return log_ratio.exp() - 1 - log_ratio
+
+
+def entropy(new: Tensor, mask: Tensor) -> Tensor:
+    """Exact entropy in nats, summed over the S picks, mean over pointers, then queries; new: [B, N, S, K]."""
+    return masked_mean(-(new.exp() * new).sum((-1, -2)), mask).mean()
+
+
+def next_beta(beta: float, kl: float) -> float:
+    """The KL weight for the next step: ×1.5 above 0.1, ÷1.5 below 0.01, within [0.001, 10] (SPEC K.3-6)."""
+    if beta == 0:
+        return 0.0
+    if kl > KL_HIGH:
+        beta *= BETA_FACTOR
+    elif kl < KL_LOW:
+        beta /= BETA_FACTOR
+    return min(max(beta, BETA_MIN), BETA_MAX)

@@ -1,0 +1,125 @@
+"""A query's pointers with their rewards, and batches of such groups.
+
+Legend: `B` queries, `N` pointers, `S` shots, `K` pool, `D` embedding.
+Groups of one batch share K and S; groups with fewer pointers are padded and masked, so that BATCH_SIZE is heard
+(upstream silently runs with 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from icd_assets.errors import UserError
+from icd_assets.seeding import torch_rng
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointerGroup:
+    """One query. SFT reads ``rewards`` as beam scores."""
+
+    query_row: int
+    query: Tensor  # [D]
+    pool: Tensor  # [K, D]
+    pointers: Tensor  # [N, S] long, positions in the pool
+    rewards: Tensor  # [N] raw
+    behavior_logprobs: Tensor | None = None  # [N] under the policy that proposed the pointers
+
+    def __post_init__(self) -> None:
+        count, shots = self.pointers.shape
+        if self.pool.shape[1:] != self.query.shape or self.rewards.shape != (count,) or count == 0:
+            raise ValueError(f"query {self.query_row}: shapes of query, pool, pointers and rewards do not fit")
+        if self.pointers.min() < 0 or self.pointers.max() >= self.pool.size(0):
+            raise ValueError(f"query {self.query_row}: a pointer lies outside its pool of {self.pool.size(0)}")
+        ordered = self.pointers.sort(dim=1).values
+        if shots > 1 and (ordered[:, 1:] == ordered[:, :-1]).any():
+            raise ValueError(f"query {self.query_row}: a pointer names a candidate twice")
+        if not torch.isfinite(self.rewards).all():
+            raise ValueError(f"query {self.query_row}: a reward is not a finite number")
+
+    @property
+    def constant(self) -> bool:
+        """Whether all pointers earned the same, so that none is preferable."""
+        return bool((self.rewards == self.rewards[0]).all())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Several groups; ``mask`` is False where N is padding."""
+
+    index: tuple[int, ...]  # [B] positions in the list of groups that the batch was cut from
+    query: Tensor  # [B, D]
+    pool: Tensor  # [B, K, D]
+    pointers: Tensor  # [B, N, S]
+    rewards: Tensor  # [B, N]
+    mask: Tensor  # [B, N] bool
+
+    def to(self, device: torch.device) -> Batch:
+        if device.type == "cpu":
+            return self
+        names = ("query", "pool", "pointers", "rewards", "mask")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+
+def collate(groups: Sequence[PointerGroup], index: Sequence[int]) -> Batch:
+    """The batch of ``groups[i] for i in index``, which must share K and S."""
+    chosen = [groups[i] for i in index]
+    longest = max(group.pointers.size(0) for group in chosen)
+    shots = chosen[0].pointers.size(1)
+    # Padding points at 0 … S−1: valid positions, masked everywhere, never a repeated pick.
+    pointers = torch.arange(shots).repeat(len(chosen), longest, 1)
+    rewards = torch.zeros(len(chosen), longest)
+    mask = torch.zeros(len(chosen), longest, dtype=torch.bool)
+    for row, group in enumerate(chosen):
+        count = group.pointers.size(0)
+        pointers[row, :count] = group.pointers
+        rewards[row, :count] = group.rewards
+        mask[row, :count] = True
+    return Batch(
+        index=tuple(index),
+        query=torch.stack([group.query for group in chosen]),
+        pool=torch.stack([group.pool for group in chosen]),
+        pointers=pointers,
+        rewards=rewards,
+        mask=mask,
+    )
+
+
+def ordered_batches(groups: Sequence[PointerGroup], batch_size: int) -> list[list[int]]:
+    """All groups in order, cut into batches of equal (K, S)."""
+    return _cut(groups, range(len(groups)), batch_size)
+
+
+def shuffled_batches(
+    groups: Sequence[PointerGroup], batch_size: int, seed: int, *names: str | int
+) -> list[list[int]]:
+    """All groups in an order drawn from (seed, names), cut into batches of equal (K, S); their number is fixed."""
+    rng = torch_rng(seed, "shuffle", *names)
+    batches = _cut(groups, torch.randperm(len(groups), generator=rng).tolist(), batch_size)
+    return [batches[i] for i in torch.randperm(len(batches), generator=rng).tolist()]
+
+
+def _cut(groups: Sequence[PointerGroup], order: Sequence[int], batch_size: int) -> list[list[int]]:
+    alike: dict[tuple[int, int], list[int]] = {}
+    for i in order:
+        alike.setdefault((groups[i].pool.size(0), groups[i].pointers.size(1)), []).append(i)
+    return [
+        same[start : start + batch_size] for same in alike.values() for start in range(0, len(same), batch_size)
+    ]
+
+
+def split_by_query(
+    groups: Sequence[PointerGroup], fraction: float
+) -> tuple[list[PointerGroup], list[PointerGroup]]:
+    """(train, validation): ids ascending, the first ⌊fraction·n⌋ to train (SPEC E.4, I)."""
+    ordered = sorted(groups, key=lambda group: group.query_row)
+    cut = int(fraction * len(ordered))
+    if not 0 < cut < len(ordered):
+        raise UserError(
+            f"{len(ordered)} usable queries cannot be split {fraction:g} to train and the rest to validate; "
+            "provide more queries."
+        )
+    return ordered[:cut], ordered[cut:]

@@ -1,0 +1,207 @@
+"""Group-relative policy optimization over stored pointers (SPEC K.3; GRPO, arXiv 2402.03300).
+
+Legend: `B` queries, `N` pointers, `S` shots, `K` pool.
+What of GRPO is not here: no new samples are drawn, since the VLM's answers were collected beforehand. The
+stored pointers come from beams, samplers, neighbors and chance, and no importance weight corrects for that:
+group-relative REINFORCE is sound off-policy with clipping as its regularizer (arXiv 2509.24203).
+``PointerGroup`` keeps the behavior log-probabilities for any correction.
+
+Deviations from upstream, each with its switch:
+1. Ratio and KL have separate policies: ``old_policy`` and ``reference``. Upstream takes the SFT policy for
+   both, so that after RCE the first ratios are far from 1, and the KL term pulls back to before RCE.
+2. No dropout (``dropout``), which makes the ratio noisy.
+3. Advantages from raw rewards of the whole group (``reward_source``, see :mod:`.advantages`).
+4. Queries without reward variance are left out and counted (``skip_constant_groups``).
+5. Exact KL (``kl``, see :mod:`.divergence`); an exact entropy bonus is offered.
+6. ``use_ppo_clip_only`` with a KL weight is an error; upstream silently ignores the weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from icd_assets.errors import UserError
+from icd_assets.selector.advantages import advantages, top_k
+from icd_assets.selector.config import GrpoConfig
+from icd_assets.selector.divergence import entropy, kl_divergence, next_beta
+from icd_assets.selector.groups import Batch, PointerGroup, collate, shuffled_batches, split_by_query
+from icd_assets.selector.losses import picked, ppo_loss
+from icd_assets.selector.model import PointerSelectorV2
+from icd_assets.selector.normalization import normalize_rewards
+from icd_assets.selector.training import (
+    Metrics,
+    OnEpoch,
+    Optimization,
+    constant_share,
+    device_of,
+    ignore_epoch,
+    mean_metrics,
+    stored_log_probs,
+    usable,
+    validate,
+)
+
+_FROZEN = ("input_proj", "query_proj", "cand_proj")
+DEFAULT_BETA = 0.15
+
+
+def train_grpo(
+    policy: PointerSelectorV2,
+    groups: Sequence[PointerGroup],
+    config: GrpoConfig,
+    *,
+    sft: PointerSelectorV2,
+    rce: PointerSelectorV2,
+    start_epoch: int = 0,
+    optimizer_state: Mapping[str, Any] | None = None,
+    kl_beta: float | None = None,
+    on_epoch: OnEpoch = ignore_epoch,
+) -> list[Metrics]:
+    """Train ``policy`` in place; returns the metrics of each epoch run.
+
+    policy: the weights at ``start_epoch``, equal to ``rce`` (the policy after RCE) at epoch 0. To resume after
+    epoch e, pass its ``model_state`` (in ``policy``), ``optimizer_state``, ``kl_beta`` and start_epoch = e+1.
+    """
+    beta = starting_beta(config) if kl_beta is None else kl_beta
+    every, validation = split_by_query(groups, config.train_fraction)
+    train = usable(every, config.skip_constant_groups)
+    reference = stored_log_probs(sft if config.reference == "sft" else rce, train)
+    policy.set_dropout(config.dropout, config.attn_dropout)
+    history = []
+    with _frozen(policy, config.freeze_backbone_in_grpo):
+        optimization = Optimization(
+            policy,
+            "grpo",
+            seed=config.seed,
+            lr=config.grpo_lr,
+            weight_decay=config.weight_decay,
+            grad_clip=config.grad_clip,
+            state=optimizer_state,
+        )
+        for epoch in range(start_epoch, config.grpo_epochs):
+            old = _old_log_probs(policy, train, config, sft=sft, rce=rce)
+            steps = []
+            for step, index in enumerate(shuffled_batches(train, config.batch_size, config.seed, "grpo", epoch)):
+                batch = collate(train, index).to(device_of(policy))
+                fixed = _pad([old[i] for i in index]), _pad([reference[i] for i in index])
+                loss_of = partial(_loss, policy, batch, *fixed, beta, epoch, config)
+                metrics = optimization.step(epoch, step, loss_of)
+                steps.append(metrics)
+                if config.adaptive_kl:
+                    beta = next_beta(beta, metrics["kl"])
+            summary = mean_metrics(steps) | validate(policy, validation)
+            summary |= {"kl_beta": beta, "frac_reward_zero_std": constant_share(every)}
+            history.append(summary)
+            on_epoch(optimization.result(epoch, summary, beta))
+    return history
+
+
+def starting_beta(config: GrpoConfig) -> float:
+    """The KL weight of the first step."""
+    if config.use_ppo_clip_only and config.kl_beta:
+        raise UserError(
+            f"USE_PPO_CLIP is true and KL_BETA is {config.kl_beta:g}, but clipping alone has no KL term; "
+            "unset one of them."
+        )
+    if config.use_ppo_clip_only:
+        return 0.0
+    return DEFAULT_BETA if config.kl_beta is None else config.kl_beta
+
+
+def _loss(
+    policy: PointerSelectorV2,
+    batch: Batch,
+    old: Tensor,
+    reference: Tensor,
+    beta: float,
+    epoch: int,
+    config: GrpoConfig,
+) -> tuple[Tensor, Metrics]:
+    """old: [B, N, S] of the stored picks; reference: [B, N, S, K]."""
+    advantage, kept = _advantages(batch, epoch, config)
+    new = policy(batch.query, batch.pool, batch.pointers).log_softmax(-1)  # [B, N, S, K]
+    surrogate = ppo_loss(
+        picked(new, batch.pointers),
+        old,
+        advantage,
+        kept,
+        config.clip_epsilon,
+        config.clip_epsilon_high,
+        config.ratio_level,
+    )
+    kl = kl_divergence(config.kl, new, reference, batch.pointers, kept)
+    undecided = entropy(new, kept)
+    loss = surrogate.loss + beta * kl - config.entropy_bonus * undecided
+    real = advantage[kept]
+    return loss, {
+        "grpo_loss": loss.item(),
+        "ppo_loss": surrogate.loss.item(),
+        "kl_loss": beta * kl.item(),
+        "kl": kl.item(),
+        "mean_ratio": surrogate.mean_ratio.item(),
+        "clip_fraction": surrogate.clip_fraction.item(),
+        "entropy": undecided.item(),
+        "mean_advantage": real.mean().item(),
+        "std_advantage": real.std(unbiased=False).item(),
+        "max_advantage": real.max().item(),
+    }
+
+
+def _advantages(batch: Batch, epoch: int, config: GrpoConfig) -> tuple[Tensor, Tensor]:
+    """Advantages [B, N] and which pointers count [B, N]."""
+    rewards = batch.rewards
+    if config.reward_source == "normalized":
+        rewards = normalize_rewards(
+            rewards, batch.mask, config.normalize_method, config.normalize_clamp_value, config.constant_group
+        )
+    kept = top_k(rewards, batch.mask, config.later_epochs_top_k if epoch else config.first_epoch_top_k)
+    values = advantages(
+        rewards,
+        kept if config.topk_before_advantage else batch.mask,
+        baseline=config.baseline,
+        scale=config.scale_rewards,
+        std_floor=config.std_floor,
+        clip=config.advantage_clip,
+        rank=config.use_rank_advantage,
+    )
+    return values, kept
+
+
+def _old_log_probs(
+    policy: PointerSelectorV2,
+    groups: Sequence[PointerGroup],
+    config: GrpoConfig,
+    *,
+    sft: PointerSelectorV2,
+    rce: PointerSelectorV2,
+) -> list[Tensor]:
+    """Per group [N, S]: the denominator of the ratio."""
+    source = {"epoch_start": policy, "grpo_start": rce, "sft": sft}[config.old_policy]
+    return [
+        picked(log_probs, group.pointers.to(log_probs.device))
+        for log_probs, group in zip(stored_log_probs(source, groups), groups, strict=True)
+    ]
+
+
+def _pad(rows: Sequence[Tensor]) -> Tensor:
+    """[N, …] each → [B, N, …], zeros where a group has fewer pointers; the mask hides them."""
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+
+
+@contextmanager
+def _frozen(policy: PointerSelectorV2, frozen: bool) -> Iterator[None]:
+    """Projections without gradient (SPEC K.3, Freezing); attention, norms and gate are trained."""
+    held = [p for name, p in policy.named_parameters() if frozen and name.startswith(_FROZEN)]
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)

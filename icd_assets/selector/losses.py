@@ -1,0 +1,116 @@
+"""Losses over pointers: supervised, reward-weighted (RCE) and clipped policy gradient.
+
+Legend: `B` queries, `N` pointers, `S` shots, `K` pool; ``mask`` [B, N] marks real pointers.
+Queries count equally, whatever their number of pointers.
+
+Deviations from upstream:
+1. Label smoothing spreads over the candidates that can still be chosen; upstream's reaches masked ones, at −100.
+2. RCE has other targets and another likelihood to choose from (:func:`rce_weights`, :func:`rce_loss`).
+3. PPO has separate clip ranges (DAPO, arXiv 2503.14476) and ratios per step or per pick (GSPO, arXiv 2507.18071).
+Upstream's clamp of logits at −100 is left out: cosine/0.1 and the mask never go below.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from icd_assets.selector.model import MASKED
+from icd_assets.selector.normalization import center, masked_mean
+
+
+def pick_log_probs(logits: Tensor, pointers: Tensor) -> Tensor:
+    """logits [B, N, S, K], pointers [B, N, S] → log-probability of each pick [B, N, S]."""
+    return picked(logits.log_softmax(-1), pointers)
+
+
+def picked(values: Tensor, pointers: Tensor) -> Tensor:
+    """values [..., S, K] at the picks [..., S] of pointers."""
+    return values.gather(-1, pointers.unsqueeze(-1)).squeeze(-1)
+
+
+def pick_cross_entropy(logits: Tensor, pointers: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of each pick [B, N, S]; its mean is upstream's SFT loss (SPEC E.2)."""
+    loss = -pick_log_probs(logits, pointers)
+    if label_smoothing == 0:
+        return loss
+    open_ = logits > MASKED
+    spread = -(logits.log_softmax(-1) * open_).sum(-1) / open_.sum(-1)
+    return (1 - label_smoothing) * loss + label_smoothing * spread
+
+
+def rce_weights(
+    rewards: Tensor,
+    mask: Tensor,
+    temperature: float,
+    target: Literal["softmax", "above_mean", "tilted"] = "softmax",
+    start_log_probs: Tensor | None = None,
+) -> Tensor:
+    """Weights of a query's pointers; all [B, N], summing to 1 over N.
+
+    softmax: softmax(R/τ) (SPEC K.1).
+    above_mean: max(R − mean, 0), normalized; all 0 if rewards are equal. Only the better half is imitated.
+    tilted: softmax(R/τ + log π₀), π₀ the policy before RCE: the solution, on the stored pointers, of
+    max E[R] − τ·KL(π‖π₀) (REPS; AWR, arXiv 1910.00177). Equal rewards ask for no change of preference.
+    """
+    if target == "above_mean":
+        above = center(rewards, mask).clamp(min=0)
+        return above / above.sum(-1, keepdim=True).clamp(min=1e-6)
+    scores = rewards / temperature
+    if target == "tilted":
+        if start_log_probs is None:
+            raise ValueError("the tilted target needs the log-probabilities under the policy before RCE")
+        scores = scores + start_log_probs
+    return scores.masked_fill(~mask, -torch.inf).softmax(-1)
+
+
+def rce_loss(
+    log_probs: Tensor, weights: Tensor, mask: Tensor, likelihood: Literal["pool", "group"] = "pool"
+) -> Tensor:
+    """Σ_i w_i·(−log π(pointer_i)), mean over queries (SPEC K.1); all [B, N].
+
+    group: π is renormalized over the query's stored pointers, so that no mass moves to or from the others.
+    """
+    if likelihood == "group":
+        log_probs = log_probs.masked_fill(~mask, -torch.inf).log_softmax(-1).masked_fill(~mask, 0)
+    return -(weights * log_probs).sum(-1).mean()
+
+
+class Surrogate(NamedTuple):
+    loss: Tensor
+    mean_ratio: Tensor
+    clip_fraction: Tensor  # share of ratios that no longer have a gradient
+
+
+def ppo_loss(
+    new: Tensor,
+    old: Tensor,
+    advantage: Tensor,
+    mask: Tensor,
+    epsilon: float = 0.2,
+    epsilon_high: float | None = None,
+    level: Literal["sequence", "sequence_mean", "step"] = "sequence",
+) -> Surrogate:
+    """−mean min(ρA, clip(ρ, 1−ε, 1+ε_high)·A) (PPO, arXiv 1707.06347; SPEC K.3-3).
+
+    new, old: [B, N, S] log-probabilities of each pick; advantage, mask: [B, N]. ρ is the ratio of whole pointers
+    (``sequence``), its S-th root (``sequence_mean``), or one per pick (``step``).
+    """
+    change = new - old
+    if level == "sequence":
+        change = change.sum(-1, keepdim=True)
+    elif level == "sequence_mean":
+        change = change.mean(-1, keepdim=True)
+    ratio = change.exp()  # [B, N, 1 or S]
+    weighted = advantage.unsqueeze(-1)
+    high = epsilon if epsilon_high is None else epsilon_high
+    clipped = ratio.clamp(1 - epsilon, 1 + high) * weighted
+    objective = torch.minimum(ratio * weighted, clipped).mean(-1)  # [B, N]
+    out = ((ratio * weighted > clipped) & (weighted != 0)).float().mean(-1)
+    return Surrogate(
+        loss=-masked_mean(objective, mask).mean(),
+        mean_ratio=masked_mean(ratio.mean(-1), mask).mean().detach(),
+        clip_fraction=masked_mean(out, mask).mean(),
+    )

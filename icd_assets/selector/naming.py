@@ -1,0 +1,116 @@
+"""Names and shapes of the selector's tensors, in today's spelling and in the older one (SPEC E.1, L.3).
+
+The older class (``cross_attn.``, ``attn_norm.``) had one attention layer, and before that no gate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from icd_assets.errors import UserError
+from icd_assets.selector.config import SelectorConfig
+
+V2_PREFIX = "lever_lm.pointer_selector."
+TOWER_PREFIXES = ("lever_lm.sen_model.", "lever_lm.img_model.")
+GATE = ("query_update_gate.weight", "query_update_gate.bias")
+_OLDER = (("cross_attn_layers.0.", "cross_attn."), ("attn_norms.0.", "attn_norm."))
+_LAYER = re.compile(r"(?:cross_attn_layers|attn_norms)\.(\d+)\.")
+# Exact in float32; float64 would be rounded, so it is refused.
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def expected_shapes(config: SelectorConfig) -> dict[str, tuple[int, ...]]:
+    """Every tensor of a selector, in the order of its ``state_dict``."""
+    width = config.hidden_dim
+    shapes: dict[str, tuple[int, ...]] = {}
+    if config.embedding_dim != width:
+        shapes["input_proj.weight"] = (width, config.embedding_dim)
+    for layer in range(config.num_layers):
+        shapes[f"cross_attn_layers.{layer}.in_proj_weight"] = (3 * width, width)
+        shapes[f"cross_attn_layers.{layer}.in_proj_bias"] = (3 * width,)
+        shapes[f"cross_attn_layers.{layer}.out_proj.weight"] = (width, width)
+        shapes[f"cross_attn_layers.{layer}.out_proj.bias"] = (width,)
+    for layer in range(config.num_layers):
+        shapes[f"attn_norms.{layer}.weight"] = (width,)
+        shapes[f"attn_norms.{layer}.bias"] = (width,)
+    shapes["query_proj.weight"] = (width, width)
+    shapes["cand_proj.weight"] = (width, width)
+    shapes["query_update_gate.weight"] = (width, 2 * width)
+    shapes["query_update_gate.bias"] = (width,)
+    return shapes
+
+
+def infer_config(state: Mapping[str, Tensor], path: Path, num_heads: int = 1) -> SelectorConfig:
+    """The selector's shape from its tensors; the number of heads leaves no trace in them."""
+    width = _matrix(state, "query_proj.weight", path)[0]
+    depth = _matrix(state, "input_proj.weight", path)[1] if "input_proj.weight" in state else width
+    layers = {int(found[1]) for name in state if (found := _LAYER.match(name))}
+    if layers != set(range(len(layers))) or not layers:
+        raise UserError(f"{path}: attention layers are numbered {sorted(layers)} instead of from 0 upward.")
+    if width % num_heads:
+        raise UserError(f"{path}: a selector of width {width} cannot have {num_heads} heads; correct num_heads.")
+    return SelectorConfig(embedding_dim=depth, hidden_dim=width, num_layers=len(layers), num_heads=num_heads)
+
+
+def _matrix(state: Mapping[str, Tensor], name: str, path: Path) -> tuple[int, int]:
+    if name not in state:
+        raise UserError(f"{path}: tensor {name} is missing, so this is not a pointer selector.")
+    shape = tuple(state[name].shape)
+    if len(shape) != 2 or 0 in shape:
+        raise UserError(f"{path}: tensor {name} has shape {list(shape)}, which is not a matrix.")
+    return shape[0], shape[1]
+
+
+def check_state(state: Mapping[str, Tensor], config: SelectorConfig, path: Path) -> dict[str, Tensor]:
+    """The tensors in ``state_dict`` order as float32, if they are exactly those that ``config`` asks for."""
+    shapes = expected_shapes(config)
+    if missing := _names(name for name in shapes if name not in state):
+        raise UserError(f"{path}: the selector lacks {missing}; the file is of another model or damaged.")
+    if extra := _names(name for name in state if name not in shapes):
+        raise UserError(f"{path}: the selector has unknown {extra}; the file is of another model.")
+    for name, shape in shapes.items():
+        found = state[name]
+        if tuple(found.shape) != shape:
+            raise UserError(f"{path}: tensor {name} has shape {list(found.shape)}, expected {list(shape)}.")
+        if found.dtype not in _FLOATS:
+            raise UserError(f"{path}: tensor {name} has type {found.dtype}, expected torch.float32.")
+        if not torch.isfinite(found).all():
+            raise UserError(f"{path}: tensor {name} holds numbers that are not finite; training had diverged.")
+    return {name: state[name].float() for name in shapes}
+
+
+def _names(names: Iterable[str]) -> str:
+    """'tensor a', or 'tensor a and 3 more'; empty for none."""
+    found = list(names)
+    if not found:
+        return ""
+    return f"tensor {found[0]}" + (f" and {len(found) - 1} more" if len(found) > 1 else "")
+
+
+def older_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of layer 0 that the older class spells differently, in its spelling."""
+    return {
+        older + name.removeprefix(today): tensor
+        for name, tensor in state.items()
+        for today, older in _OLDER
+        if name.startswith(today)
+    }
+
+
+def todays_names(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Either spelling, or both at once, to today's; both must then agree."""
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        new = name
+        for today, older in _OLDER:
+            if name.startswith(older):
+                new = today + name.removeprefix(older)
+        if new in renamed and not torch.equal(renamed[new], tensor):
+            raise UserError(f"{path}: tensor {new} is stored under two names with different numbers.")
+        renamed[new] = tensor
+    return renamed

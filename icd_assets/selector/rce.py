@@ -1,0 +1,132 @@
+"""Reward-weighted cross-entropy: imitate a query's pointers in proportion to what they earned (SPEC K.1).
+
+Legend: `B` queries, `N` pointers, `S` shots, `K` pool.
+
+Deviations from upstream:
+1. Queries whose pointers all earned the same are left out (``skip_constant_groups``); upstream imitates all
+   of their pointers.
+2. Target and likelihood can be chosen (``rce_target``, ``rce_likelihood``). Upstream's softmax(R/τ) over the
+   pool gives worthless random pointers a weight, and so lowers a good SFT policy; ours tilts that policy by
+   the reward, among the pointers whose reward is known.
+3. BATCH_SIZE is heard; a step's loss is the mean over its queries, and τ runs over steps.
+4. Queries are split after unusable rows were dropped; upstream splits before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from icd_assets.errors import UserError
+from icd_assets.selector.config import RceConfig
+from icd_assets.selector.groups import Batch, PointerGroup, collate, shuffled_batches, split_by_query
+from icd_assets.selector.losses import pick_log_probs, picked, rce_loss, rce_weights
+from icd_assets.selector.model import PointerSelectorV2
+from icd_assets.selector.normalization import normalize_rewards
+from icd_assets.selector.training import (
+    Metrics,
+    OnEpoch,
+    Optimization,
+    constant_share,
+    device_of,
+    ignore_epoch,
+    mean_metrics,
+    stored_log_probs,
+    usable,
+    validate,
+)
+
+
+def train_rce(
+    policy: PointerSelectorV2,
+    groups: Sequence[PointerGroup],
+    config: RceConfig,
+    *,
+    sft: PointerSelectorV2,
+    start_epoch: int = 0,
+    optimizer_state: Mapping[str, Any] | None = None,
+    on_epoch: OnEpoch = ignore_epoch,
+) -> list[Metrics]:
+    """Train ``policy`` in place; returns the metrics of each epoch run.
+
+    policy: the weights at ``start_epoch``, equal to ``sft`` at epoch 0. To resume after epoch e, pass its
+    ``model_state`` (in ``policy``), ``optimizer_state`` and start_epoch = e+1: the end is the same.
+    """
+    if config.num_layers not in (None, policy.config.num_layers):
+        raise UserError(
+            f"NUM_LAYERS is {config.num_layers}, but the v2 checkpoint has {policy.config.num_layers}; "
+            "unset NUM_LAYERS, or train a v2 checkpoint with as many."
+        )
+    device = device_of(policy)
+    every, validation = split_by_query(groups, config.train_fraction)
+    train = usable(every, config.skip_constant_groups)
+    start = _start_log_probs(sft, train) if config.rce_target == "tilted" else None
+    policy.set_dropout(config.dropout, config.attn_dropout)
+    optimization = Optimization(
+        policy,
+        "rce",
+        seed=config.seed,
+        lr=config.rce_lr,
+        weight_decay=config.weight_decay,
+        grad_clip=config.grad_clip,
+        state=optimizer_state,
+    )
+    history = []
+    for epoch in range(start_epoch, config.rce_epochs):
+        batches = shuffled_batches(train, config.batch_size, config.seed, "rce", epoch)
+        total = config.rce_epochs * len(batches)
+        steps = []
+        for step, index in enumerate(batches):
+            batch = collate(train, index).to(device)
+            temperature = temperature_at(config, epoch * len(batches) + step, total)
+            weights = _weights(batch, config, temperature, start)
+            steps.append(optimization.step(epoch, step, partial(_loss, policy, batch, weights, config)))
+        metrics = mean_metrics(steps) | validate(policy, validation)
+        metrics |= {"temperature": temperature, "frac_reward_zero_std": constant_share(every)}
+        history.append(metrics)
+        on_epoch(optimization.result(epoch, metrics))
+    return history
+
+
+def temperature_at(config: RceConfig, step: int, total: int) -> float:
+    """τ of one of ``total`` steps, linear from rce_temp_start to rce_temp_end (SPEC K.1)."""
+    done = min(step / max(total - 1, 1), 1.0)
+    return config.rce_temp_start + (config.rce_temp_end - config.rce_temp_start) * done
+
+
+def _weights(batch: Batch, config: RceConfig, temperature: float, start: list[Tensor] | None) -> Tensor:
+    """[B, N]"""
+    if config.use_top1_only:
+        first = torch.zeros_like(batch.rewards)
+        first[:, 0] = 1 / batch.pointers.size(-1)  # upstream takes the mean over shots here (SPEC P.3)
+        return first
+    rewards = batch.rewards
+    if config.rce_use_normalized_reward or not config.rce_use_raw_reward:
+        rewards = normalize_rewards(
+            rewards, batch.mask, config.normalize_method, config.normalize_clamp_value, config.constant_group
+        )
+    known = None
+    if start is not None:
+        known = torch.zeros_like(rewards)
+        for row, i in enumerate(batch.index):
+            known[row, : len(start[i])] = start[i]
+    return rce_weights(rewards, batch.mask, temperature, config.rce_target, known)
+
+
+def _loss(policy: PointerSelectorV2, batch: Batch, weights: Tensor, config: RceConfig) -> tuple[Tensor, Metrics]:
+    logits = policy(batch.query, batch.pool, batch.pointers)  # [B, N, S, K]
+    log_probs = pick_log_probs(logits, batch.pointers).sum(-1)  # [B, N]
+    loss = rce_loss(log_probs, weights, batch.mask, config.rce_likelihood)
+    return loss, {"rce_loss": loss.item()}
+
+
+def _start_log_probs(policy: PointerSelectorV2, groups: Sequence[PointerGroup]) -> list[Tensor]:
+    """Per group [N], of whole pointers."""
+    return [
+        picked(log_probs, group.pointers.to(log_probs.device)).sum(-1)
+        for log_probs, group in zip(stored_log_probs(policy, groups), groups, strict=True)
+    ]

@@ -1,0 +1,165 @@
+"""Supervised training of the v2 selector: imitate the beams that InfoScore found (SPEC E.4).
+
+Legend: `B` samples, `S` shots, `K` pool, `D` embedding.
+
+Deviations from upstream:
+1. The pool is the sampler's, and labels are true positions in it. Upstream's pool is the answer itself and its
+   labels are ids modulo K, which carry no signal (SPEC O.2-4).
+2. Beams may be weighted by their score (``beam_weighting``).
+3. Float32 throughout; validation once per epoch, and the epoch of lowest validation loss is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from icd_assets.seeding import torch_rng
+from icd_assets.selector.config import SelectorConfig, SftConfig
+from icd_assets.selector.decoding import evaluating, greedy
+from icd_assets.selector.groups import PointerGroup, split_by_query
+from icd_assets.selector.losses import pick_cross_entropy
+from icd_assets.selector.model import PointerSelectorV2, new_policy
+from icd_assets.selector.training import (
+    EpochResult,
+    Metrics,
+    OnEpoch,
+    Optimization,
+    device_of,
+    ignore_epoch,
+    mean_metrics,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SftResult:
+    """The policy with the weights of the best epoch, in eval mode."""
+
+    policy: PointerSelectorV2
+    best_epoch: int  # 0-based
+    history: list[Metrics]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Samples:
+    """Every beam of every query; pools are stored once per query."""
+
+    queries: Tensor  # [Q, D]
+    pools: list[Tensor]  # Q × [K, D]
+    group: Tensor  # [M] which query
+    pointers: Tensor  # [M, S]
+    weights: Tensor  # [M] mean 1 within a query
+
+
+def train_sft(
+    groups: Sequence[PointerGroup],
+    config: SftConfig,
+    *,
+    device: str = "cpu",
+    on_epoch: OnEpoch = ignore_epoch,
+) -> SftResult:
+    """Train a new selector. groups: one per query, all of equal K and S; ``rewards`` are the beams' scores.
+
+    It takes minutes at most, so it is repeated rather than resumed: the bytes are the same.
+    """
+    train, validation = split_by_query(groups, 1 - config.val_fraction)
+    samples, held_out = _samples(train, config), _samples(validation, config)
+    shape = SelectorConfig(
+        embedding_dim=groups[0].query.size(0),
+        hidden_dim=config.hidden_dim,
+        num_layers=config.num_layers,
+        num_heads=config.num_heads,
+        dropout=config.dropout,
+        attn_dropout=config.attn_dropout,
+    )
+    policy = new_policy(shape, config.seed).to(device)
+    optimization = Optimization(
+        policy,
+        "sft",
+        seed=config.seed,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        grad_clip=config.grad_clip,
+    )
+    best: EpochResult | None = None
+    history: list[Metrics] = []
+    total = config.epochs * math.ceil(len(samples.group) / config.batch_size)
+    for epoch in range(config.epochs):
+        order = torch.randperm(len(samples.group), generator=torch_rng(config.seed, "shuffle", "sft", epoch))
+        steps = []
+        for step, chosen in enumerate(torch.split(order, config.batch_size)):
+            done = epoch * math.ceil(len(order) / config.batch_size) + step
+            optimization.set_lr(config.lr * warmup_cosine(done, total, config.warmup_fraction))
+            loss_of = partial(_loss, policy, samples, chosen, config.label_smoothing)
+            steps.append(optimization.step(epoch, step, loss_of))
+        metrics = mean_metrics(steps) | _validate(policy, held_out, validation, config.batch_size)
+        history.append(metrics)
+        result = optimization.result(epoch, metrics)
+        if best is None or metrics["val_loss"] < best.metrics["val_loss"]:
+            best = result
+        on_epoch(result)
+    assert best is not None
+    policy.load_state_dict(best.model_state)
+    return SftResult(policy.eval(), best.epoch, history)
+
+
+def warmup_cosine(step: int, total: int, warmup_fraction: float) -> float:
+    """Factor of the peak learning rate: linear warm-up, then half a cosine down to 0."""
+    warmup = int(total * warmup_fraction)
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+
+
+def beam_weights(scores: Tensor, weighting: str, temperature: float) -> Tensor:
+    """scores: [N] → weights [N] of mean 1."""
+    if weighting == "uniform":
+        return torch.ones_like(scores)
+    return (scores / temperature).softmax(0) * len(scores)
+
+
+def _samples(groups: Sequence[PointerGroup], config: SftConfig) -> _Samples:
+    shapes = {(group.pool.size(0), group.pointers.size(1)) for group in groups}
+    if len(shapes) > 1:
+        raise ValueError(f"SFT needs pools and pointers of one size, found (K, S) = {sorted(shapes)}")
+    sizes = torch.tensor([group.pointers.size(0) for group in groups])
+    weights = [beam_weights(g.rewards, config.beam_weighting, config.beam_temperature) for g in groups]
+    return _Samples(
+        queries=torch.stack([group.query for group in groups]),
+        pools=[group.pool for group in groups],
+        group=torch.arange(len(groups)).repeat_interleave(sizes),
+        pointers=torch.cat([group.pointers for group in groups]),
+        weights=torch.cat(weights),
+    )
+
+
+def _loss(
+    policy: PointerSelectorV2, samples: _Samples, chosen: Tensor, label_smoothing: float
+) -> tuple[Tensor, Metrics]:
+    device = device_of(policy)
+    owner = samples.group[chosen]
+    pools = torch.stack([samples.pools[i] for i in owner.tolist()]).to(device)  # [B, K, D]
+    pointers = samples.pointers[chosen].unsqueeze(1).to(device)  # [B, 1, S]
+    logits = policy(samples.queries[owner].to(device), pools, pointers)  # [B, 1, S, K]
+    per_sample = pick_cross_entropy(logits, pointers, label_smoothing).mean((1, 2))  # [B]
+    loss = (samples.weights[chosen].to(device) * per_sample).mean()
+    return loss, {"train_loss": loss.item()}
+
+
+def _validate(
+    policy: PointerSelectorV2, samples: _Samples, groups: Sequence[PointerGroup], batch_size: int
+) -> Metrics:
+    """val_loss: mean cross-entropy per pick; val_first_pick: share of queries whose first pick opens a beam."""
+    device, loss, hits = device_of(policy), 0.0, 0
+    with evaluating(policy):
+        for chosen in torch.split(torch.arange(len(samples.group)), batch_size):
+            loss += _loss(policy, samples, chosen, 0.0)[0].item() * len(chosen)
+        for group in groups:
+            first = greedy(policy, group.query[None].to(device), group.pool[None].to(device), 1).item()
+            hits += first in group.pointers[:, 0].tolist()
+    return {"val_loss": loss / len(samples.group), "val_first_pick": hits / len(groups)}

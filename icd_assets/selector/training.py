@@ -1,0 +1,174 @@
+"""What the three training stages share: one optimization step, epoch results, validation.
+
+Legend: `B` queries, `N` pointers, `S` shots, `K` pool.
+Randomness comes from (seed, stage, epoch, step), so a run that resumes at an epoch's end ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from icd_assets.errors import UserError
+from icd_assets.selector.decoding import evaluating, log_prob
+from icd_assets.selector.groups import PointerGroup, collate, ordered_batches
+from icd_assets.selector.losses import rce_loss, rce_weights
+from icd_assets.selector.model import PointerSelectorV2
+from icd_assets.selector.randomness import isolated_rng
+
+Metrics = dict[str, float]
+_EVAL_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EpochResult:
+    """All that the next epoch, or a checkpoint, needs. Tensors are copies on the CPU."""
+
+    stage: str  # sft | rce | grpo
+    epoch: int  # 0-based
+    model_state: dict[str, Tensor]
+    optimizer_state: dict[str, Any]
+    metrics: Metrics
+    kl_beta: float = 0.0  # KL weight after the epoch's last step (GRPO)
+
+
+OnEpoch = Callable[[EpochResult], None]
+
+
+def ignore_epoch(result: EpochResult) -> None:
+    """The listener of those who do not listen."""
+
+
+class Optimization:
+    """AdamW steps on a policy, each with its own randomness (betas .9/.999 as upstream)."""
+
+    def __init__(
+        self,
+        policy: PointerSelectorV2,
+        stage: str,
+        *,
+        seed: int,
+        lr: float,
+        weight_decay: float,
+        grad_clip: float,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.policy, self.stage, self.seed, self.grad_clip = policy, stage, seed, grad_clip
+        self.parameters = [p for p in policy.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=lr, weight_decay=weight_decay, fused=True)
+        if state is not None:
+            self.optimizer.load_state_dict(dict(state))
+
+    def set_lr(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def step(self, epoch: int, step: int, loss_of: Callable[[], tuple[Tensor, Metrics]]) -> Metrics:
+        """One update; returns the metrics of ``loss_of`` and the gradient's norm before clipping."""
+        self.policy.train()
+        self.optimizer.zero_grad()
+        with isolated_rng(self.seed, self.stage, "step", epoch, step):
+            loss, metrics = loss_of()
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"{self.stage}: the loss of epoch {epoch + 1}, step {step + 1} is not a finite number; "
+                "lower the learning rate, or set skip_constant_groups=true if a query has a single pointer."
+            )
+        loss.backward()  # type: ignore[no-untyped-call]
+        limit = self.grad_clip or torch.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, limit)
+        self.optimizer.step()
+        return metrics | {"grad_norm": norm.item()}
+
+    def result(self, epoch: int, metrics: Metrics, kl_beta: float = 0.0) -> EpochResult:
+        return EpochResult(
+            self.stage,
+            epoch,
+            copy_state(self.policy),
+            _detached(self.optimizer.state_dict()),
+            metrics,
+            kl_beta,
+        )
+
+
+def copy_state(policy: PointerSelectorV2) -> dict[str, Tensor]:
+    """The weights, copied to the CPU."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in policy.state_dict().items()}
+
+
+def _detached(value: Any) -> Any:
+    """A copy of an optimizer's state that later steps do not change."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _detached(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_detached(inner) for inner in value]
+    return value
+
+
+def device_of(policy: PointerSelectorV2) -> torch.device:
+    return next(policy.parameters()).device
+
+
+def usable(groups: Sequence[PointerGroup], skip_constant: bool) -> list[PointerGroup]:
+    """The groups to train on; those without reward variance teach nothing about which pointer is better."""
+    kept = [group for group in groups if not (skip_constant and group.constant)]
+    if not kept:
+        raise UserError(
+            f"in each of the {len(groups)} training queries all pointers earned the same reward, so there is "
+            "nothing to learn; propose more or other pointers, or check the reward mode."
+        )
+    return kept
+
+
+def stored_log_probs(policy: PointerSelectorV2, groups: Sequence[PointerGroup]) -> list[Tensor]:
+    """Per group, log-probabilities [N, S, K] along its stored pointers, without dropout."""
+    found, device = [], device_of(policy)
+    for i in range(len(groups)):
+        batch = collate(groups, [i]).to(device)
+        with evaluating(policy):
+            found.append(policy(batch.query, batch.pool, batch.pointers).log_softmax(-1)[0])
+    return found
+
+
+def constant_share(groups: Sequence[PointerGroup]) -> float:
+    """Share of groups without reward variance."""
+    return sum(group.constant for group in groups) / len(groups)
+
+
+def mean_metrics(steps: Iterable[Metrics]) -> Metrics:
+    """Mean over an epoch's steps; of ``max_…`` the largest."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for metrics in steps:
+        for name, value in metrics.items():
+            values[name].append(value)
+    return {n: max(v) if n.startswith("max_") else sum(v) / len(v) for n, v in values.items()}
+
+
+def validate(policy: PointerSelectorV2, groups: Sequence[PointerGroup]) -> Metrics:
+    """Mean over queries, without dropout, on raw rewards.
+
+    val_loss: RCE loss at τ = 1 (SPEC K.3, Validation). val_expected_reward: E[R] under the policy renormalized
+    over the stored pointers; unlike the loss it does not ask the policy to imitate every pointer.
+    """
+    device, losses, rewards = device_of(policy), [], []
+    for index in ordered_batches(groups, _EVAL_BATCH):
+        batch = collate(groups, index).to(device)
+        with evaluating(policy):
+            log_probs = log_prob(policy, batch.query, batch.pool, batch.pointers)
+        weights = rce_weights(batch.rewards, batch.mask, 1.0)
+        losses.append(rce_loss(log_probs, weights, batch.mask).item() * len(index))
+        chance = log_probs.masked_fill(~batch.mask, -torch.inf).softmax(-1)
+        rewards.append((chance * batch.rewards).sum().item())
+    return {"val_loss": sum(losses) / len(groups), "val_expected_reward": sum(rewards) / len(groups)}
+
+
+def best_epoch(history: Sequence[Metrics]) -> int:
+    """0-based epoch of the highest ``val_expected_reward``; the earliest of equals."""
+    return max(range(len(history)), key=lambda epoch: history[epoch]["val_expected_reward"])

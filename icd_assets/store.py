@@ -1,0 +1,290 @@
+"""Artifacts on disk: a manifest beside each, written last; files appear whole or not at all.
+
+The contract (DESIGN §3): a manifest exists if and only if its artifact is complete. Files are written in a
+staging folder, fsynced, moved into place, and only then is the manifest moved beside them. What an artifact
+*should* be made of is a :class:`Want`; an artifact whose manifest carries an equal want, and whose files still
+have the digests it names, need not be made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from icd_assets.digests import DigestCache, sha256_json
+from icd_assets.errors import UserError
+
+MANIFEST_SCHEMA = 1
+
+
+class Input(BaseModel):
+    """One thing an artifact was made from, and the digest of what was read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_version: str
+    manifest: str | None = None  # relative to the results root; None for what lies outside (dataset, weights)
+    run_id: str | None = None
+    created_at: str | None = None
+
+
+class FileRecord(BaseModel):
+    """A file of an artifact; ``path`` is relative to the results root, or absolute outside it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    size: int
+    sha256: str
+
+
+class Want(BaseModel):
+    """What an artifact should be made of. Two equal wants give equal bytes on a CPU."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    asset: str
+    code_version: str
+    config: dict[str, Any]
+    inputs: dict[str, Input]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return {name: given.data_version for name, given in self.inputs.items()}
+
+    @property
+    def digest(self) -> str:
+        """Identity of the want: run ids and times do not count."""
+        return sha256_json([self.asset, self.code_version, self.config, self.digests])
+
+    def lineage(self) -> dict[str, Any]:
+        """What a checkpoint carries inside, so that a copy taken elsewhere still names its RL data."""
+        return {
+            "asset": self.asset,
+            "code_version": self.code_version,
+            "config_digest": sha256_json(self.config),
+            "inputs": self.digests,
+        }
+
+
+class Manifest(BaseModel):
+    """The record beside a complete artifact."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    manifest_schema: int = MANIFEST_SCHEMA
+    want: Want
+    config_digest: str
+    data_version: str
+    files: list[FileRecord]
+    facts: dict[str, Any]
+    origin: str = "made"  # or "imported": the user's own file, verified and recorded
+    cell: str
+    run_id: str
+    created_at: str
+    seconds: float
+    environment: dict[str, str]
+
+
+class Store:
+    """Manifests and files under one results root.
+
+    >>> store.read(path)                    # the manifest there, or None
+    >>> store.stale(path, want)             # why it must be made again, or None
+    >>> with store.lock(path), store.staging(want) as staging: ...
+    >>> store.commit(path, manifest_fields, {final: staged})
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.private = self.root / ".icd_assets"
+        self.digests = DigestCache(self.private / "digests.json")
+
+    def read(self, path: Path) -> Manifest | None:
+        """The manifest at ``path``, or None if there is none. A broken one is the user's to look at."""
+        try:
+            return Manifest.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise UserError(
+                f"{path} is not a manifest of icd_assets ({error.errors()[0]['msg'].lower()}); "
+                "move it away to have the artifact made again."
+            ) from None
+
+    def require(self, path: Path, asset: str) -> Manifest:
+        """The manifest of an input that must exist."""
+        found = self.read(path)
+        if found is None:
+            raise UserError(f"{asset} is not there yet (no manifest at {path}); materialize {asset} first.")
+        return found
+
+    def resolve(self, record: FileRecord) -> Path:
+        return self.root / record.path  # an absolute record.path wins
+
+    def files(self, manifest: Manifest) -> list[Path]:
+        """The artifact's files, each verified against its digest."""
+        if (problem := self.damage(manifest)) is not None:
+            raise UserError(f"{problem}; restore the file, or delete the manifest to have it made again.")
+        return [self.resolve(record) for record in manifest.files]
+
+    def damage(self, manifest: Manifest) -> str | None:
+        """What is wrong with the files of a complete artifact, in words; None if nothing is."""
+        for record in manifest.files:
+            path = self.resolve(record)
+            if not path.is_file():
+                return f"{path} is gone"
+            if path.stat().st_size != record.size or self.digests.file(path) != record.sha256:
+                return f"{path} is no longer what {manifest.want.asset} wrote"
+        return None
+
+    def stale(self, path: Path, want: Want) -> str | None:
+        """Why the artifact must be made again, in words; None if it is what is wanted."""
+        manifest = self.read(path)
+        if manifest is None:
+            return "missing"
+        have = manifest.want
+        if have.code_version != want.code_version:
+            return f"code version {have.code_version} → {want.code_version}"
+        if changed := _changed(have.config, want.config):
+            return f"config changed: {changed}"
+        for name in sorted(have.digests | want.digests):
+            if have.digests.get(name) != want.digests.get(name):
+                return f"{name} changed"
+        return self.damage(manifest)
+
+    @contextmanager
+    def lock(self, path: Path) -> Iterator[None]:
+        """One writer per artifact; the kernel frees the lock of a writer that died."""
+        folder = self.private / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256(str(path).encode()).hexdigest()[:16]
+        with FileLock(folder / f"{path.name.split('.')[0]}-{name}.lock"):
+            yield
+
+    @contextmanager
+    def staging(self, want: Want) -> Iterator[Path]:
+        """A folder for unfinished files on the results' own file system; empty at the start."""
+        folder = self.private / "staging" / f"{want.asset}-{want.digest[:16]}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(self, path: Path, staged: Mapping[Path, Path], **fields: Any) -> Manifest:
+        """Move ``{final: staged}`` into place and the manifest after them. A final path that is its own
+        staged path is recorded where it lies (an imported file).
+
+        The new manifest is written beside its place first, as ``.pending``, and the old one set aside as
+        ``.previous``: a writer killed between two moves leaves files that are known to be ours, and
+        :meth:`recover` ends what it began or goes back.
+        """
+        records = []
+        for final, temporary in staged.items():
+            _fsync(temporary)
+            size, digest = temporary.stat().st_size, self.digests.file(temporary)
+            records.append(FileRecord(path=self._relative(final), size=size, sha256=digest))
+        manifest = Manifest(files=records, data_version=_data_version(records), **fields)
+        previous = self.read(path)
+        ours = {record.path: record.sha256 for record in previous.files} if previous else {}
+        pending = _pending(path)
+        write_atomic(pending, (manifest.model_dump_json(indent=1) + "\n").encode())
+        if previous:  # from here to the end the artifact is incomplete, and says so
+            path.replace(_previous(path))
+        for final, temporary in staged.items():
+            if final == temporary:
+                continue
+            final.parent.mkdir(parents=True, exist_ok=True)
+            self._keep_foreign(final, ours.get(self._relative(final)))
+            temporary.replace(final)
+            _fsync(final.parent)
+        for record in previous.files if previous else []:  # epochs that the new artifact no longer has
+            if record.path not in {kept.path for kept in records}:
+                self._remove_own(record)
+        _previous(path).unlink(missing_ok=True)
+        pending.replace(path)
+        _fsync(path.parent)
+        return manifest
+
+    def recover(self, path: Path) -> None:
+        """End, or undo, a commit that was killed half-way. Call under :meth:`lock`."""
+        coming, previous = self.read(_pending(path)), self.read(_previous(path))
+        if coming is not None and self.damage(coming) is None:
+            _previous(path).unlink(missing_ok=True)
+            _pending(path).replace(path)
+        elif previous is not None and self.damage(previous) is None:
+            _pending(path).unlink(missing_ok=True)
+            _previous(path).replace(path)
+        else:
+            for manifest in (coming, previous):
+                for record in manifest.files if manifest is not None else []:
+                    self._remove_own(record)
+            _pending(path).unlink(missing_ok=True)
+            _previous(path).unlink(missing_ok=True)
+
+    def _remove_own(self, record: FileRecord) -> None:
+        """Remove a file inside the results root that still has the bytes we wrote."""
+        path = self.resolve(record)
+        if (
+            not Path(record.path).is_absolute()
+            and path.is_file()
+            and self.digests.file(path) == record.sha256
+        ):
+            path.unlink()
+
+    def _keep_foreign(self, final: Path, ours: str | None) -> None:
+        """A file that we did not write, or that was changed since, is moved aside, never overwritten."""
+        if final.is_file() and (digest := self.digests.file(final)) != ours:
+            final.replace(final.with_name(f"{final.name}.kept-{digest[:8]}"))
+
+    def _relative(self, path: Path) -> str:
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+
+def _pending(path: Path) -> Path:
+    return path.with_name(path.name + ".pending")
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(path.name + ".previous")
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write, fsync, rename: a reader sees the old file or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    _fsync(temporary)
+    temporary.replace(path)
+    _fsync(path.parent)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _data_version(records: list[FileRecord]) -> str:
+    """Content alone: names, run ids and times do not count, but the order of files does."""
+    return sha256_json([record.sha256 for record in records])[:16]
+
+
+def _changed(have: Mapping[str, Any], want: Mapping[str, Any]) -> str:
+    """``lr 0.0001 → 0.001, epochs 5 → 3``"""
+    have, want = json.loads(json.dumps(have)), json.loads(json.dumps(want))
+    keys = [key for key in sorted({*have, *want}) if have.get(key) != want.get(key)]
+    return ", ".join(f"{key} {have.get(key)} → {want.get(key)}" for key in keys)

@@ -1,0 +1,143 @@
+"""Answers that a model gave, kept in one SQLite file."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from icd_assets.errors import UserError
+from icd_assets.vlm.backend import Likelihood
+
+_APPLICATION = 0x49434441  # "ICDA": marks the file as ours
+_VERSION = 1
+_KEYS_PER_SELECT = 500
+_WAIT_SECONDS = 60.0
+
+
+class AnswerStore:
+    """One SQLite file (WAL). Several processes may read and write it at once; it is never deleted by us.
+
+    Raises ``UserError`` if the file is damaged, foreign, locked for a minute, or the disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._told():
+            self._connection = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)
+        try:
+            self._open()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> AnswerStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        with self._told():
+            count: int = self._connection.execute("SELECT count(*) FROM answers").fetchone()[0]
+        return count
+
+    def texts(self, keys: Sequence[bytes]) -> dict[bytes, str]:
+        """The generated texts known under ``keys``."""
+        return {key: self._checked_text(text) for key, text, _, _ in self._found(keys)}
+
+    def likelihoods(self, keys: Sequence[bytes]) -> dict[bytes, Likelihood]:
+        """The likelihoods known under ``keys``."""
+        return {key: self._checked_likelihood(p, tokens) for key, _, p, tokens in self._found(keys)}
+
+    def add(self, answers: Mapping[bytes, str | Likelihood]) -> None:
+        """Commit all of ``answers`` or none. An answer that another process stored first stays."""
+        rows = [
+            (key, answer, None, None) if isinstance(answer, str) else (key, None, answer.logprob, answer.tokens)
+            for key, answer in answers.items()
+        ]
+        with self._told(), self._transaction():
+            self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", rows)
+
+    def _open(self) -> None:
+        with self._told():
+            with self._transaction():
+                if self._pragma("application_id") == 0 and not self._tables():
+                    self._connection.execute(
+                        "CREATE TABLE answers (key BLOB PRIMARY KEY, text TEXT, logprob REAL, "
+                        "tokens INTEGER) WITHOUT ROWID"
+                    )
+                    self._connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+                    self._connection.execute(f"PRAGMA user_version = {_VERSION}")
+                if self._pragma("application_id") != _APPLICATION or self._pragma("user_version") != _VERSION:
+                    raise UserError(
+                        f"{self.path} is an SQLite file, but no answer store of this version; "
+                        "move it away, then answers are collected anew."
+                    )
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    def _pragma(self, name: str) -> int:
+        value: int = self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+        return value
+
+    def _tables(self) -> int:
+        count: int = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        return count
+
+    def _found(self, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
+        for start in range(0, len(keys), _KEYS_PER_SELECT):
+            part = keys[start : start + _KEYS_PER_SELECT]
+            marks = ",".join("?" * len(part))
+            with self._told():
+                yield from self._connection.execute(
+                    f"SELECT key, text, logprob, tokens FROM answers WHERE key IN ({marks})", part
+                ).fetchall()
+
+    def _checked_text(self, text: object) -> str:
+        if not isinstance(text, str):
+            raise self._damaged("an entry has no text")
+        return text
+
+    def _checked_likelihood(self, logprob: object, tokens: object) -> Likelihood:
+        if not isinstance(logprob, float) or not math.isfinite(logprob) or logprob > 0:
+            raise self._damaged(f"an entry has log-probability {logprob!r}")
+        if not isinstance(tokens, int) or tokens < 1:
+            raise self._damaged(f"an entry has {tokens!r} tokens")
+        return Likelihood(logprob, tokens)
+
+    def _damaged(self, what: str) -> UserError:
+        return UserError(
+            f"the answer store {self.path} is damaged ({what}); restore it from a backup or move it away, "
+            "then answers are collected anew."
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """SQLite's errors as one sentence to the user."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise UserError(
+                f"the answer store {self.path} cannot be used ({error}); free the disk, mend its permissions "
+                "or end the process that locks it, then run again."
+            ) from None
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(str(error)) from None

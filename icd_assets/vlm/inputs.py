@@ -1,0 +1,96 @@
+"""Prompts as model inputs, for any chat VLM: the processor does everything, batch by batch.
+
+Every family takes this path unless :mod:`icd_assets.vlm.qwen` knows a faster one for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from icd_assets.vlm.images import read_image
+from icd_assets.vlm.prompts import Prompt, PromptStyle, messages
+
+Side = Literal["left", "right"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One text to feed, rendered and tokenized, with the images it refers to."""
+
+    text: str
+    ids: tuple[int, ...]
+    images: tuple[Path, ...]
+
+
+class Inputs(Protocol):
+    """Turns prompts into rows, and rows into batches."""
+
+    processor: Any
+
+    def render(self, prompt: Prompt, style: PromptStyle) -> str:
+        """The chat template's text, up to where the model's answer begins."""
+        ...
+
+    def rows(self, texts: Sequence[str], images: Sequence[tuple[Path, ...]]) -> list[Row]: ...
+
+    def width(self, row: Row) -> int:
+        """Rows of different width never share a batch; 0 if any two may."""
+        ...
+
+    def prompts(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """``generate`` arguments, left padded: input_ids [B, L]."""
+        ...
+
+    def scored(self, rows: Sequence[Row]) -> tuple[dict[str, Any], list[int]]:
+        """``forward`` arguments, right padded, and per row the number of tokens before its last one."""
+        ...
+
+
+class ProcessorInputs:
+    """The plain path: images are read and encoded again for every batch."""
+
+    def __init__(self, processor: Any, device: torch.device, dtype: torch.dtype) -> None:
+        self.processor = processor
+        self._device = device
+        self._dtype = dtype
+
+    def render(self, prompt: Prompt, style: PromptStyle) -> str:
+        text: str = self.processor.apply_chat_template(
+            messages(prompt, style), add_generation_prompt=True, tokenize=False
+        )
+        return text
+
+    def rows(self, texts: Sequence[str], images: Sequence[tuple[Path, ...]]) -> list[Row]:
+        """``ids`` hold one placeholder per image; the processor widens it in the batch."""
+        ids = self.processor.tokenizer(list(texts))["input_ids"]
+        return [Row(*row) for row in zip(texts, map(tuple, ids), images, strict=True)]
+
+    def width(self, row: Row) -> int:
+        return 0
+
+    def prompts(self, rows: Sequence[Row]) -> dict[str, Any]:
+        return self._processed(rows, "left")
+
+    def scored(self, rows: Sequence[Row]) -> tuple[dict[str, Any], list[int]]:
+        inputs = self._processed(rows, "right")
+        lengths: Tensor = inputs["attention_mask"].sum(dim=1)  # [B]
+        return inputs, [length - 1 for length in lengths.tolist()]
+
+    def _processed(self, rows: Sequence[Row], side: Side) -> dict[str, Any]:
+        batch = self.processor(
+            text=[row.text for row in rows],
+            images=[[read_image(path) for path in row.images] for row in rows],
+            padding=True,
+            padding_side=side,
+            return_tensors="pt",
+        )
+        return {
+            name: value.to(self._device, self._dtype if value.is_floating_point() else None)
+            for name, value in batch.items()
+        }

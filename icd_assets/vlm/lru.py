@@ -1,0 +1,39 @@
+"""A least-recently-used cache bounded by bytes, for tensors that recur."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class ByteLru(Generic[Key, Value]):
+    """Keeps the values used last, as long as their ``size_of`` sum fits ``limit`` bytes.
+
+    A value larger than the limit is handed through and not kept.
+    """
+
+    def __init__(self, limit: int, size_of: Callable[[Value], int]) -> None:
+        self.limit = limit
+        self.size = 0
+        self._size_of = size_of
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+
+    def get(self, key: Key, make: Callable[[], Value]) -> Value:
+        """The kept value, or a new one from ``make``."""
+        if key in self._values:
+            self._values.move_to_end(key)
+            return self._values[key]
+        value = make()
+        self._values[key] = value
+        self.size += self._size_of(value)
+        while self.size > self.limit:
+            _, dropped = self._values.popitem(last=False)
+            self.size -= self._size_of(dropped)
+        return value
+
+    def __len__(self) -> int:
+        return len(self._values)

@@ -1,0 +1,78 @@
+"""Loading a vision-language model and fixing how it decodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForImageTextToText, GenerationConfig
+from transformers.utils import logging as transformers_logging
+
+from icd_assets.errors import UserError
+from icd_assets.vlm.backend import Generation
+from icd_assets.vlm.processor import first_line, read_config
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+def decoding_config(generation: Generation, model: Any, tokenizer: Any) -> GenerationConfig:
+    """``generation`` as transformers' config; end tokens are the model's and the tokenizer's."""
+    stated = model.generation_config.eos_token_id
+    ends = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])} - {None}
+    beams = {"length_penalty": generation.length_penalty} if generation.num_beams > 1 else {}
+    return GenerationConfig(
+        do_sample=False,
+        num_beams=generation.num_beams,
+        max_new_tokens=generation.max_new_tokens,
+        min_new_tokens=generation.min_new_tokens or None,
+        eos_token_id=sorted(ends),
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=model.generation_config.bos_token_id,
+        **beams,
+    )
+
+
+def load_model(folder: Path, dtype: Dtype, device: str) -> Any:
+    """The model in eval mode; missing or misshapen weights are an error."""
+    config = read_config(folder)
+    if type(config) not in AutoModelForImageTextToText._model_mapping:
+        raise UserError(f"{folder}: {config.model_type!r} is no image-and-text model; take a chat VLM.")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"device {device} was asked for, but torch sees no GPU; set the device to cpu.")
+    model = pretrained(AutoModelForImageTextToText, folder, getattr(torch, dtype))
+    return model.to(device).eval()
+
+
+def pretrained(model_class: Any, folder: Path, dtype: torch.dtype, **options: Any) -> Any:
+    """``model_class.from_pretrained``, quiet, and strict about what the model needs.
+
+    Tensors that the model does not need (the other tower of a CLIP checkpoint) are left alone.
+    """
+    try:
+        with _quiet():
+            model, report = model_class.from_pretrained(folder, dtype=dtype, output_loading_info=True, **options)
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise UserError(
+            f"{folder}: the weights cannot be loaded ({first_line(error)}); fetch them again."
+        ) from None
+    if faults := sorted([*map(str, report["missing_keys"]), *map(str, report["mismatched_keys"])]):
+        raise UserError(f"{folder}: the weights lack {faults[0]} ({len(faults)} faults); fetch them again.")
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bars and its report of tensors: what matters of it, we check."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

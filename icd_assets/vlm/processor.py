@@ -1,0 +1,75 @@
+"""Loading a model's processor the same way on every machine, with or without torchvision.
+
+transformers' own loader needs torchvision for the video half of models such as Qwen2.5-VL, and resizes
+images by another algorithm when torchvision is installed. Therefore:
+1. The processor's class is taken as it is, minus the attributes for video.
+2. Images always go through the Pillow backend, so that an answer does not depend on what is installed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+
+from icd_assets.errors import UserError
+
+
+def load_processor(folder: Path, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Any:
+    """Tokenizer, image processor and chat template of the model in ``folder`` as one transformers processor.
+
+    ``min_pixels`` / ``max_pixels`` bound an image's area, in pixels, for the models that size images by area
+    (Qwen2-VL and its successors); for others they are an error.
+    """
+    config = read_config(folder)
+    if type(config) not in PROCESSOR_MAPPING:
+        raise UserError(
+            f"{folder}: model type {config.model_type!r} has no image-and-text processor; take a chat VLM."
+        )
+    processor = _without_video(PROCESSOR_MAPPING[type(config)]).from_pretrained(folder, backend="pil")
+    if processor.chat_template is None:
+        raise UserError(f"{folder} has no chat template; take an instruction-tuned VLM.")
+    if min_pixels is not None or max_pixels is not None:
+        _bound_area(processor.image_processor, folder, min_pixels, max_pixels)
+    return processor
+
+
+def read_config(folder: Path) -> Any:
+    """The model's configuration."""
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder} is no transformers model ({first_line(error)}); mend the catalog's path."
+        ) from None
+
+
+def first_line(error: Exception) -> str:
+    """What transformers says, without the advice that follows."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _without_video(processor_class: type[Any]) -> type[Any]:
+    """``processor_class`` less what ``ProcessorMixin`` would load for video."""
+
+    def get_attributes(cls: type[Any]) -> list[str]:
+        return [name for name in processor_class.get_attributes() if "video" not in name]
+
+    return type(processor_class.__name__, (processor_class,), {"get_attributes": classmethod(get_attributes)})
+
+
+def _bound_area(image_processor: Any, folder: Path, min_pixels: int | None, max_pixels: int | None) -> None:
+    size = dict(image_processor.size)
+    if not size.get("longest_edge") or not type(image_processor).__name__.startswith("Qwen2VL"):
+        raise UserError(
+            f"{folder}: min_pixels and max_pixels are settings of Qwen2-VL image processors, "
+            f"not of {type(image_processor).__name__}; leave them out."
+        )
+    # Named edges, but pixel counts: transformers' spelling of an area.
+    low = min_pixels if min_pixels is not None else size["shortest_edge"]
+    high = max_pixels if max_pixels is not None else size["longest_edge"]
+    if low > high:
+        raise UserError(f"min_pixels {low} is larger than max_pixels {high}; swap or mend them.")
+    image_processor.size = {"shortest_edge": low, "longest_edge": high}

@@ -1,0 +1,229 @@
+"""A vision-language model in this process, by transformers.
+
+Deviations from upstream (SPEC G.4, D.1, G.6):
+1. Decoding is ours alone: ``do_sample`` is False and nothing of the hub's generation_config but its end
+   tokens applies, neither temperature nor repetition penalty (O.2-7).
+2. An answer's likelihood covers exactly its tokens, found on the real token ids of prompt + answer (O.2-5).
+   Where prompt and answer merge into one token, the likelihood starts with that token.
+3. Prompts that feed the same tokens and images are computed once: the gold answers of one query share the
+   forward pass up to their last token.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import groupby, takewhile
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from icd_assets.digests import sha256_json
+from icd_assets.errors import UserError
+from icd_assets.progress import OnProgress, ignore
+from icd_assets.vlm import qwen
+from icd_assets.vlm.backend import Generation, Likelihood
+from icd_assets.vlm.cpu import tune_cpu
+from icd_assets.vlm.inputs import Inputs, ProcessorInputs, Row
+from icd_assets.vlm.model import Dtype, decoding_config, load_model
+from icd_assets.vlm.processor import load_processor
+from icd_assets.vlm.prompts import Prompt, PromptStyle
+from icd_assets.weights import locate
+
+Result = TypeVar("Result")
+
+# With fewer rows BLAS takes another kernel, and a result's last bits would depend on the batch.
+_LEAST_LOGITS = 8
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A row to compute, and the requests (positions in the caller's list) that it serves."""
+
+    row: Row
+    requests: list[int]
+
+
+class TransformersBackend:
+    """Answers prompts with a chat VLM; implements :class:`icd_assets.vlm.backend.Backend`.
+
+    >>> backend = TransformersBackend.load("Qwen/Qwen2.5-VL-3B-Instruct", digest=..., style=..., ...)
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        inputs: Inputs,
+        *,
+        digest: str,
+        style: PromptStyle,
+        generation: Generation,
+        batch_size: int,
+    ) -> None:
+        self.digest = digest
+        self.style = style
+        self.generation = generation
+        self.batch_size = batch_size
+        self._model = model
+        self._inputs = inputs
+        self._tokenizer = inputs.processor.tokenizer
+        # generate() fills what an explicit config leaves open from this one, so it must be ours as well.
+        model.generation_config = self._decoding = decoding_config(generation, model, self._tokenizer)
+
+    @classmethod
+    def load(
+        cls,
+        path: str,
+        *,
+        digest: str,
+        style: PromptStyle,
+        generation: Generation,
+        dtype: Dtype = "float32",
+        device: str = "cpu",
+        batch_size: int = 8,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        revision: str | None = None,
+        feature_bytes: int = 1 << 30,
+    ) -> TransformersBackend:
+        """Load a local folder or a hub id.
+
+        ``digest`` is that of the model's files; :attr:`digest` adds the dtype and the pixel limits to it.
+        ``feature_bytes`` bounds the kept image features; 0 takes the plain path for every family.
+        """
+        tune_cpu()
+        folder = locate(path, revision)
+        processor = load_processor(folder, min_pixels=min_pixels, max_pixels=max_pixels)
+        model = load_model(folder, dtype, device)
+        inputs: Inputs
+        if feature_bytes and model.config.model_type in qwen.MODEL_TYPES:
+            inputs = qwen.QwenInputs(processor, model, feature_bytes)
+        else:
+            inputs = ProcessorInputs(processor, model.device, model.dtype)
+        return cls(
+            model,
+            inputs,
+            digest=sha256_json([digest, dtype, min_pixels, max_pixels]),
+            style=style,
+            generation=generation,
+            batch_size=batch_size,
+        )
+
+    def generate(self, prompts: Sequence[Prompt], on_progress: OnProgress = ignore) -> list[str]:
+        rows = self._rows(self._rendered(prompts), prompts)
+        jobs = _merged(rows, key=lambda row: (row.ids, row.images))
+        return self._run(jobs, len(rows), self._generate_batch, on_progress)
+
+    def answer_likelihoods(
+        self, prompts: Sequence[Prompt], answers: Sequence[str], on_progress: OnProgress = ignore
+    ) -> list[Likelihood]:
+        if len(prompts) != len(answers):
+            raise ValueError(f"{len(prompts)} prompts but {len(answers)} answers")
+        texts = self._rendered(prompts)
+        starts = self._rows(texts, prompts)
+        rows = self._rows([text + answer for text, answer in zip(texts, answers, strict=True)], prompts)
+        targets = [_answer_tokens(*pair) for pair in zip(starts, rows, strict=True)]
+        for prompt, answer, target in zip(prompts, answers, targets, strict=True):
+            if not target:
+                raise UserError(
+                    f"the answer {answer!r} to {prompt.question!r} has no tokens, so no likelihood; "
+                    "mend or leave out that annotation."
+                )
+        jobs = _merged(rows, key=lambda row: (row.ids[:-1], row.images))
+
+        def score(batch: Sequence[_Job]) -> list[list[Likelihood]]:
+            return self._score_batch(batch, targets)
+
+        return self._run(jobs, len(rows), score, on_progress)
+
+    def _rendered(self, prompts: Sequence[Prompt]) -> list[str]:
+        return [self._inputs.render(prompt, self.style) for prompt in prompts]
+
+    def _rows(self, texts: Sequence[str], prompts: Sequence[Prompt]) -> list[Row]:
+        return self._inputs.rows(texts, [prompt.images for prompt in prompts]) if texts else []
+
+    def _run(
+        self,
+        jobs: Sequence[_Job],
+        total: int,
+        compute: Callable[[Sequence[_Job]], list[list[Result]]],
+        on_progress: OnProgress,
+    ) -> list[Result]:
+        """Results in request order. Batches hold rows of similar length and depend on ``jobs`` alone."""
+        results: dict[int, Result] = {}
+        ordered = sorted(jobs, key=lambda job: (self._inputs.width(job.row), len(job.row.ids)))
+        for _, group in groupby(ordered, key=lambda job: self._inputs.width(job.row)):
+            waiting = list(group)
+            while waiting:
+                batch = waiting[: self.batch_size]
+                computed = self._unless_out_of_memory(batch, compute)
+                if computed is None:
+                    continue
+                for job, found in zip(batch, computed, strict=True):
+                    results.update(zip(job.requests, found, strict=True))
+                waiting = waiting[len(batch) :]
+                on_progress(len(results), total)
+        return [results[index] for index in range(total)]
+
+    def _unless_out_of_memory(
+        self, batch: Sequence[_Job], compute: Callable[[Sequence[_Job]], list[list[Result]]]
+    ) -> list[list[Result]] | None:
+        """The batch's results, or None after the batch size was halved."""
+        try:
+            with torch.inference_mode():
+                return compute(batch)
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise UserError(
+                    f"the GPU's memory does not hold one prompt of {len(batch[0].row.ids)} tokens; lower the "
+                    "model's max_pixels in the catalog, or free the GPU."
+                ) from None
+        # Outside the handler: the exception's traceback would keep the batch's tensors alive.
+        torch.cuda.empty_cache()
+        self.batch_size = len(batch) // 2
+        _log.warning("out of GPU memory: the batch size is now %d", self.batch_size)
+        return None
+
+    def _generate_batch(self, batch: Sequence[_Job]) -> list[list[str]]:
+        inputs = self._inputs.prompts([job.row for job in batch])
+        output: Tensor = self._model.generate(**inputs, generation_config=self._decoding)  # [B, L + new]
+        new = output[:, inputs["input_ids"].shape[1] :]
+        texts = self._tokenizer.batch_decode(new, skip_special_tokens=True)
+        return [[text] * len(job.requests) for job, text in zip(batch, texts, strict=True)]
+
+    def _score_batch(self, batch: Sequence[_Job], targets: Sequence[tuple[int, ...]]) -> list[list[Likelihood]]:
+        inputs, lengths = self._inputs.scored([job.row for job in batch])
+        # The token at position p is predicted at p − 1: a row's n targets at [length − n, length).
+        longest = [max(len(targets[request]) for request in job.requests) for job in batch]
+        first = min(length - count for length, count in zip(lengths, longest, strict=True))
+        first = max(0, min(first, max(lengths) - _LEAST_LOGITS))
+        kept = torch.arange(first, max(lengths), device=self._model.device)
+        output = self._model(**inputs, use_cache=False, logits_to_keep=kept)
+        return [
+            [_likelihood(logits, length - first, targets[request]) for request in job.requests]
+            for job, length, logits in zip(batch, lengths, output.logits, strict=True)
+        ]
+
+
+def _likelihood(logits: Tensor, end: int, target: tuple[int, ...]) -> Likelihood:
+    """``logits``: [P, V]; the ``target`` tokens are predicted by its positions before ``end``."""
+    rows = logits[end - len(target) : end].float().log_softmax(dim=-1)
+    picked = rows.gather(1, torch.tensor(target, device=rows.device)[:, None])[:, 0]
+    return Likelihood(logprob=sum(picked.tolist()), tokens=len(target))
+
+
+def _answer_tokens(prompt: Row, full: Row) -> tuple[int, ...]:
+    """What ``full`` has after its longest common beginning with ``prompt``."""
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(prompt.ids, full.ids, strict=False))
+    return full.ids[sum(1 for _ in same) :]
+
+
+def _merged(rows: Sequence[Row], key: Callable[[Row], Hashable]) -> list[_Job]:
+    jobs: dict[Hashable, _Job] = {}
+    for index, row in enumerate(rows):
+        jobs.setdefault(key(row), _Job(row, [])).requests.append(index)
+    return list(jobs.values())

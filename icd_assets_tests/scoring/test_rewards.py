@@ -1,0 +1,86 @@
+"""Every row of the table in SPEC J, and the folder suffix of A.2."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from icd_assets.errors import UserError
+from icd_assets.scoring.rewards import REWARD_MODES, RewardConfig, needs_gt_prob, reward, suffix
+from icd_assets.scoring.rl_data import RlCandidate
+
+RIGHT = RlCandidate((0, 1), vqa_correct=1, vqa_acc_score=0.6, vqa_gt_prob=0.25, vqa_rel_score=0.9)
+WRONG = RlCandidate((0, 1), vqa_correct=0, vqa_acc_score=0.0, vqa_gt_prob=0.25, vqa_rel_score=0.5)
+BARE = RlCandidate((0, 1), vqa_acc_score=0.6)  # generation 5
+
+
+@pytest.mark.parametrize(
+    ("mode", "right", "wrong", "bare"),
+    [
+        ("hard_plus_soft", 1.6, 0.0, 0.6),
+        ("hard_plus_soft_v2", 2.6, 0.0, 0.6),
+        ("separated", 2.6, 0.0, 0.6),
+        ("hard_only", 1.0, 0.0, 0.0),
+        ("soft_only", 0.6, 0.0, 0.6),
+        ("hard01_plus_gtprob", 1.25, 0.25, 0.0),
+        ("hard01_plus_gtprob_separated", 2.25, 0.25, 0.0),
+        ("hard_plus_gtprob_plus_rel", 1.25, 0.3, 0.0),
+        ("legacy", 0.0, 0.0, 0.0),
+    ],
+)
+def test_modes_at_default_weights(mode, right, wrong, bare):
+    config = RewardConfig(mode=mode)
+    assert [reward(c, config) for c in (RIGHT, WRONG, BARE)] == pytest.approx([right, wrong, bare])
+
+
+def test_the_table_names_every_mode():
+    assert len(REWARD_MODES) == 9
+    assert {mode for mode in REWARD_MODES if needs_gt_prob(RewardConfig(mode=mode))} == {
+        "hard01_plus_gtprob",
+        "hard01_plus_gtprob_separated",
+        "hard_plus_gtprob_plus_rel",
+    }
+
+
+def test_weights_and_clip():
+    config = RewardConfig(hard_weight=2, soft_weight=0.5)
+    assert reward(RIGHT, config) == pytest.approx(2.3)
+    assert reward(RIGHT, RewardConfig(hard_weight=50)) == 5.0
+    assert reward(RIGHT, RewardConfig(hard_weight=-50)) == -5.0
+    rel = RewardConfig(mode="hard_plus_gtprob_plus_rel", rel_weight=1)
+    assert reward(WRONG, rel) == pytest.approx(0.75)
+
+
+def test_legacy():
+    scored = RlCandidate((0, 1), beam_score=0.5, logprob_score=-2.0, vqa_correct=0, vqa_acc_score=0.0)
+    config = RewardConfig(mode="legacy", alpha=1, beta=2)
+    assert reward(scored, config) == 0.5
+    assert reward(scored, config.model_copy(update={"use_logprob": True})) == 2.0
+    assert reward(scored, config.model_copy(update={"correctness_mode": "pm1"})) == -1.5
+    assert reward(BARE, config) == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "hard_plus_gtprob", "HARD_ONLY", "", None, 3])
+def test_unknown_mode_is_refused_with_the_valid_ones(mode):
+    with pytest.raises(UserError, match=r"is not a reward mode; valid: hard_plus_soft, .*legacy"):
+        RewardConfig(mode=mode)
+
+
+def test_weights_are_finite_numbers():
+    with pytest.raises(ValidationError):
+        RewardConfig(hard_weight=float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, ""),
+        ({"rel_weight": 0.5}, ""),  # upstream's collision
+        ({"hard_weight": 2}, "_h2.0_s1.0"),
+        ({"soft_weight": 0.5}, "_h1.0_s0.5"),
+        ({"mode": "legacy", "hard_weight": 2}, "_legacy"),
+        ({"mode": "soft_only"}, "_soft_only"),
+    ],
+)
+def test_suffix(settings, name):
+    assert suffix(RewardConfig(**settings)) == name

@@ -1,0 +1,249 @@
+"""RL data files: what we write, the generations that we read, and every way to be refused."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+
+from icd_assets.errors import UserError
+from icd_assets.scoring.rl_data import RlCandidate, RlData, RlQuery
+from icd_assets.scoring.rl_file import read_rl_data, write_rl_data
+
+POOL = (30, 7, 12, 99)
+
+
+def query(row: int = 17) -> RlQuery:
+    first = RlCandidate(
+        pointer=(2, 0),
+        source="beam",
+        behavior_logprob=-1.25,
+        beam_rank=0,
+        beam_score=0.031,
+        logprob_score=-8.2,
+        vqa_raw_generation="tennis\nQuestion",
+        vqa_pred_answer="tennis\n",
+        vqa_correct=1,
+        vqa_acc_score=0.6,
+        vqa_rel_token_f1=1.0,
+        vqa_rel_edit_sim=1.0,
+        vqa_rel_score=1.0,
+        vqa_eval_mode="vqaEval",
+        eval_split_used="train",
+    )
+    second = RlCandidate(
+        pointer=(1, 3),
+        source="retrieval",
+        round=1,
+        similarity_score=0.91,
+        vqa_pred_answer="",
+        vqa_correct=0,
+        vqa_acc_score=0.0,
+        vqa_gt_prob=0.01,
+        vqa_eval_mode="vqaEval",
+    )
+    return RlQuery(
+        row, POOL, (first, second), 170005, 42, "What sport is «this»?", ("tennis",) * 3, ("tennis",) * 3
+    )
+
+
+DATA = RlData((query(17), query(3)), {"vlm": "tiny", "gt_prob": False})
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "rl_data.json"
+
+
+@pytest.fixture
+def content(path):
+    write_rl_data(path, DATA)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_round_trip_and_same_bytes(path):
+    write_rl_data(path, DATA)
+    first = path.read_bytes()
+    found = read_rl_data(path, n_rows=100)
+    assert found == RlData((query(3), query(17)), {"generation": 4, **DATA.meta}, 4)
+    write_rl_data(path, RlData(found.queries[::-1], DATA.meta))
+    assert path.read_bytes() == first
+
+
+def test_upstream_finds_what_it_looks_for(content):
+    assert list(content) == ["3", "17", "_meta"]  # its freshness test reads the first value
+    candidate = content["17"]["pointer_candidates"][0]
+    assert candidate["pointer"] == [2, 0]
+    assert candidate["pointer_global"] == [12, 30]
+    assert "pointer_pos" not in candidate
+    assert candidate["gen_method"] == candidate["source"] == "beam"
+    always = {
+        "vqa_eval_mode",
+        "eval_failed",
+        "vqa_correct",
+        "vqa_acc_score",
+        "vqa_rel_score",
+        "vqa_gt_prob",
+        "behavior_logprob",
+        "round",
+        "beam_rank",
+        "temperature",
+    }
+    assert all(always <= set(c) for c in content["17"]["pointer_candidates"])
+    assert content["17"]["candidate_pool_ids"] == list(POOL)
+    assert content["17"]["query"]["query_id"] == 17
+
+
+def test_what_cannot_be_written(path):
+    with pytest.raises(ValueError, match="has no candidates"):
+        write_rl_data(path, RlData((replace(query(), candidates=()),)))
+    with pytest.raises(ValueError, match="generation 4"):
+        write_rl_data(path, replace(DATA, generation=3))
+    infinite = replace(query().candidates[0], beam_score=float("inf"))
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_rl_data(path, RlData((replace(query(), candidates=(infinite,)),)))
+
+
+def _in(content, *keys):
+    for key in keys:
+        content = content[key]
+    return content
+
+
+CANDIDATE = ("17", "pointer_candidates", 0)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "says"),
+    [
+        (("17", "candidate_pool_ids"), [30, 7, 12, 12], "query 17: 'candidate_pool_ids' holds a number twice"),
+        (("17", "candidate_pool_ids"), [30, 7, 12, 100], "query 17: 'candidate_pool_ids': 100 is not a row"),
+        (("17", "candidate_pool_ids"), [30, 7, 12, -1], "-1 is not a row"),
+        (("17", "candidate_pool_ids"), [30, 7, 12, 17], "query 17: its pool holds the query itself"),
+        (("17", "candidate_pool_ids"), [30, 7, 12, 98], "'pointer_global' says otherwise"),
+        (("17", "candidate_pool_ids"), [30, 7, 12, 99, 5], "query 17: the pool holds 5 rows, the first query's 4"),
+        (("17", "candidate_pool_ids"), None, "not a list of integers"),
+        ((*CANDIDATE, "pointer"), [2, 4], r"query 17: pointer \[2, 4\] leaves the pool of 4"),
+        ((*CANDIDATE, "pointer"), [-2, 0], "leaves the pool"),
+        ((*CANDIDATE, "pointer"), [2, 2], "'pointer' holds a number twice"),
+        ((*CANDIDATE, "pointer"), [2.0, 0], "not a list of integers"),
+        ((*CANDIDATE, "pointer"), [], "not a list of integers"),
+        ((*CANDIDATE, "pointer_global"), [30, 12], "'pointer_global' says otherwise"),
+        ((*CANDIDATE, "pointer_pos"), [2, 0], "'pointer_pos' stands beside a local pointer"),
+        ((*CANDIDATE, "vqa_acc_score"), 30, "'vqa_acc_score' is 30.0, not within 0 and 1"),
+        ((*CANDIDATE, "vqa_acc_score"), "0.3", "'vqa_acc_score' is '0.3', not a finite number"),
+        ((*CANDIDATE, "vqa_acc_score"), 0.0, "'vqa_correct' is 1 although 'vqa_acc_score' is 0.0"),
+        ((*CANDIDATE, "vqa_correct"), 2, "neither 0 nor 1"),
+        ((*CANDIDATE, "vqa_correct"), True, "not of type int"),
+        ((*CANDIDATE, "vqa_eval_mode"), "guess", "'vqa_eval_mode' is 'guess'"),
+        ((*CANDIDATE, "eval_failed"), 1, "'eval_failed' is 1"),
+        ((*CANDIDATE, "gen_method"), "sample", "'source' is 'beam', but 'gen_method' is 'sample'"),
+        ((*CANDIDATE, "round"), -1, "'round' is -1"),
+        ((*CANDIDATE, "vqa_gt_prob"), [1], "not a finite number"),
+        (("17", "query", "query_id"), 18, "query 17: 'query_id' is 18"),
+        (("17", "query", "gt_answers_raw"), [None], "not a text"),
+        (("17", "query"), [1], "'query' is not an object"),
+        (("17", "pointer_candidates"), {}, "'pointer_candidates' is missing or not a list"),
+        (("17",), [], "query 17: it is not an object"),
+        (("_meta",), 3, "'_meta' is not an object"),
+    ],
+)
+def test_a_broken_field_names_the_query(path, content, where, value, says):
+    _in(content, *where[:-1])[where[-1]] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=says):
+        read_rl_data(path, n_rows=100)
+
+
+def test_mixed_pointers_are_refused(path, content):
+    del content["17"]["pointer_candidates"][1]["pointer_global"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="query 17: some pointers of the file are local"):
+        read_rl_data(path)
+
+
+def test_local_pointers_need_a_pool(path, content):
+    del content["3"]["candidate_pool_ids"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"query 3: .*'candidate_pool_ids' is missing"):
+        read_rl_data(path)
+
+
+def test_a_repeated_pointer_and_differing_shots_are_refused(path, content):
+    twice = deepcopy(content)
+    twice["17"]["pointer_candidates"][1] = twice["17"]["pointer_candidates"][0]
+    path.write_text(json.dumps(twice))
+    with pytest.raises(UserError, match=r"query 17: pointer \[2, 0\] occurs twice"):
+        read_rl_data(path)
+    content["17"]["pointer_candidates"][0] |= {"pointer": [2], "pointer_global": [12]}
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="query 17: a pointer has 1 positions, the first one has 2"):
+        read_rl_data(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"17": {}, "17": {}}', "the key '17' occurs twice"),
+        ('{"a": {}}', "query a: the key is not a row"),
+        ('{"-1": {}}', "query -1: the key is not a row"),
+        ('{"200": {"pointer_candidates": []}}', "query 200: the query: 200 is not a row"),
+        ('{"1": {"pointer_candidates": []}, "01": {"pointer_candidates": []}}', "different spellings"),
+        ('{"1": {"id_list": [[1, 2]], "score_list": [0.1]}}', "is beam data"),
+        ("{}", "holds no queries"),
+        ('{"_meta": {}}', "holds no queries"),
+        ("[]", "is not RL data"),
+        ('{"1": {"pointer_candidates": [{"pointer": [1, 2], "beam_score": NaN}]}}', "NaN is not a number"),
+        (
+            '{"0": {"pointer_candidates": [{"pointer": [1, 2], "beam_score": 1e999}]}}',
+            "query 0: 'beam_score' is inf",
+        ),
+        ('{"1": {"pointer_cand', "not complete JSON"),
+    ],
+)
+def test_foreign_and_truncated_files(path, text, says):
+    path.write_text(text)
+    with pytest.raises(UserError, match=says):
+        read_rl_data(path, n_rows=100)
+
+
+def test_generation_2_and_3_pools_are_the_union(path):
+    candidates = [
+        {"pointer": [12, 5], "gen_method": "beam", "vqa_correct": 1, "vqa_acc_score": 1.0},
+        {"pointer": [5, 40], "gen_method": "random", "vqa_correct": 0, "vqa_acc_score": 0.0},
+    ]
+    path.write_text(json.dumps({"17": {"pointer_candidates": candidates}}))
+    found = read_rl_data(path, n_rows=100)
+    (only,) = found.queries
+    assert found.generation == 2
+    assert only.candidate_pool_ids == (5, 12, 40)
+    assert [c.pointer for c in only.candidates] == [(1, 0), (0, 2)]
+    assert only.rows_of(only.candidates[0]) == (12, 5)
+    assert only.question_id is None
+    for candidate in candidates:
+        candidate["pointer_pos"] = candidate["pointer"]
+    path.write_text(json.dumps({"_meta": {}, "17": {"pointer_candidates": candidates}}))
+    assert read_rl_data(path).generation == 3
+    candidates[0]["pointer_pos"] = [0, 1]
+    path.write_text(json.dumps({"17": {"pointer_candidates": candidates}}))
+    with pytest.raises(UserError, match="query 17: 'pointer_pos' differs"):
+        read_rl_data(path)
+
+
+def test_generation_5_has_accuracy_alone(path):
+    raw = {
+        "query_id": 17,
+        "question_id": 170005,
+        "question": "What?",
+        "gt_answers_raw": [{"answer": "tennis", "answer_id": 1}],
+        "pointer_candidates": [{"pointer": [12, 5], "vqa_pred_answer": "tennis", "vqa_acc_score": 0.6}],
+    }
+    path.write_text(json.dumps({"17": raw, "_meta": {"train_ids": [17]}}))
+    found = read_rl_data(path)
+    (only,) = found.queries
+    assert found.generation == 5
+    assert (only.question_id, only.gt_answers_raw) == (170005, ("tennis",))
+    assert only.candidates[0].vqa_correct is None
+    assert only.candidates[0].positive

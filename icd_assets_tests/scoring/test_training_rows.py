@@ -1,0 +1,58 @@
+"""Which candidates training sees, and how much signal there is in them."""
+
+from __future__ import annotations
+
+from icd_assets.scoring.rewards import RewardConfig
+from icd_assets.scoring.rl_data import RlCandidate, RlData, RlQuery, signal
+from icd_assets.scoring.training_rows import training_rows
+
+
+def candidate(pointer, score, mode: str | None = "vqaEval", source="beam", **more) -> RlCandidate:
+    return RlCandidate(
+        pointer, source, vqa_acc_score=score, vqa_correct=int(score > 0), vqa_eval_mode=mode, **more
+    )
+
+
+POOL = (10, 11, 12)
+DATA = RlData(
+    (
+        RlQuery(5, POOL, (candidate((0, 1), 0.6, behavior_logprob=-2.0), candidate((1, 2), 0.0, source="random"))),
+        RlQuery(2, POOL, (candidate((0, 1), 0.0), candidate((2, 1), 0.0))),
+        RlQuery(7, POOL, (candidate((0, 1), 1.0, "fallback"), candidate((1, 0), 0.3, None))),
+        RlQuery(8, POOL, (candidate((0, 1), 1.0, eval_failed=True), candidate((1, 0), 1.0, "error"))),
+        RlQuery(9, POOL, ()),
+    )
+)
+
+
+def test_rows_carry_raw_rewards_in_file_order():
+    rows = training_rows(DATA, RewardConfig())
+    assert [row.query_row for row in rows] == [5, 2, 7]
+    assert rows[0].pool_ids == POOL
+    assert rows[0].pointers == ((0, 1), (1, 2))
+    assert rows[0].rewards == (1.6, 0.0)
+    assert rows[0].behavior_logprobs == (-2.0, None)
+    assert rows[2].pointers == ((1, 0),)  # the fallback is out, a file without modes passes
+
+
+def test_fallbacks_can_be_kept():
+    rows = training_rows(DATA, RewardConfig(), skip_fallback=False)
+    assert rows[2].pointers == ((0, 1), (1, 0))
+
+
+def test_require_positive_asks_for_a_correct_answer_not_for_a_reward():
+    config = RewardConfig(hard_weight=0.1, soft_weight=0.1)  # no reward reaches 1
+    rows = training_rows(DATA, config, require_positive=True)
+    assert [row.query_row for row in rows] == [5, 7]
+
+
+def test_signal():
+    found = signal(DATA, RewardConfig())
+    assert (found.queries, found.candidates) == (5, 7)
+    assert found.share_with_reward_levels == 2 / 5
+    assert found.share_with_positive == 3 / 5
+    assert abs(found.mean_reward - (1.6 + 2 + 1.3 + 2) / 7) < 1e-12
+    assert found.candidates_by_source == {"beam": 6, "random": 1}
+    assert found.accuracy_by_source["random"] == 0.0
+    assert abs(found.accuracy_by_source["beam"] - (0.6 + 1 + 0.3 + 1) / 6) < 1e-12
+    assert signal(RlData(()), RewardConfig()).mean_reward == 0.0

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from icd_assets.selector import config
+
+
+def test_settings_need_no_torch() -> None:
+    script = "import sys, icd_assets.selector.config; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_lever_plus_preset_names_real_fields_and_differs_from_ours() -> None:
+    for name, values in config.LEVER_PLUS.items():
+        model = getattr(config, name)
+        upstream, ours = model(**values), model()
+        assert all(getattr(upstream, field) == value for field, value in values.items())
+        assert upstream != ours
+
+
+def test_environment_names_of_lever_plus_are_heard() -> None:
+    heard = {
+        extra["env"]: (model.__name__, name)
+        for model in (config.SftConfig, config.RceConfig, config.GrpoConfig)
+        for name, field in model.model_fields.items()
+        if isinstance(extra := field.json_schema_extra, dict)
+    }
+    assert set(heard) == {
+        "RCE_EPOCHS", "RCE_LR", "BATCH_SIZE", "NUM_LAYERS", "RCE_TEMP_START", "RCE_TEMP_END",
+        "RCE_USE_RAW_REWARD", "RCE_USE_NORMALIZED_REWARD", "GRPO_EPOCHS", "GRPO_LR", "KL_BETA",
+        "USE_RANK_ADVANTAGE", "USE_PPO_CLIP", "PPO_CLIP_RATIO", "FREEZE_BACKBONE_IN_GRPO",
+        "SKIP_FALLBACK_REWARD", "REQUIRE_POSITIVE_QUERY",
+    }  # fmt: skip
+
+
+def test_every_field_is_described_in_a_sentence() -> None:
+    models = (config.SelectorConfig, config.ProposalConfig, config.SftConfig, config.RceConfig, config.GrpoConfig)
+    for model in models:
+        for field in model.model_fields.values():
+            assert field.description
+            assert field.description.endswith(".")

@@ -1,0 +1,125 @@
+"""Names as users type them, and catalog files as users write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from icd_assets.catalog import Catalog
+from icd_assets.cell import Cell
+from icd_assets.errors import UserError
+
+CATALOG = Catalog.load()
+
+
+@pytest.mark.parametrize(
+    ("typed", "cell"),
+    [
+        (
+            ("okvqa_local", "rand_sampler", "qwen2.5_vl_3B"),
+            Cell("okvqa", "RandSampler", "Qwen2_5-VL-3B-Instruct"),
+        ),
+        (
+            ("OKVQA_online", "text_sim_sampler", "qwen2_5_vl_3B"),
+            Cell("okvqa", "TextSimSampler", "Qwen2_5-VL-3B-Instruct"),
+        ),
+        (
+            ("vqav2_local_sub", "ImgSimSampler", "Qwen2_5-VL-3B-Instruct"),
+            Cell("vqav2", "ImgSimSampler", "Qwen2_5-VL-3B-Instruct"),
+        ),
+        (("demo", "mix_sampler", "tiny_vl"), Cell("demo", "MixSampler", "tiny_vl")),
+    ],
+)
+def test_aliases(typed: tuple[str, str, str], cell: Cell) -> None:
+    assert CATALOG.cell(*typed) == cell
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        (("okvq", "rand_sampler", "tiny_vl"), r"unknown dataset 'okvq': did you mean okvqa"),
+        (
+            ("demo", "random_sampler", "tiny_vl"),
+            r"unknown sampler 'random_sampler': did you mean rand_sampler",
+        ),
+        (("demo", "rand_sampler", "tiny"), r"unknown model 'tiny': did you mean tiny_vl"),
+        (("okvqaX", "rand_sampler", "tiny_vl"), r"unknown dataset 'okvqaX'"),
+        (("../../etc", "rand_sampler", "tiny_vl"), r"unknown dataset .*valid: okvqa"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(typed: tuple[str, str, str], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        CATALOG.cell(*typed)
+
+
+def overlay(tmp_path: Path, content: object) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+def test_an_overlay_adds_a_model_without_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_MODELS", "/models")
+    mine = {
+        "models": {
+            "mine": {
+                "aliases": ["m"],
+                "path": "${MY_MODELS}/mine",
+                "prompt": {"layout": "turns"},
+                "generation": {},
+            }
+        }
+    }
+    catalog = Catalog.load(overlay(tmp_path, mine))
+    assert catalog.cell("demo", "rand_sampler", "m").model == "mine"
+    assert catalog.models["mine"].path == "/models/mine"
+    assert "tiny_vl" in catalog.models
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("models: {mine: {path", "is not readable YAML"),
+        ("- a\n- b\n", "must hold sections of named entries"),
+        ({"models": {"mine": {"path": "x"}}}, r"models\.mine\.aliases: field required"),
+        ({"toys": {"a": {}}}, "toys: extra inputs are not permitted"),
+        (
+            {
+                "models": {
+                    "a|b": {"aliases": [], "path": "x", "prompt": {"layout": "turns"}, "generation": {}}
+                }
+            },
+            "'a|b'",
+        ),
+        ({"encoders": {"x": {"path": "${NOT_SET_ANYWHERE}/x"}}}, "NOT_SET_ANYWHERE is not set"),
+        ("!!python/object/apply:os.system ['echo hostile']", "is not readable YAML"),
+    ],
+)
+def test_a_bad_overlay_is_one_sentence(tmp_path: Path, content: object, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence.replace("|", r"\|")):
+        Catalog.load(overlay(tmp_path, content))
+
+
+def test_a_missing_overlay_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ICD_CATALOG", str(tmp_path / "none.yaml"))
+    with pytest.raises(UserError, match="mend ICD_CATALOG"):
+        Catalog.load()
+
+
+def test_names_of_encoders_are_checked(tmp_path: Path) -> None:
+    mine = {
+        "datasets": {
+            "d": {
+                "alias_prefixes": ["d"],
+                "sample_num": 3,
+                "encoder": "tiny_clop",
+                "sampler_encoder": "tiny_clip",
+                "train": {"questions": "q", "annotations": "a", "images": "i"},
+                "validation": {"questions": "q", "annotations": "a", "images": "i"},
+            }
+        }
+    }
+    with pytest.raises(UserError, match="unknown encoder of dataset d 'tiny_clop': did you mean tiny_clip"):
+        Catalog.load(overlay(tmp_path, mine))

@@ -1,0 +1,145 @@
+"""Settings: where a value comes from, who wins, and what a bad one is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from icd_assets.errors import UserError
+from icd_assets.pipeline import PRESETS, STEP, STEPS, environment_fields, read_settings, sections
+
+# SPEC K.6: variable → the default that train_v3.sh really has.
+UPSTREAM = {
+    "RCE_EPOCHS": 5,
+    "GRPO_EPOCHS": 0,
+    "BATCH_SIZE": 1,
+    "RCE_LR": 1e-4,
+    "GRPO_LR": 5e-6,
+    "REWARD_MODE": "hard_plus_soft",
+    "HARD_WEIGHT": 1.0,
+    "SOFT_WEIGHT": 1.0,
+    "REL_WEIGHT": 0.1,
+    "RCE_USE_RAW_REWARD": True,
+    "FREEZE_BACKBONE_IN_GRPO": False,
+    "SKIP_FALLBACK_REWARD": True,
+    "REQUIRE_POSITIVE_QUERY": False,
+}
+# Documented upstream, heard here for the first time; or unset with the default in words.
+MORE = {
+    "RL_DATA_PATH",
+    "KL_BETA",
+    "NUM_LAYERS",
+    "USE_RANK_ADVANTAGE",
+    "RCE_USE_NORMALIZED_REWARD",
+    "RCE_TEMP_START",
+    "RCE_TEMP_END",
+    "USE_PPO_CLIP",
+    "PPO_CLIP_RATIO",
+    "LEVER_LM_CHECKPOINT_PATH",
+}
+
+
+def test_every_variable_of_the_script_has_a_setting_with_its_default() -> None:
+    fields = environment_fields()
+    assert set(UPSTREAM) | MORE <= set(fields)
+    for variable, default in UPSTREAM.items():
+        section, field = fields[variable]
+        assert sections()[section].model_fields[field].default == default, variable
+
+
+def test_every_setting_is_described() -> None:
+    for section, model in sections().items():
+        for name, field in model.model_fields.items():
+            assert field.description, f"{section}.{name}"
+
+
+def test_parents_come_before_children() -> None:
+    seen: set[str] = set()
+    for step in STEPS:
+        assert set(step.parents) <= seen
+        seen.add(step.name)
+
+
+def test_flags_win_over_variables_win_over_presets_win_over_the_catalog() -> None:
+    catalog = {"v2_checkpoint": {"epochs": 60, "hidden_dim": 64}}
+    assert read_settings(environment={}).config("v2_checkpoint", {}).epochs == 20
+    assert read_settings(environment={}).config("v2_checkpoint", catalog).epochs == 60
+    flags = {("v2_checkpoint", "epochs"): "3"}
+    config = read_settings(environment={}, flags=flags).config("v2_checkpoint", catalog)
+    assert (config.epochs, config.hidden_dim) == (3, 64)
+    preset = read_settings("plan_five", environment={"GRPO_EPOCHS": "7", "GRPO_LR": "1e-3"})
+    grpo = preset.config("grpo_checkpoints", {})
+    assert (grpo.grpo_epochs, grpo.grpo_lr, grpo.kl_beta) == (7, 1e-3, 0.1)
+
+
+def test_one_variable_reaches_both_phases() -> None:
+    settings = read_settings(environment={"BATCH_SIZE": "8", "SKIP_FALLBACK_REWARD": "false"})
+    for asset in ("rce_checkpoints", "grpo_checkpoints"):
+        config = settings.config(asset, {})
+        assert (config.batch_size, config.skip_fallback_reward) == (8, False)
+
+
+def test_shared_settings_reach_every_step() -> None:
+    settings = read_settings(environment={}, flags={("shared", "shots"): "3", ("shared", "seed"): "7"})
+    assert settings.config("beam_data", {}).shots == 3
+    assert settings.config("rl_data", {}).shots == 3
+    assert all(getattr(settings.config(step.name, {}), "seed", 7) == 7 for step in STEPS)
+
+
+def test_normalized_reward_is_heard() -> None:
+    rce = read_settings(environment={"RCE_USE_NORMALIZED_REWARD": "true"}).config("rce_checkpoints", {})
+    assert (rce.rce_use_normalized_reward, rce.rce_use_raw_reward) == (True, False)
+    both = {"RCE_USE_NORMALIZED_REWARD": "true", "RCE_USE_RAW_REWARD": "true"}
+    with pytest.raises(UserError, match="both true; unset one"):
+        read_settings(environment=both)
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"RCE_EPOCHS": "abc"}, r"^RCE_EPOCHS=abc: input should be a valid integer.*; mend or unset RCE_EPOCHS\.$"),
+        ({"RCE_EPOCHS": "0"}, r"^RCE_EPOCHS=0: input should be greater than or equal to 1"),
+        ({"RCE_LR": "nan"}, r"^RCE_LR=nan: "),
+        ({"GRPO_LR": "-1"}, r"^GRPO_LR=-1: input should be greater than 0"),
+        ({"FREEZE_BACKBONE_IN_GRPO": "maybe"}, r"^FREEZE_BACKBONE_IN_GRPO=maybe: .*boolean"),
+        ({"REWARD_MODE": "hybrid"}, "hybrid.*hard_plus_soft"),
+        ({"REWARD_MODE": "hard_plus_gtprob"}, "hard_plus_gtprob"),
+        ({"RCE_EPOCHS": "5; rm -rf /"}, r"^RCE_EPOCHS=5; rm"),
+    ],
+)
+def test_a_bad_variable_is_one_sentence(environment: dict[str, str], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        read_settings(environment=environment)
+
+
+@pytest.mark.parametrize(
+    ("flag", "sentence"),
+    [
+        (("rl_dat", "num_beams"), "there is no such setting; known: shared, reward, candidate_pools"),
+        (("rl_data", "num_beam"), "there is no such setting; known: num_beams"),
+        (("rl_data", "temps"), "temps=hot: input should be a valid number"),
+    ],
+)
+def test_a_bad_flag_is_one_sentence(flag: tuple[str, str], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        read_settings(environment={}, flags={flag: "hot"})
+
+
+def test_lists_are_read_from_text() -> None:
+    config = read_settings(environment={}, flags={("rl_data", "temps"): "0.5, 2"}).config("rl_data", {})
+    assert config.temps == [0.5, 2.0]
+
+
+def test_the_catalog_may_not_set_what_the_launchpad_shows() -> None:
+    with pytest.raises(UserError, match=r"settings\.rce_checkpoints\.rce_lr cannot be set per dataset"):
+        read_settings(environment={}).config("rce_checkpoints", {"rce_checkpoints": {"rce_lr": 1}})
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_valid_and_differ_from_the_defaults(name: str) -> None:
+    settings = read_settings(name, environment={})
+    assert any(settings.config(asset, {}) != STEP[asset].config() for asset in PRESETS[name])
+
+
+def test_an_unknown_preset_is_one_sentence() -> None:
+    with pytest.raises(UserError, match="unknown preset 'best'; valid: lever_plus, plan_five"):
+        read_settings("best", environment={})

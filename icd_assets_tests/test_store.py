@@ -1,0 +1,195 @@
+"""The artifact contract: a manifest exists if and only if its artifact is complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icd_assets.digests import DigestCache, sha256_file
+from icd_assets.errors import UserError
+from icd_assets.store import Input, Manifest, Store, Want
+
+
+def want(**changes: Any) -> Want:
+    fields: dict[str, Any] = {
+        "asset": "rl_data",
+        "code_version": "1",
+        "config": {"num_beams": 5},
+        "inputs": {"vlm": Input(data_version="a1", run_id="run-1")},
+    }
+    return Want(**(fields | changes))
+
+
+def commit(
+    store: Store, path: Path, text: str, made_from: Want | None = None, name: str = "data.json"
+) -> Manifest:
+    made_from = made_from or want()
+    with store.lock(path), store.staging(made_from) as staging:
+        (staging / name).write_text(text)
+        return store.commit(
+            path,
+            {path.parent / name: staging / name},
+            want=made_from,
+            config_digest="c",
+            facts={"rows": 1},
+            cell="demo|RandSampler/tiny_vl",
+            run_id="run-2",
+            created_at="2026-01-01T00:00:00+00:00",
+            seconds=0.1,
+            environment={},
+        )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results")
+
+
+@pytest.fixture
+def path(store: Store) -> Path:
+    return store.root / "demo" / "data.json.manifest.json"
+
+
+def test_missing_then_fresh(store: Store, path: Path) -> None:
+    assert store.stale(path, want()) == "missing"
+    manifest = commit(store, path, "one")
+    assert store.stale(path, want()) is None
+    assert store.read(path) == manifest
+    assert store.files(manifest) == [store.root / "demo" / "data.json"]
+
+
+def test_data_version_is_content_alone(store: Store, path: Path) -> None:
+    first = commit(store, path, "one")
+    second = commit(store, path, "one", want(config={"num_beams": 6}))
+    third = commit(store, path, "two")
+    assert first.data_version == second.data_version != third.data_version
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"config": {"num_beams": 6}}, "config changed: num_beams 5 → 6"),
+        ({"code_version": "2"}, "code version 1 → 2"),
+        ({"inputs": {"vlm": Input(data_version="b2")}}, "vlm changed"),
+        ({"inputs": {}}, "vlm changed"),
+    ],
+)
+def test_the_reason_names_what_changed(
+    store: Store, path: Path, changed: dict[str, Any], reason: str
+) -> None:
+    commit(store, path, "one")
+    assert store.stale(path, want(**changed)) == reason
+
+
+def test_another_run_of_the_same_input_changes_nothing(store: Store, path: Path) -> None:
+    commit(store, path, "one")
+    assert store.stale(path, want(inputs={"vlm": Input(data_version="a1", run_id="run-9")})) is None
+
+
+def test_one_changed_byte_is_noticed(store: Store, path: Path) -> None:
+    manifest = commit(store, path, "one")
+    data = store.root / "demo" / "data.json"
+    data.write_text("onf")
+    assert "is no longer what rl_data wrote" in (store.stale(path, want()) or "")
+    with pytest.raises(UserError, match=r"data\.json is no longer"):
+        store.files(manifest)
+    data.unlink()
+    assert "is gone" in (store.stale(path, want()) or "")
+
+
+def test_a_foreign_file_is_moved_aside_never_overwritten(store: Store, path: Path) -> None:
+    data = store.root / "demo" / "data.json"
+    data.parent.mkdir(parents=True)
+    data.write_text("a year of work")
+    commit(store, path, "one")
+    kept = list(data.parent.glob("data.json.kept-*"))
+    assert [p.read_text() for p in kept] == ["a year of work"]
+    commit(store, path, "two")  # our own file is replaced without a copy
+    assert len(list(data.parent.glob("data.json.kept-*"))) == 1
+    assert data.read_text() == "two"
+
+
+def test_files_the_new_artifact_no_longer_has_are_removed(store: Store, path: Path) -> None:
+    commit(store, path, "epoch 5", name="rce_epoch5.pt")
+    commit(store, path, "epoch 3", want(config={}), name="rce_epoch3.pt")
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, "rce_epoch3.pt"]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"want": {"asset"', b"[]", b'{"files": []}', b"\xff\xfe\x00"])
+def test_a_broken_manifest_is_one_sentence(store: Store, path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"is not a manifest of icd_assets .*; move it away"):
+        store.read(path)
+
+
+def test_require_names_the_asset(store: Store, path: Path) -> None:
+    with pytest.raises(UserError, match="materialize rl_data first"):
+        store.require(path, "rl_data")
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from icd_assets import store as module
+from icd_assets_tests.test_store import commit, want
+store, path = module.Store(Path(sys.argv[1])), Path(sys.argv[2])
+moves, original = 0, Path.replace
+def replace(self, target):
+    global moves
+    if Path(target).name == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(self, target)
+Path.replace = replace
+commit(store, path, "two", want(config={"num_beams": 7}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("killed_at", "recovered"),
+    [("data.json.manifest.json.pending", None), ("data.json", None), ("data.json.manifest.json", "two")],
+)
+def test_killed_at_any_point_of_a_commit(
+    store: Store, path: Path, killed_at: str, recovered: str | None
+) -> None:
+    commit(store, path, "one")
+    arguments = [sys.executable, "-c", _KILLED, str(store.root), str(path), killed_at]
+    died = subprocess.run(arguments, env={**os.environ, "PYTHONPATH": str(Path.cwd())}, timeout=60)
+    assert died.returncode == -signal.SIGKILL
+    after = Store(store.root)
+    with after.lock(path):
+        after.recover(path)
+    manifest = after.read(path)
+    if manifest is not None:
+        assert after.damage(manifest) is None  # complete, or not there
+    if recovered is not None:
+        assert manifest is not None
+        assert after.files(manifest)[0].read_text() == recovered
+    assert not list(path.parent.glob("*.pending"))
+    commit(after, path, "three")
+    assert not list(path.parent.glob("*.kept-*"))  # our own half-made files are not taken for the user's
+
+
+def test_digest_cache_sees_a_change_and_survives_a_broken_file(tmp_path: Path) -> None:
+    file, cache = tmp_path / "a", tmp_path / "digests.json"
+    file.write_text("x")
+    assert DigestCache(cache).file(file) == sha256_file(file)
+    os.utime(file, ns=(1, 1))
+    file.write_text("y")
+    assert DigestCache(cache).file(file) == sha256_file(file)
+    for broken in ("", "[1]", '{"a"'):
+        cache.write_text(broken)
+        assert DigestCache(cache).file(file) == sha256_file(file)
+
+
+def test_lineage_for_the_inside_of_a_file_has_no_time_and_no_run(store: Store, path: Path) -> None:
+    text = json.dumps(want().lineage())
+    assert "run-1" not in text
+    assert "a1" in text

@@ -1,0 +1,212 @@
+"""The store must never ask twice, never lose what was committed, and never destroy a file."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from icd_assets.errors import UserError
+from icd_assets.progress import OnProgress, ignore
+from icd_assets.vlm.answers import AnswerStore, StoredBackend
+from icd_assets.vlm.backend import Generation, Likelihood
+from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
+
+
+class Parrot:
+    """A backend whose answers are a function of the question."""
+
+    def __init__(self, digest: str = "parrot", generation: Generation | None = None) -> None:
+        self.digest = digest
+        self.style = PromptStyle()
+        self.generation = generation or Generation()
+        self.calls: list[int] = []
+
+    def generate(self, prompts: Sequence[Prompt], on_progress: OnProgress = ignore) -> list[str]:
+        self.calls.append(len(prompts))
+        on_progress(len(prompts), len(prompts))
+        return [f"{prompt.question} indeed" for prompt in prompts]
+
+    def answer_likelihoods(
+        self, prompts: Sequence[Prompt], answers: Sequence[str], on_progress: OnProgress = ignore
+    ) -> list[Likelihood]:
+        self.calls.append(len(prompts))
+        return [
+            Likelihood(-int(hashlib.sha256((p.question + a).encode()).hexdigest()[:12], 16) / 3e13, 1 + len(a))
+            for p, a in zip(prompts, answers, strict=True)
+        ]
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "image.jpg"
+    path.write_bytes(b"one picture")
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path):  # type: ignore[no-untyped-def]
+    with AnswerStore(tmp_path / "answers.sqlite") as store:
+        yield store
+
+
+def prompts(image: Path, *questions: str) -> list[Prompt]:
+    return [Prompt((), image, question) for question in questions]
+
+
+def test_nothing_is_asked_twice_and_order_is_kept(store: AnswerStore, image: Path) -> None:
+    backend = StoredBackend(Parrot(), store)
+    asked = prompts(image, "a", "b", "a", "c")
+    answers = ["a indeed", "b indeed", "a indeed", "c indeed"]
+    assert backend.generate(asked) == answers
+    assert (backend.asked, backend.reused) == (3, 1)
+    assert backend.generate(asked[::-1]) == answers[::-1]
+    assert (backend.asked, backend.reused) == (3, 5)
+    assert backend.backend.calls == [3]  # type: ignore[attr-defined]
+
+
+def test_likelihoods_come_back_to_the_bit(store: AnswerStore, image: Path) -> None:
+    asked, answers = prompts(image, *"abc"), ["x", "yy", "zzz"]
+    first = StoredBackend(Parrot(), store).answer_likelihoods(asked, answers)
+    again = StoredBackend(Parrot(), store)
+    assert again.answer_likelihoods(asked, answers) == first == Parrot().answer_likelihoods(asked, answers)
+    assert again.asked == 0
+
+
+def test_whatever_decides_an_answer_is_part_of_its_key(store: AnswerStore, image: Path, tmp_path: Path) -> None:
+    (asked,) = prompts(image, "a")
+    other = tmp_path / "other.jpg"
+    other.write_bytes(b"another picture")
+
+    def is_new(backend: Parrot, prompt: Prompt) -> bool:
+        stored = StoredBackend(backend, store)
+        stored.generate([prompt])
+        return stored.asked == 1
+
+    assert is_new(Parrot(), asked)
+    assert not is_new(Parrot(), asked)
+    assert is_new(Parrot("other weights"), asked)
+    assert is_new(Parrot(generation=Generation(num_beams=1)), asked)
+    assert is_new(Parrot(), Prompt((), other, "a"))
+    assert is_new(Parrot(), Prompt((Shot(image, "q", "a"),), image, "a"))
+    assert is_new(Parrot(), Prompt((Shot(other, "q", "a"),), image, "a"))
+    stored = StoredBackend(Parrot(), store)
+    stored.answer_likelihoods([asked, asked], ["x", "y"])
+    assert stored.asked == 2
+
+
+def test_an_image_is_known_by_its_bytes(store: AnswerStore, image: Path, tmp_path: Path) -> None:
+    backend = StoredBackend(Parrot(), store)
+    backend.generate(prompts(image, "a"))
+    moved = image.rename(tmp_path / "elsewhere.jpg")
+    backend.generate(prompts(moved, "a"))
+    assert backend.asked == 1
+    moved.write_bytes(b"a changed picture")
+    backend.generate(prompts(moved, "a"))
+    assert backend.asked == 2
+    with pytest.raises(UserError, match=r"image\.jpg"):
+        backend.generate(prompts(image, "a"))
+
+
+def test_a_kill_loses_at_most_one_chunk(tmp_path: Path, image: Path) -> None:
+    class Dying(Parrot):
+        def generate(self, prompts: Sequence[Prompt], on_progress: OnProgress = ignore) -> list[str]:
+            if len(self.calls) == 2:
+                raise KeyboardInterrupt
+            return super().generate(prompts, on_progress)
+
+    asked = prompts(image, *(str(number) for number in range(10)))
+    with AnswerStore(tmp_path / "a.sqlite") as store, pytest.raises(KeyboardInterrupt):
+        StoredBackend(Dying(), store, chunk=3).generate(asked)
+    with AnswerStore(tmp_path / "a.sqlite") as store:
+        assert len(store) == 6
+        again = StoredBackend(Parrot(), store, chunk=3)
+        assert again.generate(asked) == Parrot().generate(asked)
+        assert (again.asked, again.reused) == (4, 6)
+        assert again.backend.calls == [3, 1]  # type: ignore[attr-defined]
+
+
+def test_progress_counts_all_prompts(store: AnswerStore, image: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    asked = prompts(image, *"abcde")
+    StoredBackend(Parrot(), store, chunk=2).generate(asked, lambda done, total: seen.append((done, total)))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1] == (5, 5)
+
+
+def test_two_processes_write_at_once(tmp_path: Path) -> None:
+    code = textwrap.dedent(
+        """
+        import sys
+        from pathlib import Path
+        from icd_assets.vlm.answers import AnswerStore
+        from icd_assets.vlm.backend import Likelihood
+        with AnswerStore(Path(sys.argv[1])) as store:
+            for number in range(60):
+                keys = (f"{sys.argv[2]} {number}", f"shared {number}")
+                store.add({key.encode(): Likelihood(-float(number), 1) for key in keys})
+        """
+    )
+    path = tmp_path / "answers.sqlite"
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in ("left", "right")]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    with AnswerStore(path) as store:
+        assert len(store) == 180
+        assert store.likelihoods([b"shared 7"]) == {b"shared 7": Likelihood(-7.0, 1)}
+
+
+@pytest.mark.parametrize("content", ["text", "sqlite", "version", "header", "folder"])
+def test_a_foreign_or_damaged_file_is_refused_and_kept(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "answers.sqlite"
+    if content == "text":
+        path.write_text("these are my notes, not a database\n" * 100)
+    elif content == "folder":
+        path.mkdir()
+    elif content == "sqlite":
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TABLE mine (x)")
+        connection.close()
+    else:
+        AnswerStore(path).close()
+        if content == "version":
+            with sqlite3.connect(path) as connection:
+                connection.execute("PRAGMA user_version = 99")
+            connection.close()
+        else:
+            path.write_bytes(path.read_bytes()[:50])
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(UserError, match=r"answers\.sqlite"):
+        AnswerStore(path)
+    assert before is None or path.read_bytes() == before
+
+
+def test_damaged_pages_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite"
+    with AnswerStore(path) as store:
+        store.add({bytes([i]) * 32: "x" * 500 for i in range(200)})
+    content = bytearray(path.read_bytes())
+    content[8192:] = b"\xa5" * (len(content) - 8192)
+    path.write_bytes(bytes(content))
+    with AnswerStore(path) as store, pytest.raises(UserError, match="damaged"):
+        store.texts([bytes([i]) * 32 for i in range(200)])
+
+
+@pytest.mark.parametrize("row", [("x", None), (math.inf, 1), (0.5, 1), (-1.0, 0), (-1.0, "many"), (None, None)])
+def test_an_entry_that_cannot_be_is_told(tmp_path: Path, row: tuple[object, object]) -> None:
+    path = tmp_path / "answers.sqlite"
+    AnswerStore(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO answers VALUES (?, NULL, ?, ?)", (b"key", *row))
+    connection.close()
+    with AnswerStore(path) as store:
+        with pytest.raises(UserError, match="damaged"):
+            store.likelihoods([b"key"])
+        with pytest.raises(UserError, match="damaged"):
+            store.texts([b"key"])

@@ -1,0 +1,269 @@
+"""The backend against transformers called by hand, one prompt at a time."""
+
+from __future__ import annotations
+
+import logging
+import random
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText, GenerationConfig
+
+from icd_assets.errors import UserError
+from icd_assets.vlm.backend import Generation
+from icd_assets.vlm.images import read_image
+from icd_assets.vlm.processor import load_processor
+from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot, messages
+from icd_assets.vlm.transformers_backend import TransformersBackend
+from icd_assets_tests.vlm.tiny import tiny_qwen2_vl, tiny_vl, write_images
+
+STYLES = {
+    "turns": PromptStyle(layout="turns", question="{question}"),
+    "interleaved": PromptStyle(system="answer the question"),
+}
+GREEDY = Generation(max_new_tokens=3, num_beams=1)
+QUESTIONS = ["what sound does it make?", "which shape is this?", "what color is the circle?", "which?"]
+ANSWERS = ["buzz", "red dog", "xyzzy 17", "dog"]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_images(tmp_path_factory.mktemp("images"), 9)
+
+
+@pytest.fixture(scope="module")
+def asked(images: list[Path]) -> tuple[list[Prompt], list[str]]:
+    rng = random.Random(0)
+
+    def prompt() -> Prompt:
+        shots = tuple(
+            Shot(rng.choice(images), rng.choice(QUESTIONS), rng.choice(ANSWERS)) for _ in range(rng.randrange(3))
+        )
+        return Prompt(shots, rng.choice(images), rng.choice(QUESTIONS))
+
+    prompts = [prompt() for _ in range(10)]
+    return prompts, [rng.choice(ANSWERS) for _ in prompts]
+
+
+def load(
+    folder: Path, *, style: PromptStyle = STYLES["turns"], generation: Generation = GREEDY, **options: Any
+) -> TransformersBackend:
+    return TransformersBackend.load(
+        str(folder), digest="of the files", style=style, generation=generation, **{"batch_size": 5} | options
+    )
+
+
+class ByHand:
+    """transformers without anything of ours but the messages."""
+
+    def __init__(self, folder: Path, style: PromptStyle) -> None:
+        self.model = AutoModelForImageTextToText.from_pretrained(folder).eval()
+        self.processor = load_processor(folder)
+        self.style = style
+
+    def inputs(self, prompt: Prompt, answer: str = "") -> Any:
+        text = self.processor.apply_chat_template(
+            messages(prompt, self.style), add_generation_prompt=True, tokenize=False
+        )
+        pictures = [read_image(path) for path in prompt.images]
+        return self.processor(text=[text + answer], images=pictures, return_tensors="pt")
+
+    @torch.no_grad()
+    def logprob(self, prompt: Prompt, answer: str) -> float:
+        full = self.inputs(prompt, answer)
+        start = self.inputs(prompt)["input_ids"].shape[1]
+        logits = self.model(**full).logits[0].log_softmax(-1)
+        ids = full["input_ids"][0]
+        return sum(float(logits[p - 1, ids[p]]) for p in range(start, len(ids)))
+
+    @torch.no_grad()
+    def answer(self, prompt: Prompt, generation: Generation) -> str:
+        inputs = self.inputs(prompt)
+        ends = self.model.config.text_config.eos_token_id
+        self.model.generation_config = GenerationConfig(
+            eos_token_id=ends, pad_token_id=self.processor.tokenizer.pad_token_id
+        )
+        beams = {"length_penalty": generation.length_penalty} if generation.num_beams > 1 else {}
+        output = self.model.generate(
+            **inputs, max_new_tokens=generation.max_new_tokens, num_beams=generation.num_beams, **beams
+        )
+        new = output[0, inputs["input_ids"].shape[1] :]
+        return str(self.processor.tokenizer.decode(new, skip_special_tokens=True))
+
+
+@pytest.mark.parametrize("build", [tiny_vl, tiny_qwen2_vl])
+@pytest.mark.parametrize("layout", STYLES)
+@pytest.mark.parametrize("feature_bytes", [1 << 20, 0], ids=["kept features", "plain path"])
+def test_both_paths_equal_transformers_by_hand(
+    build: Any, layout: str, feature_bytes: int, asked: tuple[list[Prompt], list[str]]
+) -> None:
+    prompts, answers = asked
+    folder = build()
+    backend = load(folder, style=STYLES[layout], feature_bytes=feature_bytes)
+    by_hand = ByHand(folder, STYLES[layout])
+    likelihoods = backend.answer_likelihoods(prompts, answers)
+    expected = [by_hand.logprob(*pair) for pair in zip(prompts, answers, strict=True)]
+    assert [found.logprob for found in likelihoods] == pytest.approx(expected, abs=1e-4)
+    tokenizer = by_hand.processor.tokenizer
+    assert [found.tokens for found in likelihoods] == [len(tokenizer(answer)["input_ids"]) for answer in answers]
+    assert backend.generate(prompts) == [by_hand.answer(prompt, GREEDY) for prompt in prompts]
+
+
+def test_beam_search_equals_transformers_by_hand(asked: tuple[list[Prompt], list[str]]) -> None:
+    prompts = asked[0][:5]
+    generation = Generation(max_new_tokens=4, num_beams=3, length_penalty=0.0)
+    by_hand = ByHand(tiny_vl(), STYLES["turns"])
+    expected = [by_hand.answer(prompt, generation) for prompt in prompts]
+    assert load(tiny_vl(), generation=generation).generate(prompts) == expected
+    assert load(tiny_vl(), generation=generation, feature_bytes=0).generate(prompts) == expected
+
+
+def test_a_likelihood_has_the_same_bits_in_every_batch(asked: tuple[list[Prompt], list[str]]) -> None:
+    prompts, answers = asked
+    together = load(tiny_vl(), batch_size=64).answer_likelihoods(prompts, answers)
+    backend = load(tiny_vl(), batch_size=3)
+    assert backend.answer_likelihoods(prompts[::-1], answers[::-1]) == together[::-1]
+    alone = [backend.answer_likelihoods([p], [a])[0] for p, a in zip(prompts, answers, strict=True)]
+    assert alone == together
+
+
+def test_features_that_do_not_fit_are_looked_at_again(asked: tuple[list[Prompt], list[str]]) -> None:
+    prompts, answers = asked
+    kept, starved = load(tiny_vl()), load(tiny_vl(), feature_bytes=4000)
+    assert starved.answer_likelihoods(prompts, answers) == kept.answer_likelihoods(prompts, answers)
+    assert starved._inputs._seen.size <= 4000  # type: ignore[attr-defined]
+
+
+def test_the_hubs_sampling_settings_do_not_apply(
+    asked: tuple[list[Prompt], list[str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    backend = load(tiny_vl())  # its generation_config.json: do_sample, temperature 5, repetition_penalty 1.5
+    capfd.readouterr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first = backend.generate(asked[0])
+    assert first == backend.generate(asked[0])
+    assert "generation flags" not in capfd.readouterr().err
+    assert backend._model.generation_config.repetition_penalty in (None, 1.0)
+
+
+def test_repeated_prompts_and_shared_beginnings_are_computed_once(
+    images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = load(tiny_vl(), batch_size=100)
+    prompt = Prompt((), images[0], "which?")
+    fed: list[int] = []
+    forward = backend._model.forward
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        fed.append(len(kwargs["input_ids"]))
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(backend._model, "forward", counted)
+    found = backend.answer_likelihoods([prompt] * 3, ["buzz", "dog", "cat"])
+    assert fed == [1]
+    assert len({likelihood.logprob for likelihood in found}) == 3
+
+
+def test_progress_reaches_the_total(asked: tuple[list[Prompt], list[str]]) -> None:
+    prompts, answers = asked
+    seen: list[tuple[int, int]] = []
+    load(tiny_vl()).answer_likelihoods(prompts, answers, lambda done, total: seen.append((done, total)))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1] == (len(prompts), len(prompts))
+
+
+def test_no_prompts_no_answers() -> None:
+    backend = load(tiny_vl())
+    assert backend.generate([]) == []
+    assert backend.answer_likelihoods([], []) == []
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(
+    images: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    prompts = [Prompt((), images[index], "which?") for index in (0, 1, 3, 4, 6, 7)]  # all of one width
+    answers = ["dog"] * len(prompts)
+    expected = load(tiny_vl(), batch_size=1).answer_likelihoods(prompts, answers)
+    backend = load(tiny_vl(), batch_size=16)
+    forward = backend._model.forward
+    sizes: list[int] = []
+
+    def small_gpu(*args: Any, **kwargs: Any) -> Any:
+        sizes.append(len(kwargs["input_ids"]))
+        if sizes[-1] > 3:
+            raise torch.OutOfMemoryError
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(backend._model, "forward", small_gpu)
+    with caplog.at_level(logging.WARNING):
+        assert backend.answer_likelihoods(prompts, answers) == expected
+    assert sizes == [6, 3, 3]
+    assert "batch size is now 3" in caplog.text
+
+
+def test_a_prompt_too_large_for_the_gpu_is_told(images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = load(tiny_vl())
+
+    def no_gpu(*args: Any, **kwargs: Any) -> Any:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(backend._model, "forward", no_gpu)
+    with pytest.raises(UserError, match="max_pixels"):
+        backend.answer_likelihoods([Prompt((), images[0], "which?")], ["dog"])
+
+
+@pytest.mark.parametrize("method", ["generate", "answer_likelihoods"])
+@pytest.mark.parametrize("feature_bytes", [1 << 20, 0])
+def test_a_broken_image_is_named(tmp_path: Path, method: str, feature_bytes: int) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    prompts: Sequence[Prompt] = [Prompt((), tmp_path / "broken.jpg", "which?")]
+    arguments = [prompts] if method == "generate" else [prompts, ["dog"]]
+    with pytest.raises(UserError, match=r"broken\.jpg"):
+        getattr(load(tiny_vl(), feature_bytes=feature_bytes), method)(*arguments)
+
+
+def test_text_that_poses_as_an_image_is_refused(images: list[Path]) -> None:
+    with pytest.raises(UserError, match="image token"):
+        load(tiny_vl()).generate([Prompt((), images[0], "which <|image_pad|>?")])
+
+
+def test_an_answer_without_tokens_is_refused(images: list[Path]) -> None:
+    with pytest.raises(UserError, match="no tokens"):
+        load(tiny_vl()).answer_likelihoods([Prompt((), images[0], "which?")], [""])
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        load(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty"):
+        load(tmp_path / "empty")
+
+
+def test_weights_with_a_hole_are_refused(tmp_path: Path) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(shutil.copytree(tiny_vl(), tmp_path / "holed"))
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in sorted(tensors) if "mlp" in name)
+    del tensors[name]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="mlp"):
+        load(folder)
+    (folder / "model.safetensors").write_bytes(b"\0" * 40)
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load(folder)
+
+
+def test_the_digest_tells_what_changes_an_answer_apart() -> None:
+    plain = load(tiny_vl())
+    assert plain.digest == load(tiny_vl(), batch_size=2).digest
+    assert plain.digest != load(tiny_vl(), max_pixels=56 * 56).digest
+    assert plain.digest != load(tiny_vl(), dtype="bfloat16").digest
