@@ -176,9 +176,7 @@ def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     except FileNotFoundError:
         raise UserError(f"catalog {path} does not exist; mend ICD_CATALOG.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"catalog {path} is not readable YAML ({str(error).splitlines()[0]}); mend it."
-        ) from None
+        raise UserError(f"catalog {path} is not readable YAML ({str(error).splitlines()[0]}); mend it.") from None
     well_formed = isinstance(content, dict) and all(
         isinstance(section, dict) and all(isinstance(entry, dict) for entry in section.values())
         for section in content.values()

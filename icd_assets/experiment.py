@@ -103,9 +103,7 @@ class Experiment:
 
     def _split(self, name: str) -> VqaSplit:
         files = self.dataset.train if name == "train" else self.dataset.validation
-        return read_split(
-            self.cell.dataset, name, Path(files.questions), Path(files.annotations), files.images
-        )
+        return read_split(self.cell.dataset, name, Path(files.questions), Path(files.annotations), files.images)
 
     def _dataset_digest(self, *splits: str) -> Input:
         self.prepare()
@@ -115,9 +113,7 @@ class Experiment:
             paths += [Path(files.questions), Path(files.annotations)]
         for path in paths:
             if not path.is_file():
-                raise UserError(
-                    f"{path} does not exist; put the {self.cell.dataset} files there or set its path."
-                )
+                raise UserError(f"{path} does not exist; put the {self.cell.dataset} files there or set its path.")
         return Input(data_version=self.store.digests.files(paths))
 
     def encoder(self, name: str) -> EncoderEntry:
@@ -141,9 +137,7 @@ class Experiment:
         if asset in files:
             return files[asset].with_name(files[asset].name + ".manifest.json")
         folder = (
-            paths.evaluation(self.reward_suffix)
-            if asset == "evaluation"
-            else paths.v3_folder(self.reward_suffix)
+            paths.evaluation(self.reward_suffix) if asset == "evaluation" else paths.v3_folder(self.reward_suffix)
         )
         return folder / f"{asset}.manifest.json"
 
@@ -208,9 +202,7 @@ class Experiment:
             return path.absolute()
         manifest = self.manifest("v2_checkpoint")
         trained_here = manifest is not None and manifest.origin == "made"
-        ours = (
-            {self.store.resolve(record) for record in manifest.files} if manifest and trained_here else set()
-        )
+        ours = {self.store.resolve(record) for record in manifest.files} if manifest and trained_here else set()
         best = self.paths.v2_checkpoint
         if best.is_file() and best not in ours:
             return best

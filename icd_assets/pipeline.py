@@ -173,7 +173,7 @@ STEPS = (
         "1",
         "VQA accuracy on the validation split of the trained selectors, baselines and the best in the pool.",
         gpu=True,
-        unset=frozenset({"oracle_beams", "oracle_expand"}),
+        unset=frozenset({"num_queries", "oracle_beams", "oracle_expand"}),
     ),
 )
 STEP = {step.name: step for step in STEPS}
@@ -296,9 +296,7 @@ def _decide_contradictions(
     rce = values.get("rce_checkpoints", {})
     if rce.get("rce_use_normalized_reward"):
         if rce.get("rce_use_raw_reward"):
-            raise UserError(
-                "RCE_USE_RAW_REWARD and RCE_USE_NORMALIZED_REWARD are both true; unset one of them."
-            )
+            raise UserError("RCE_USE_RAW_REWARD and RCE_USE_NORMALIZED_REWARD are both true; unset one of them.")
         rce["rce_use_raw_reward"] = False
 
 

@@ -43,7 +43,7 @@ def _reason(experiment: Experiment, step: Step, coming: set[str], force: frozens
         return "missing"
     upstream = [parent for parent in step.parents if parent in coming]
     if upstream:
-        return f"{', '.join(upstream)} will be made"
+        return f"after {', '.join(upstream)}"
     try:
         return experiment.store.stale(experiment.manifest_path(step.name), experiment.want(step.name))
     except MissingInput as missing:

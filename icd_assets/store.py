@@ -236,11 +236,7 @@ class Store:
     def _remove_own(self, record: FileRecord) -> None:
         """Remove a file inside the results root that still has the bytes we wrote."""
         path = self.resolve(record)
-        if (
-            not Path(record.path).is_absolute()
-            and path.is_file()
-            and self.digests.file(path) == record.sha256
-        ):
+        if not Path(record.path).is_absolute() and path.is_file() and self.digests.file(path) == record.sha256:
             path.unlink()
 
     def _keep_foreign(self, final: Path, ours: str | None) -> None:

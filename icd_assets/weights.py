@@ -23,7 +23,10 @@ def locate(path: str, revision: str | None = None) -> Path:
 
     patterns = [f"*{suffix}" for suffix in sorted(_MATTERS - {".bin", ".pt"})]
     try:
-        return Path(snapshot_download(path, revision=revision, allow_patterns=patterns))
+        found = Path(snapshot_download(path, revision=revision, allow_patterns=patterns))
+        if not any(found.glob("*.safetensors")):  # an old repository with pickled weights alone
+            snapshot_download(path, revision=revision, allow_patterns=["pytorch_model*.bin"])
+        return found
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError):
         raise UserError(
             f"model {path} is neither a local folder nor in the hub's cache, and the hub cannot be reached; "

@@ -86,11 +86,7 @@ def test_an_overlay_adds_a_model_without_code(tmp_path: Path, monkeypatch: pytes
         ({"models": {"mine": {"path": "x"}}}, r"models\.mine\.aliases: field required"),
         ({"toys": {"a": {}}}, "toys: extra inputs are not permitted"),
         (
-            {
-                "models": {
-                    "a|b": {"aliases": [], "path": "x", "prompt": {"layout": "turns"}, "generation": {}}
-                }
-            },
+            {"models": {"a|b": {"aliases": [], "path": "x", "prompt": {"layout": "turns"}, "generation": {}}}},
             "'a|b'",
         ),
         ({"encoders": {"x": {"path": "${NOT_SET_ANYWHERE}/x"}}}, "NOT_SET_ANYWHERE is not set"),

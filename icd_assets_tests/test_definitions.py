@@ -80,4 +80,6 @@ def test_libraries_do_not_know_dagster() -> None:
                 names = [node.module]
             for name in names:
                 assert name.split(".")[0] != "dagster", inside
-                assert not name.startswith(("icd_assets.assets", "icd_assets.automation", "icd_assets.cli")), inside
+                assert not name.startswith(("icd_assets.assets", "icd_assets.automation", "icd_assets.cli")), (
+                    inside
+                )

@@ -81,9 +81,7 @@ def test_data_version_is_content_alone(store: Store, path: Path) -> None:
         ({"inputs": {}}, "vlm changed"),
     ],
 )
-def test_the_reason_names_what_changed(
-    store: Store, path: Path, changed: dict[str, Any], reason: str
-) -> None:
+def test_the_reason_names_what_changed(store: Store, path: Path, changed: dict[str, Any], reason: str) -> None:
     commit(store, path, "one")
     assert store.stale(path, want(**changed)) == reason
 
@@ -156,9 +154,7 @@ commit(store, path, "two", want(config={"num_beams": 7}))
     ("killed_at", "recovered"),
     [("data.json.manifest.json.pending", None), ("data.json", None), ("data.json.manifest.json", "two")],
 )
-def test_killed_at_any_point_of_a_commit(
-    store: Store, path: Path, killed_at: str, recovered: str | None
-) -> None:
+def test_killed_at_any_point_of_a_commit(store: Store, path: Path, killed_at: str, recovered: str | None) -> None:
     commit(store, path, "one")
     arguments = [sys.executable, "-c", _KILLED, str(store.root), str(path), killed_at]
     died = subprocess.run(arguments, env={**os.environ, "PYTHONPATH": str(Path.cwd())}, timeout=60)

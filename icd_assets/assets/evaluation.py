@@ -52,8 +52,11 @@ def evaluation(run: StepRun) -> Report:
     write_metrics(run.staging / "metrics.json", f"test_data_num={len(queries)}-LeverLMRetriever", metrics)
     folder = experiment.paths.evaluation(experiment.reward_suffix)
     names = ("comparison.json", "comparison.md", "predictions.jsonl", "metrics.json")
-    by_strategy = {f"accuracy {row.strategy}": row.accuracy.value for row in comparison.strategies
-                   if row.shots in (0, config.compare_shots)}
+    by_strategy = {
+        f"accuracy {row.strategy}": row.accuracy.value
+        for row in comparison.strategies
+        if row.shots in (0, config.compare_shots)
+    }
     return Report(
         files={folder / name: run.staging / name for name in names},
         facts={
@@ -157,9 +160,7 @@ def _oracle(
     config = run.config
     if config.oracle_beams == 0:
         return []
-    search = BeamConfig(
-        beam_size=config.oracle_beams, shots=config.compare_shots, expand=config.oracle_expand
-    )
+    search = BeamConfig(beam_size=config.oracle_beams, shots=config.compare_shots, expand=config.oracle_expand)
     pointers = {}
     for start in range(0, len(queries), _ORACLE_CHUNK):
         chunk = queries[start : start + _ORACLE_CHUNK]

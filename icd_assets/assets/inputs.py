@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from icd_assets.assets.step import StepRun
 
 if TYPE_CHECKING:
+    from pathlib import Path
 
+    from torch import Tensor
+
+    from icd_assets.encoder import ClipEncoder
+    from icd_assets.selector.groups import PointerGroup
+    from icd_assets.selector.lightning import V2Checkpoint
+    from icd_assets.selector.model import PointerSelectorV2
     from icd_assets.vlm.answers import StoredBackend
 
 
@@ -69,9 +76,7 @@ def encoder_of(run: StepRun, checkpoint: V2Checkpoint) -> ClipEncoder:
     if not checkpoint.towers:
         return catalog_encoder(run)
     entry = run.experiment.encoder(run.experiment.dataset.encoder)
-    return ClipEncoder.from_state(
-        checkpoint.towers, entry.path, revision=entry.revision, device=run.device
-    )
+    return ClipEncoder.from_state(checkpoint.towers, entry.path, revision=entry.revision, device=run.device)
 
 
 def v2_checkpoint(run: StepRun) -> V2Checkpoint:

@@ -23,9 +23,7 @@ from icd_assets.store import Manifest, Store, write_atomic
 def leaderboard(shared: SharedResource) -> dg.MaterializeResult[Any]:
     """Read the evaluation manifests under the results root; nothing is computed."""
     store = Store(Path(shared.results_root))
-    rows = [
-        _row(store, path) for path in sorted(store.root.glob("*/icl_inference/*/evaluation.manifest.json"))
-    ]
+    rows = [_row(store, path) for path in sorted(store.root.glob("*/icl_inference/*/evaluation.manifest.json"))]
     rows.sort(key=lambda row: (row["dataset"], -row["accuracy"]))
     path = store.root / "leaderboard.json"
     write_atomic(path, (json.dumps(rows, indent=1) + "\n").encode())

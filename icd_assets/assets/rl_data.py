@@ -31,6 +31,8 @@ def rl_data(run: StepRun) -> Report:
 
 
 def _answered(run: StepRun) -> list[RlQuery]:
+    import torch
+
     from icd_assets.datasets.images import require_images
     from icd_assets.scoring.generate import answer_proposals
     from icd_assets.selector.proposals import propose
@@ -49,7 +51,7 @@ def _answered(run: StepRun) -> list[RlQuery]:
             policy,
             chunk,
             embeddings[chunk],
-            embeddings[[list(pools[row]) for row in chunk]],
+            embeddings[torch.tensor([pools[row] for row in chunk])],
             config,
         )
         queries += answer_proposals(

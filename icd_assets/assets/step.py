@@ -106,9 +106,7 @@ def asset_config(step: Step) -> type[dg.Config]:
     for name in own_fields(step):
         info: FieldInfo = step.config.model_fields[name]
         if name in step.unset and info.default is not None:
-            description = (
-                f"{info.description} Unset: the catalog's value for the dataset, else {info.default}."
-            )
+            description = f"{info.description} Unset: the catalog's value for the dataset, else {info.default}."
             optional: Any = info.annotation
             fields[name] = (optional | None, Field(None, description=description))
         else:
@@ -214,9 +212,7 @@ def _run(
     return _result(manifest, experiment, report.metadata)
 
 
-def _result(
-    manifest: Manifest, experiment: Experiment, metadata: Mapping[str, Any]
-) -> dg.MaterializeResult[Any]:
+def _result(manifest: Manifest, experiment: Experiment, metadata: Mapping[str, Any]) -> dg.MaterializeResult[Any]:
     """The event: content as data version, the exact upstream runs as links, plain facts as numbers."""
     shown: dict[str, Any] = {"path": dg.MetadataValue.path(str(experiment.store.resolve(manifest.files[0])))}
     for name, given in manifest.want.inputs.items():
@@ -234,6 +230,4 @@ def _result(
         "made_by_run": dg.MetadataValue.dagster_run(manifest.run_id),
         "config": dg.MetadataValue.json(manifest.want.config),
     }
-    return dg.MaterializeResult(
-        data_version=dg.DataVersion(manifest.data_version), metadata={**shown, **metadata}
-    )
+    return dg.MaterializeResult(data_version=dg.DataVersion(manifest.data_version), metadata={**shown, **metadata})

@@ -54,7 +54,11 @@ def _trained(run: StepRun) -> Report:
     write_v2(
         run.staging / "v2.ckpt",
         V2Checkpoint(state, encoder.state_dict(), result.best_epoch, run.want.lineage()),
-        hyper_parameters={"lr": config.lr, "weight_decay": config.weight_decay, "warm_steps": config.warmup_fraction},
+        hyper_parameters={
+            "lr": config.lr,
+            "weight_decay": config.weight_decay,
+            "warm_steps": config.warmup_fraction,
+        },
     )
     best = result.history[result.best_epoch]
     return Report(

@@ -27,9 +27,7 @@ def _check(asset: str, name: str, description: str) -> Callable[[Callable[[Exper
     """A blocking check of one asset, per partition; ``(Experiment) -> (passed, measured)``."""
 
     def wrap(judge: Callable[[Experiment], Verdict]) -> Any:
-        @dg.asset_check(
-            asset=asset, name=name, description=description, blocking=True, partitions_def=partitions
-        )
+        @dg.asset_check(asset=asset, name=name, description=description, blocking=True, partitions_def=partitions)
         def check(
             context: dg.AssetCheckExecutionContext, shared: SharedResource, reward: RewardResource
         ) -> dg.AssetCheckResult:

@@ -68,9 +68,7 @@ def ui(context: click.Context) -> None:
     with instance():
         pass  # makes the instance's tables before two processes want to
     home = Path(os.environ["DAGSTER_HOME"])
-    where = (
-        ["-w", "workspace.yaml"] if (home / "workspace.yaml").is_file() else ["-m", "icd_assets.definitions"]
-    )
+    where = ["-w", "workspace.yaml"] if (home / "workspace.yaml").is_file() else ["-m", "icd_assets.definitions"]
     os.chdir(home)
     program = str(Path(sys.executable).with_name("dagster"))
     os.execv(program, [program, "dev", *where, *context.args])

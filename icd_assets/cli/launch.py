@@ -54,9 +54,7 @@ def run_config(experiment: Experiment, names: list[str], force: frozenset[str]) 
     return {
         "ops": ops,
         "resources": {
-            "shared": {
-                "config": {**settings.shared.model_dump(), "results_root": str(experiment.store.root)}
-            },
+            "shared": {"config": {**settings.shared.model_dump(), "results_root": str(experiment.store.root)}},
             "reward": {"config": settings.reward.model_dump()},
         },
         # The run's log goes to the instance, where the UI shows it; the terminal shows progress instead.

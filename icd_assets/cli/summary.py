@@ -68,29 +68,27 @@ def show_evaluation(experiment: Experiment) -> None:
         f"[bold]{experiment.cell}[/bold]: validation split, {comparison.num_queries} questions, {shots} shots"
     )
     references = list(dict.fromkeys(row.reference for row in comparison.differences))
-    gains = {
-        (row.strategy, row.reference): row.difference for row in comparison.differences if row.shots == shots
-    }
-    table = Table("strategy", "accuracy %", *(f"− {name}" for name in references), box=None, pad_edge=False)
+    gains = {(row.strategy, row.reference): row.difference for row in comparison.differences if row.shots == shots}
+    headers = (f"− {name.removeprefix('image+text ').removeprefix('v2 ')}" for name in references)
+    table = Table("strategy", "accuracy %", *headers, box=None, pad_edge=False)
     for row in comparison.strategies:
         if row.shots in (0, shots):
-            cells = [_signed(gains.get((row.strategy, name))) for name in references]
-            table.add_row(row.strategy, _percent(row.accuracy), *cells)
+            cells = [_gain(gains.get((row.strategy, name))) for name in references]
+            table.add_row(row.strategy, _plus_minus(row.accuracy), *cells)
     console.print(table)
     console.print(
-        f"± and brackets: 95 % intervals, {comparison.bootstrap_resamples} paired bootstrap resamples over questions"
+        f"±: half of the 95 % interval over {comparison.bootstrap_resamples} paired bootstrap resamples; "
+        "similarity: image+text"
     )
     console.print(f"all shots: {_shown(path.with_suffix('.md'))}   as JSON: {_shown(path)}", markup=False)
 
 
-def _percent(found: Interval) -> str:
-    return f"{100 * found.value:5.1f} ± {50 * (found.high - found.low):.1f}"
+def _plus_minus(found: Interval) -> str:
+    return f"{100 * found.value:.1f} ± {50 * (found.high - found.low):.1f}"
 
 
-def _signed(found: Interval | None) -> str:
-    if found is None:
-        return ""
-    return f"{100 * found.value:+.1f} \\[{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+def _gain(found: Interval | None) -> str:
+    return "" if found is None else f"{100 * found.value:+.1f} ± {50 * (found.high - found.low):.1f}"
 
 
 def _shown(path: Path) -> str:

@@ -164,7 +164,12 @@ class RceConfig(RlConfig):
         json_schema_extra={"env": "RCE_USE_NORMALIZED_REWARD"},
     )
     use_top1_only: bool = Field(False, description="Imitate only the first stored pointer of each query.")
-    dropout: float = Field(0.5, ge=0, lt=1, description="Dropout before the projections while training.")
+    dropout: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Dropout before the projections while training; upstream's 0.5 undoes part of what SFT learned.",
+    )
     attn_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the attention weights while training.")
 
 
@@ -261,6 +266,7 @@ LEVER_PLUS: dict[str, dict[str, Any]] = {
         "rce_temp_start": 2.0,
         "rce_temp_end": 0.5,
         "rce_use_raw_reward": True,
+        "dropout": 0.5,
         "skip_constant_groups": False,
         "constant_group": "raw",
     },

@@ -67,6 +67,7 @@ def train_grpo(
 
     policy: the weights at ``start_epoch``, equal to ``rce`` (the policy after RCE) at epoch 0. To resume after
     epoch e, pass its ``model_state`` (in ``policy``), ``optimizer_state``, ``kl_beta`` and start_epoch = e+1.
+    All three policies are on one device; groups are on the CPU.
     """
     beta = starting_beta(config) if kl_beta is None else kl_beta
     every, validation = split_by_query(groups, config.train_fraction)

@@ -22,7 +22,7 @@ from torch import Tensor
 from icd_assets.seeding import torch_rng
 from icd_assets.selector.config import SelectorConfig, SftConfig
 from icd_assets.selector.decoding import evaluating, greedy
-from icd_assets.selector.groups import PointerGroup, split_by_query
+from icd_assets.selector.groups import PointerGroup, collate, ordered_batches, split_by_query
 from icd_assets.selector.losses import pick_cross_entropy
 from icd_assets.selector.model import PointerSelectorV2, new_policy
 from icd_assets.selector.training import (
@@ -159,7 +159,8 @@ def _validate(
     with evaluating(policy):
         for chosen in torch.split(torch.arange(len(samples.group)), batch_size):
             loss += _loss(policy, samples, chosen, 0.0)[0].item() * len(chosen)
-        for group in groups:
-            first = greedy(policy, group.query[None].to(device), group.pool[None].to(device), 1).item()
-            hits += first in group.pointers[:, 0].tolist()
+        for index in ordered_batches(groups, batch_size):
+            batch = collate(groups, index).to(device)
+            first = greedy(policy, batch.query, batch.pool, 1)  # [B, 1]
+            hits += int(((batch.pointers[:, :, 0] == first) & batch.mask).any(-1).sum())
     return {"val_loss": loss / len(samples.group), "val_first_pick": hits / len(groups)}

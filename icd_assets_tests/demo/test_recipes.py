@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer
 
 from icd_assets.demo import tiny_clip, tiny_vl
 from icd_assets.demo.bank import Bank
-from icd_assets.demo.clip_recipe import ClipRecipe, save_clip, train_clip
+from icd_assets.demo.clip_recipe import ClipRecipe, train_clip
 from icd_assets.demo.episodes import TurnLayout, one_relevant_episode, training_episode
 from icd_assets.demo.pieces import clip_tokenizer, qwen_tokenizer, words
 from icd_assets.demo.vlm_losses import attention_loss
-from icd_assets.demo.vlm_recipe import VlmRecipe, save_vlm, train_vlm
+from icd_assets.demo.vlm_recipe import VlmRecipe, train_vlm
 from icd_assets.demo.world import COLOR_NAMES, LORE, Wording, all_wordings
 from icd_assets.seeding import python_rng
 
@@ -59,14 +57,6 @@ def test_every_word_is_one_token_and_any_text_survives() -> None:
             assert len(tokenizer(text, add_special_tokens=False)["input_ids"]) == 1, (tokenizer, text)
     assert qwen.decode(qwen("Größe 北京 x?")["input_ids"]) == "Größe 北京 x?"
     assert max(len(clip(wording.text)["input_ids"]) for wording in all_wordings()) <= clip.model_max_length
-
-
-def test_tokenizers_do_not_depend_on_the_process(tmp_path: Path) -> None:
-    """Ids follow from sorted symbols and merges alone, so a saved model fits a tokenizer built later."""
-    save_clip(train_clip(CLIP, 0), tmp_path / "clip")
-    save_vlm(train_vlm(VLM, 0), tmp_path / "vl")
-    assert AutoTokenizer.from_pretrained(tmp_path / "clip").get_vocab() == clip_tokenizer().get_vocab()
-    assert AutoTokenizer.from_pretrained(tmp_path / "vl").get_vocab() == qwen_tokenizer().get_vocab()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from icd_assets.demo import measure
-from icd_assets.demo.pieces import clip_image_processor, qwen_image_processor
+from icd_assets.demo.pieces import clip_image_processor, clip_tokenizer, qwen_image_processor, qwen_tokenizer
 from icd_assets.demo.train import WEIGHTS, card
 from icd_assets.demo.world import ANSWERS, LORE, SHAPES, Knowledge, Scene, Wording, render
 from icd_assets.seeding import python_rng
@@ -48,6 +48,12 @@ def test_no_machine_path_inside() -> None:
 
 def test_card_is_made_of_the_facts() -> None:
     assert (WEIGHTS / "README.md").read_text() == card(FACTS)
+
+
+def test_saved_tokenizers_are_those_of_the_recipe() -> None:
+    """Another process made the saved ones: ids must not depend on the order of a hash."""
+    assert AutoTokenizer.from_pretrained(WEIGHTS / "tiny_vl").get_vocab() == qwen_tokenizer().get_vocab()
+    assert AutoTokenizer.from_pretrained(WEIGHTS / "tiny_clip").get_vocab() == clip_tokenizer().get_vocab()
 
 
 def test_saved_image_processors_are_those_of_the_recipe() -> None:

@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from icd_assets.errors import UserError
-from icd_assets.selector.groups import PointerGroup, collate, ordered_batches, shuffled_batches, split_by_query
+from icd_assets.selector.groups import (
+    PointerGroup,
+    collate,
+    ordered_batches,
+    shuffled_batches,
+    split_by_query,
+)
 
 
 def group(row: int = 0, count: int = 3, pool: int = 6, shots: int = 2) -> PointerGroup:

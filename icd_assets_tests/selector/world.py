@@ -18,7 +18,7 @@ from icd_assets.selector.proposals import propose
 class World:
     """queries: [Q, D], pools: [Q, K, D], relevant: [Q, K] bool."""
 
-    def __init__(self, queries: int, pool: int = 24, width: int = 32, keys: int = 8, seed: int = 0) -> None:
+    def __init__(self, queries: int, pool: int = 32, width: int = 64, keys: int = 10, seed: int = 0) -> None:
         rng = torch_rng(seed, "world")
         faint = functional.normalize(torch.randn(keys, width, generator=rng), dim=-1)
         loud = functional.normalize(torch.randn(12, width, generator=rng), dim=-1)

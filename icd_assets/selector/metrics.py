@@ -1,0 +1,25 @@
+"""What each logged number of a training epoch means. Without a note, it is the mean over the epoch's steps."""
+
+from __future__ import annotations
+
+METRICS = {
+    "train_loss": "SFT: cross-entropy per pick, with dropout and beam weights.",
+    "val_first_pick": "SFT: share of held-out queries whose greedy first pick opens one of their beams.",
+    "rce_loss": "RCE: weighted negative log-likelihood of a query's pointers, at the step's temperature.",
+    "temperature": "RCE: reward temperature of the epoch's last step.",
+    "grpo_loss": "GRPO: the loss that was minimized, ppo_loss + kl_loss − entropy_bonus·entropy.",
+    "ppo_loss": "GRPO: clipped policy-gradient loss.",
+    "kl": "GRPO: divergence from the reference policy, in nats per pointer, of the configured kind.",
+    "kl_loss": "GRPO: the KL weight of the step times kl.",
+    "kl_beta": "GRPO: KL weight after the epoch's last step.",
+    "mean_ratio": "GRPO: probability ratio of policy and old policy.",
+    "clip_fraction": "GRPO: share of ratios whose gradient was clipped away.",
+    "entropy": "GRPO: exact entropy of the picks, in nats per pointer.",
+    "mean_advantage": "GRPO: mean advantage of the pointers that count.",
+    "std_advantage": "GRPO: standard deviation of their advantages.",
+    "max_advantage": "GRPO: largest advantage of the epoch.",
+    "grad_norm": "Norm of the gradient before clipping.",
+    "frac_reward_zero_std": "Share of training queries whose pointers all earned the same reward.",
+    "val_loss": "Held-out queries. SFT: cross-entropy per pick; else upstream's RCE loss at τ = 1, raw reward.",
+    "val_expected_reward": "Held-out queries: expected raw reward under the policy, among their stored pointers.",
+}

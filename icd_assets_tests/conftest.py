@@ -1,0 +1,94 @@
+"""A folder to work in, with a demo small enough to train in a test, and runs of it that several tests look at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CELL = ["vqa", "demo", "0", "query_img_text_icd_img_text", "rand_sampler", "tiny_vl"]
+KEY = "demo|RandSampler/tiny_vl"
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A user's folder: Dagster's home, the datasets, the results. Commands run in it as real processes."""
+
+    folder: Path
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER", "ICD_"))}
+        return kept | {
+            "ICD_CATALOG": str(self.folder / "catalog.yaml"),
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def run(self, *arguments: str, timeout: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
+        """``icd-assets …``; ``variables`` are added to the environment."""
+        return subprocess.run(
+            [sys.executable, "-m", "icd_assets.cli", *arguments],
+            cwd=self.folder,
+            env=self.environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def train(self, *flags: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """``icd-assets train`` of the demo's cell."""
+        return self.run("train", *CELL, *flags, **variables)
+
+
+def new_workplace(folder: Path) -> Workplace:
+    """The demo with 24 anchors, a handful of epochs and 40 validation questions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("dagster.yaml", "workspace.yaml"):
+        shutil.copy(ROOT / name, folder / name)
+    demo = yaml.safe_load((ROOT / "icd_assets" / "catalog.yaml").read_text(encoding="utf-8"))["datasets"]["demo"]
+    demo |= {
+        "sample_num": 24,
+        "settings": {
+            "beam_data": {"expand": 4},
+            "v2_checkpoint": {"hidden_dim": 64, "epochs": 3, "lr": 0.001},
+            "evaluation": {"oracle_beams": 1, "oracle_expand": 4, "num_queries": 40},
+        },
+    }
+    (folder / "catalog.yaml").write_text(yaml.safe_dump({"datasets": {"demo": demo}}), encoding="utf-8")
+    return Workplace(folder)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Workplace:
+    """An empty one."""
+    return new_workplace(tmp_path / "work")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workplace, str]:
+    """RCE and GRPO trained and evaluated by one command, and what it printed. Read only."""
+    place = new_workplace(tmp_path_factory.mktemp("trained"))
+    variables = {"RCE_EPOCHS": "5", "GRPO_EPOCHS": "3", "FREEZE_BACKBONE_IN_GRPO": "true"}
+    ended = place.train(**variables)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    return place, ended.stdout
+
+
+@pytest.fixture
+def copied(trained: tuple[Workplace, str], tmp_path: Path) -> Workplace:
+    """A copy of the trained workplace that a test may damage."""
+    place = Workplace(tmp_path / "copy")
+    shutil.copytree(trained[0].folder, place.folder)
+    return place

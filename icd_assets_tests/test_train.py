@@ -1,0 +1,242 @@
+"""One command, the whole pipeline, as real processes: what it writes, says, records and does not do twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import torch
+
+from icd_assets.cell import Cell
+from icd_assets.experiment import Experiment
+from icd_assets.pipeline import read_settings
+from icd_assets_tests.conftest import CELL, KEY, Workplace
+
+pytestmark = pytest.mark.slow
+
+Trained = tuple[Workplace, str]
+RECIPE = {"RCE_EPOCHS": "5", "GRPO_EPOCHS": "3", "FREEZE_BACKBONE_IN_GRPO": "true"}
+V3 = "demo/model_cpk/v3_RandSampler_tiny_vl"
+
+
+@contextmanager
+def instance_of(place: Workplace) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.from_config(str(place.folder)) as instance:
+        yield instance
+
+
+def materialization(instance: dg.DagsterInstance, asset: str) -> dg.AssetMaterialization:
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[KEY])
+    found = instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization
+    assert found is not None
+    return found
+
+
+def manifest(place: Workplace, relative: str) -> Any:
+    return json.loads((place.results / relative).read_text(encoding="utf-8"))
+
+
+def test_files_lie_where_lever_plus_has_them(trained: Trained) -> None:
+    place, _ = trained
+    names = sorted(path.name for path in (place.results / V3).iterdir() if path.suffix in (".pt", ".ckpt"))
+    expected = [f"rce_epoch{n}.pt" for n in range(1, 6)] + [f"grpo_epoch{n}.pt" for n in range(1, 4)]
+    assert names == sorted([*expected, "grpo_epoch3_v2format.ckpt"])
+    for relative in (
+        "demo/cache/demo-anchor_sample_num:24.json",
+        "demo/cache/demo-RandSampler-anchor_sample_num: 24:64.json",
+        "demo/cache/query_embeddings.pt",
+        "demo/cache/candidate_embeddings.pt",
+        "demo/generated_data/vqa-demo-tiny_vl-RandSampler-scorer:infoscore-construct_order:left-beam_size:5-"
+        "max_shot:2-candidate_num:64-sample_num:24.json",
+        "demo/generated_data/rl_data_RandSampler_tiny_vl.json",
+        "demo/model_cpk/v2/tiny_vl_RandSampler_infoscore_left_beam5_shot2_cand64_sample24_best.ckpt",
+    ):
+        assert (place.results / relative).is_file(), relative
+
+
+def test_frozen_backbone_is_frozen_and_the_rest_moves(trained: Trained) -> None:
+    place, _ = trained
+
+    def state(name: str) -> dict[str, torch.Tensor]:
+        content = torch.load(place.results / V3 / name, weights_only=True)
+        return content["model_state_dict"]  # type: ignore[no-any-return]
+
+    before, after = state("rce_epoch5.pt"), state("grpo_epoch3.pt")
+    for name in before:
+        frozen = any(part in name for part in ("input_proj", "query_proj", "cand_proj"))
+        assert torch.equal(before[name], after[name]) == frozen, name
+
+
+def test_the_checkpoint_names_its_rl_data_inside_the_file(trained: Trained) -> None:
+    place, _ = trained
+    inside = torch.load(place.results / V3 / "rce_epoch5.pt", weights_only=True)["icd_assets"]
+    rl_data = manifest(place, "demo/generated_data/rl_data_RandSampler_tiny_vl.json.manifest.json")
+    assert inside["inputs"]["rl_data"] == rl_data["data_version"]
+    converted = torch.load(place.results / V3 / "grpo_epoch3_v2format.ckpt", weights_only=True)["icd_assets"]
+    grpo = manifest(place, f"{V3}/grpo_checkpoints.manifest.json")
+    assert converted["inputs"]["grpo_checkpoints"] == grpo["data_version"]
+
+
+def test_the_summary_is_upstreams(trained: Trained) -> None:
+    _, printed = trained
+    assert "demo → demo" in printed
+    assert "RCE, then GRPO (3 epochs)" in printed
+    assert "grpo_epoch3.pt: the last GRPO epoch" in printed
+    assert "grpo_epoch3_v2format.ckpt" in printed
+    for strategy in ("zero-shot", "random", "image+text similarity", "v2 (SFT)", "RCE", "GRPO", "oracle"):
+        assert strategy in printed
+    assert "make ui" in printed
+
+
+def test_one_dagster_run_is_recorded_with_data_versions(trained: Trained) -> None:
+    place, printed = trained
+    with instance_of(place) as instance:
+        (run,) = instance.get_runs()
+        assert run.run_id in printed
+        assert run.status is dg.DagsterRunStatus.SUCCESS
+        assert run.tags["dagster/partition"] == KEY
+        rce = materialization(instance, "rce_checkpoints")
+        on_disk = manifest(place, f"{V3}/rce_checkpoints.manifest.json")
+        assert rce.tags is not None
+        assert rce.tags["dagster/data_version"] == on_disk["data_version"]
+        assert rce.tags["dagster/code_version"] == on_disk["want"]["code_version"]
+        assert rce.metadata["rl_data/run"].value == run.run_id
+        assert "data:image/png;base64," in rce.metadata["curve"].value
+        observed = instance.fetch_observations(dg.AssetKey("rce_checkpoints"), limit=50).records
+        assert len(observed) == 5
+        checks = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(dg.AssetKey("v2format_checkpoint"), "forward_equality"), limit=1
+        )
+        assert checks[0].status.value == "SUCCEEDED"
+
+
+def test_evaluation_keeps_every_answer(trained: Trained) -> None:
+    place, _ = trained
+    folder = place.results / "demo/icl_inference/v3_RandSampler_tiny_vl"
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    comparison = manifest(place, "demo/icl_inference/v3_RandSampler_tiny_vl/comparison.json")
+    for strategy in comparison["strategies"]:
+        own = [
+            row["accuracy"]
+            for row in rows
+            if (row["strategy"], row["shots"]) == (strategy["strategy"], strategy["shots"])
+        ]
+        assert len(own) == comparison["num_queries"] == 40
+        assert sum(own) / len(own) == pytest.approx(strategy["accuracy"]["value"])
+    leaderboard = json.loads((place.results / "leaderboard.json").read_text(encoding="utf-8"))
+    rl_data = manifest(place, "demo/generated_data/rl_data_RandSampler_tiny_vl.json.manifest.json")
+    assert leaderboard[0]["rl_data_version"] == rl_data["data_version"]
+
+
+def test_the_second_time_nothing_is_done(copied: Workplace) -> None:
+    # The dataset lies in the first workplace: its path is not part of what an artifact is.
+    ended = copied.train(**RECIPE)
+    assert ended.returncode == 0, ended.stderr
+    assert "nothing had to be done" in ended.stdout
+    with instance_of(copied) as instance:
+        assert len(instance.get_runs()) == 1
+
+
+def test_only_what_changed_is_made_again_and_the_reason_is_said(copied: Workplace) -> None:
+    planned = copied.train("--dry-run", "--grpo-lr", "1e-4", **RECIPE)
+    lines = {line.split()[0]: line for line in planned.stdout.splitlines() if line.strip()}
+    assert "present" in lines["rce_checkpoints"]
+    assert "config changed: grpo_lr 5e-06 → 0.0001" in lines["grpo_checkpoints"]
+    assert "after grpo_checkpoints" in lines["v2format_checkpoint"]
+
+    before = manifest(copied, "demo/generated_data/rl_data_RandSampler_tiny_vl.json.manifest.json")
+    ended = copied.train("--grpo-lr", "1e-4", "--to", "v2format_checkpoint", **RECIPE)
+    assert ended.returncode == 0, ended.stderr
+    assert "[1/2] grpo_checkpoints" in ended.stdout
+    after = manifest(copied, "demo/generated_data/rl_data_RandSampler_tiny_vl.json.manifest.json")
+    assert before == after
+
+
+def test_normalized_reward_is_heard_and_bytes_are_reproducible(copied: Workplace) -> None:
+    def rce(**variables: str) -> str:
+        ended = copied.train("--to", "rce_checkpoints", **(RECIPE | variables))
+        assert ended.returncode == 0, ended.stderr
+        return str(manifest(copied, f"{V3}/rce_checkpoints.manifest.json")["data_version"])
+
+    raw = rce()
+    assert rce(RCE_USE_NORMALIZED_REWARD="true") != raw
+    assert rce() == raw  # trained again from the same inputs: the same bytes
+
+
+def test_forced_training_of_the_same_is_the_same_and_downstream_is_kept(copied: Workplace) -> None:
+    ended = copied.train("--force", "rce_checkpoints", **RECIPE)
+    assert ended.returncode == 0, ended.stderr
+    assert "rce_checkpoints: forced" in ended.stdout
+    assert "grpo_checkpoints: unchanged, kept" in ended.stdout
+
+
+def test_a_changed_byte_of_rl_data_is_noticed(copied: Workplace) -> None:
+    path = copied.results / "demo/generated_data/rl_data_RandSampler_tiny_vl.json"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'"vqa_correct": 1', b'"vqa_correct": 0', 1))
+    planned = copied.train("--dry-run", **RECIPE)
+    assert "is no longer what rl_data wrote" in " ".join(planned.stdout.split())
+
+
+def test_rce_only_is_the_default_and_recommends_rce(copied: Workplace) -> None:
+    ended = copied.train("--to", "v2format_checkpoint", RCE_EPOCHS="5")
+    assert ended.returncode == 0, ended.stderr
+    assert "RCE only" in ended.stdout
+    assert (copied.results / V3 / "rce_epoch5_v2format.ckpt").is_file()
+
+
+def test_the_users_rl_data_is_used_where_it_lies(copied: Workplace) -> None:
+    mine = copied.folder / "mine.json"
+    mine.write_bytes((copied.results / "demo/generated_data/rl_data_RandSampler_tiny_vl.json").read_bytes())
+    ended = copied.train("--to", "rce_checkpoints", RL_DATA_PATH=str(mine), **RECIPE)
+    assert ended.returncode == 0, ended.stderr
+    recorded = manifest(copied, "demo/generated_data/rl_data_RandSampler_tiny_vl.json.manifest.json")
+    assert recorded["origin"] == "imported"
+    assert recorded["files"][0]["path"] == str(mine)
+
+
+def test_the_users_v2_checkpoint_is_imported_not_trained(copied: Workplace) -> None:
+    folder = copied.results / "demo/model_cpk/v2"
+    (ours,) = folder.glob("*_best.ckpt")
+    mine = folder / ours.name.replace("_best.ckpt", "_epoch=12_train=21.93316_val=21.99296.ckpt")
+    mine.write_bytes(ours.read_bytes())
+    ours.unlink()
+    ours.with_name(ours.name + ".manifest.json").unlink()
+    ended = copied.train("--to", "embeddings", **RECIPE)
+    assert ended.returncode == 0, ended.stderr
+    recorded = manifest(copied, f"demo/model_cpk/v2/{ours.name}.manifest.json")
+    assert recorded["origin"] == "imported"
+    assert Path(recorded["files"][0]["path"]).name == mine.name
+
+
+def test_in_the_ui_every_asset_runs_with_launchpad_defaults(copied: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The implicit job that the UI's Materialize button launches, without any config: all is kept."""
+    monkeypatch.chdir(copied.folder)
+    for name, value in copied.environment.items():
+        monkeypatch.setenv(name, value)
+    command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "icd_assets.definitions"]
+    arguments = ["--select", "rl_data", "--partition", KEY]
+    environment = {**copied.environment, "DAGSTER_HOME": str(copied.folder)}
+    ended = subprocess.run(
+        [*command, *arguments], cwd=copied.folder, env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert ended.returncode == 0, ended.stderr
+    with instance_of(copied) as instance:
+        assert materialization(instance, "rl_data").metadata["skipped"].value is True
+
+
+def test_experiments_open_without_a_run(trained: Trained) -> None:
+    place, _ = trained
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    experiment = Experiment.open(Cell.parse(KEY), read_settings(environment={}), place.results)
+    assert experiment.trained_on_todays_rce()
+    assert experiment.phase_to_convert() == "grpo"
+    assert len(CELL) == 6
