@@ -217,7 +217,9 @@ def test_the_users_v2_checkpoint_is_imported_not_trained(copied: Workplace) -> N
     assert Path(recorded["files"][0]["path"]).name == mine.name
 
 
-def test_in_the_ui_every_asset_runs_with_launchpad_defaults(copied: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_the_ui_every_asset_runs_with_launchpad_defaults(
+    copied: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The implicit job that the UI's Materialize button launches, without any config: all is kept."""
     monkeypatch.chdir(copied.folder)
     for name, value in copied.environment.items():

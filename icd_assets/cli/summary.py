@@ -69,7 +69,7 @@ def show_evaluation(experiment: Experiment) -> None:
     )
     references = list(dict.fromkeys(row.reference for row in comparison.differences))
     gains = {(row.strategy, row.reference): row.difference for row in comparison.differences if row.shots == shots}
-    headers = (f"− {name.removeprefix('image+text ').removeprefix('v2 ')}" for name in references)
+    headers = (f"− {name.removeprefix('image+text ').removeprefix('v2 ').strip('()')}" for name in references)
     table = Table("strategy", "accuracy %", *headers, box=None, pad_edge=False)
     for row in comparison.strategies:
         if row.shots in (0, shots):
