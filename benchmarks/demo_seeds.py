@@ -1,8 +1,8 @@
 """The demo over several seeds: the table in the README. ``python benchmarks/demo_seeds.py [--seeds 42 43 44]``
 
-Each seed draws its own anchors, pools, initial weights, dropout and training order, and is a run of its own in its own
-folder. Prints, per strategy, each seed's accuracy on the validation split, their mean and standard deviation,
-and for RCE and GRPO the smallest of the seeds' paired differences with its 95 % interval.
+Each seed draws its own anchors, pools, initial weights, dropout and training order, and is a run of its own in
+its own folder. Prints, per strategy, each seed's accuracy on the validation split, their mean and standard
+deviation, and for RCE and GRPO the smallest of the seeds' paired differences with its 95 % interval.
 """
 
 from __future__ import annotations

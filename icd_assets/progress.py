@@ -20,8 +20,8 @@ class Listener:
     def started(self, asset: str, reason: str) -> None:
         """``asset`` is being made, because of ``reason``."""
 
-    def moved(self, asset: str, done: int, total: int) -> None:
-        """``done`` of ``total`` units of the asset's long part are done."""
+    def moved(self, asset: str, done: int, total: int, left: float) -> None:
+        """``done`` of ``total`` units of the asset's long part are done, and about ``left`` seconds remain."""
 
     def ended(self, asset: str, seconds: float) -> None:
         """``asset`` is complete."""
@@ -45,11 +45,14 @@ class Progress:
     def __init__(self, asset: str, log: Callable[[str], None]) -> None:
         self._asset, self._log = asset, log
         self._began = self._logged = time.monotonic()
+        self._total = 0
 
     def __call__(self, done: int, total: int) -> None:
-        current.moved(self._asset, done, total)
         now = time.monotonic()
-        if now - self._logged >= _LOG_EVERY_SECONDS and done:
+        if total != self._total:  # another part of the asset's work, with a pace of its own
+            self._total, self._began = total, now
+        left = (now - self._began) / done * (total - done) if done else 0.0
+        current.moved(self._asset, done, total, left)
+        if now - self._logged >= _LOG_EVERY_SECONDS:
             self._logged = now
-            left = (now - self._began) / done * (total - done)
             self._log(f"{self._asset}: {done}/{total}, about {left:.0f} s left")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -196,6 +197,13 @@ def test_damaged_rl_data_of_the_user(copied: Workplace, content: str) -> None:
     path = copied.folder / "mine.json"
     path.write_text(content, encoding="utf-8")
     assert "mine.json" in refused(copied, RL_DATA_PATH=str(path))
+
+
+def test_rl_data_of_another_dataset(copied: Workplace) -> None:
+    ours = copied.results / "demo/generated_data/rl_data_RandSampler_tiny_vl.json"
+    path = copied.folder / "mine.json"
+    path.write_text(re.sub(r'"question_id": \d+', '"question_id": 7', ours.read_text(encoding="utf-8")))
+    assert "is question 7" in refused(copied, RL_DATA_PATH=str(path))
 
 
 def test_a_folder_without_dagster_yaml(workplace: Workplace) -> None:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from icd_assets.assets import inputs
 from icd_assets.assets.step import Report, StepRun, step_asset
+from icd_assets.errors import UserError
 
 if TYPE_CHECKING:
+    from icd_assets.datasets.vqa import VqaSplit
     from icd_assets.scoring.rl_data import RlData, RlQuery
 
 _CHUNK = 64  # queries asked about at once
@@ -24,6 +26,7 @@ def rl_data(run: StepRun) -> Report:
     if run.config.path is not None:
         given = Path(run.config.path).absolute()
         data = read_rl_data(given, n_rows=len(run.experiment.train))
+        _require_same_questions(given, data, run.experiment.train)
         return Report(files={given: given}, facts=_facts(run, data), origin="imported")
     data = RlData(queries=tuple(_answered(run)), meta=_meta(run))
     write_rl_data(run.staging / path.name, data)
@@ -59,6 +62,17 @@ def _answered(run: StepRun) -> list[RlQuery]:
         )
         run.on_progress(len(queries), len(rows))
     return queries
+
+
+def _require_same_questions(path: Path, data: RlData, train: VqaSplit) -> None:
+    """A file made from another dataset, or another order of its rows, would train on the wrong embeddings."""
+    for query in data.queries:
+        expected = train[query.row].question_id
+        if query.question_id not in (None, expected):
+            raise UserError(
+                f"{path}: query {query.row} is question {query.question_id}, but row {query.row} of the train "
+                f"split is question {expected}; use RL data of this dataset."
+            )
 
 
 def _meta(run: StepRun) -> dict[str, Any]:

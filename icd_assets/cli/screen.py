@@ -30,7 +30,7 @@ class Screen(Listener):
         self._total, self._count = total, 0
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._began = self._printed = 0.0
+        self._printed = 0.0
 
     def __enter__(self) -> Screen:
         listen(self)
@@ -54,19 +54,18 @@ class Screen(Listener):
             self._bar.stop()
 
     def started(self, asset: str, reason: str) -> None:
-        self._began = self._printed = time.monotonic()
+        self._printed = time.monotonic()
         console.print(f"[{self._count + 1}/{self._total}] {asset}: {reason}", markup=False)
         if self._bar is not None:
             self._task = self._bar.add_task(asset, total=None)
 
-    def moved(self, asset: str, done: int, total: int) -> None:
+    def moved(self, asset: str, done: int, total: int, left: float) -> None:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, total=total)
             return
         now = time.monotonic()
-        if now - self._printed >= 10 and done:
+        if now - self._printed >= 10:
             self._printed = now
-            left = (now - self._began) / done * (total - done)
             console.print(f"      {asset}: {done}/{total}, about {left:.0f} s left", markup=False)
 
     def ended(self, asset: str, seconds: float) -> None:
