@@ -1,14 +1,12 @@
-"""One cell at work: its catalog entries, its paths, and what each of its artifacts should be made of.
+"""One cell at work: its catalog entries, its paths, and the artifacts that are there.
 
-Nothing here computes an artifact; a plan over a hundred cells is a few reads of JSON.
+Nothing here computes an artifact; a look at a hundred cells is a few reads of JSON.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +17,9 @@ from icd_assets.cell import Cell
 from icd_assets.datasets.vqa import VqaSplit, read_split
 from icd_assets.errors import UserError
 from icd_assets.paths import CellPaths
-from icd_assets.pipeline import STEP, Settings
-from icd_assets.pools import needs_features
-from icd_assets.scoring.rewards import needs_gt_prob, suffix
-from icd_assets.store import Input, Manifest, Store, Want
+from icd_assets.scoring.rewards import suffix
+from icd_assets.settings import Settings
+from icd_assets.store import Input, Manifest, Store
 from icd_assets.weights import locate, weights_digest
 
 
@@ -38,8 +35,8 @@ class MissingInput(Exception):
 class Experiment:
     """One cell with its settings, under one results root.
 
-    >>> experiment.want("rl_data").inputs["v2_checkpoint"].data_version
     >>> experiment.manifest("rl_data")       # what is there, or None
+    >>> experiment.files("rl_data")          # its files, verified
     """
 
     cell: Cell
@@ -105,7 +102,7 @@ class Experiment:
         files = self.dataset.train if name == "train" else self.dataset.validation
         return read_split(self.cell.dataset, name, Path(files.questions), Path(files.annotations), files.images)
 
-    def _dataset_digest(self, *splits: str) -> Input:
+    def dataset_digest(self, *splits: str) -> Input:
         self.prepare()
         paths = []
         for split in splits:
@@ -119,7 +116,7 @@ class Experiment:
     def encoder(self, name: str) -> EncoderEntry:
         return self.catalog.encoders[name]
 
-    def _weights(self, entry: EncoderEntry | ModelEntry) -> Input:
+    def weights_of(self, entry: EncoderEntry | ModelEntry) -> Input:
         return Input(data_version=weights_digest(locate(entry.path, entry.revision), self.store.digests))
 
     # ---- artifacts ---------------------------------------------------------------------------------
@@ -151,22 +148,13 @@ class Experiment:
     def facts(self, asset: str) -> dict[str, Any]:
         return self.store.require(self.manifest_path(asset), asset).facts
 
-    def want(self, asset: str) -> Want:
-        """What ``asset`` should be made of, given the inputs as they are now.
-
-        Raises :class:`MissingInput` if one is not there, :class:`UserError` for the user's own files.
-        """
-        config, inputs = _WANTS[asset](self)
-        config = json.loads(json.dumps(config))
-        return Want(asset=asset, code_version=STEP[asset].code_version, config=config, inputs=inputs)
-
     def input(self, asset: str) -> Input:
         """An upstream artifact as an input: exactly the one on disk, never "the latest run"."""
         if (manifest := self.manifest(asset)) is None:
             raise MissingInput(asset)
-        return self._input(asset, manifest, manifest.data_version)
+        return self.as_input(asset, manifest, manifest.data_version)
 
-    def _input(self, asset: str, manifest: Manifest, data_version: str) -> Input:
+    def as_input(self, asset: str, manifest: Manifest, data_version: str) -> Input:
         return Input(
             data_version=data_version,
             manifest=str(self.manifest_path(asset).relative_to(self.store.root)),
@@ -220,136 +208,6 @@ class Experiment:
         if not found and config.source == "import":
             raise UserError(f"{self.paths.v2_folder} holds no v2 checkpoint of this cell to import.")
         return found[0] if found else None
-
-
-# ---- what each artifact is made of: (config that matters, inputs) ---------------------------------------
-
-_Made = tuple[dict[str, Any], dict[str, Input]]
-
-
-def _candidate_pools(e: Experiment) -> _Made:
-    inputs = {"dataset": e._dataset_digest("train", "validation")}
-    if needs_features(e.cell.sampler):
-        inputs["sampler_encoder"] = e._weights(e.encoder(e.dataset.sampler_encoder))
-    return {
-        **e.config("candidate_pools").model_dump(),
-        "sampler": e.cell.sampler,
-        "sample_num": e.dataset.sample_num,
-    }, inputs
-
-
-def _vlm(e: Experiment) -> dict[str, Any]:
-    """How the VLM is asked; part of the config of everything it answers."""
-    keys = {"prompt", "dtype", "min_pixels", "max_pixels", "batch_size"}
-    return {"vlm": e.model.model_dump(include=keys)}
-
-
-def _beam_data(e: Experiment) -> _Made:
-    inputs = {
-        "candidate_pools": e.input("candidate_pools"),
-        "dataset": e._dataset_digest("train"),
-        "vlm": e._weights(e.model),
-    }
-    return {**e.config("beam_data").model_dump(), **_vlm(e)}, inputs
-
-
-def _v2_checkpoint(e: Experiment) -> _Made:
-    config = e.config("v2_checkpoint")
-    if (path := e.importable_v2()) is not None:
-        encoder = e._weights(e.encoder(e.dataset.encoder)) if _encoder_is_here(e) else None
-        inputs = {"file": Input(data_version=e.store.digests.file(path))}
-        return {"source": "import"}, inputs | ({"encoder": encoder} if encoder else {})
-    return config.model_dump(exclude={"source", "checkpoint"}) | {"source": "train"}, {
-        "candidate_pools": e.input("candidate_pools"),
-        "beam_data": e.input("beam_data"),
-        "dataset": e._dataset_digest("train"),
-        "encoder": e._weights(e.encoder(e.dataset.encoder)),
-    }
-
-
-def _encoder_is_here(e: Experiment) -> bool:
-    entry = e.encoder(e.dataset.encoder)
-    try:
-        locate(entry.path, entry.revision)
-    except UserError:
-        return False
-    return True
-
-
-def _embeddings(e: Experiment) -> _Made:
-    """Only the encoder inside the v2 checkpoint matters, so cells with equal towers share the files."""
-    if (manifest := e.manifest("v2_checkpoint")) is None:
-        raise MissingInput("v2_checkpoint")
-    towers = e._input("v2_checkpoint", manifest, manifest.facts["encoder_digest"])
-    return e.config("embeddings").model_dump(), {
-        "v2_checkpoint": towers,
-        "dataset": e._dataset_digest("train"),
-    }
-
-
-def _rl_data(e: Experiment) -> _Made:
-    config = e.config("rl_data")
-    if config.path is not None:
-        path = Path(config.path)
-        if not path.is_file():
-            raise UserError(f"RL_DATA_PATH={path} does not exist; mend or unset it.")
-        return {"path": str(path.absolute())}, {"file": Input(data_version=e.store.digests.file(path))}
-    gt_prob = config.gt_prob or needs_gt_prob(e.settings.reward)
-    return {
-        **config.model_dump(exclude={"path"}),
-        "gt_prob": gt_prob,
-        "generation": e.model.generation.model_dump(),
-        **_vlm(e),
-    }, {
-        "candidate_pools": e.input("candidate_pools"),
-        "v2_checkpoint": e.input("v2_checkpoint"),
-        "embeddings": e.input("embeddings"),
-        "dataset": e._dataset_digest("train"),
-        "vlm": e._weights(e.model),
-    }
-
-
-def _training(e: Experiment, asset: str, *parents: str) -> _Made:
-    config = {**e.config(asset).model_dump(), "reward": e.settings.reward.model_dump()}
-    return config, {parent: e.input(parent) for parent in parents}
-
-
-def _rce(e: Experiment) -> _Made:
-    return _training(e, "rce_checkpoints", "rl_data", "v2_checkpoint", "embeddings")
-
-
-def _grpo(e: Experiment) -> _Made:
-    return _training(e, "grpo_checkpoints", "rce_checkpoints", "rl_data", "v2_checkpoint", "embeddings")
-
-
-def _v2format(e: Experiment) -> _Made:
-    phase = e.phase_to_convert()
-    return {"phase": phase, "epoch": e.config("v2format_checkpoint").epoch}, {
-        f"{phase}_checkpoints": e.input(f"{phase}_checkpoints")
-    }
-
-
-def _evaluation(e: Experiment) -> _Made:
-    parents = ["candidate_pools", "v2_checkpoint", "rce_checkpoints", "v2format_checkpoint"]
-    inputs = {parent: e.input(parent) for parent in parents}
-    if e.facts("v2format_checkpoint")["phase"] == "grpo":
-        inputs["grpo_checkpoints"] = e.input("grpo_checkpoints")
-    inputs |= {"dataset": e._dataset_digest("train", "validation"), "vlm": e._weights(e.model)}
-    config = e.config("evaluation").model_dump()
-    return {**config, "generation": e.model.generation.model_dump(), **_vlm(e)}, inputs
-
-
-_WANTS: dict[str, Callable[[Experiment], _Made]] = {
-    "candidate_pools": _candidate_pools,
-    "beam_data": _beam_data,
-    "v2_checkpoint": _v2_checkpoint,
-    "embeddings": _embeddings,
-    "rl_data": _rl_data,
-    "rce_checkpoints": _rce,
-    "grpo_checkpoints": _grpo,
-    "v2format_checkpoint": _v2format,
-    "evaluation": _evaluation,
-}
 
 
 def results_root() -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from icd_assets.experiment import Experiment, MissingInput
 from icd_assets.pipeline import STEPS, Step
+from icd_assets.wants import want
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,6 @@ def _reason(experiment: Experiment, step: Step, coming: set[str], force: frozens
     if upstream:
         return f"after {', '.join(upstream)}"
     try:
-        return experiment.store.stale(experiment.manifest_path(step.name), experiment.want(step.name))
+        return experiment.store.stale(experiment.manifest_path(step.name), want(experiment, step.name))
     except MissingInput as missing:
         return f"{missing.asset} is missing"

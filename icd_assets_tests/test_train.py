@@ -17,7 +17,7 @@ import torch
 
 from icd_assets.cell import Cell
 from icd_assets.experiment import Experiment
-from icd_assets.pipeline import read_settings
+from icd_assets.settings import read_settings
 from icd_assets_tests.conftest import CELL, KEY, Workplace
 
 pytestmark = pytest.mark.slow

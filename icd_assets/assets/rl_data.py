@@ -87,7 +87,7 @@ def _meta(run: StepRun) -> dict[str, Any]:
 
 
 def _facts(run: StepRun, data: RlData) -> dict[str, Any]:
-    from icd_assets.scoring.rl_data import signal
+    from icd_assets.scoring.signal import signal
 
     summary = asdict(signal(data, run.experiment.settings.reward))
     by_source = summary.pop("accuracy_by_source")

@@ -26,9 +26,11 @@ from icd_assets.digests import sha256_json
 from icd_assets.environment import describe
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, MissingInput, results_root
-from icd_assets.pipeline import STEP, Settings, Shared, Step, own_fields
+from icd_assets.pipeline import STEP, Shared, Step, own_fields
 from icd_assets.scoring.rewards import RewardConfig
+from icd_assets.settings import Settings
 from icd_assets.store import Manifest, Want
+from icd_assets.wants import want
 
 _CATALOG = Catalog.load()
 
@@ -173,8 +175,8 @@ def _run(
     store, path = experiment.store, experiment.manifest_path(step.name)
     with store.lock(path):
         store.recover(path)
-        want = experiment.want(step.name)
-        reason = "forced" if force else store.stale(path, want)
+        wanted = want(experiment, step.name)
+        reason = "forced" if force else store.stale(path, wanted)
         if reason is None:
             manifest = store.require(path, step.name)
             context.log.info(f"{step.name}: nothing to do, {path} is what is wanted")
@@ -184,11 +186,11 @@ def _run(
         progress.current.started(step.name, reason)
         began = time.monotonic()
         gpu = lease(store.private / "locks") if step.gpu else nullcontext("cpu")
-        with store.staging(want) as staging, gpu as device:
+        with store.staging(wanted) as staging, gpu as device:
             run = StepRun(
                 experiment=experiment,
                 config=experiment.config(step.name),
-                want=want,
+                want=wanted,
                 staging=staging,
                 device=device,
                 on_progress=progress.Progress(step.name, context.log.info),
@@ -198,8 +200,8 @@ def _run(
             manifest = store.commit(
                 path,
                 report.files,
-                want=want,
-                config_digest=sha256_json(want.config),
+                want=wanted,
+                config_digest=sha256_json(wanted.config),
                 facts=dict(report.facts),
                 origin=report.origin,
                 cell=experiment.cell.key,

@@ -14,7 +14,7 @@ from icd_assets.catalog import Catalog
 from icd_assets.cell import Cell
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment
-from icd_assets.pipeline import Settings
+from icd_assets.settings import Settings
 
 # Checks per partition are a preview in this Dagster, and the one way to keep each cell's result.
 warnings.filterwarnings("ignore", category=PreviewWarning)
@@ -50,8 +50,8 @@ def _check(asset: str, name: str, description: str) -> Callable[[Callable[[Exper
 def rl_data_check(experiment: Experiment) -> Verdict:
     """Re-reads the file: schema, ranges and uniqueness are the reader's; here the numbers."""
     from icd_assets.scoring.rewards import reward
-    from icd_assets.scoring.rl_data import signal
     from icd_assets.scoring.rl_file import read_rl_data
+    from icd_assets.scoring.signal import signal
 
     data = read_rl_data(experiment.files("rl_data")[0])
     config = experiment.settings.reward

@@ -14,7 +14,8 @@ from icd_assets.cli.options import setting_options
 from icd_assets.device import visible_gpus
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, results_root
-from icd_assets.pipeline import STEP, Settings, read_settings
+from icd_assets.pipeline import STEP
+from icd_assets.settings import Settings, read_settings
 
 _SELECTOR_INPUT = "query_img_text_icd_img_text"
 _DEMO = ("vqa", "demo", "0", _SELECTOR_INPUT, "rand_sampler", "tiny_vl")

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from icd_assets.errors import UserError
-from icd_assets.pipeline import PRESETS, environment_fields, sections
+from icd_assets.pipeline import sections
+from icd_assets.settings import PRESETS, environment_fields
 
 
 def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:

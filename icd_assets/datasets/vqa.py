@@ -14,11 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from icd_assets.datasets.images import require_images
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
-
-__all__ = ["VqaItem", "VqaSplit", "read_split", "require_images"]
 
 _T = TypeVar("_T", int, str)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from icd_assets.datasets.vqa import VqaItem, require_images
+from icd_assets.datasets.images import require_images
+from icd_assets.datasets.vqa import VqaItem
 from icd_assets.errors import UserError
 from icd_assets_tests.datasets.vqa_files import item
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from icd_assets.datasets.vqa import read_split, require_images
+from icd_assets.datasets.images import require_images
+from icd_assets.datasets.vqa import read_split
 from icd_assets.demo.dataset import TRAIN, VALIDATION, rows, write
 from icd_assets.demo.world import IMAGE_SIZE, LORE, SHAPES
 from icd_assets.errors import UserError

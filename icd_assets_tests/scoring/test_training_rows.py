@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from icd_assets.scoring.rewards import RewardConfig
-from icd_assets.scoring.rl_data import RlCandidate, RlData, RlQuery, signal
+from icd_assets.scoring.rl_data import RlCandidate, RlData, RlQuery
+from icd_assets.scoring.signal import signal
 from icd_assets.scoring.training_rows import training_rows
 
 

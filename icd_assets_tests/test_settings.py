@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from icd_assets.errors import UserError
-from icd_assets.pipeline import PRESETS, STEP, STEPS, environment_fields, read_settings, sections
+from icd_assets.pipeline import STEP, STEPS, sections
+from icd_assets.settings import PRESETS, environment_fields, read_settings
 
 # SPEC K.6: variable → the default that train_v3.sh really has.
 UPSTREAM = {

@@ -1,0 +1,158 @@
+"""What each artifact should be made of, given its inputs as they are now.
+
+A step's want may look at its own config, the shared settings, and manifests: never at another step's config, so
+that the command line, which knows all of them, and a click on one asset, which does not, want the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from icd_assets.errors import UserError
+from icd_assets.experiment import Experiment, MissingInput
+from icd_assets.pipeline import STEP
+from icd_assets.pools.config import needs_features
+from icd_assets.scoring.rewards import needs_gt_prob
+from icd_assets.store import Input, Want
+from icd_assets.weights import locate
+
+
+def want(experiment: Experiment, asset: str) -> Want:
+    """What ``asset`` should be made of.
+
+    Raises :class:`MissingInput` if an input is not there, :class:`UserError` for the user's own files.
+    """
+    config, inputs = _WANTS[asset](experiment)
+    plain = json.loads(json.dumps(config))
+    return Want(asset=asset, code_version=STEP[asset].code_version, config=plain, inputs=inputs)
+
+
+_Made = tuple[dict[str, Any], dict[str, Input]]
+
+
+def _candidate_pools(e: Experiment) -> _Made:
+    inputs = {"dataset": e.dataset_digest("train", "validation")}
+    if needs_features(e.cell.sampler):
+        inputs["sampler_encoder"] = e.weights_of(e.encoder(e.dataset.sampler_encoder))
+    return {
+        **e.config("candidate_pools").model_dump(),
+        "sampler": e.cell.sampler,
+        "sample_num": e.dataset.sample_num,
+    }, inputs
+
+
+def _vlm(e: Experiment) -> dict[str, Any]:
+    """How the VLM is asked; part of the config of everything it answers."""
+    keys = {"prompt", "dtype", "min_pixels", "max_pixels", "batch_size"}
+    return {"vlm": e.model.model_dump(include=keys)}
+
+
+def _beam_data(e: Experiment) -> _Made:
+    inputs = {
+        "candidate_pools": e.input("candidate_pools"),
+        "dataset": e.dataset_digest("train"),
+        "vlm": e.weights_of(e.model),
+    }
+    return {**e.config("beam_data").model_dump(), **_vlm(e)}, inputs
+
+
+def _v2_checkpoint(e: Experiment) -> _Made:
+    config = e.config("v2_checkpoint")
+    if (path := e.importable_v2()) is not None:
+        encoder = e.weights_of(e.encoder(e.dataset.encoder)) if _encoder_is_here(e) else None
+        inputs = {"file": Input(data_version=e.store.digests.file(path))}
+        return {"source": "import"}, inputs | ({"encoder": encoder} if encoder else {})
+    return config.model_dump(exclude={"source", "checkpoint"}) | {"source": "train"}, {
+        "candidate_pools": e.input("candidate_pools"),
+        "beam_data": e.input("beam_data"),
+        "dataset": e.dataset_digest("train"),
+        "encoder": e.weights_of(e.encoder(e.dataset.encoder)),
+    }
+
+
+def _encoder_is_here(e: Experiment) -> bool:
+    entry = e.encoder(e.dataset.encoder)
+    try:
+        locate(entry.path, entry.revision)
+    except UserError:
+        return False
+    return True
+
+
+def _embeddings(e: Experiment) -> _Made:
+    """Only the encoder inside the v2 checkpoint matters, so cells with equal towers share the files."""
+    if (manifest := e.manifest("v2_checkpoint")) is None:
+        raise MissingInput("v2_checkpoint")
+    towers = e.as_input("v2_checkpoint", manifest, manifest.facts["encoder_digest"])
+    return e.config("embeddings").model_dump(), {
+        "v2_checkpoint": towers,
+        "dataset": e.dataset_digest("train"),
+    }
+
+
+def _rl_data(e: Experiment) -> _Made:
+    config = e.config("rl_data")
+    if config.path is not None:
+        path = Path(config.path)
+        if not path.is_file():
+            raise UserError(f"RL_DATA_PATH={path} does not exist; mend or unset it.")
+        return {"path": str(path.absolute())}, {"file": Input(data_version=e.store.digests.file(path))}
+    gt_prob = config.gt_prob or needs_gt_prob(e.settings.reward)
+    return {
+        **config.model_dump(exclude={"path"}),
+        "gt_prob": gt_prob,
+        "generation": e.model.generation.model_dump(),
+        **_vlm(e),
+    }, {
+        "candidate_pools": e.input("candidate_pools"),
+        "v2_checkpoint": e.input("v2_checkpoint"),
+        "embeddings": e.input("embeddings"),
+        "dataset": e.dataset_digest("train"),
+        "vlm": e.weights_of(e.model),
+    }
+
+
+def _training(e: Experiment, asset: str, *parents: str) -> _Made:
+    config = {**e.config(asset).model_dump(), "reward": e.settings.reward.model_dump()}
+    return config, {parent: e.input(parent) for parent in parents}
+
+
+def _rce(e: Experiment) -> _Made:
+    return _training(e, "rce_checkpoints", "rl_data", "v2_checkpoint", "embeddings")
+
+
+def _grpo(e: Experiment) -> _Made:
+    return _training(e, "grpo_checkpoints", "rce_checkpoints", "rl_data", "v2_checkpoint", "embeddings")
+
+
+def _v2format(e: Experiment) -> _Made:
+    phase = e.phase_to_convert()
+    return {"phase": phase, "epoch": e.config("v2format_checkpoint").epoch}, {
+        f"{phase}_checkpoints": e.input(f"{phase}_checkpoints")
+    }
+
+
+def _evaluation(e: Experiment) -> _Made:
+    parents = ["candidate_pools", "v2_checkpoint", "rce_checkpoints", "v2format_checkpoint"]
+    inputs = {parent: e.input(parent) for parent in parents}
+    if e.facts("v2format_checkpoint")["phase"] == "grpo":
+        inputs["grpo_checkpoints"] = e.input("grpo_checkpoints")
+    inputs |= {"dataset": e.dataset_digest("train", "validation"), "vlm": e.weights_of(e.model)}
+    config = e.config("evaluation").model_dump()
+    return {**config, "generation": e.model.generation.model_dump(), **_vlm(e)}, inputs
+
+
+_WANTS: dict[str, Callable[[Experiment], _Made]] = {
+    "candidate_pools": _candidate_pools,
+    "beam_data": _beam_data,
+    "v2_checkpoint": _v2_checkpoint,
+    "embeddings": _embeddings,
+    "rl_data": _rl_data,
+    "rce_checkpoints": _rce,
+    "grpo_checkpoints": _grpo,
+    "v2format_checkpoint": _v2format,
+    "evaluation": _evaluation,
+}
