@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from icd_assets.errors import UserError
-from icd_assets.pipeline import STEP, STEPS, Shared, Step, sections, shared_fields
+from icd_assets.pipeline import STEP, Shared, Step, sections, shared_fields
 from icd_assets.scoring.rewards import RewardConfig
 from icd_assets.selector.config import LEVER_PLUS
 
@@ -48,23 +48,26 @@ def _catalog_values(step: Step, catalog: Mapping[str, Mapping[str, Any]]) -> dic
     return values
 
 
-def environment_fields() -> dict[str, tuple[str, str]]:
-    """Environment variable → (section, field), for every setting that has one (SPEC K.6)."""
-    found: dict[str, tuple[str, str]] = {}
+def environment_fields() -> dict[str, list[tuple[str, str]]]:
+    """Environment variable → its (section, field)s, for every setting that has one (SPEC K.6).
+
+    One variable may mean several: BATCH_SIZE is that of RCE and of GRPO.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
     for section, model in sections().items():
         for name, field in model.model_fields.items():
             extra = field.json_schema_extra
             if isinstance(extra, dict) and isinstance(variable := extra.get("env"), str):
-                found.setdefault(variable, (section, name))
+                found.setdefault(variable, []).append((section, name))
     return found
 
 
 def read_settings(
     preset: str | None = None,
     environment: Mapping[str, str] | None = None,
-    flags: Mapping[tuple[str, str], str] | None = None,
+    assignments: Mapping[tuple[str, str], str] | None = None,
 ) -> Settings:
-    """Settings from a preset, the environment and flags, each stronger than the one before.
+    """Settings from a preset, the environment (with flags on top) and ``--set``, each stronger than the last.
 
     Every value is checked against its field, and a bad one is named by where it came from: ``RCE_EPOCHS``.
     """
@@ -74,27 +77,15 @@ def read_settings(
         for section, fields in _preset(preset).items():
             for field, value in fields.items():
                 _set(values, section, field, value, f"preset {preset}: {section}.{field}")
-    for variable, (section, field) in environment_fields().items():
+    for variable, places in environment_fields().items():
         if (text := environment.get(variable)) not in (None, ""):
-            _set(values, section, field, text, variable)
-            for twin in STEPS:  # BATCH_SIZE is one variable for RCE and GRPO
-                if twin.name != section and _variable(twin.config, field) == variable:
-                    _set(values, twin.name, field, text, variable)
-    for (section, field), value in (flags or {}).items():
+            for section, field in places:
+                _set(values, section, field, text, variable)
+    for (section, field), value in (assignments or {}).items():
         _set(values, section, field, value, f"{section}.{field}")
-    _decide_contradictions(values, environment, flags or {})
+    _decide_contradictions(values)
     shared, reward = values.pop("shared", {}), values.pop("reward", {})
-    try:
-        return Settings(shared=Shared(**shared), reward=RewardConfig(**reward), explicit=values)
-    except ValidationError as error:
-        raise UserError(f"{error.errors()[0]['msg']}; mend the setting.") from None
-
-
-def _variable(model: type[BaseModel], field: str) -> str | None:
-    info = model.model_fields.get(field)
-    extra = info.json_schema_extra if info is not None else None
-    found = extra.get("env") if isinstance(extra, dict) else None
-    return found if isinstance(found, str) else None
+    return Settings(shared=Shared(**shared), reward=RewardConfig(**reward), explicit=values)
 
 
 def _set(values: dict[str, dict[str, Any]], section: str, field: str, value: Any, origin: str) -> None:
@@ -102,6 +93,8 @@ def _set(values: dict[str, dict[str, Any]], section: str, field: str, value: Any
     if model is None or field not in model.model_fields:
         known = ", ".join(sections()) if model is None else ", ".join(model.model_fields)
         raise UserError(f"{origin}: there is no such setting; known: {known}.")
+    if section in STEP and field in Shared.model_fields:
+        raise UserError(f"{origin}: all steps share this setting; set shared.{field} instead.")
     annotation = model.model_fields[field].annotation
     if isinstance(value, str) and "list" in str(annotation):
         value = [part for part in value.replace(",", " ").split() if part]
@@ -114,9 +107,7 @@ def _set(values: dict[str, dict[str, Any]], section: str, field: str, value: Any
     values.setdefault(section, {})[field] = json.loads(checked.model_dump_json())[field]
 
 
-def _decide_contradictions(
-    values: dict[str, dict[str, Any]], environment: Mapping[str, str], flags: Mapping[tuple[str, str], str]
-) -> None:
+def _decide_contradictions(values: dict[str, dict[str, Any]]) -> None:
     """Raw and normalized RCE reward exclude each other; upstream heard only the first (SPEC K.6)."""
     rce = values.get("rce_checkpoints", {})
     if rce.get("rce_use_normalized_reward"):

@@ -43,7 +43,7 @@ def test_every_variable_of_the_script_has_a_setting_with_its_default() -> None:
     fields = environment_fields()
     assert set(UPSTREAM) | MORE <= set(fields)
     for variable, default in UPSTREAM.items():
-        section, field = fields[variable]
+        section, field = fields[variable][0]
         assert sections()[section].model_fields[field].default == default, variable
 
 
@@ -65,7 +65,7 @@ def test_flags_win_over_variables_win_over_presets_win_over_the_catalog() -> Non
     assert read_settings(environment={}).config("v2_checkpoint", {}).epochs == 20
     assert read_settings(environment={}).config("v2_checkpoint", catalog).epochs == 60
     flags = {("v2_checkpoint", "epochs"): "3"}
-    config = read_settings(environment={}, flags=flags).config("v2_checkpoint", catalog)
+    config = read_settings(environment={}, assignments=flags).config("v2_checkpoint", catalog)
     assert (config.epochs, config.hidden_dim) == (3, 64)
     preset = read_settings("plan_five", environment={"GRPO_EPOCHS": "7", "GRPO_LR": "1e-3"})
     grpo = preset.config("grpo_checkpoints", {})
@@ -80,7 +80,7 @@ def test_one_variable_reaches_both_phases() -> None:
 
 
 def test_shared_settings_reach_every_step() -> None:
-    settings = read_settings(environment={}, flags={("shared", "shots"): "3", ("shared", "seed"): "7"})
+    settings = read_settings(environment={}, assignments={("shared", "shots"): "3", ("shared", "seed"): "7"})
     assert settings.config("beam_data", {}).shots == 3
     assert settings.config("rl_data", {}).shots == 3
     assert all(getattr(settings.config(step.name, {}), "seed", 7) == 7 for step in STEPS)
@@ -119,17 +119,18 @@ def test_a_bad_variable_is_one_sentence(environment: dict[str, str], sentence: s
     ("flag", "sentence"),
     [
         (("rl_dat", "num_beams"), "there is no such setting; known: shared, reward, candidate_pools"),
+        (("rl_data", "seed"), r"all steps share this setting; set shared\.seed instead"),
         (("rl_data", "num_beam"), "there is no such setting; known: num_beams"),
         (("rl_data", "temps"), "rl_data.temps.*hot.*: input should be a valid number"),
     ],
 )
 def test_a_bad_flag_is_one_sentence(flag: tuple[str, str], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        read_settings(environment={}, flags={flag: "hot"})
+        read_settings(environment={}, assignments={flag: "hot"})
 
 
 def test_lists_are_read_from_text() -> None:
-    config = read_settings(environment={}, flags={("rl_data", "temps"): "0.5, 2"}).config("rl_data", {})
+    config = read_settings(environment={}, assignments={("rl_data", "temps"): "0.5, 2"}).config("rl_data", {})
     assert config.temps == [0.5, 2.0]
 
 

@@ -43,7 +43,7 @@ def train(**arguments: Any) -> None:
 @click.command()
 def demo() -> None:
     """The whole pipeline on the built-in world: a tiny dataset, a tiny vision-language model."""
-    settings = read_settings(flags={("grpo_checkpoints", "grpo_epochs"): os.environ.get("GRPO_EPOCHS", "3")})
+    settings = read_settings(environment={"GRPO_EPOCHS": "3", **os.environ})
     run_cell(_DEMO, settings)
 
 
@@ -82,15 +82,13 @@ def run_train(
     lever_lm: str,
     sampler: str,
     model: str,
-    preset: str | None,
-    flags: dict[tuple[str, str], str],
+    settings: Settings,
     dry_run: bool,
     to: str | None,
     force: tuple[str, ...],
 ) -> None:
     if unknown := [name for name in (*force, to or "rl_data") if name not in STEP]:
         raise UserError(f"there is no asset {unknown[0]!r}; valid: {', '.join(STEP)}.")
-    settings = read_settings(preset, flags=flags)
     names = (task, dataset, gpu_id, lever_lm, sampler, model)
     run_cell(names, settings, dry_run=dry_run, to=to, force=frozenset(force))
 

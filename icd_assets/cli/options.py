@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,30 +10,25 @@ import click
 
 from icd_assets.errors import UserError
 from icd_assets.pipeline import sections
-from icd_assets.settings import PRESETS, environment_fields
+from icd_assets.settings import PRESETS, environment_fields, read_settings
 
 
 def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--preset``, ``--set`` and one flag per environment variable to a command.
 
-    The command receives them as ``preset`` and ``flags``: ``{(section, field): text}``.
+    The command receives ``settings``, read from all of them and the environment.
     """
-    table = {variable.lower(): place for variable, place in environment_fields().items()}
+    variables = environment_fields()
 
     def gathered(preset: str | None, assignments: tuple[str, ...], **given: Any) -> Any:
-        flags = {table[name]: str(given.pop(name)) for name in table if given.get(name) is not None}
-        for name in table:
-            given.pop(name, None)
-        for assignment in assignments:
-            place, equals, value = assignment.partition("=")
-            section, dot, field = place.partition(".")
-            if not (equals and dot):
-                raise UserError(f"--set {assignment}: write --set asset.field=value.")
-            flags[(section, field)] = value
-        return command(preset=preset, flags=flags, **given)
+        flags = {name: given.pop(name.lower()) for name in variables}
+        heard = {name: str(value) for name, value in flags.items() if value is not None}
+        settings = read_settings(preset, os.environ | heard, dict(map(_assignment, assignments)))
+        return command(settings=settings, **given)
 
     wrapped: Any = gathered
-    for variable, (section, field) in reversed(environment_fields().items()):
+    for variable, places in reversed(variables.items()):
+        section, field = places[0]
         info = sections()[section].model_fields[field]
         names = [f"--{variable.lower().replace('_', '-')}", f"--{variable.lower()}"]
         text = f"{info.description} [{variable}; default: {_shown(info.default)}]"
@@ -60,6 +56,15 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     # options that the command declared itself come first
     wrapped.__click_params__ = [*wrapped.__click_params__, *getattr(command, "__click_params__", [])]
     return wrapped  # type: ignore[no-any-return]
+
+
+def _assignment(text: str) -> tuple[tuple[str, str], str]:
+    """``asset.field=value`` → ((asset, field), value)"""
+    place, equals, value = text.partition("=")
+    section, dot, field = place.partition(".")
+    if not (equals and dot):
+        raise UserError(f"--set {text}: write --set asset.field=value.")
+    return (section, field), value
 
 
 def _shown(default: Any) -> str:
