@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -233,6 +234,32 @@ def test_in_the_ui_every_asset_runs_with_launchpad_defaults(
     assert ended.returncode == 0, ended.stderr
     with instance_of(copied) as instance:
         assert materialization(instance, "rl_data").metadata["skipped"].value is True
+
+
+def test_ctrl_c_keeps_what_is_complete_and_frees_the_gpu_slot(workplace: Workplace) -> None:
+    command = [sys.executable, "-m", "icd_assets.cli", "train", *CELL]
+    with subprocess.Popen(
+        command,
+        cwd=workplace.folder,
+        env=workplace.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        for line in running.stdout:
+            if "beam_data: missing" in line:
+                break
+        running.send_signal(signal.SIGINT)
+        rest, errors = running.stdout.read(), running.stderr.read()
+        assert running.wait(60) == 130, rest + errors
+    assert "the same command goes on from there" in errors
+    with instance_of(workplace) as instance:
+        assert instance.event_log_storage.get_concurrency_info("gpu").active_slot_count == 0
+        assert instance.get_runs()[0].is_finished
+    planned = workplace.train("--dry-run")
+    assert "candidate_pools      present" in planned.stdout
 
 
 def test_experiments_open_without_a_run(trained: Trained) -> None:

@@ -127,7 +127,7 @@ def run_cell(
             run_id = launch(experiment, planned, force)
         except RunFailed as error:
             click.echo(f"icd-assets: {error}", err=True)
-            sys.exit(1)
+            sys.exit(error.exit_code)
         console.print(f"\nrun {run_id} ended well", markup=False)
     else:
         console.print("\nnothing had to be done: every artifact is what is wanted", markup=False)

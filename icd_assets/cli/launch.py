@@ -18,6 +18,14 @@ from icd_assets.plan import Planned
 class RunFailed(Exception):
     """The run failed for a reason that is not the user's mistake."""
 
+    exit_code = 1
+
+
+class Interrupted(RunFailed):
+    """Ctrl-C."""
+
+    exit_code = 130
+
 
 def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]) -> str:
     """Make what is planned, in one run; returns its id.
@@ -70,6 +78,10 @@ def _problem(result: dg.ExecuteInProcessResult) -> Exception:
                 return UserError(failure.user_failure_data.description)
             error = failure.error
             cause = error.cause if error is not None and error.cause is not None else error
+            if cause is not None and "DagsterExecutionInterruptedError" in cause.message:
+                return Interrupted(
+                    "interrupted; complete artifacts are kept, and the same command goes on from there"
+                )
             text = cause.message.strip() if cause is not None else "no reason was recorded"
             return RunFailed(f"{event.step_key} failed: {text} (run {result.run_id}; its log is in the UI)")
     return RunFailed(f"run {result.run_id} failed; its log is in the UI")
