@@ -1,8 +1,9 @@
-"""A person in the UI: materialize rl_data of one demo cell, and see what it says about it."""
+"""A person in the UI, in a real browser: looks at the graph, materializes one cell, and sees what came of it."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -10,59 +11,259 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api")
+from icd_assets_tests.conftest import CELL, KEY, Workplace, new_workplace
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ROOT = Path(__file__).parents[1]
-KEY = "demo|RandSampler/tiny_vl"
+playwright = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is not installed")
+expect = playwright.expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+WHOLE_FILE = 210  # seconds, however slow the machine is; one page's wait may come on top
+ONE_PAGE = 30_000  # milliseconds
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"),
 ]
 
 
 @pytest.fixture(scope="module")
-def address(demo_upstream: Path) -> Iterator[str]:
-    """``icd-assets ui`` on an instance in which everything up to the embeddings is made."""
+def seconds_left() -> Callable[[], float]:
+    """Patience: every long wait takes its share of the same few minutes."""
+    end = time.monotonic() + WHOLE_FILE
+    return lambda: max(1.0, end - time.monotonic())
+
+
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory: pytest.TempPathFactory, seconds_left: Callable[[], float]) -> tuple[Workplace, str]:
+    """A workplace in which the command line made everything up to the embeddings, and the id of that run."""
+    place = new_workplace(tmp_path_factory.mktemp("browser") / "work")
+    ended = place.run("train", *CELL, "--to", "embeddings", timeout=seconds_left())
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    found = re.search(r"^run (\S+) ended well$", ended.stdout, re.MULTILINE)
+    assert found is not None, ended.stdout
+    return place, found[1]
+
+
+@pytest.fixture(scope="module")
+def address(upstream: tuple[Workplace, str], seconds_left: Callable[[], float]) -> Iterator[str]:
+    """Where ``icd-assets ui`` serves that workplace, with Dagster's daemon beside it, as ``make ui`` does."""
+    place, port = upstream[0], _free_port()
+    command = [sys.executable, "-m", "icd_assets.cli", "ui", "--host", "127.0.0.1", "--port", str(port)]
+    url, log = f"http://127.0.0.1:{port}", place.folder / "ui.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            command,
+            cwd=place.folder,
+            env=place.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            _wait_until_up(url, server, log, seconds_left)
+            yield url
+        finally:
+            _end_with_children(server)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS, headless=True)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """A window of someone who was never here before."""
+    window = browser.new_context(base_url=address, viewport={"width": 1600, "height": 1200})
+    opened = window.new_page()
+    opened.set_default_timeout(ONE_PAGE)
+    expect.set_options(timeout=ONE_PAGE)
+    yield opened
+    window.close()
+
+
+@pytest.fixture
+def picture(page: Page, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[str], None]]:
+    """Saves what is on the screen, under a name, to ``$ICD_SCREENSHOTS``; and how the test left it."""
+    folder = Path(os.environ.get("ICD_SCREENSHOTS") or tmp_path)
+
+    def save(name: str) -> None:
+        page.screenshot(path=folder / f"{name}.png")
+
+    yield save
+    save(f"end_of_{request.node.name}")
+
+
+def test_a_newcomer_sees_the_whole_graph_and_is_asked_for_nothing(
+    page: Page, picture: Callable[[str], None]
+) -> None:
+    """All ten assets and all their edges are drawn, and nobody wants an e-mail address."""
+    assets, edges = _graph()
+    page.goto("/")
+    page.get_by_role("link", name="Lineage").click()
+    expect(page.locator("foreignObject")).to_have_count(len(assets))
+    expect(page.locator("svg path[marker-end]")).to_have_count(edges)
+    for name in assets:
+        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator("input[type=email]")).to_have_count(0)
+    expect(page.get_by_text(re.compile("community|newsletter|e-?mail", re.IGNORECASE))).to_have_count(0)
+    picture("lineage")
+
+
+def test_one_cell_is_materialized_in_the_ui_and_the_command_line_goes_on_from_it(
+    page: Page,
+    picture: Callable[[str], None],
+    upstream: tuple[Workplace, str],
+    seconds_left: Callable[[], float],
+) -> None:
+    """rl_data in the browser: the run, its numbers, its check; then RCE in the terminal, and its curve."""
+    place, earlier_run = upstream
+    _materialize(page, "rl_data", picture)
+    _see_the_run_succeed(page, picture, place, seconds_left)
+
+    _open_partition(page, "rl_data")
+    picture("rl_data_partition")
+    _read_about_rl_data(page, place, earlier_run)
+    _see_the_check_passed(page, picture)
+
+    ended = place.run("train", *CELL, "--to", "rce_checkpoints", timeout=seconds_left(), RCE_EPOCHS="3")
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    assert re.search(r"^rl_data +present", ended.stdout, re.MULTILINE), ended.stdout
+    _open_partition(page, "rce_checkpoints")
+    picture("rce_partition")
+    _see_the_curve(page, picture)
+
+
+def _materialize(page: Page, asset: str, picture: Callable[[str], None]) -> None:
+    """Press Materialize on the asset's page, choose the one cell, launch."""
+    page.goto(f"/assets/{asset}")
+    page.get_by_role("button", name="Materialize…").click()
+    dialog = page.get_by_role("dialog")
+    for dimension, chosen in enumerate(KEY.split("|")):
+        dialog.locator("[aria-haspopup=dialog]").nth(dimension).click()
+        page.get_by_role("menuitem").filter(has=page.get_by_title(chosen, exact=True)).click()
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("menuitem")).to_have_count(0)
+    expect(dialog.get_by_text("1 partition", exact=True)).to_be_visible()
+    picture(f"{asset}_dialog")
+    dialog.get_by_role("button", name="Launch 1 run", exact=True).click()
+
+
+def _see_the_run_succeed(
+    page: Page, picture: Callable[[str], None], place: Workplace, seconds_left: Callable[[], float]
+) -> None:
+    """Follow the note "Launched run … View", and watch the run's page until the run has ended."""
+    page.get_by_text("View", exact=True).click()
+    page.wait_for_url("**/runs/*")
+    ended = page.get_by_text(re.compile("^(Success|Failure|Canceled)$")).first
+    ended.wait_for(timeout=1000 * seconds_left())
+    picture("run")
+    log = (place.folder / "ui.log").read_text(encoding="utf-8", errors="replace")
+    assert ended.inner_text() == "Success", log[-5000:]
+
+
+def _open_partition(page: Page, asset: str) -> None:
+    """Asset page, tab Partitions, the cell's dataset, its sampler and model."""
+    page.goto(f"/assets/{asset}")
+    page.get_by_role("tab", name="Partitions").click()
+    for chosen in KEY.split("|"):
+        page.get_by_title(chosen, exact=True).click()
+    expect(page.get_by_text("Materialized", exact=True)).to_be_visible()
+
+
+def _read_about_rl_data(page: Page, place: Workplace, earlier_run: str) -> None:
+    """How much there is, whether it can teach, where it lies, and the run that made the selector it used."""
+    assert _value(page, "dagster/row_count").inner_text() == "24"
+    assert 0 < float(_value(page, "share_with_reward_levels").inner_text()) <= 1
+    path = Path(_value(page, "path").inner_text())
+    assert path.is_file()
+    assert path.is_relative_to(place.results), "the UI's runs write elsewhere than the command line's"
+    link = _value(page, "v2_checkpoint/run").get_by_role("link")
+    assert link.get_attribute("href") == f"/runs/{earlier_run}"
+
+
+def _value(page: Page, name: str) -> Locator:
+    """What stands beside a name in the metadata table."""
+    row = page.get_by_role("row").filter(has=page.get_by_text(name, exact=True))
+    return row.get_by_role("cell").nth(1)
+
+
+def _see_the_check_passed(page: Page, picture: Callable[[str], None]) -> None:
+    """The check's latest result is this cell's, and it is good."""
+    page.get_by_role("tab", name="Checks").click()
+    page.get_by_title("rows_rewards_signal", exact=True).click()
+    expect(page.get_by_text("Passed", exact=True).first).to_be_visible()
+    expect(page.get_by_text(KEY, exact=True).first).to_be_visible()
+    picture("check")
+
+
+def _see_the_curve(page: Page, picture: Callable[[str], None]) -> None:
+    """One click away: Dagster's UI puts Markdown beside its name only up to 1,000 characters."""
+    _value(page, "curve").get_by_text("[Show Markdown]", exact=True).click()
+    curve = page.get_by_role("dialog").locator('img[src^="data:image/"]')
+    expect(curve).to_be_visible()
+    width = curve.evaluate("picture => picture.decode().then(() => picture.naturalWidth)")
+    picture("rce_curve")
+    assert width > 200
+
+
+def _graph() -> tuple[list[str], int]:
+    """The names of the assets, and how many edges are between them."""
+    from icd_assets.definitions import defs
+
+    nodes = defs.resolve_asset_graph().asset_nodes
+    return [node.key.to_user_string() for node in nodes], sum(len(node.parent_keys) for node in nodes)
+
+
+def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "icd_assets.cli", "ui", "--host", "127.0.0.1", "--port", str(port)]
-    environment = {
-        **os.environ,
-        "DAGSTER_HOME": str(demo_upstream),
-        "RESULT_DIR": str(demo_upstream / "results"),
-    }
-    log = (demo_upstream / "ui.log").open("w")
-    server = subprocess.Popen(
-        command, cwd=demo_upstream, env=environment, stdout=log, stderr=log, start_new_session=True
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_until_up(url, server)
-        yield url
-    finally:
+        return int(free.getsockname()[1])
+
+
+def _wait_until_up(
+    url: str, server: subprocess.Popen[bytes], log: Path, seconds_left: Callable[[], float]
+) -> None:
+    end = time.monotonic() + min(90, seconds_left())
+    while time.monotonic() < end:
+        assert server.poll() is None, f"the UI ended before it answered\n{log.read_text(encoding='utf-8')}"
+        with suppress(OSError), urllib.request.urlopen(f"{url}/server_info", timeout=2):
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"the UI does not answer\n{log.read_text(encoding='utf-8')}")
+
+
+def _end_with_children(server: subprocess.Popen[bytes]) -> None:
+    """Ctrl-C in the terminal of ``make ui``; what is left of its process group after that is killed."""
+    with suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGINT)
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-        log.close()
-
-
-def _wait_until_up(url: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(120):
-        assert server.poll() is None, "the UI ended before it answered"
-        try:
-            with urllib.request.urlopen(f"{url}/server_info", timeout=2):
-                return
-        except OSError:
-            time.sleep(1)
-    raise AssertionError("the UI did not answer in two minutes")
+    with suppress(subprocess.TimeoutExpired):
+        server.wait(20)
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait(10)

@@ -1,4 +1,4 @@
-"""Pictures in the UI: small, inline, one per materialization."""
+"""Training in the UI: one small inline picture, and what each number of the epoch that counts means."""
 
 from __future__ import annotations
 
@@ -25,3 +25,14 @@ def curve(title: str, history: Sequence[Mapping[str, float]], names: Sequence[st
     figure.savefig(buffer, format="png")
     encoded = base64.b64encode(buffer.getvalue()).decode()
     return dg.MetadataValue.md(f"![{title} by epoch](data:image/png;base64,{encoded})")
+
+
+def meanings(metrics: Mapping[str, float]) -> dg.TableMetadataValue:
+    """One epoch's numbers, each with its sentence."""
+    from icd_assets.selector.metrics import METRICS
+
+    rows = [
+        dg.TableRecord({"metric": name, "value": round(value, 6), "meaning": METRICS[name]})
+        for name, value in metrics.items()
+    ]
+    return dg.MetadataValue.table(records=rows)

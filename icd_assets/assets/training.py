@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icd_assets.assets.figures import curve
+from icd_assets.assets.figures import curve, meanings
 from icd_assets.assets.step import Report, StepRun
 
 if TYPE_CHECKING:
@@ -44,9 +44,13 @@ class EpochWriter:
                 "rows": len(groups),
                 "epochs": len(self._history),
                 "best_epoch": best + 1,
-                **{f"last_{name}": value for name, value in last.items()},
+                "val_expected_reward": last["val_expected_reward"],
+                "frac_reward_zero_std": last["frac_reward_zero_std"],
                 "history": self._history,
                 "trained_on_rows": [group.query_row for group in groups],
             },
-            metadata={"curve": curve(self._phase.upper(), self._history, plotted)},
+            metadata={
+                "curve": curve(self._phase.upper(), self._history, plotted),
+                "last_epoch": meanings(last),
+            },
         )

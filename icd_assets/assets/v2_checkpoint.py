@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icd_assets.assets import inputs
-from icd_assets.assets.figures import curve
+from icd_assets.assets.figures import curve, meanings
 from icd_assets.assets.step import Report, StepRun, step_asset
 
 if TYPE_CHECKING:
@@ -66,11 +66,15 @@ def _trained(run: StepRun) -> Report:
         facts={
             "encoder_digest": encoder.digest,
             "best_epoch": result.best_epoch + 1,
-            **best,
+            "val_loss": best["val_loss"],
+            "val_first_pick": best["val_first_pick"],
             **_shape(state, path),
             "history": result.history,
         },
-        metadata={"curve": curve("SFT", result.history, ("train_loss", "val_loss"))},
+        metadata={
+            "curve": curve("SFT", result.history, ("train_loss", "val_loss", "val_first_pick")),
+            "best_epoch_metrics": meanings(best),
+        },
     )
 
 

@@ -1,14 +1,10 @@
-"""How sure a mean or a difference is: percentile bootstrap over queries, and spread over seeds.
+"""How sure a mean or a difference is: percentile bootstrap over queries.
 
 Shapes: `n` queries, `M` series (strategies), `R` resamples. All series are resampled with the same queries,
 so any difference of two is paired (Efron & Tibshirani 1993, ch. 13: the percentile interval).
 """
 
 from __future__ import annotations
-
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,37 +44,3 @@ def interval(point: float, resampled: Floats) -> Interval:
     """
     low, high = np.percentile(resampled, [2.5, 97.5])
     return Interval(round(float(point), 6), round(float(low), 6), round(float(high), 6))
-
-
-def mean_interval(values: Sequence[float], resamples: int, seed: int) -> Interval:
-    """Mean of ``values`` [n] with its 95 % interval."""
-    resampled = resampled_means([values], resamples, seed)[:, 0]
-    return interval(float(np.mean(values)), resampled)
-
-
-def paired_difference(values: Sequence[float], reference: Sequence[float], resamples: int, seed: int) -> Interval:
-    """Mean of ``values − reference`` [n], query by query, with its 95 % interval."""
-    if len(values) != len(reference):
-        raise ValueError(f"{len(values)} and {len(reference)} values cannot be paired")
-    return mean_interval(np.subtract(values, reference).tolist(), resamples, seed)
-
-
-@dataclass(frozen=True, slots=True)
-class SeedSummary:
-    """One number measured under several seeds. ``std`` is unbiased, None for a single seed."""
-
-    seeds: int
-    mean: float
-    std: float | None
-    low: float
-    high: float
-
-
-def across_seeds(values: Sequence[float]) -> SeedSummary:
-    """Mean, spread and range of a metric over runs that differ in their seed alone."""
-    if not values:
-        raise ValueError("no runs to summarize")
-    mean = math.fsum(values) / len(values)
-    squares = math.fsum((value - mean) ** 2 for value in values)
-    std = math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else None
-    return SeedSummary(len(values), mean, std, min(values), max(values))

@@ -14,22 +14,6 @@ from icd_assets.errors import UserError
 _REMEDY = "delete the file to have it made again"
 
 
-def candidate_cache_names(dataset: str, sampler: str, sample_num: int, size: int) -> tuple[str, str]:
-    """File names of a candidate cache: the one in use, then the other tail (SPEC A.2).
-
-    The blank is upstream's. So is the tail, ``-`` wherever CLIP features are involved.
-    """
-    stem = f"{dataset}-{sampler}-anchor_sample_num: {sample_num}:{size}"
-    plain, tailed = f"{stem}.json", f"{stem}-.json"
-    return (plain, tailed) if sampler == "RandSampler" else (tailed, plain)
-
-
-def find_candidate_cache(folder: Path, dataset: str, sampler: str, sample_num: int, size: int) -> Path | None:
-    """The cache file in ``folder`` under either name, or None."""
-    paths = (folder / name for name in candidate_cache_names(dataset, sampler, sample_num, size))
-    return next((path for path in paths if path.is_file()), None)
-
-
 def write_pools(path: Path, pools: Mapping[int, Sequence[int]]) -> None:
     """One query per line, in the mapping's order (upstream: anchor order)."""
     lines = (f"{json.dumps(str(row))}: {json.dumps([int(i) for i in pool])}" for row, pool in pools.items())

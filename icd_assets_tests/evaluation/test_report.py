@@ -12,7 +12,7 @@ from icd_assets.evaluation.compare import compare
 from icd_assets.evaluation.config import EvaluationConfig
 from icd_assets.evaluation.evaluate import Outcome, Prediction
 from icd_assets.evaluation.report import Comparison, upstream_metrics, write_metrics, write_predictions
-from icd_assets.evaluation.statistics import mean_interval, paired_difference
+from icd_assets_tests.evaluation.test_statistics import mean_interval, paired_difference
 
 CONFIG = EvaluationConfig(shot_counts=[1, 2], bootstrap_resamples=200)
 

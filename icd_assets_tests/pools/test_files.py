@@ -8,8 +8,6 @@ import pytest
 
 from icd_assets.errors import UserError
 from icd_assets.pools.files import (
-    candidate_cache_names,
-    find_candidate_cache,
     read_anchors,
     read_pools,
     write_anchors,
@@ -25,18 +23,6 @@ def test_round_trip_keeps_order(tmp_path):
     assert json.loads(path.read_text()) == {"9": [3, 1, 2], "0": [5, 4, 8]}  # upstream's form
     write_anchors(tmp_path / "anchors.json", [9, 0])
     assert read_anchors(tmp_path / "anchors.json", n_rows=10, count=2) == [9, 0]
-
-
-def test_names_have_upstreams_blank_and_tails(tmp_path):
-    plain = "okvqa-RandSampler-anchor_sample_num: 800:64.json"
-    assert candidate_cache_names("okvqa", "RandSampler", 800, 64)[0] == plain
-    current, other = candidate_cache_names("okvqa", "MixSampler", 800, 64)
-    assert current == "okvqa-MixSampler-anchor_sample_num: 800:64-.json"
-    assert find_candidate_cache(tmp_path, "okvqa", "MixSampler", 800, 64) is None
-    (tmp_path / other).touch()
-    assert find_candidate_cache(tmp_path, "okvqa", "MixSampler", 800, 64) == tmp_path / other
-    (tmp_path / current).touch()
-    assert find_candidate_cache(tmp_path, "okvqa", "MixSampler", 800, 64) == tmp_path / current
 
 
 @pytest.mark.parametrize(
