@@ -197,7 +197,7 @@ class Store:
             records.append(FileRecord(path=self._relative(final), size=size, sha256=digest))
         manifest = Manifest(files=records, data_version=_data_version(records), **fields)
         previous = self.read(path)
-        ours = {record.path: record.sha256 for record in previous.files} if previous else {}
+        ours = {record.path: record.sha256 for record in _own_files(previous)}
         pending = _pending(path)
         write_atomic(pending, (manifest.model_dump_json(indent=1) + "\n").encode())
         if previous:  # from here to the end the artifact is incomplete, and says so
@@ -209,7 +209,7 @@ class Store:
             self._keep_foreign(final, ours.get(self._relative(final)))
             temporary.replace(final)
             _fsync(final.parent)
-        for record in previous.files if previous else []:  # epochs that the new artifact no longer has
+        for record in _own_files(previous):  # epochs that the new artifact no longer has
             if record.path not in {kept.path for kept in records}:
                 self._remove_own(record)
         _previous(path).unlink(missing_ok=True)
@@ -228,7 +228,7 @@ class Store:
             _previous(path).replace(path)
         else:
             for manifest in (coming, previous):
-                for record in manifest.files if manifest is not None else []:
+                for record in _own_files(manifest):
                     self._remove_own(record)
             _pending(path).unlink(missing_ok=True)
             _previous(path).unlink(missing_ok=True)
@@ -246,6 +246,11 @@ class Store:
 
     def _relative(self, path: Path) -> str:
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+
+def _own_files(manifest: Manifest | None) -> list[FileRecord]:
+    """The files that we wrote: an imported artifact's are the user's."""
+    return manifest.files if manifest is not None and manifest.origin == "made" else []
 
 
 def _pending(path: Path) -> Path:

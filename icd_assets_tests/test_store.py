@@ -120,6 +120,28 @@ def test_files_the_new_artifact_no_longer_has_are_removed(store: Store, path: Pa
     assert sorted(p.name for p in path.parent.iterdir()) == [path.name, "rce_epoch3.pt"]
 
 
+def test_an_imported_file_is_never_touched(store: Store, path: Path) -> None:
+    mine = path.parent / "mine.json"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("a year of work")
+    fields = {
+        "want": want(config={"source": "import"}),
+        "config_digest": "c",
+        "facts": {},
+        "cell": "c",
+        "run_id": "r",
+        "created_at": "t",
+        "seconds": 0.0,
+        "environment": {},
+    }
+    store.commit(path, {mine: mine}, origin="imported", **fields)
+    commit(store, path, "trained instead")
+    assert mine.read_text() == "a year of work"
+    store.commit(path, {mine: mine}, origin="imported", **fields)
+    commit(store, path, "in its place", name="mine.json")
+    assert [p.read_text() for p in path.parent.glob("mine.json.kept-*")] == ["a year of work"]
+
+
 @pytest.mark.parametrize("content", [b"", b'{"want": {"asset"', b"[]", b'{"files": []}', b"\xff\xfe\x00"])
 def test_a_broken_manifest_is_one_sentence(store: Store, path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True)
