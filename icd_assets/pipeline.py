@@ -35,7 +35,7 @@ class V2Config(SftConfig):
     checkpoint: str | None = Field(
         None,
         description="A v2 checkpoint to import. Unset: looked for in the dataset's model_cpk/v2.",
-        json_schema_extra={"env": "LEVER_LM_CHECKPOINT_PATH"},
+        json_schema_extra={"env": "LEVER_LM_CHECKPOINT_PATH", "path": True},
     )
 
 
@@ -58,7 +58,7 @@ class RlDataConfig(ProposalConfig):
     path: str | None = Field(
         None,
         description="Use this RL data file instead of generating one.",
-        json_schema_extra={"env": "RL_DATA_PATH"},
+        json_schema_extra={"env": "RL_DATA_PATH", "path": True},
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -95,9 +96,11 @@ def _set(values: dict[str, dict[str, Any]], section: str, field: str, value: Any
         raise UserError(f"{origin}: there is no such setting; known: {known}.")
     if section in STEP and field in Shared.model_fields:
         raise UserError(f"{origin}: all steps share this setting; set shared.{field} instead.")
-    annotation = model.model_fields[field].annotation
-    if isinstance(value, str) and "list" in str(annotation):
+    info = model.model_fields[field]
+    if isinstance(value, str) and "list" in str(info.annotation):
         value = [part for part in value.replace(",", " ").split() if part]
+    if isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("path"):
+        value = str(Path(value).expanduser().absolute())  # the command, unlike the UI, may run in any folder
     try:
         checked = model.model_validate({field: value})
     except ValidationError as error:

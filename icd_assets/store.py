@@ -284,8 +284,13 @@ def _data_version(records: list[FileRecord]) -> str:
     return sha256_json([record.sha256 for record in records])[:16]
 
 
+_CHANGES_SHOWN = 4
+
+
 def _changed(have: Mapping[str, Any], want: Mapping[str, Any]) -> str:
-    """``lr 0.0001 → 0.001, epochs 5 → 3``"""
+    """``lr 0.0001 → 0.001, epochs 5 → 3``; what is wanted first, what no longer matters last."""
     have, want = json.loads(json.dumps(have)), json.loads(json.dumps(want))
-    keys = [key for key in sorted({*have, *want}) if have.get(key) != want.get(key)]
-    return ", ".join(f"{key} {have.get(key)} → {want.get(key)}" for key in keys)
+    keys = sorted({*have, *want}, key=lambda key: (key not in want, key))
+    changes = [f"{key} {have.get(key)} → {want.get(key)}" for key in keys if have.get(key) != want.get(key)]
+    more = len(changes) - _CHANGES_SHOWN
+    return ", ".join(changes[:_CHANGES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -88,7 +88,7 @@ def _embeddings(e: Experiment) -> _Made:
         raise MissingInput("v2_checkpoint")
     towers = e.as_input("v2_checkpoint", manifest, manifest.facts["encoder_digest"])
     return e.config("embeddings").model_dump(), {
-        "v2_checkpoint": towers,
+        "v2_checkpoint.encoder": towers,
         "dataset": e.dataset_digest("train"),
     }
 

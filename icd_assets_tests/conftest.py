@@ -15,6 +15,8 @@ import yaml
 ROOT = Path(__file__).parents[1]
 CELL = ["vqa", "demo", "0", "query_img_text_icd_img_text", "rand_sampler", "tiny_vl"]
 KEY = "demo|RandSampler/tiny_vl"
+# What a command needs of the machine; the tester's own settings and folders are not among it.
+_KEPT = ("PATH", "HOME", "LANG", "LC_", "TMPDIR", "PYTHON", "COV", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Workplace:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER", "ICD_"))}
+        kept = {name: value for name, value in os.environ.items() if name.startswith(_KEPT)}
         return kept | {
             "ICD_CATALOG": str(self.folder / "catalog.yaml"),
             "OMP_WAIT_POLICY": "PASSIVE",

@@ -76,6 +76,10 @@ def test_data_version_is_content_alone(store: Store, path: Path) -> None:
     ("changed", "reason"),
     [
         ({"config": {"num_beams": 6}}, "config changed: num_beams 5 → 6"),
+        (
+            {"config": {"path": "mine", **{f"k{n}": n for n in range(5)}}},
+            "config changed: k0 None → 0, k1 None → 1, k2 None → 2, k3 None → 3 and 3 more",
+        ),
         ({"code_version": "2"}, "code version 1 → 2"),
         ({"inputs": {"vlm": Input(data_version="b2")}}, "vlm changed"),
         ({"inputs": {}}, "vlm changed"),

@@ -110,7 +110,7 @@ def test_one_dagster_run_is_recorded_with_data_versions(trained: Trained) -> Non
         assert rce.tags["dagster/data_version"] == on_disk["data_version"]
         assert rce.tags["dagster/code_version"] == on_disk["want"]["code_version"]
         assert rce.metadata["rl_data/run"].value == run.run_id
-        assert "data:image/png;base64," in rce.metadata["curve"].value
+        assert "data:image/svg+xml;base64," in rce.metadata["curve"].value
         observed = instance.fetch_observations(dg.AssetKey("rce_checkpoints"), limit=50).records
         assert len(observed) == 5
         checks = instance.event_log_storage.get_asset_check_execution_history(
@@ -234,6 +234,46 @@ def test_in_the_ui_every_asset_runs_with_launchpad_defaults(
     assert ended.returncode == 0, ended.stderr
     with instance_of(copied) as instance:
         assert materialization(instance, "rl_data").metadata["skipped"].value is True
+
+
+@pytest.mark.parametrize("sampler", ["text_sim_sampler", "img_sim_sampler", "mix_sampler"])
+def test_similarity_samplers_share_what_the_encoder_saw(copied: Workplace, sampler: str) -> None:
+    for _ in range(2):  # the second time everything is there
+        cell = [*CELL[:4], sampler, CELL[5]]
+        ended = copied.run("train", *cell, "--to", "candidate_pools")
+        assert ended.returncode == 0, ended.stderr
+    assert "nothing had to be done" in ended.stdout
+    name = {"text_sim_sampler": "TextSim", "img_sim_sampler": "ImgSim", "mix_sampler": "Mix"}[sampler]
+    pools = manifest(copied, f"demo/cache/demo-{name}Sampler-anchor_sample_num: 24:64-.json")
+    assert len(pools) == 24
+    assert all(len(set(pool)) == 64 and int(row) not in pool for row, pool in pools.items())
+    assert len(list(copied.results.glob(".icd_assets/features/*/demo-*.npz"))) == 2
+
+
+def test_a_subfolder_means_the_same_results(copied: Workplace) -> None:
+    """As the UI, which works beside dagster.yaml, sees it; a path means the folder it is typed in."""
+    below = copied.folder / "notes"
+    below.mkdir()
+    (below / "rl.json").write_text("{}", encoding="utf-8")
+    command = [sys.executable, "-m", "icd_assets.cli", "train", *CELL, "--dry-run"]
+    planned = subprocess.run(
+        command, cwd=below, env=copied.environment | RECIPE, capture_output=True, text=True, check=True
+    )
+    assert "missing" not in planned.stdout
+    asked = subprocess.run(
+        [*command, "--rl-data-path", "rl.json"], cwd=below, env=copied.environment, capture_output=True, text=True
+    )
+    assert f"path None → {below / 'rl.json'}" in " ".join(asked.stdout.split())
+
+
+def test_the_table_can_be_printed_again(trained: Trained, workplace: Workplace) -> None:
+    place, printed = trained
+    shown = place.run("evaluation", "demo", "rand_sampler", "tiny_vl")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.strip().splitlines()[1:4] == printed[printed.index("strategy ") :].splitlines()[:3]
+    nothing = workplace.run("evaluation")
+    assert nothing.returncode == 2
+    assert "is not evaluated yet" in nothing.stderr
 
 
 def test_ctrl_c_keeps_what_is_complete_and_frees_the_gpu_slot(workplace: Workplace) -> None:

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+_WIDTH, _HEIGHT, _POINTS = 120, 40, 12
+_INLINE = 1000  # Dagster's UI hides longer Markdown behind a click
 
-def curve(title: str, history: Sequence[Mapping[str, float]], names: Sequence[str]) -> dg.MarkdownMetadataValue:
-    """Metrics by epoch, each on an axis of its own, as an inline PNG of some 20 KB."""
-    from matplotlib.figure import Figure  # no pyplot: it keeps figures alive in a long-lived process
 
-    figure = Figure(figsize=(2.6 * len(names), 2.2), dpi=80, layout="constrained")
-    epochs = range(1, len(history) + 1)
-    for index, name in enumerate(names):
-        axis = figure.add_subplot(1, len(names), index + 1)
-        axis.plot(epochs, [metrics[name] for metrics in history], marker=".", color="#4f43dd")
-        axis.set_title(f"{title} {name}", fontsize=8)
-        axis.tick_params(labelsize=7)
-        axis.set_xlabel("epoch", fontsize=7)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    encoded = base64.b64encode(buffer.getvalue()).decode()
-    return dg.MetadataValue.md(f"![{title} by epoch](data:image/png;base64,{encoded})")
+def curve(history: Sequence[Mapping[str, float]], names: tuple[str, str]) -> dg.MarkdownMetadataValue:
+    """Two metrics by epoch, each in a panel with its first and last value, small enough to be shown inline."""
+    panels = "".join(_panel(index, name, history) for index, name in enumerate(names))
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * _WIDTH} {_HEIGHT + 12}" width="480">'
+        f'<g font-size="8" fill="none" stroke="#43d">{panels}</g></svg>'
+    )
+    encoded = base64.b64encode(svg.encode()).decode()
+    text = f"![curve](data:image/svg+xml;base64,{encoded})"
+    assert len(text) < _INLINE, len(text)
+    return dg.MetadataValue.md(text)
+
+
+def _panel(index: int, name: str, history: Sequence[Mapping[str, float]]) -> str:
+    values = [metrics[name] for metrics in history]
+    low, high = min(values), max(values)
+    last = len(values) - 1
+    shown = sorted({round(k * last / (_POINTS - 1)) for k in range(_POINTS)}) if last else [0, 0]
+    points = " ".join(
+        f"{index * _WIDTH + 2 + k * (_WIDTH - 12) // max(last, 1)},"
+        f"{10 + _HEIGHT - round((values[k] - low) / ((high - low) or 1) * _HEIGHT)}"
+        for k in shown
+    )
+    label = f"{name} {values[0]:.3g}→{values[-1]:.3g}"
+    text = f'<text x="{index * _WIDTH}" y="7" fill="#777" stroke="none">{label}</text>'
+    return f'{text}<polyline points="{points}"/>'
 
 
 def meanings(metrics: Mapping[str, float]) -> dg.TableMetadataValue:
@@ -32,7 +44,7 @@ def meanings(metrics: Mapping[str, float]) -> dg.TableMetadataValue:
     from icd_assets.selector.metrics import METRICS
 
     rows = [
-        dg.TableRecord({"metric": name, "value": round(value, 6), "meaning": METRICS[name]})
+        dg.TableRecord({"metric": name, "value": round(value, 4), "meaning": METRICS[name]})
         for name, value in metrics.items()
     ]
     return dg.MetadataValue.table(records=rows)

@@ -28,4 +28,4 @@ def grpo_checkpoints(run: StepRun) -> Report:
         rce=inputs.epoch_policy(run, last_rce),
         on_epoch=writer,
     )
-    return writer.report(groups, ("grpo_loss", "kl", "val_loss", "val_expected_reward"))
+    return writer.report(groups, ("grpo_loss", "val_expected_reward"))

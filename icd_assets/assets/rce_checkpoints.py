@@ -14,4 +14,4 @@ def rce_checkpoints(run: StepRun) -> Report:
     groups = inputs.training_groups(run)
     writer = EpochWriter(run, "rce", run.config.rce_epochs)
     train_rce(inputs.v2_policy(run), groups, run.config, sft=inputs.v2_policy(run), on_epoch=writer)
-    return writer.report(groups, ("rce_loss", "val_loss", "val_expected_reward"))
+    return writer.report(groups, ("rce_loss", "val_expected_reward"))

@@ -215,21 +215,23 @@ def _run(
 
 
 def _result(manifest: Manifest, experiment: Experiment, metadata: Mapping[str, Any]) -> dg.MaterializeResult[Any]:
-    """The event: content as data version, the exact upstream runs as links, plain facts as numbers."""
-    shown: dict[str, Any] = {"path": dg.MetadataValue.path(str(experiment.store.resolve(manifest.files[0])))}
+    """The event: content as data version; first what was made, then the exact upstream runs, then the config."""
+    shown: dict[str, Any] = dict(metadata)
+    for name, value in manifest.facts.items():
+        if name == "rows":
+            shown["dagster/row_count"] = value
+        elif isinstance(value, int | float | str):
+            shown[name] = round(value, 4) if isinstance(value, float) else value
+    shown["path"] = dg.MetadataValue.path(str(experiment.store.resolve(manifest.files[0])))
     for name, given in manifest.want.inputs.items():
-        shown[f"{name}/data_version"] = given.data_version
+        shown[f"{name}/data_version"] = given.data_version[:16]
         if given.run_id is not None:
             shown[f"{name}/run"] = dg.MetadataValue.dagster_run(given.run_id)
-    shown |= {k: v for k, v in manifest.facts.items() if isinstance(v, int | float | str)}
-    if "rows" in manifest.facts:
-        shown["dagster/row_count"] = manifest.facts["rows"]
     shown |= {
-        "files": len(manifest.files),
+        "made_by_run": dg.MetadataValue.dagster_run(manifest.run_id),
+        "origin": manifest.origin,
         "seconds": manifest.seconds,
         "device": manifest.environment["device"],
-        "origin": manifest.origin,
-        "made_by_run": dg.MetadataValue.dagster_run(manifest.run_id),
         "config": dg.MetadataValue.json(manifest.want.config),
     }
-    return dg.MaterializeResult(data_version=dg.DataVersion(manifest.data_version), metadata={**shown, **metadata})
+    return dg.MaterializeResult(data_version=dg.DataVersion(manifest.data_version), metadata=shown)

@@ -31,10 +31,10 @@ class EpochWriter:
         write_v3(staged, V3Checkpoint.of(result, self._run.want.lineage()))
         self._files[final] = staged
         self._history.append(result.metrics)
-        self._run.observe({"epoch": number, **result.metrics})
+        self._run.observe(result.metrics)
         self._run.on_progress(number, self._epochs)
 
-    def report(self, groups: Sequence[PointerGroup], plotted: tuple[str, ...]) -> Report:
+    def report(self, groups: Sequence[PointerGroup], plotted: tuple[str, str]) -> Report:
         from icd_assets.selector.training import best_epoch
 
         last, best = self._history[-1], best_epoch(self._history)
@@ -50,7 +50,7 @@ class EpochWriter:
                 "trained_on_rows": [group.query_row for group in groups],
             },
             metadata={
-                "curve": curve(self._phase.upper(), self._history, plotted),
+                "curve": curve(self._history, plotted),
                 "last_epoch": meanings(last),
             },
         )

@@ -45,7 +45,7 @@ def _trained(run: StepRun) -> Report:
     config = run.config
 
     def on_epoch(result: Any) -> None:
-        run.observe({"epoch": result.epoch + 1, **result.metrics})
+        run.observe(result.metrics)
         run.on_progress(result.epoch + 1, config.epochs)
 
     result = train_sft(_groups(run, encoder), config, device=run.device, on_epoch=on_epoch)
@@ -72,7 +72,7 @@ def _trained(run: StepRun) -> Report:
             "history": result.history,
         },
         metadata={
-            "curve": curve("SFT", result.history, ("train_loss", "val_loss", "val_first_pick")),
+            "curve": curve(result.history, ("train_loss", "val_loss")),
             "best_epoch_metrics": meanings(best),
         },
     )

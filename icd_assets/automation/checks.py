@@ -62,7 +62,7 @@ def rl_data_check(experiment: Experiment) -> Verdict:
         "candidates": summary.candidates,
         "lowest_reward": min(rewards, default=0.0),
         "highest_reward": max(rewards, default=0.0),
-        "share_with_signal": summary.share_with_reward_levels,
+        "share_with_reward_levels": summary.share_with_reward_levels,
     }
     passed = summary.queries > 0 and summary.candidates > 0 and summary.share_with_reward_levels > 0
     return passed, measured

@@ -53,8 +53,10 @@ def demo() -> None:
 @click.argument("model", default="tiny_vl")
 def evaluation(dataset: str, sampler: str, model: str) -> None:
     """Print the evaluation table of one cell again."""
+    from icd_assets.cli.home import enter_home
     from icd_assets.cli.summary import show_evaluation
 
+    enter_home()
     catalog = Catalog.load()
     cell = catalog.cell(dataset, sampler, model)
     show_evaluation(Experiment.open(cell, read_settings(), results_root(), catalog))
@@ -68,9 +70,7 @@ def ui(context: click.Context) -> None:
 
     with instance():
         pass  # makes the instance's tables before two processes want to
-    home = Path(os.environ["DAGSTER_HOME"])
-    where = ["-w", "workspace.yaml"] if (home / "workspace.yaml").is_file() else ["-m", "icd_assets.definitions"]
-    os.chdir(home)
+    where = ["-w", "workspace.yaml"] if Path("workspace.yaml").is_file() else ["-m", "icd_assets.definitions"]
     program = str(Path(sys.executable).with_name("dagster"))
     os.execv(program, [program, "dev", *where, *context.args])
 
@@ -102,6 +102,7 @@ def run_cell(
     force: frozenset[str] = frozenset(),
 ) -> None:
     """Plan one cell, make what is missing or changed, and print the summary."""
+    from icd_assets.cli.home import enter_home
     from icd_assets.cli.screen import console, show_plan
     from icd_assets.cli.summary import show_configuration, show_summary
     from icd_assets.plan import plan
@@ -112,6 +113,7 @@ def run_cell(
     if lever_lm != _SELECTOR_INPUT:
         raise UserError(f"selector input {lever_lm!r} is not supported; the one input is {_SELECTOR_INPUT}.")
     _choose_gpu(gpu_id)
+    enter_home()
     catalog = Catalog.load()
     cell = catalog.cell(dataset, sampler, model)
     experiment = Experiment.open(cell, _with_source(settings), results_root(), catalog)

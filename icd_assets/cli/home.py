@@ -6,14 +6,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import dagster as dg
+from typing import TYPE_CHECKING
 
 from icd_assets.errors import UserError
 
+if TYPE_CHECKING:
+    import dagster as dg
 
-def set_home() -> Path:
-    """Find DAGSTER_HOME and export it to this process and its children."""
+
+def enter_home() -> Path:
+    """Find DAGSTER_HOME, export it, and go there: relative paths of the catalog and of RESULT_DIR then mean the
+    same in a subfolder, in the UI and in the runs that the UI launches."""
     if not (named := os.environ.get("DAGSTER_HOME")):
         here = Path.cwd()
         named = next((str(p) for p in (here, *here.parents) if (p / "dagster.yaml").is_file()), None)
@@ -26,13 +29,16 @@ def set_home() -> Path:
     if not (home / "dagster.yaml").is_file():
         raise UserError(f"DAGSTER_HOME={home} holds no dagster.yaml; copy the project's there.")
     os.environ["DAGSTER_HOME"] = str(home)
+    os.chdir(home)
     return home
 
 
 @contextmanager
 def instance() -> Iterator[dg.DagsterInstance]:
     """The instance at home. Its tables are created here, once: two processes that both create them break it."""
-    set_home()
+    import dagster as dg  # a plan does without, and is a second faster
+
+    enter_home()
     with dg.DagsterInstance.get() as found:
         found.get_runs(limit=1)
         found.get_asset_keys()

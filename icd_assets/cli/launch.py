@@ -36,12 +36,13 @@ def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]
     from icd_assets.definitions import defs
 
     names = [item.step.name for item in planned if item.reason is not None]
+    selected = [*names, "leaderboard"] if "evaluation" in names else names
     job = defs.resolve_implicit_global_asset_job_def()
     with instance() as home, Screen(len(names)):
         result = job.execute_in_process(
             instance=home,
             partition_key=experiment.cell.key,
-            asset_selection=[dg.AssetKey(name) for name in [*names, "leaderboard"]],
+            asset_selection=[dg.AssetKey(name) for name in selected],
             run_config=run_config(experiment, names, force),
             tags={
                 "icd/trigger": "command line",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 
@@ -12,7 +13,8 @@ from rich.table import Table
 from icd_assets.plan import Planned
 from icd_assets.progress import Listener, listen
 
-console = Console(highlight=False, soft_wrap=True)
+# A log has no width of its own, and a reason cut into columns cannot be searched.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
 def show_plan(planned: list[Planned]) -> None:

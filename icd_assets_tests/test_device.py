@@ -1,0 +1,68 @@
+"""One holder per GPU, on a machine whose ``nvidia-smi`` says that it has two."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from icd_assets import device
+
+
+@pytest.fixture
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho 'GPU 0: H200 (UUID: a)'\necho 'GPU 1: H200 (UUID: b)'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(device, "_POLL_SECONDS", 0.05)
+    return tmp_path / "locks"
+
+
+def test_without_a_gpu_the_device_is_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with device.lease(tmp_path / "locks") as found:
+        assert found == "cpu"
+
+
+def test_two_holders_get_two_gpus_and_give_them_back(two_gpus: Path) -> None:
+    with device.lease(two_gpus) as first:
+        assert (first, os.environ["CUDA_VISIBLE_DEVICES"]) == ("cuda:0", "0")
+        del os.environ["CUDA_VISIBLE_DEVICES"]  # the second holder is another process: it sees both
+        with device.lease(two_gpus):
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+        os.environ["CUDA_VISIBLE_DEVICES"] = "0"
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+@pytest.mark.parametrize(("allowed", "seen"), [("1", ["1"]), ("1,0", ["1", "0"]), ("", []), ("-1", [])])
+def test_the_users_choice_is_heard(
+    two_gpus: Path, monkeypatch: pytest.MonkeyPatch, allowed: str, seen: list[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    assert device.visible_gpus() == seen
+
+
+def test_a_dead_holder_holds_nothing(two_gpus: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from icd_assets.device import lease\n"
+        "with lease(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
+    )
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "0", "PYTHONPATH": str(Path.cwd())}
+    command = [sys.executable, "-c", program, str(two_gpus)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        began = time.monotonic()
+        with device.lease(two_gpus):  # GPU 0 is taken, so it is GPU 1
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+        holder.kill()
+    with device.lease(two_gpus):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    assert time.monotonic() - began < 30
