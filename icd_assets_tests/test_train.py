@@ -226,7 +226,7 @@ def test_in_the_ui_every_asset_runs_with_launchpad_defaults(
     for name, value in copied.environment.items():
         monkeypatch.setenv(name, value)
     command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "icd_assets.definitions"]
-    arguments = ["--select", "rl_data", "--partition", KEY]
+    arguments = ["--select", "rl_data,rce_checkpoints", "--partition", KEY]
     environment = {**copied.environment, "DAGSTER_HOME": str(copied.folder)}
     ended = subprocess.run(
         [*command, *arguments], cwd=copied.folder, env=environment, capture_output=True, text=True, timeout=240
@@ -234,6 +234,9 @@ def test_in_the_ui_every_asset_runs_with_launchpad_defaults(
     assert ended.returncode == 0, ended.stderr
     with instance_of(copied) as instance:
         assert materialization(instance, "rl_data").metadata["skipped"].value is True
+        again = materialization(instance, "rce_checkpoints").metadata
+        assert again["skipped"].value is True
+        assert "data:image/svg+xml" in again["curve"].value  # as if it had just been trained
 
 
 @pytest.mark.parametrize("sampler", ["text_sim_sampler", "img_sim_sampler", "mix_sampler"])

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from icd_assets.selector.model import PointerSelectorV2
     from icd_assets.vlm.backend import Backend
 
+SimilarityOf = Literal["text", "image", "image+text"]
 _KINDS: tuple[SimilarityOf, ...] = ("image", "text", "image+text")
 _ORACLE_CHUNK = 16  # queries whose best demonstrations are searched together
 _REFERENCES = ("random", "image+text similarity", "v2 (SFT)")
 
 
-SimilarityOf = Literal["text", "image", "image+text"]
-
-
-@step_asset("evaluation", kinds={"table"})
+@step_asset(
+    "evaluation", kinds={"table"}, show=lambda facts: {"comparison": dg.MetadataValue.md(facts["comparison"])}
+)
 def evaluation(run: StepRun) -> Report:
     from icd_assets.datasets.images import require_images
     from icd_assets.evaluation.compare import compare
@@ -67,8 +67,8 @@ def evaluation(run: StepRun) -> Report:
             "vlm_prompts_asked": vlm.asked,
             "vlm_prompts_reused": vlm.reused,
             **by_strategy,
+            "comparison": comparison.markdown(),
         },
-        metadata={"comparison": dg.MetadataValue.md(comparison.markdown())},
     )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from icd_assets.assets import inputs
 from icd_assets.assets.step import Report, StepRun, step_asset
-from icd_assets.assets.training import EpochWriter
+from icd_assets.assets.training import EpochWriter, show_training
 from icd_assets.errors import UserError
 
 
-@step_asset("grpo_checkpoints", kinds={"pytorch"})
+@step_asset("grpo_checkpoints", kinds={"pytorch"}, show=show_training("grpo_loss"))
 def grpo_checkpoints(run: StepRun) -> Report:
     from icd_assets.selector.grpo import train_grpo
 
@@ -28,4 +28,4 @@ def grpo_checkpoints(run: StepRun) -> Report:
         rce=inputs.epoch_policy(run, last_rce),
         on_epoch=writer,
     )
-    return writer.report(groups, ("grpo_loss", "val_expected_reward"))
+    return writer.report(groups)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from icd_assets.assets import inputs
 from icd_assets.assets.step import Report, StepRun, step_asset
-from icd_assets.assets.training import EpochWriter
+from icd_assets.assets.training import EpochWriter, show_training
 
 
-@step_asset("rce_checkpoints", kinds={"pytorch"})
+@step_asset("rce_checkpoints", kinds={"pytorch"}, show=show_training("rce_loss"))
 def rce_checkpoints(run: StepRun) -> Report:
     from icd_assets.selector.rce import train_rce
 
     groups = inputs.training_groups(run)
     writer = EpochWriter(run, "rce", run.config.rce_epochs)
     train_rce(inputs.v2_policy(run), groups, run.config, sft=inputs.v2_policy(run), on_epoch=writer)
-    return writer.report(groups, ("rce_loss", "val_expected_reward"))
+    return writer.report(groups)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -92,11 +92,10 @@ class StepRun:
 @dataclass(frozen=True)
 class Report:
     """What an asset's function made: ``files`` maps each final path to its staged one; ``facts`` go into the
-    manifest and, if they are plain numbers or texts, into the UI; ``metadata`` goes into the UI only."""
+    manifest and, if they are plain numbers or texts, into the UI."""
 
     files: Mapping[Path, Path]
     facts: Mapping[str, Any]
-    metadata: Mapping[str, Any] = field(default_factory=dict)
     origin: str = "made"
 
 
@@ -117,7 +116,17 @@ def asset_config(step: Step) -> type[dg.Config]:
     return config
 
 
-def step_asset(name: str, kinds: set[str]) -> Callable[[Callable[[StepRun], Report]], dg.AssetsDefinition]:
+# From an artifact's facts, what the UI shows besides plain numbers: a run that found nothing to do shows it too.
+Show = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+def _nothing_more(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {}
+
+
+def step_asset(
+    name: str, kinds: set[str], show: Show = _nothing_more
+) -> Callable[[Callable[[StepRun], Report]], dg.AssetsDefinition]:
     """Turn ``(StepRun) -> Report`` into the asset of the step ``name``."""
     step = STEP[name]
 
@@ -129,7 +138,8 @@ def step_asset(name: str, kinds: set[str]) -> Callable[[Callable[[StepRun], Repo
                 Cell.parse(context.partition_key), settings, Path(shared.results_root), Catalog.load()
             )
             try:
-                return _run(step, make, experiment, context, config.force)
+                manifest, skipped = _run(step, make, experiment, context, config.force)
+                return _result(manifest, experiment, {**show(manifest.facts), "skipped": skipped})
             except MissingInput as missing:
                 raise _failure(
                     f"{missing.asset} is not there yet for {experiment.cell}; materialize it first."
@@ -171,7 +181,8 @@ def _run(
     experiment: Experiment,
     context: dg.AssetExecutionContext,
     force: bool,
-) -> dg.MaterializeResult[Any]:
+) -> tuple[Manifest, bool]:
+    """The artifact's manifest, and whether there was nothing to do."""
     store, path = experiment.store, experiment.manifest_path(step.name)
     with store.lock(path):
         store.recover(path)
@@ -181,7 +192,7 @@ def _run(
             manifest = store.require(path, step.name)
             context.log.info(f"{step.name}: nothing to do, {path} is what is wanted")
             progress.current.skipped(step.name)
-            return _result(manifest, experiment, {"skipped": True})
+            return manifest, True
         context.log.info(f"{step.name}: {reason}")
         progress.current.started(step.name, reason)
         began = time.monotonic()
@@ -211,16 +222,16 @@ def _run(
                 environment=describe(device),
             )
     progress.current.ended(step.name, manifest.seconds)
-    return _result(manifest, experiment, report.metadata)
+    return manifest, False
 
 
-def _result(manifest: Manifest, experiment: Experiment, metadata: Mapping[str, Any]) -> dg.MaterializeResult[Any]:
+def _result(manifest: Manifest, experiment: Experiment, first: Mapping[str, Any]) -> dg.MaterializeResult[Any]:
     """The event: content as data version; first what was made, then the exact upstream runs, then the config."""
-    shown: dict[str, Any] = dict(metadata)
+    shown: dict[str, Any] = dict(first)
     for name, value in manifest.facts.items():
         if name == "rows":
             shown["dagster/row_count"] = value
-        elif isinstance(value, int | float | str):
+        elif name not in shown and isinstance(value, int | float | str):
             shown[name] = round(value, 4) if isinstance(value, float) else value
     shown["path"] = dg.MetadataValue.path(str(experiment.store.resolve(manifest.files[0])))
     for name, given in manifest.want.inputs.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icd_assets.assets.figures import curve, meanings
-from icd_assets.assets.step import Report, StepRun
+from icd_assets.assets.step import Report, Show, StepRun
 
 if TYPE_CHECKING:
     from icd_assets.selector.groups import PointerGroup
@@ -34,7 +34,7 @@ class EpochWriter:
         self._run.observe(result.metrics)
         self._run.on_progress(number, self._epochs)
 
-    def report(self, groups: Sequence[PointerGroup], plotted: tuple[str, str]) -> Report:
+    def report(self, groups: Sequence[PointerGroup]) -> Report:
         from icd_assets.selector.training import best_epoch
 
         last, best = self._history[-1], best_epoch(self._history)
@@ -49,8 +49,12 @@ class EpochWriter:
                 "history": self._history,
                 "trained_on_rows": [group.query_row for group in groups],
             },
-            metadata={
-                "curve": curve(self._history, plotted),
-                "last_epoch": meanings(last),
-            },
         )
+
+
+def show_training(loss: str) -> Show:
+    """The picture and the last epoch's numbers."""
+    return lambda facts: {
+        "curve": curve(facts["history"], (loss, "val_expected_reward")),
+        "last_epoch": meanings(facts["history"][-1]),
+    }

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from icd_assets.selector.groups import PointerGroup
 
 
-@step_asset("v2_checkpoint", kinds={"pytorch"})
+def _show(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The picture and the kept epoch's numbers; an imported checkpoint has neither."""
+    if "history" not in facts:
+        return {}
+    history = facts["history"]
+    return {
+        "curve": curve(history, ("train_loss", "val_loss")),
+        "kept_epoch": meanings(history[facts["best_epoch"] - 1]),
+    }
+
+
+@step_asset("v2_checkpoint", kinds={"pytorch"}, show=_show)
 def v2_checkpoint(run: StepRun) -> Report:
     path = run.experiment.importable_v2()
     return _trained(run) if path is None else _imported(run, path)
@@ -70,10 +81,6 @@ def _trained(run: StepRun) -> Report:
             "val_first_pick": best["val_first_pick"],
             **_shape(state, path),
             "history": result.history,
-        },
-        metadata={
-            "curve": curve(result.history, ("train_loss", "val_loss")),
-            "best_epoch_metrics": meanings(best),
         },
     )
 
