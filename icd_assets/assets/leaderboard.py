@@ -27,7 +27,7 @@ def leaderboard(shared: SharedResource) -> dg.MaterializeResult[Any]:
     rows.sort(key=lambda row: (row["dataset"], -row["accuracy"]))
     path = store.root / "leaderboard.json"
     write_atomic(path, (json.dumps(rows, indent=1) + "\n").encode())
-    records = [dg.TableRecord({key: value for key, value in row.items() if key != "cell"}) for row in rows]
+    records = [dg.TableRecord(row) for row in rows]
     return dg.MaterializeResult(
         data_version=dg.DataVersion(sha256_json(rows)[:16]),
         metadata={
@@ -45,14 +45,13 @@ def _row(store: Store, path: Path) -> dict[str, Any]:
     trained = _upstream(store, v2format, f"{phase}_checkpoints") if v2format else None
     dataset, rest = manifest.cell.split("|")
     return {
-        "cell": manifest.cell,
         "dataset": dataset,
         "sampler_model": rest,
-        "recommended": v2format.files[0].path if v2format else "unknown",
-        "accuracy": manifest.facts["recommended_accuracy"],
+        "accuracy": round(manifest.facts["recommended_accuracy"], 4),
         "shots": manifest.facts["compare_shots"],
         "questions": manifest.facts["rows"],
         "rl_data_version": trained.want.digests["rl_data"] if trained else "unknown",
+        "recommended": v2format.files[0].path if v2format else "unknown",
         "evaluated_at": manifest.created_at,
     }
 
