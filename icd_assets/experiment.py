@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -76,11 +76,6 @@ class Experiment:
     def config(self, asset: str) -> Any:
         """The complete config of one step (an instance of ``STEP[asset].config``)."""
         return self.settings.config(asset, self.dataset.settings)
-
-    def with_explicit(self, asset: str, explicit: dict[str, Any]) -> Experiment:
-        """The same experiment with one step's explicit settings replaced."""
-        settings = self.settings.model_copy(update={"explicit": {**self.settings.explicit, asset: explicit}})
-        return replace(self, settings=settings)
 
     # ---- the outside world: dataset files and weights ------------------------------------------------
 

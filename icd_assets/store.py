@@ -1,6 +1,6 @@
 """Artifacts on disk: a manifest beside each, written last; files appear whole or not at all.
 
-The contract (DESIGN §3): a manifest exists if and only if its artifact is complete. Files are written in a
+The contract: a manifest exists if and only if its artifact is complete. Files are written in a
 staging folder, fsynced, moved into place, and only then is the manifest moved beside them. What an artifact
 *should* be made of is a :class:`Want`; an artifact whose manifest carries an equal want, and whose files still
 have the digests it names, need not be made again.

@@ -17,7 +17,6 @@ from icd_assets.pipeline import STEP
 from icd_assets.pools.config import needs_features
 from icd_assets.scoring.rewards import needs_gt_prob
 from icd_assets.store import Input, Want
-from icd_assets.weights import locate
 
 
 def want(experiment: Experiment, asset: str) -> Want:
@@ -60,26 +59,15 @@ def _beam_data(e: Experiment) -> _Made:
 
 
 def _v2_checkpoint(e: Experiment) -> _Made:
-    config = e.config("v2_checkpoint")
+    config, encoder = e.config("v2_checkpoint"), e.weights_of(e.encoder(e.dataset.encoder))
     if (path := e.importable_v2()) is not None:
-        encoder = e.weights_of(e.encoder(e.dataset.encoder)) if _encoder_is_here(e) else None
-        inputs = {"file": Input(data_version=e.store.digests.file(path))}
-        return {"source": "import"}, inputs | ({"encoder": encoder} if encoder else {})
+        return {"source": "import"}, {"file": Input(data_version=e.store.digests.file(path)), "encoder": encoder}
     return config.model_dump(exclude={"source", "checkpoint"}) | {"source": "train"}, {
         "candidate_pools": e.input("candidate_pools"),
         "beam_data": e.input("beam_data"),
         "dataset": e.dataset_digest("train"),
-        "encoder": e.weights_of(e.encoder(e.dataset.encoder)),
+        "encoder": encoder,
     }
-
-
-def _encoder_is_here(e: Experiment) -> bool:
-    entry = e.encoder(e.dataset.encoder)
-    try:
-        locate(entry.path, entry.revision)
-    except UserError:
-        return False
-    return True
 
 
 def _embeddings(e: Experiment) -> _Made:

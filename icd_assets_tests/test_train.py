@@ -138,7 +138,7 @@ def test_evaluation_keeps_every_answer(trained: Trained) -> None:
 
 
 def test_the_second_time_nothing_is_done(copied: Workplace) -> None:
-    # The dataset lies in the first workplace: its path is not part of what an artifact is.
+    # The copy lies elsewhere: a path is not part of what an artifact is.
     ended = copied.train(**RECIPE)
     assert ended.returncode == 0, ended.stderr
     assert "nothing had to be done" in ended.stdout

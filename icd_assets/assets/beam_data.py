@@ -20,7 +20,7 @@ def beam_data(run: StepRun) -> Report:
     from icd_assets.scoring.infoscore import infoscore_beams
 
     library, pools = run.experiment.train, inputs.train_pools(run)
-    require_images(library[row] for row in sorted({*pools, *(id for pool in pools.values() for id in pool)}))
+    require_images(library[row] for row in sorted({*pools, *inputs.rows_of(pools)}))
     vlm = inputs.open_vlm(run)
     rows = list(pools)
     found: dict[int, QueryBeams] = {}

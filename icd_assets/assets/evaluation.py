@@ -13,6 +13,8 @@ from icd_assets.evaluation.choices import Choice
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from torch import Tensor
+
     from icd_assets.datasets.vqa import VqaItem
     from icd_assets.pools.similarity import SamplerFeatures
     from icd_assets.selector.model import PointerSelectorV2
@@ -38,7 +40,7 @@ def evaluation(run: StepRun) -> Report:
     queries = validation[: config.query_count(len(validation))]
     offered = inputs.validation_pools(run)
     pools = {query.row: offered[query.row] for query in queries}
-    require_images([*queries, *(library[row] for row in sorted({id for pool in pools.values() for id in pool}))])
+    require_images([*queries, *(library[row] for row in inputs.rows_of(pools))])
     vlm = inputs.open_vlm(run)
     choices = _choices(run, queries, pools, library, vlm)
     outcomes = evaluate(choices, queries, pools, library, vlm, run.on_progress)
@@ -90,11 +92,12 @@ def _choices(
 
     config, main = run.config, run.config.compare_shots
     encoder = inputs.v2_encoder(run)
-    shown = sorted({id for pool in pools.values() for id in pool})  # encode what pools offer, not all rows
+    shown = inputs.rows_of(pools)  # encode what pools offer, not all rows
     place = {row: index for index, row in enumerate(shown)}
     placed = {row: [place[id] for id in pool] for row, pool in pools.items()}
     of_queries = SamplerFeatures(*encoder.features(queries))
     of_pools = SamplerFeatures(*encoder.features([library[row] for row in shown]))
+    query, pool = _embedded(of_queries), _embedded(of_pools)
     policies = _policies(run)
     choices = [zero_shot([query.row for query in queries])]
     for shots in config.all_shots:
@@ -102,8 +105,7 @@ def _choices(
         for kind in _KINDS if shots == main else _KINDS[-1:]:
             choices.append(similarity_choice(kind, placed, shots, of_queries, of_pools))
         selected = [
-            Choice(name, shots, _selected(policy, placed, shots, of_queries, of_pools))
-            for name, policy in policies.items()
+            Choice(name, shots, _selected(policy, placed, shots, query, pool)) for name, policy in policies.items()
         ]
         choices += selected
         if shots == main:
@@ -126,21 +128,25 @@ def _policies(run: StepRun) -> dict[str, PointerSelectorV2]:
     return found
 
 
+def _embedded(features: SamplerFeatures) -> Tensor:
+    """What the selector sees of the same items [n, D]."""
+    import torch
+
+    from icd_assets.encoder import combine
+
+    return combine(torch.from_numpy(features.text), torch.from_numpy(features.image))
+
+
 def _selected(
     policy: PointerSelectorV2,
     placed: Mapping[int, Sequence[int]],
     shots: int,
-    of_queries: SamplerFeatures,
-    of_pools: SamplerFeatures,
+    query: Tensor,
+    pool: Tensor,
 ) -> dict[int, tuple[int, ...]]:
     """The policy's greedy pointers, in the order picked, which is prompt order as in training."""
-    import torch
-
-    from icd_assets.encoder import combine
     from icd_assets.selector.decoding import greedy
 
-    query = combine(torch.from_numpy(of_queries.text), torch.from_numpy(of_queries.image))
-    pool = combine(torch.from_numpy(of_pools.text), torch.from_numpy(of_pools.image))
     return {
         row: tuple(greedy(policy, query[row : row + 1], pool[list(places)][None], shots)[0].tolist())
         for row, places in placed.items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from icd_assets.assets import inputs
 from icd_assets.assets.step import Report, StepRun, step_asset
 from icd_assets.assets.training import EpochWriter, show_training
@@ -18,14 +20,14 @@ def grpo_checkpoints(run: StepRun) -> Report:
             "of the selection (job rce_recipe)."
         )
     groups = inputs.training_groups(run)
-    last_rce = run.experiment.files("rce_checkpoints")[-1]
+    rce = inputs.epoch_policy(run, run.experiment.files("rce_checkpoints")[-1])
     writer = EpochWriter(run, "grpo", run.config.grpo_epochs)
     train_grpo(
-        inputs.epoch_policy(run, last_rce),
+        copy.deepcopy(rce),
         groups,
         run.config,
         sft=inputs.v2_policy(run),
-        rce=inputs.epoch_policy(run, last_rce),
+        rce=rce,
         on_epoch=writer,
     )
     return writer.report(groups)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from icd_assets.assets.step import StepRun
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -38,6 +39,11 @@ def _pools(run: StepRun, *, validation: bool) -> dict[int, tuple[int, ...]]:
         size=experiment.settings.shared.pool_size,
         same_split=not validation,
     )
+
+
+def rows_of(pools: Mapping[int, Sequence[int]]) -> list[int]:
+    """Every row that some pool offers, ascending."""
+    return sorted({row for pool in pools.values() for row in pool})
 
 
 def open_vlm(run: StepRun) -> StoredBackend:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from icd_assets.assets import inputs
 from icd_assets.assets.step import Report, StepRun, step_asset
 from icd_assets.assets.training import EpochWriter, show_training
@@ -13,5 +15,6 @@ def rce_checkpoints(run: StepRun) -> Report:
 
     groups = inputs.training_groups(run)
     writer = EpochWriter(run, "rce", run.config.rce_epochs)
-    train_rce(inputs.v2_policy(run), groups, run.config, sft=inputs.v2_policy(run), on_epoch=writer)
+    sft = inputs.v2_policy(run)
+    train_rce(copy.deepcopy(sft), groups, run.config, sft=sft, on_epoch=writer)
     return writer.report(groups)

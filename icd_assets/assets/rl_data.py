@@ -42,7 +42,7 @@ def _answered(run: StepRun) -> list[RlQuery]:
 
     experiment, config = run.experiment, run.config
     library, pools = experiment.train, inputs.train_pools(run)
-    require_images(library[row] for row in sorted({*pools, *(id for pool in pools.values() for id in pool)}))
+    require_images(library[row] for row in sorted({*pools, *inputs.rows_of(pools)}))
     embeddings = inputs.embeddings(run)
     policy = inputs.v2_policy(run)
     vlm = inputs.open_vlm(run)

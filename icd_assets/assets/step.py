@@ -70,6 +70,17 @@ class RewardResource(RewardConfig, dg.ConfigurableResource[RewardConfig]):
         return RewardConfig(**{name: getattr(self, name) for name in RewardConfig.model_fields})
 
 
+def open_experiment(
+    partition_key: str,
+    shared: SharedResource,
+    reward: RewardResource,
+    explicit: dict[str, dict[str, Any]] | None = None,
+) -> Experiment:
+    """The cell of a run, with the run's settings."""
+    settings = Settings(shared=shared.settings(), reward=reward.settings(), explicit=explicit or {})
+    return Experiment.open(Cell.parse(partition_key), settings, Path(shared.results_root))
+
+
 @dataclass(frozen=True)
 class StepRun:
     """What an asset's function is given."""
@@ -133,10 +144,7 @@ def step_asset(
     def wrap(make: Callable[[StepRun], Report]) -> dg.AssetsDefinition:
         def compute(context: Any, config: Any, shared: Any, reward: Any) -> Any:
             explicit = config.model_dump(exclude={"force"})
-            settings = Settings(shared=shared.settings(), reward=reward.settings(), explicit={name: explicit})
-            experiment = Experiment.open(
-                Cell.parse(context.partition_key), settings, Path(shared.results_root), Catalog.load()
-            )
+            experiment = open_experiment(context.partition_key, shared, reward, {name: explicit})
             try:
                 manifest, skipped = _run(step, make, experiment, context, config.force)
                 return _result(manifest, experiment, {**show(manifest.facts), "skipped": skipped})

@@ -94,7 +94,7 @@ def _groups(run: StepRun, encoder: Any) -> list[PointerGroup]:
 
     experiment, pools = run.experiment, inputs.train_pools(run)
     beams = read_beams(experiment.files("beam_data")[0])
-    rows = sorted({*pools, *(id for pool in pools.values() for id in pool)})
+    rows = sorted({*pools, *inputs.rows_of(pools)})
     place = {row: index for index, row in enumerate(rows)}
     embeddings = encoder.encode([experiment.train[row] for row in rows])
     groups = []

@@ -3,18 +3,14 @@
 # No postponed annotations here: Dagster reads the types of a check's parameters as they are.
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster._utils.warnings import PreviewWarning
 
-from icd_assets.assets.step import RewardResource, SharedResource, partitions
-from icd_assets.catalog import Catalog
-from icd_assets.cell import Cell
+from icd_assets.assets.step import RewardResource, SharedResource, open_experiment, partitions
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment
-from icd_assets.settings import Settings
 
 # Checks per partition are a preview in this Dagster, and the one way to keep each cell's result.
 warnings.filterwarnings("ignore", category=PreviewWarning)
@@ -31,10 +27,7 @@ def _check(asset: str, name: str, description: str) -> Callable[[Callable[[Exper
         def check(
             context: dg.AssetCheckExecutionContext, shared: SharedResource, reward: RewardResource
         ) -> dg.AssetCheckResult:
-            settings = Settings(shared=shared.settings(), reward=reward.settings())
-            experiment = Experiment.open(
-                Cell.parse(context.partition_key), settings, Path(shared.results_root), Catalog.load()
-            )
+            experiment = open_experiment(context.partition_key, shared, reward)
             try:
                 passed, measured = judge(experiment)
             except UserError as error:

@@ -3,14 +3,16 @@
 Deviations from upstream:
 1. ``require_positive`` asks whether a candidate is correct; upstream asks whether its reward is ≥ 1, which is
    another question in most reward modes and weights (SPEC O.2-12).
-2. Pools keep their size; upstream cuts them to the first 64 ids after mapping pointers into them.
+2. A reward mode that needs ``vqa_gt_prob`` is refused for RL data without it; upstream takes 0.
+3. Pools keep their size; upstream cuts them to the first 64 ids after mapping pointers into them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from icd_assets.scoring.rewards import RewardConfig, reward
+from icd_assets.errors import UserError
+from icd_assets.scoring.rewards import RewardConfig, needs_gt_prob, reward
 from icd_assets.scoring.rl_data import RlCandidate, RlData
 
 
@@ -36,6 +38,11 @@ def training_rows(
     rows = []
     for query in data.queries:
         usable = [candidate for candidate in query.candidates if _usable(candidate, skip_fallback)]
+        if needs_gt_prob(config) and any(candidate.vqa_gt_prob is None for candidate in usable):
+            raise UserError(
+                f"reward mode {config.mode} needs vqa_gt_prob, but query {query.row} of the RL data has none; "
+                "make the RL data with rl_data.gt_prob=true, or take another mode."
+            )
         if not usable or (require_positive and not any(candidate.positive for candidate in usable)):
             continue
         rows.append(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from icd_assets.errors import UserError
 from icd_assets.scoring.rewards import RewardConfig
 from icd_assets.scoring.rl_data import RlCandidate, RlData, RlQuery
 from icd_assets.scoring.signal import signal
@@ -57,3 +60,10 @@ def test_signal():
     assert found.accuracy_by_source["random"] == 0.0
     assert abs(found.accuracy_by_source["beam"] - (0.6 + 1 + 0.3 + 1) / 6) < 1e-12
     assert signal(RlData(()), RewardConfig()).mean_reward == 0.0
+
+
+def test_a_reward_of_probabilities_that_were_not_measured_is_refused():
+    with pytest.raises(
+        UserError, match=r"hard01_plus_gtprob needs vqa_gt_prob, but query \d+ .*rl_data\.gt_prob=true"
+    ):
+        training_rows(DATA, RewardConfig(mode="hard01_plus_gtprob"))
