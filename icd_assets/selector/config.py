@@ -168,7 +168,7 @@ class RceConfig(RlConfig):
         0.1,
         ge=0,
         lt=1,
-        description="Dropout before the projections while training; upstream's 0.5 undoes part of SFT.",
+        description="Dropout before the projections while training (upstream: 0.5).",
     )
     attn_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the attention weights while training.")
 
