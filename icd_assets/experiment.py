@@ -17,6 +17,7 @@ from icd_assets.cell import Cell
 from icd_assets.datasets.vqa import VqaSplit, read_split
 from icd_assets.errors import UserError
 from icd_assets.paths import CellPaths
+from icd_assets.pools.config import PoolConfig
 from icd_assets.scoring.rewards import suffix
 from icd_assets.settings import Settings
 from icd_assets.store import Input, Manifest, Store
@@ -156,6 +157,13 @@ class Experiment:
             run_id=manifest.run_id,
             created_at=manifest.created_at,
         )
+
+    def pools_as_made(self) -> PoolConfig:
+        """The config that the train pools were made with, for a query of another split."""
+        manifest = self.store.require(self.manifest_path("candidate_pools"), "candidate_pools")
+        known = {name: value for name, value in manifest.want.config.items() if name in PoolConfig.model_fields}
+        shared = self.settings.shared
+        return PoolConfig(**known | {"pool_size": shared.pool_size, "seed": shared.seed})
 
     def trained_on_todays_rce(self) -> bool:
         """Whether the GRPO checkpoints on disk come from the RCE checkpoints on disk."""

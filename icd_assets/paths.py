@@ -43,11 +43,6 @@ class CellPaths:
         return self.cache / f"{name}:{self.pool_size}{tail}.json"
 
     @property
-    def validation_pools(self) -> Path:
-        """Ours: upstream has no pool for a validation query (SPEC M, pool quirk)."""
-        return self.cache / f"{self.cell.dataset}-{self.cell.sampler}-validation:{self.pool_size}.json"
-
-    @property
     def beam_data(self) -> Path:
         name = (
             f"vqa-{self.cell.dataset}-{self.cell.model}-{self.cell.sampler}-scorer:infoscore-"

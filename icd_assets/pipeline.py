@@ -96,9 +96,8 @@ STEPS = (
         "candidate_pools",
         (),
         PoolConfig,
-        "1",
-        "Anchor queries and, per query, the K candidates that the sampler offers: for the train anchors and "
-        "for every validation query.",
+        "2",
+        "Anchor queries of the train split and, per anchor, the K candidates that the sampler offers.",
     ),
     Step(
         "beam_data",
@@ -161,7 +160,7 @@ STEPS = (
         "evaluation",
         ("candidate_pools", "v2_checkpoint", "rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint"),
         EvaluationConfig,
-        "1",
+        "2",
         "VQA accuracy on the validation split of the trained selectors, baselines and the best in the pool.",
         gpu=True,
         unset=frozenset({"num_queries", "oracle_beams", "oracle_expand"}),

@@ -33,14 +33,18 @@ _Made = tuple[dict[str, Any], dict[str, Input]]
 
 
 def _candidate_pools(e: Experiment) -> _Made:
-    inputs = {"dataset": e.dataset_digest("train", "validation")}
-    if needs_features(e.cell.sampler):
-        inputs["sampler_encoder"] = e.weights_of(e.encoder(e.dataset.sampler_encoder))
     return {
         **e.config("candidate_pools").model_dump(),
         "sampler": e.cell.sampler,
         "sample_num": e.dataset.sample_num,
-    }, inputs
+    }, {"dataset": e.dataset_digest("train"), **_sampler_encoder(e)}
+
+
+def _sampler_encoder(e: Experiment) -> dict[str, Input]:
+    """What a similarity sampler compares with."""
+    if not needs_features(e.cell.sampler):
+        return {}
+    return {"sampler_encoder": e.weights_of(e.encoder(e.dataset.sampler_encoder))}
 
 
 def _vlm(e: Experiment) -> dict[str, Any]:
@@ -129,8 +133,12 @@ def _evaluation(e: Experiment) -> _Made:
     if e.facts("v2format_checkpoint")["phase"] == "grpo":
         inputs["grpo_checkpoints"] = e.input("grpo_checkpoints")
     inputs |= {"dataset": e.dataset_digest("train", "validation"), "vlm": e.weights_of(e.model)}
-    config = e.config("evaluation").model_dump()
-    return {**config, "generation": e.model.generation.model_dump(), **_vlm(e)}, inputs
+    return {
+        **e.config("evaluation").model_dump(),
+        "pools": {**e.pools_as_made().model_dump(), "sampler": e.cell.sampler},
+        "generation": e.model.generation.model_dump(),
+        **_vlm(e),
+    }, {**inputs, **_sampler_encoder(e)}
 
 
 _WANTS: dict[str, Callable[[Experiment], _Made]] = {

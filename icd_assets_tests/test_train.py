@@ -17,7 +17,10 @@ import pytest
 import torch
 
 from icd_assets.cell import Cell
+from icd_assets.datasets.vqa import read_split
 from icd_assets.experiment import Experiment
+from icd_assets.pools.config import PoolConfig
+from icd_assets.pools.samplers import build_pools
 from icd_assets.settings import read_settings
 from icd_assets_tests.conftest import CELL, KEY, Workplace
 
@@ -137,6 +140,44 @@ def test_evaluation_keeps_every_answer(trained: Trained) -> None:
     assert leaderboard[0]["rl_data_version"] == rl_data["data_version"]
 
 
+def test_evaluated_queries_choose_from_the_samplers_own_pools(trained: Trained) -> None:
+    """Beside the table lie the pools of the questions asked; a pool depends on its query alone, not on how many."""
+    place, _ = trained
+    folder = "demo/icl_inference/v3_RandSampler_tiny_vl"
+    found = manifest(place, f"{folder}/validation_pools.json")
+    assert f"{folder}/validation_pools.json" in [
+        record["path"] for record in manifest(place, f"{folder}/evaluation.manifest.json")["files"]
+    ]
+    files = place.folder / "datasets" / "demo"
+    train, validation = (
+        read_split(
+            "demo",
+            split,
+            files / f"OpenEnded_demo_{name}_questions.json",
+            files / f"demo_{name}_annotations.json",
+            str(files / "COCO_{image_id:012d}.jpg"),
+        )
+        for split, name in (("train", "train"), ("validation", "val"))
+    )
+    every = build_pools("RandSampler", validation, train, PoolConfig(), same_split=False)
+    assert found == {str(row): list(every[row]) for row in range(40)}
+    # what candidate_pools makes is what Lever-Plus' samplers leave, and nothing more
+    assert len(list((place.results / "demo/cache").glob("demo-*.json"))) == 2 + 1  # and the manifest
+
+
+def test_a_similarity_cell_encodes_only_the_questions_it_asks(copied: Workplace) -> None:
+    cell = [*CELL[:4], "text_sim_sampler", CELL[5]]
+    flags = ["--set", "v2_checkpoint.epochs=1", "--set", "evaluation.oracle_beams=0", "--rce-epochs", "1"]
+    ended = copied.run("train", *cell, *flags, TEST_DATA_NUM="7")
+    assert ended.returncode == 0, ended.stderr
+    pools = manifest(copied, "demo/icl_inference/v3_TextSimSampler_tiny_vl/validation_pools.json")
+    assert list(pools) == [str(row) for row in range(7)]
+    names = sorted(path.name for path in copied.results.glob(".icd_assets/features/*/demo-*.npz"))
+    assert [name.rpartition("-")[0] for name in names] == ["demo-train", "demo-validation-first7"]
+    planned = copied.run("train", *cell, *flags, "--dry-run", "--set", "candidate_pools.allow_same_image=true")
+    assert "allow_same_image False → True" in planned.stdout
+
+
 def test_the_second_time_nothing_is_done(copied: Workplace) -> None:
     # The copy lies elsewhere: a path is not part of what an artifact is.
     ended = copied.train(**RECIPE)
@@ -250,7 +291,7 @@ def test_similarity_samplers_share_what_the_encoder_saw(copied: Workplace, sampl
     pools = manifest(copied, f"demo/cache/demo-{name}Sampler-anchor_sample_num: 24:64-.json")
     assert len(pools) == 24
     assert all(len(set(pool)) == 64 and int(row) not in pool for row, pool in pools.items())
-    assert len(list(copied.results.glob(".icd_assets/features/*/demo-*.npz"))) == 2
+    assert len(list(copied.results.glob(".icd_assets/features/*/demo-*.npz"))) == 1
 
 
 def test_a_subfolder_means_the_same_results(copied: Workplace) -> None:

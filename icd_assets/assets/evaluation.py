@@ -34,12 +34,12 @@ def evaluation(run: StepRun) -> Report:
     from icd_assets.evaluation.compare import compare
     from icd_assets.evaluation.evaluate import evaluate
     from icd_assets.evaluation.report import upstream_metrics, write_metrics, write_predictions
+    from icd_assets.pools.files import write_pools
 
     experiment, config = run.experiment, run.config
     library, validation = experiment.train, experiment.validation
     queries = validation[: config.query_count(len(validation))]
-    offered = inputs.validation_pools(run)
-    pools = {query.row: offered[query.row] for query in queries}
+    pools = _pools(run, queries)
     require_images([*queries, *(library[row] for row in inputs.rows_of(pools))])
     vlm = inputs.open_vlm(run)
     choices = _choices(run, queries, pools, library, vlm)
@@ -52,8 +52,9 @@ def evaluation(run: StepRun) -> Report:
     recommended = _trained_phases(run)[-1]
     metrics = upstream_metrics(outcomes, recommended)
     write_metrics(run.staging / "metrics.json", f"test_data_num={len(queries)}-LeverLMRetriever", metrics)
+    write_pools(run.staging / "validation_pools.json", pools)
     folder = experiment.paths.evaluation(experiment.reward_suffix)
-    names = ("comparison.json", "comparison.md", "predictions.jsonl", "metrics.json")
+    names = ("comparison.json", "comparison.md", "predictions.jsonl", "metrics.json", "validation_pools.json")
     by_strategy = {
         f"accuracy {row.strategy}": row.accuracy.value
         for row in comparison.strategies
@@ -71,6 +72,29 @@ def evaluation(run: StepRun) -> Report:
             **by_strategy,
             "comparison": comparison.markdown(),
         },
+    )
+
+
+def _pools(run: StepRun, queries: Sequence[VqaItem]) -> dict[int, tuple[int, ...]]:
+    """Validation row → the train rows that the cell's sampler offers it; upstream has none (SPEC M)."""
+    from icd_assets.pools.config import needs_features
+    from icd_assets.pools.samplers import build_pools
+
+    experiment = run.experiment
+    sampler, library = experiment.cell.sampler, experiment.train
+    of_library = of_queries = None
+    if needs_features(sampler):
+        of_library = inputs.sampler_features(run, library, library)
+        of_queries = inputs.sampler_features(run, experiment.validation, queries)
+    return build_pools(
+        sampler,
+        queries,
+        library,
+        experiment.pools_as_made(),
+        same_split=False,
+        query_features=of_queries,
+        library_features=of_library,
+        on_progress=run.on_progress,
     )
 
 

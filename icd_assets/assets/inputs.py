@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from icd_assets.datasets.vqa import VqaItem, VqaSplit
     from icd_assets.encoder import ClipEncoder
+    from icd_assets.pools.similarity import SamplerFeatures
     from icd_assets.selector.groups import PointerGroup
     from icd_assets.selector.lightning import V2Checkpoint
     from icd_assets.selector.model import PointerSelectorV2
@@ -21,24 +23,38 @@ if TYPE_CHECKING:
 
 def train_pools(run: StepRun) -> dict[int, tuple[int, ...]]:
     """Anchor row → its pool of train rows."""
-    return _pools(run, validation=False)
-
-
-def validation_pools(run: StepRun) -> dict[int, tuple[int, ...]]:
-    """Validation row → its pool of train rows."""
-    return _pools(run, validation=True)
-
-
-def _pools(run: StepRun, *, validation: bool) -> dict[int, tuple[int, ...]]:
     from icd_assets.pools.files import read_pools
 
     experiment = run.experiment
     return read_pools(
-        experiment.files("candidate_pools")[1 if validation else 0],
+        experiment.files("candidate_pools")[0],
         n_rows=experiment.facts("candidate_pools")["train_rows"],
         size=experiment.settings.shared.pool_size,
-        same_split=not validation,
     )
+
+
+def sampler_features(run: StepRun, split: VqaSplit, items: Sequence[VqaItem]) -> SamplerFeatures:
+    """CLIP projections of a split's first rows, kept by content: three samplers and all models share them."""
+    import numpy as np
+
+    from icd_assets.encoder import ClipEncoder
+    from icd_assets.pools.similarity import SamplerFeatures
+
+    experiment = run.experiment
+    encoder_digest = run.want.inputs["sampler_encoder"].data_version
+    folder = experiment.store.private / "features" / encoder_digest[:16]
+    part = "" if len(items) == len(split) else f"-first{len(items)}"
+    path = folder / f"{split.dataset}-{split.split}{part}-{split.digest[:16]}.npz"
+    if not path.is_file():
+        entry = experiment.encoder(experiment.dataset.sampler_encoder)
+        encoder = ClipEncoder.load(entry.path, revision=entry.revision, device=run.device)
+        text, image = encoder.features(items, on_progress=run.on_progress)
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = run.staging / "features.npz"
+        np.savez(temporary, text=text, image=image)
+        temporary.replace(path)
+    with np.load(path, allow_pickle=False) as arrays:
+        return SamplerFeatures(text=arrays["text"], image=arrays["image"])
 
 
 def rows_of(pools: Mapping[int, Sequence[int]]) -> list[int]:

@@ -20,26 +20,19 @@ def write_pools(path: Path, pools: Mapping[int, Sequence[int]]) -> None:
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
-def read_pools(
-    path: Path, *, n_rows: int, size: int, same_split: bool = True, n_queries: int | None = None
-) -> dict[int, tuple[int, ...]]:
-    """Query row → its pool, in file order; every id checked.
-
-    ``n_rows`` counts the library. For pools of another split than the library's (``same_split=False``) the
-    query row is an index of that split, and ``n_queries`` counts its rows.
-    """
+def read_pools(path: Path, *, n_rows: int, size: int) -> dict[int, tuple[int, ...]]:
+    """Train row → its pool of train rows, in file order; every id checked. ``n_rows`` counts the train split."""
     content = read_json(path, unique_keys=True)
     if not isinstance(content, dict) or not content:
         raise UserError(f'{path} must be an object of the form {{"<query row>": [rows]}}; {_REMEDY}.')
-    limit = n_rows if same_split else n_queries
     pools = {}
     for key, pool in content.items():
-        if not re.fullmatch(r"[0-9]{1,12}", key) or (limit is not None and int(key) >= limit):
+        if not re.fullmatch(r"[0-9]{1,12}", key) or int(key) >= n_rows:
             raise UserError(f"{path}: {key!r} is not a query row; {_REMEDY}.")
         _check_rows(f"{path}: pool of query {key}", pool, n_rows)
         if len(pool) != size:
             raise UserError(f"{path}: pool of query {key} holds {len(pool)} rows, not {size}; {_REMEDY}.")
-        if same_split and int(key) in pool:
+        if int(key) in pool:
             raise UserError(f"{path}: pool of query {key} holds the query itself; {_REMEDY}.")
         pools[int(key)] = tuple(pool)
     if len(pools) < len(content):

@@ -36,6 +36,10 @@ class SamplerFeatures:
             if not np.allclose(norms, 1, atol=1e-3):  # also False for NaN
                 raise ValueError("features must be finite and L2-normalized")
 
+    def of(self, rows: Sequence[int]) -> SamplerFeatures:
+        """The features of some rows, in their order."""
+        return SamplerFeatures(text=self.text[list(rows)], image=self.image[list(rows)])
+
 
 def top_similar(
     queries: Features, library: Features, excluded: Sequence[Sequence[int]], count: int

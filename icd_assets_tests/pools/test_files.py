@@ -53,14 +53,6 @@ def test_broken_pools(tmp_path, content, says):
         read_pools(path, n_rows=10, size=3)
 
 
-def test_pools_of_another_split(tmp_path):
-    path = tmp_path / "pools.json"
-    write_pools(path, {4: (4, 1, 2), 70: (1, 2, 3)})
-    assert read_pools(path, n_rows=10, size=3, same_split=False, n_queries=71)[4] == (4, 1, 2)
-    with pytest.raises(UserError, match="'70' is not a query row"):
-        read_pools(path, n_rows=10, size=3, same_split=False, n_queries=70)
-
-
 @pytest.mark.parametrize(
     ("content", "says"), [("[1, 1]", "row 1 occurs twice"), ("[1]", "holds 1 rows, not 2"), ("3", "not a list")]
 )
