@@ -28,6 +28,9 @@ SAMPLERS = {
     "mix_sampler": "MixSampler",
 }
 
+# What can run by itself, once it is switched on; ``icd_assets/automation`` defines each.
+AUTOMATION = ("rce_schedule", "grpo_schedule", "new_inputs", "offer_grpo", "changed_data")
+
 
 class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,6 +86,18 @@ class EncoderEntry(_Entry):
     revision: str | None = None
 
 
+class AutomationEntry(_Entry):
+    """What runs by itself once it is switched on: a schedule, a sensor, or the condition ``changed_data``."""
+
+    name: str
+    cells: list[str] = []  # partition keys; empty: every cell that was trained under the results root
+    settings: dict[str, Any] = {}  # "asset.field": value, stronger than what the cell was trained with
+    force: list[str] = []  # assets that are made again even if nothing changed
+    cron: str = "0 2 * * 6"
+    timezone: str = "UTC"
+    enabled: bool = False  # changed_data alone: schedules and sensors are switched on in the UI
+
+
 class Catalog(BaseModel):
     """All entries by name.
 
@@ -95,6 +110,7 @@ class Catalog(BaseModel):
     datasets: dict[str, DatasetEntry]
     models: dict[str, ModelEntry]
     encoders: dict[str, EncoderEntry]
+    automation: dict[str, AutomationEntry]
 
     @classmethod
     def load(cls, overlay: Path | None = None) -> Catalog:
@@ -120,6 +136,7 @@ class Catalog(BaseModel):
             for field in ("encoder", "sampler_encoder"):
                 if (name := getattr(dataset, field)) not in catalog.encoders:
                     raise _unknown(f"{field} of dataset {dataset.name}", name, catalog.encoders)
+        catalog._check_automation()
         for name in (*catalog.datasets, *catalog.models):
             if re.search(r"[|/,\[\]\s]", name):
                 raise UserError(
@@ -131,6 +148,15 @@ class Catalog(BaseModel):
     def cells(self) -> list[Cell]:
         """Every combination, in catalog order."""
         return [Cell(d, s, m) for d in self.datasets for s in SAMPLERS.values() for m in self.models]
+
+    def _check_automation(self) -> None:
+        keys = [cell.key for cell in self.cells]
+        for entry in self.automation.values():
+            if entry.name not in AUTOMATION:
+                raise _unknown("automation", entry.name, AUTOMATION)
+            for key in entry.cells:
+                if key not in keys:
+                    raise _unknown(f"cell of automation {entry.name}", key, keys)
 
     def cell(self, dataset: str, sampler: str, model: str) -> Cell:
         """The cell that three command-line names mean; an unknown one is answered with the nearest valid."""

@@ -1,4 +1,4 @@
-"""Everything Dagster loads: assets, checks, jobs, resources.
+"""Everything Dagster loads: assets, checks, jobs, schedules, sensors, resources.
 
 Nothing reachable from here imports torch, transformers or numpy at module level: every Dagster process
 imports this module again, and waits for what it imports.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import dagster as dg
 
 from icd_assets.assets import ASSETS, RewardResource, SharedResource
-from icd_assets.automation import CHECKS, JOBS
+from icd_assets.automation import CHECKS, JOBS, SCHEDULES, SENSORS
 
 defs = dg.Definitions(
     assets=ASSETS,
     asset_checks=CHECKS,
     jobs=JOBS,
+    schedules=SCHEDULES,
+    sensors=SENSORS,
     resources={"shared": SharedResource(), "reward": RewardResource()},
     # One process per step frees all GPU memory when it ends.
     executor=dg.multiprocess_executor.configured({"max_concurrent": 2, "start_method": {"forkserver": {}}}),

@@ -84,6 +84,20 @@ def read_settings(
                 _set(values, section, field, text, variable)
     for (section, field), value in (assignments or {}).items():
         _set(values, section, field, value, f"{section}.{field}")
+    return _checked(values)
+
+
+def assigned(settings: Settings, assignments: Mapping[str, Any]) -> Settings:
+    """``settings`` with ``{"asset.field": value}`` on top, each value checked against its field."""
+    values = {"shared": settings.shared.model_dump(), "reward": settings.reward.model_dump()}
+    values |= {asset: dict(fields) for asset, fields in settings.explicit.items()}
+    for place, value in assignments.items():
+        section, _, field = place.partition(".")
+        _set(values, section, field, value, place)
+    return _checked(values)
+
+
+def _checked(values: dict[str, dict[str, Any]]) -> Settings:
     _decide_contradictions(values)
     shared, reward = values.pop("shared", {}), values.pop("reward", {})
     return Settings(shared=Shared(**shared), reward=RewardConfig(**reward), explicit=values)

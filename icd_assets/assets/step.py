@@ -51,6 +51,18 @@ GPU_OP_TAGS = {
 }
 
 
+def changed_data(step: Step) -> dg.AutomationCondition[Any] | None:
+    """Opt-in (the catalog's ``automation: {changed_data: {enabled: true}}``): make a cell's artifact again when
+    an input of it got other bytes. Never what was not made before: that would start hours of GPU unasked; and
+    not GRPO, whose default is zero epochs."""
+    entry = _CATALOG.automation.get("changed_data")
+    if entry is None or not entry.enabled or step.name == "grpo_checkpoints":
+        return None
+    condition = dg.AutomationCondition
+    changed = condition.any_deps_match(condition.data_version_changed())
+    return changed & ~condition.missing() & ~condition.in_progress()
+
+
 class SharedResource(Shared, dg.ConfigurableResource[Shared]):
     """What all steps of a cell must agree on; set it once per run."""
 
@@ -173,6 +185,7 @@ def step_asset(
             pool="gpu" if step.gpu else None,
             op_tags=GPU_OP_TAGS if step.gpu else None,
             tags={"icd/gpu": "required"} if step.gpu else None,
+            automation_condition=changed_data(step),
             group_name="icd",
         )(compute)
 

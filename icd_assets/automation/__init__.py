@@ -1,8 +1,10 @@
-"""Jobs and checks."""
+"""Jobs, checks, schedules and sensors."""
 
 from __future__ import annotations
 
 from icd_assets.automation.checks import CHECKS
 from icd_assets.automation.jobs import JOBS
+from icd_assets.automation.schedules import SCHEDULES
+from icd_assets.automation.sensors import SENSORS
 
-__all__ = ["CHECKS", "JOBS"]
+__all__ = ["CHECKS", "JOBS", "SCHEDULES", "SENSORS"]

@@ -7,6 +7,7 @@ import dagster as dg
 from icd_assets.pipeline import STEPS
 
 _ALL = [step.name for step in STEPS]
+GRPO_EPOCHS = 3  # where the user has not said how many
 
 rce_recipe = dg.define_asset_job(
     "rce_recipe",
@@ -20,7 +21,7 @@ grpo_recipe = dg.define_asset_job(
     selection=dg.AssetSelection.assets(*_ALL),
     description="Everything up to the evaluation, RCE and then three epochs of GRPO.",
     tags={"icd/recipe": "grpo"},
-    config={"ops": {"grpo_checkpoints": {"config": {"grpo_epochs": 3}}}},
+    config={"ops": {"grpo_checkpoints": {"config": {"grpo_epochs": GRPO_EPOCHS}}}},
 )
 
 JOBS = [rce_recipe, grpo_recipe]

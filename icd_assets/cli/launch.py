@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any
 
 import dagster as dg
 
+from icd_assets.assets.run_config import run_config
 from icd_assets.cli.home import instance
 from icd_assets.cli.screen import Screen
 from icd_assets.errors import UserError
@@ -43,7 +43,9 @@ def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]
             instance=home,
             partition_key=experiment.cell.key,
             asset_selection=[dg.AssetKey(name) for name in selected],
-            run_config=run_config(experiment, names, force),
+            # The run's log goes to the instance, where the UI shows it; the terminal shows progress instead.
+            run_config=run_config(experiment.settings, experiment.store.root, names, force)
+            | {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             tags={
                 "icd/trigger": "command line",
                 "icd/pid": str(os.getpid()),
@@ -54,21 +56,6 @@ def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]
         if not result.success:
             raise _problem(result)
     return result.run_id
-
-
-def run_config(experiment: Experiment, names: list[str], force: frozenset[str]) -> dict[str, Any]:
-    """The run's config: explicit settings only, so that the record says what was asked for."""
-    settings = experiment.settings
-    ops = {name: {"config": {**settings.explicit.get(name, {}), "force": name in force}} for name in names}
-    return {
-        "ops": ops,
-        "resources": {
-            "shared": {"config": {**settings.shared.model_dump(), "results_root": str(experiment.store.root)}},
-            "reward": {"config": settings.reward.model_dump()},
-        },
-        # The run's log goes to the instance, where the UI shows it; the terminal shows progress instead.
-        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-    }
 
 
 def _problem(result: dg.ExecuteInProcessResult) -> Exception:

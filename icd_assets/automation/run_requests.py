@@ -1,0 +1,67 @@
+"""What schedules and sensors have in common: the cells they care for, and the run that trains one again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import dagster as dg
+
+from icd_assets.assets.run_config import run_config
+from icd_assets.automation.jobs import GRPO_EPOCHS
+from icd_assets.catalog import AutomationEntry, Catalog
+from icd_assets.errors import UserError
+from icd_assets.experiment import Experiment, results_root
+from icd_assets.pipeline import STEP, STEPS
+from icd_assets.rerun import chosen
+
+Recipe = Literal["rce_recipe", "grpo_recipe"]
+
+
+def entry(name: str) -> AutomationEntry:
+    """The catalog's entry of an automation, its assets checked."""
+    found = Catalog.load().automation.get(name) or AutomationEntry(name=name)
+    if unknown := [asset for asset in found.force if asset not in STEP]:
+        raise UserError(f"catalog: automation.{name}.force: there is no asset {unknown[0]!r}; mend that field.")
+    return found
+
+
+def experiments(found: AutomationEntry) -> Iterator[Experiment]:
+    """The cells that an automation cares for, read anew at every tick."""
+    yield from chosen(results_root(), Catalog.load(), found.cells, found.settings)
+
+
+def recipe_of(experiment: Experiment) -> Recipe:
+    """The recipe that a cell was trained with."""
+    return "grpo_recipe" if experiment.config("grpo_checkpoints").grpo_epochs else "rce_recipe"
+
+
+def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reason: str) -> dg.RunRequest:
+    """The run; ``reason`` makes its key unique, so that the same cause never asks twice."""
+    names = [step.name for step in STEPS if recipe == "grpo_recipe" or step.name != "grpo_checkpoints"]
+    config = run_config(experiment.settings, experiment.store.root, names, frozenset(found.force))
+    if recipe == "grpo_recipe" and not experiment.config("grpo_checkpoints").grpo_epochs:
+        config["ops"]["grpo_checkpoints"]["config"]["grpo_epochs"] = GRPO_EPOCHS
+    phase = recipe.removesuffix("_recipe")
+    config["ops"]["v2format_checkpoint"]["config"]["source"] = phase
+    return dg.RunRequest(
+        run_key=f"{found.name}:{experiment.cell.key}{experiment.reward_suffix}:{reason}",
+        job_name=recipe,
+        partition_key=experiment.cell.key,
+        run_config=config,
+        tags={"icd/trigger": found.name},
+    )
+
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+def at_work(instance: dg.DagsterInstance, experiment: Experiment) -> bool:
+    """Whether a run of the cell is under way: what it will make is not yet on disk."""
+    mine = dg.RunsFilter(tags={"dagster/partition": experiment.cell.key}, statuses=_UNFINISHED)
+    return bool(instance.get_runs(mine, limit=1))

@@ -1,0 +1,202 @@
+"""Schedules and sensors: which cells, with which settings, and only for a reason."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from icd_assets.catalog import Catalog
+from icd_assets.errors import UserError
+from icd_assets.plan import plan
+from icd_assets.rerun import changed_inputs, chosen, rl_data_new_to_grpo
+from icd_assets_tests.conftest import KEY, Workplace
+
+pytestmark = pytest.mark.slow
+
+ANNOTATIONS = "datasets/demo/demo_train_annotations.json"
+
+
+@pytest.fixture
+def at_home(copied: Workplace, monkeypatch: pytest.MonkeyPatch) -> Workplace:
+    """The copy of the trained workplace, as the daemon sees it: catalog, results and working directory."""
+    catalog = copied.folder / "catalog.yaml"
+    catalog.write_text((copied.folder / "catalog.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setenv("ICD_CATALOG", str(catalog))
+    monkeypatch.chdir(copied.folder)
+    return copied
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as found:
+        yield found
+
+
+def sensor_ticks(name: str, instance: dg.DagsterInstance) -> dg.SensorResult:
+    from icd_assets.automation.sensors import SENSORS
+
+    sensor = next(found for found in SENSORS if found.name == name)
+    result = sensor(dg.build_sensor_context(instance=instance))
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def schedule_ticks(name: str, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
+    from icd_assets.automation.schedules import SCHEDULES
+
+    schedule = next(found for found in SCHEDULES if found.name == name)
+    when = datetime(2026, 1, 3, 2, tzinfo=UTC)
+    result = schedule(dg.build_schedule_context(instance=instance, scheduled_execution_time=when))
+    assert isinstance(result, list)
+    return result
+
+
+def declare(place: Workplace, **automation: Any) -> None:
+    path = place.folder / "catalog.yaml"
+    catalog = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump(catalog | {"automation": automation}), encoding="utf-8")
+
+
+def change_annotations(place: Workplace) -> None:
+    """The first train question's annotators agree on something else."""
+    path = place.folder / ANNOTATIONS
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for answer in content["annotations"][0]["answers"]:
+        answer["answer"] = "buzz"
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_a_trained_cell_comes_with_the_settings_it_was_trained_with(at_home: Workplace) -> None:
+    (experiment,) = chosen(at_home.results, Catalog.load(), [], {})
+    assert experiment.cell.key == KEY
+    assert experiment.config("rce_checkpoints").rce_epochs == 5
+    assert experiment.config("grpo_checkpoints").freeze_backbone_in_grpo is True
+    assert [item.reason for item in plan(experiment)] == [None] * 9  # so a re-run of it finds nothing to do
+    assert changed_inputs(experiment) == {}
+
+
+def test_settings_of_the_catalog_win(at_home: Workplace) -> None:
+    (experiment,) = chosen(at_home.results, Catalog.load(), [KEY], {"rce_checkpoints.rce_epochs": 7})
+    assert experiment.config("rce_checkpoints").rce_epochs == 7
+    with pytest.raises(UserError, match=r"rce_checkpoints\.epochs: there is no such setting"):
+        list(chosen(at_home.results, Catalog.load(), [], {"rce_checkpoints.epochs": 7}))
+
+
+def test_a_named_cell_that_was_never_trained_has_the_defaults(at_home: Workplace) -> None:
+    other = "demo|TextSimSampler/tiny_vl"
+    (experiment,) = chosen(at_home.results, Catalog.load(), [other], {})
+    assert experiment.cell.key == other
+    assert experiment.settings.explicit == {}
+
+
+def test_a_schedule_asks_for_every_trained_cell(at_home: Workplace, instance: dg.DagsterInstance) -> None:
+    (asked,) = schedule_ticks("grpo_schedule", instance)
+    assert asked.partition_key == KEY
+    ops = asked.run_config["ops"]
+    assert ops["grpo_checkpoints"]["config"]["grpo_epochs"] == 3
+    assert ops["v2format_checkpoint"]["config"]["source"] == "grpo"
+    assert not any(op["config"]["force"] for op in ops.values())
+    (plain,) = schedule_ticks("rce_schedule", instance)
+    assert "grpo_checkpoints" not in plain.run_config["ops"]
+
+
+def test_a_schedule_forces_what_the_catalog_says(at_home: Workplace, instance: dg.DagsterInstance) -> None:
+    declare(at_home, rce_schedule={"cells": [KEY], "force": ["rl_data"]})
+    (asked,) = schedule_ticks("rce_schedule", instance)
+    forced = [name for name, op in asked.run_config["ops"].items() if op["config"]["force"]]
+    assert forced == ["rl_data"]
+
+
+def test_a_request_is_a_valid_run(at_home: Workplace, instance: dg.DagsterInstance) -> None:
+    """Dagster takes its config, and the run finds nothing to do."""
+    from icd_assets.definitions import defs
+
+    (asked,) = schedule_ticks("grpo_schedule", instance)
+    job = defs.resolve_job_def("grpo_recipe")
+    result = job.execute_in_process(
+        instance=instance, partition_key=KEY, run_config=asked.run_config, raise_on_error=True
+    )
+    assert result.success
+    skipped = [
+        event.materialization.metadata["skipped"].value
+        for event in result.get_asset_materialization_events()
+        if "skipped" in event.materialization.metadata
+    ]
+    assert skipped == [True] * 9
+
+
+def test_unchanged_inputs_ask_for_nothing(at_home: Workplace, instance: dg.DagsterInstance) -> None:
+    (at_home.folder / ANNOTATIONS).touch()  # content counts, not time
+    assert sensor_ticks("new_inputs", instance).run_requests == []
+    assert sensor_ticks("offer_grpo", instance).run_requests == []
+
+
+def test_a_changed_annotation_file_asks_once(at_home: Workplace, instance: dg.DagsterInstance) -> None:
+    change_annotations(at_home)
+    (asked,) = sensor_ticks("new_inputs", instance).run_requests or []
+    assert asked.job_name == "grpo_recipe"  # as it was trained
+    (again,) = sensor_ticks("new_inputs", instance).run_requests or []
+    assert again.run_key == asked.run_key  # which Dagster answers once
+
+
+def test_a_new_v2_checkpoint_asks(at_home: Workplace, instance: dg.DagsterInstance) -> None:
+    (ours,) = (at_home.results / "demo/model_cpk/v2").glob("*_best.ckpt")
+    mine = ours.with_name(ours.name.replace("_best", "_epoch=12_train=21.9_val=22.0"))
+    shutil.copy(ours, mine)
+    (asked,) = sensor_ticks("new_inputs", instance).run_requests or []
+    assert asked.partition_key == KEY
+
+
+def test_two_new_v2_checkpoints_are_reported_not_drawn(at_home: Workplace, instance: dg.DagsterInstance) -> None:
+    (ours,) = (at_home.results / "demo/model_cpk/v2").glob("*_best.ckpt")
+    for epoch in (3, 12):
+        shutil.copy(ours, ours.with_name(ours.name.replace("_best", f"_epoch={epoch}_train=1_val=2")))
+    result = sensor_ticks("new_inputs", instance)
+    assert not result.run_requests
+    assert "holds 2 v2 checkpoints" in str(result.skip_reason)
+
+
+def test_grpo_is_offered_for_rl_data_it_has_not_seen(at_home: Workplace, instance: dg.DagsterInstance) -> None:
+    path = at_home.results / "demo/generated_data/rl_data_RandSampler_tiny_vl.json.manifest.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(content | {"data_version": "0123456789abcdef"}), encoding="utf-8")
+    (asked,) = sensor_ticks("offer_grpo", instance).run_requests or []
+    assert asked.run_key is not None
+    assert asked.run_key.endswith("0123456789abcdef")
+
+
+def test_grpo_is_offered_where_there_is_none(at_home: Workplace) -> None:
+    (experiment,) = chosen(at_home.results, Catalog.load(), [], {})
+    experiment.manifest_path("grpo_checkpoints").unlink()
+    assert rl_data_new_to_grpo(experiment) is not None
+
+
+def test_a_cell_at_work_is_left_alone(at_home: Workplace, instance: dg.DagsterInstance) -> None:
+    change_annotations(at_home)
+    instance.add_run(
+        dg.DagsterRun("rce_recipe", status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": KEY})
+    )
+    assert sensor_ticks("new_inputs", instance).run_requests == []
+
+
+@pytest.mark.parametrize(
+    ("automation", "sentence"),
+    [
+        ({"nightly": {}}, "unknown automation 'nightly'"),
+        ({"rce_schedule": {"cells": ["demo|RandSampler/tiny_v1"]}}, r"did you mean demo\|RandSampler/tiny_vl"),
+        ({"rce_schedule": {"cells": "demo"}}, r"automation\.rce_schedule\.cells"),
+    ],
+)
+def test_a_bad_entry_is_one_sentence(tmp_path: Path, automation: Any, sentence: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"automation": automation}), encoding="utf-8")
+    with pytest.raises(UserError, match=sentence):
+        Catalog.load(path)
