@@ -6,22 +6,21 @@ messages with each image replaced by the sha256 of its bytes, and the decoding (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from icd_assets.digests import sha256_file, sha256_json
 from icd_assets.errors import UserError
 from icd_assets.progress import OnProgress, ignore
 from icd_assets.vlm.answer_store import AnswerStore
-from icd_assets.vlm.backend import Backend, Generation, Likelihood
+from icd_assets.vlm.backend import Answer, Backend, Generation, Likelihood, OnAnswers, unheard
 from icd_assets.vlm.lru import ByteLru
 from icd_assets.vlm.prompts import Message, Prompt, PromptStyle, messages
 
 __all__ = ["AnswerStore", "StoredBackend"]
 
 Kind = Literal["generate", "likelihood"]
-Answer = TypeVar("Answer", str, Likelihood)
 
 _KNOWN_IMAGES = 200_000
 
@@ -29,8 +28,9 @@ _KNOWN_IMAGES = 200_000
 class StoredBackend:
     """A backend in front of which a store stands; implements :class:`icd_assets.vlm.backend.Backend`.
 
-    Prompts are taken in chunks at fixed positions of the caller's list. Each chunk is committed as a whole,
-    so a killed run loses one chunk at most, and its second try asks for the very same batches.
+    Prompts are taken in chunks at fixed positions of the caller's list, and every batch that the backend hands
+    over is committed as a whole at once: a killed run loses what was being computed, and its second try asks
+    for the very same batches of the rest.
 
     ``asked`` counts the prompts that went to the model, ``reused`` those that did not have to.
     """
@@ -57,11 +57,16 @@ class StoredBackend:
     def generation(self) -> Generation:
         return self.backend.generation
 
-    def generate(self, prompts: Sequence[Prompt], on_progress: OnProgress = ignore) -> list[str]:
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        on_progress: OnProgress = ignore,
+        on_answers: OnAnswers[str] = unheard,
+    ) -> list[str]:
         decoding = self.generation.model_dump(mode="json")
 
-        def ask(missing: Sequence[int], on_done: OnProgress) -> list[str]:
-            return self.backend.generate([prompts[index] for index in missing], on_done)
+        def ask(missing: Sequence[int], on_done: OnProgress, keep: OnAnswers[str]) -> list[str]:
+            return self.backend.generate([prompts[index] for index in missing], on_done, keep)
 
         return self._answered(
             len(prompts),
@@ -69,18 +74,22 @@ class StoredBackend:
             self.store.texts,
             ask,
             on_progress,
+            on_answers,
         )
 
     def answer_likelihoods(
-        self, prompts: Sequence[Prompt], answers: Sequence[str], on_progress: OnProgress = ignore
+        self,
+        prompts: Sequence[Prompt],
+        answers: Sequence[str],
+        on_progress: OnProgress = ignore,
+        on_answers: OnAnswers[Likelihood] = unheard,
     ) -> list[Likelihood]:
         if len(prompts) != len(answers):
             raise ValueError(f"{len(prompts)} prompts but {len(answers)} answers")
 
-        def ask(missing: Sequence[int], on_done: OnProgress) -> list[Likelihood]:
-            return self.backend.answer_likelihoods(
-                [prompts[index] for index in missing], [answers[index] for index in missing], on_done
-            )
+        def ask(missing: Sequence[int], on_done: OnProgress, keep: OnAnswers[Likelihood]) -> list[Likelihood]:
+            chosen = [prompts[index] for index in missing]
+            return self.backend.answer_likelihoods(chosen, [answers[index] for index in missing], on_done, keep)
 
         return self._answered(
             len(prompts),
@@ -88,6 +97,7 @@ class StoredBackend:
             self.store.likelihoods,
             ask,
             on_progress,
+            on_answers,
         )
 
     def _answered(
@@ -95,8 +105,9 @@ class StoredBackend:
         total: int,
         key_of: Callable[[int], bytes],
         look_up: Callable[[Sequence[bytes]], dict[bytes, Answer]],
-        ask: Callable[[Sequence[int], OnProgress], list[Answer]],
+        ask: Callable[[Sequence[int], OnProgress, OnAnswers[Answer]], list[Answer]],
         on_progress: OnProgress,
+        on_answers: OnAnswers[Answer],
     ) -> list[Answer]:
         answers: list[Answer] = []
         for start in range(0, total, self._chunk):
@@ -108,14 +119,19 @@ class StoredBackend:
             if missing:
                 done = len(indices) - len(missing)
                 report = _shifted(on_progress, start + done, total)
-                found = dict(zip(missing, ask(list(missing.values()), report), strict=True))
-                self.store.add(found)
+                keep = self._keeper(list(missing))
+                found = dict(zip(missing, ask(list(missing.values()), report, keep), strict=True))
+                self.store.add(found)  # once more, for a backend that has nothing to hand over early
                 known |= found
             self.asked += len(missing)
             self.reused += len(indices) - len(missing)
             answers += [known[key] for key in keys]
             on_progress(len(answers), total)
+            on_answers(dict(zip(indices, answers[start:], strict=True)))
         return answers
+
+    def _keeper(self, keys: Sequence[bytes]) -> Callable[[Mapping[int, Answer]], None]:
+        return lambda answers: self.store.add({keys[index]: answer for index, answer in answers.items()})
 
     def _key(self, kind: Kind, prompt: Prompt, asked: object) -> bytes:
         images = iter([self._image_digest(path) for path in prompt.images])

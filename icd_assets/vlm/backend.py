@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -44,8 +44,20 @@ class Likelihood:
         return math.exp(self.logprob / self.tokens)
 
 
+Answer = TypeVar("Answer", str, Likelihood)
+OnAnswers = Callable[[Mapping[int, Answer]], None]
+
+
+def unheard(answers: Mapping[int, object]) -> None:
+    """The listener of those who wait for the whole list."""
+
+
 class Backend(Protocol):
-    """A model that answers prompts. The same prompts give the same answers, in the order asked."""
+    """A model that answers prompts. The same prompts give the same answers, in the order asked.
+
+    Answers are also handed to ``on_answers`` as they come, by their position in the caller's list: a whole
+    batch at once if the model computes batches, so that who keeps them asks for the same batches again.
+    """
 
     @property
     def digest(self) -> str:
@@ -58,12 +70,21 @@ class Backend(Protocol):
     @property
     def generation(self) -> Generation: ...
 
-    def generate(self, prompts: Sequence[Prompt], on_progress: OnProgress = ignore) -> list[str]:
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        on_progress: OnProgress = ignore,
+        on_answers: OnAnswers[str] = unheard,
+    ) -> list[str]:
         """The decoded answers, as the model wrote them (no post-processing)."""
         ...
 
     def answer_likelihoods(
-        self, prompts: Sequence[Prompt], answers: Sequence[str], on_progress: OnProgress = ignore
+        self,
+        prompts: Sequence[Prompt],
+        answers: Sequence[str],
+        on_progress: OnProgress = ignore,
+        on_answers: OnAnswers[Likelihood] = unheard,
     ) -> list[Likelihood]:
         """Likelihood of ``answers[i]`` after ``prompts[i]``."""
         ...

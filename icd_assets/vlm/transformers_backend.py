@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,15 +24,13 @@ from icd_assets.digests import sha256_json
 from icd_assets.errors import UserError
 from icd_assets.progress import OnProgress, ignore
 from icd_assets.vlm import qwen
-from icd_assets.vlm.backend import Generation, Likelihood
+from icd_assets.vlm.backend import Answer, Generation, Likelihood, OnAnswers, unheard
 from icd_assets.vlm.cpu import tune_cpu
 from icd_assets.vlm.inputs import Inputs, ProcessorInputs, Row
 from icd_assets.vlm.model import Dtype, decoding_config, load_model
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 from icd_assets.weights import locate
-
-Result = TypeVar("Result")
 
 # With fewer rows BLAS takes another kernel, and a result's last bits would depend on the batch.
 _LEAST_LOGITS = 8
@@ -113,13 +111,22 @@ class TransformersBackend:
             batch_size=batch_size,
         )
 
-    def generate(self, prompts: Sequence[Prompt], on_progress: OnProgress = ignore) -> list[str]:
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        on_progress: OnProgress = ignore,
+        on_answers: OnAnswers[str] = unheard,
+    ) -> list[str]:
         rows = self._rows(self._rendered(prompts), prompts)
         jobs = _merged(rows, key=lambda row: (row.ids, row.images))
-        return self._run(jobs, len(rows), self._generate_batch, on_progress)
+        return self._run(jobs, len(rows), self._generate_batch, on_progress, on_answers)
 
     def answer_likelihoods(
-        self, prompts: Sequence[Prompt], answers: Sequence[str], on_progress: OnProgress = ignore
+        self,
+        prompts: Sequence[Prompt],
+        answers: Sequence[str],
+        on_progress: OnProgress = ignore,
+        on_answers: OnAnswers[Likelihood] = unheard,
     ) -> list[Likelihood]:
         if len(prompts) != len(answers):
             raise ValueError(f"{len(prompts)} prompts but {len(answers)} answers")
@@ -138,7 +145,7 @@ class TransformersBackend:
         def score(batch: Sequence[_Job]) -> list[list[Likelihood]]:
             return self._score_batch(batch, targets)
 
-        return self._run(jobs, len(rows), score, on_progress)
+        return self._run(jobs, len(rows), score, on_progress, on_answers)
 
     def _rendered(self, prompts: Sequence[Prompt]) -> list[str]:
         return [self._inputs.render(prompt, self.style) for prompt in prompts]
@@ -150,11 +157,12 @@ class TransformersBackend:
         self,
         jobs: Sequence[_Job],
         total: int,
-        compute: Callable[[Sequence[_Job]], list[list[Result]]],
+        compute: Callable[[Sequence[_Job]], list[list[Answer]]],
         on_progress: OnProgress,
-    ) -> list[Result]:
+        on_answers: OnAnswers[Answer],
+    ) -> list[Answer]:
         """Results in request order. Batches hold rows of similar length and depend on ``jobs`` alone."""
-        results: dict[int, Result] = {}
+        results: dict[int, Answer] = {}
         ordered = sorted(jobs, key=lambda job: (self._inputs.width(job.row), len(job.row.ids)))
         for _, group in groupby(ordered, key=lambda job: self._inputs.width(job.row)):
             waiting = list(group)
@@ -163,15 +171,18 @@ class TransformersBackend:
                 computed = self._unless_out_of_memory(batch, compute)
                 if computed is None:
                     continue
+                answers: dict[int, Answer] = {}
                 for job, found in zip(batch, computed, strict=True):
-                    results.update(zip(job.requests, found, strict=True))
+                    answers.update(zip(job.requests, found, strict=True))
+                results |= answers
                 waiting = waiting[len(batch) :]
+                on_answers(answers)
                 on_progress(len(results), total)
         return [results[index] for index in range(total)]
 
     def _unless_out_of_memory(
-        self, batch: Sequence[_Job], compute: Callable[[Sequence[_Job]], list[list[Result]]]
-    ) -> list[list[Result]] | None:
+        self, batch: Sequence[_Job], compute: Callable[[Sequence[_Job]], list[list[Answer]]]
+    ) -> list[list[Answer]] | None:
         """The batch's results, or None after the batch size was halved."""
         try:
             with torch.inference_mode():

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from icd_assets.progress import OnProgress, ignore
-from icd_assets.vlm.backend import Generation, Likelihood
+from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, unheard
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 
 
@@ -22,13 +22,22 @@ class CopyingBackend:
         self.asked: list[Prompt] = []
         self.likelihoods: list[tuple[Prompt, str]] = []
 
-    def generate(self, prompts: Sequence[Prompt], on_progress: OnProgress = ignore) -> list[str]:
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        on_progress: OnProgress = ignore,
+        on_answers: OnAnswers[str] = unheard,
+    ) -> list[str]:
         self.asked += prompts
         on_progress(len(prompts), len(prompts))
         return [f"{self._answer(prompt)}, or so" for prompt in prompts]
 
     def answer_likelihoods(
-        self, prompts: Sequence[Prompt], answers: Sequence[str], on_progress: OnProgress = ignore
+        self,
+        prompts: Sequence[Prompt],
+        answers: Sequence[str],
+        on_progress: OnProgress = ignore,
+        on_answers: OnAnswers[Likelihood] = unheard,
     ) -> list[Likelihood]:
         self.likelihoods += zip(prompts, answers, strict=True)
         found = []

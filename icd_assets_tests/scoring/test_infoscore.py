@@ -19,7 +19,7 @@ from icd_assets.progress import OnProgress, ignore
 from icd_assets.scoring.beam_file import write_beams
 from icd_assets.scoring.infoscore import BeamConfig, infoscore_beams
 from icd_assets.vlm.answers import AnswerStore, StoredBackend
-from icd_assets.vlm.backend import Generation, Likelihood
+from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, unheard
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 from icd_assets.vlm.transformers_backend import TransformersBackend
 from icd_assets_tests.vlm.tiny import tiny_vl, write_images
@@ -60,11 +60,20 @@ class Oracle:
         text = " ".join(map(str, (*icds, query)))
         return 0.01 + 0.98 * int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 16**8
 
-    def generate(self, prompts: Sequence[Prompt], on_progress: OnProgress = ignore) -> list[str]:
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        on_progress: OnProgress = ignore,
+        on_answers: OnAnswers[str] = unheard,
+    ) -> list[str]:
         raise AssertionError("beam data needs no generation")
 
     def answer_likelihoods(
-        self, prompts: Sequence[Prompt], answers: Sequence[str], on_progress: OnProgress = ignore
+        self,
+        prompts: Sequence[Prompt],
+        answers: Sequence[str],
+        on_progress: OnProgress = ignore,
+        on_answers: OnAnswers[Likelihood] = unheard,
     ) -> list[Likelihood]:
         self.calls.append(len(prompts))
         found = []

@@ -16,7 +16,7 @@ import pytest
 from icd_assets.errors import UserError
 from icd_assets.progress import OnProgress, ignore
 from icd_assets.vlm.answers import AnswerStore, StoredBackend
-from icd_assets.vlm.backend import Generation, Likelihood
+from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, unheard
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 
 
@@ -29,13 +29,22 @@ class Parrot:
         self.generation = generation or Generation()
         self.calls: list[int] = []
 
-    def generate(self, prompts: Sequence[Prompt], on_progress: OnProgress = ignore) -> list[str]:
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        on_progress: OnProgress = ignore,
+        on_answers: OnAnswers[str] = unheard,
+    ) -> list[str]:
         self.calls.append(len(prompts))
         on_progress(len(prompts), len(prompts))
         return [f"{prompt.question} indeed" for prompt in prompts]
 
     def answer_likelihoods(
-        self, prompts: Sequence[Prompt], answers: Sequence[str], on_progress: OnProgress = ignore
+        self,
+        prompts: Sequence[Prompt],
+        answers: Sequence[str],
+        on_progress: OnProgress = ignore,
+        on_answers: OnAnswers[Likelihood] = unheard,
     ) -> list[Likelihood]:
         self.calls.append(len(prompts))
         return [
@@ -117,10 +126,15 @@ def test_an_image_is_known_by_its_bytes(store: AnswerStore, image: Path, tmp_pat
 
 def test_a_kill_loses_at_most_one_chunk(tmp_path: Path, image: Path) -> None:
     class Dying(Parrot):
-        def generate(self, prompts: Sequence[Prompt], on_progress: OnProgress = ignore) -> list[str]:
+        def generate(
+            self,
+            prompts: Sequence[Prompt],
+            on_progress: OnProgress = ignore,
+            on_answers: OnAnswers[str] = unheard,
+        ) -> list[str]:
             if len(self.calls) == 2:
                 raise KeyboardInterrupt
-            return super().generate(prompts, on_progress)
+            return super().generate(prompts, on_progress, on_answers)
 
     asked = prompts(image, *(str(number) for number in range(10)))
     with AnswerStore(tmp_path / "a.sqlite") as store, pytest.raises(KeyboardInterrupt):
@@ -131,6 +145,31 @@ def test_a_kill_loses_at_most_one_chunk(tmp_path: Path, image: Path) -> None:
         assert again.generate(asked) == Parrot().generate(asked)
         assert (again.asked, again.reused) == (4, 6)
         assert again.backend.calls == [3, 1]  # type: ignore[attr-defined]
+
+
+def test_what_a_failed_chunk_had_answered_is_kept(store: AnswerStore, image: Path) -> None:
+    class Failing(Parrot):
+        def generate(
+            self,
+            prompts: Sequence[Prompt],
+            on_progress: OnProgress = ignore,
+            on_answers: OnAnswers[str] = unheard,
+        ) -> list[str]:
+            on_answers({2: "c indeed", 0: "a indeed"})
+            raise UserError("the server is gone")
+
+    asked = prompts(image, *"aabcd")  # the second a is not asked: positions are those of the missing ones
+    with pytest.raises(UserError, match="gone"):
+        StoredBackend(Failing(), store).generate(asked)
+    again = StoredBackend(Parrot(), store)
+    assert again.generate(asked) == Parrot().generate(asked)
+    assert (again.asked, again.reused) == (2, 3)
+
+
+def test_a_store_in_front_of_a_store_hands_over_what_it_knows(store: AnswerStore, image: Path) -> None:
+    asked, heard = prompts(image, *"abcab"), dict[int, str]()
+    StoredBackend(Parrot(), store, chunk=2).generate(asked, on_answers=heard.update)
+    assert [heard[index] for index in range(5)] == Parrot().generate(asked)
 
 
 def test_progress_counts_all_prompts(store: AnswerStore, image: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
 from icd_assets.errors import UserError
+from icd_assets.vlm.answers import AnswerStore, StoredBackend
 from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.images import read_image
 from icd_assets.vlm.processor import load_processor
@@ -129,6 +130,35 @@ def test_a_likelihood_has_the_same_bits_in_every_batch(asked: tuple[list[Prompt]
     assert backend.answer_likelihoods(prompts[::-1], answers[::-1]) == together[::-1]
     alone = [backend.answer_likelihoods([p], [a])[0] for p, a in zip(prompts, answers, strict=True)]
     assert alone == together
+
+
+def test_a_killed_run_loses_one_batch_and_computes_the_same_batches_of_the_rest(
+    asked: tuple[list[Prompt], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the plain path a result's last bits depend on its batch: other batches would be other bytes."""
+    prompts, answers = asked
+    batches: list[list[str]] = []
+    compute = TransformersBackend._score_batch
+
+    def recorded(self: TransformersBackend, batch: Any, targets: Any) -> Any:
+        batches.append([job.row.text for job in batch])
+        return compute(self, batch, targets)
+
+    monkeypatch.setattr(TransformersBackend, "_score_batch", recorded)
+    backend = load(tiny_vl(), batch_size=3, feature_bytes=0)
+    expected, whole = backend.answer_likelihoods(prompts, answers), batches[:]
+    batches.clear()
+
+    def kill(done: int, total: int) -> None:
+        if len(batches) == 2:
+            raise KeyboardInterrupt
+
+    with AnswerStore(tmp_path / "a.sqlite") as store:
+        with pytest.raises(KeyboardInterrupt):
+            StoredBackend(backend, store).answer_likelihoods(prompts, answers, kill)
+        assert StoredBackend(backend, store).answer_likelihoods(prompts, answers) == expected
+    assert batches == whole
+    assert len(whole) == 4
 
 
 def test_features_that_do_not_fit_are_looked_at_again(asked: tuple[list[Prompt], list[str]]) -> None:
