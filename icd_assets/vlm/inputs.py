@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from icd_assets.vlm.images import read_image
-from icd_assets.vlm.prompts import Prompt, PromptStyle, messages
 
 Side = Literal["left", "right"]
 
@@ -32,10 +31,6 @@ class Inputs(Protocol):
     """Turns prompts into rows, and rows into batches."""
 
     processor: Any
-
-    def render(self, prompt: Prompt, style: PromptStyle) -> str:
-        """The chat template's text, up to where the model's answer begins."""
-        ...
 
     def rows(self, texts: Sequence[str], images: Sequence[tuple[Path, ...]]) -> list[Row]: ...
 
@@ -60,15 +55,9 @@ class ProcessorInputs:
         self._device = device
         self._dtype = dtype
 
-    def render(self, prompt: Prompt, style: PromptStyle) -> str:
-        text: str = self.processor.apply_chat_template(
-            messages(prompt, style), add_generation_prompt=True, tokenize=False
-        )
-        return text
-
     def rows(self, texts: Sequence[str], images: Sequence[tuple[Path, ...]]) -> list[Row]:
         """``ids`` hold one placeholder per image; the processor widens it in the batch."""
-        ids = self.processor.tokenizer(list(texts))["input_ids"]
+        ids = self.processor.tokenizer(list(texts), **self._special_tokens(texts))["input_ids"]
         return [Row(*row) for row in zip(texts, map(tuple, ids), images, strict=True)]
 
     def width(self, row: Row) -> int:
@@ -82,13 +71,20 @@ class ProcessorInputs:
         lengths: Tensor = inputs["attention_mask"].sum(dim=1)  # [B]
         return inputs, [length - 1 for length in lengths.tolist()]
 
+    def _special_tokens(self, texts: Sequence[str]) -> dict[str, bool]:
+        """A template that begins with the tokenizer's own first token must not get it twice (Idefics3)."""
+        first = self.processor.tokenizer.bos_token
+        return {"add_special_tokens": not (first and texts[0].startswith(first))}
+
     def _processed(self, rows: Sequence[Row], side: Side) -> dict[str, Any]:
+        texts = [row.text for row in rows]
         batch = self.processor(
-            text=[row.text for row in rows],
+            text=texts,
             images=[[read_image(path) for path in row.images] for row in rows],
             padding=True,
             padding_side=side,
             return_tensors="pt",
+            **self._special_tokens(texts),
         )
         return {
             name: value.to(self._device, self._dtype if value.is_floating_point() else None)

@@ -2,12 +2,17 @@
 
 transformers' own loader needs torchvision for the video half of models such as Qwen2.5-VL, and resizes
 images by another algorithm when torchvision is installed. Therefore:
-1. The processor's class is taken as it is, minus the attributes for video.
+1. The processor's class is taken as it is, minus the attributes for video, and minus the package that
+   SmolVLM's class demands to spell out a video's number of frames (num2words).
 2. Images always go through the Pillow backend, so that an answer does not depend on what is installed.
 """
 
 from __future__ import annotations
 
+import inspect
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,22 +56,44 @@ def first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def _without_video(processor_class: type[Any]) -> type[Any]:
+def _without_video(processor_class: Any) -> Any:
     """``processor_class`` less what ``ProcessorMixin`` would load for video."""
+    unused = {name: None for name in inspect.signature(processor_class).parameters if "video_processor" in name}
 
-    def get_attributes(cls: type[Any]) -> list[str]:
-        return [name for name in processor_class.get_attributes() if "video" not in name]
+    class ImageTextProcessor(processor_class):  # type: ignore[misc]
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return [name for name in super().get_attributes() if "video" not in name]
 
-    return type(processor_class.__name__, (processor_class,), {"get_attributes": classmethod(get_attributes)})
+        @classmethod
+        def from_args_and_dict(cls, args: list[Any], processor_dict: dict[str, Any], **kwargs: Any) -> Any:
+            with _without_num2words(processor_class):
+                return super().from_args_and_dict(args, processor_dict, **kwargs, **unused)
+
+    ImageTextProcessor.__name__ = processor_class.__name__
+    return ImageTextProcessor
+
+
+@contextmanager
+def _without_num2words(processor_class: Any) -> Iterator[None]:
+    module = vars(sys.modules[processor_class.__module__])
+    lacking = "num2words" in module and module["num2words"] is None
+    if lacking:
+        module["num2words"] = str
+    try:
+        yield
+    finally:
+        if lacking:
+            module["num2words"] = None
 
 
 def _bound_area(image_processor: Any, folder: Path, min_pixels: int | None, max_pixels: int | None) -> None:
-    size = dict(image_processor.size)
-    if not size.get("longest_edge") or not type(image_processor).__name__.startswith("Qwen2VL"):
+    if "max_pixels" not in image_processor.valid_kwargs.__annotations__:
         raise UserError(
-            f"{folder}: min_pixels and max_pixels are settings of Qwen2-VL image processors, "
-            f"not of {type(image_processor).__name__}; leave them out."
+            f"{folder}: min_pixels and max_pixels are settings of models that size images by area, as Qwen2-VL "
+            f"does; {type(image_processor).__name__} does not, so leave them out."
         )
+    size = dict(image_processor.size)
     # Named edges, but pixel counts: transformers' spelling of an area.
     low = min_pixels if min_pixels is not None else size["shortest_edge"]
     high = max_pixels if max_pixels is not None else size["longest_edge"]

@@ -22,11 +22,9 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from icd_assets.errors import UserError
 from icd_assets.vlm.images import read_image
 from icd_assets.vlm.inputs import Row, Side
 from icd_assets.vlm.lru import ByteLru
-from icd_assets.vlm.prompts import Prompt, PromptStyle, messages
 
 MODEL_TYPES = frozenset({"qwen2_vl", "qwen2_5_vl"})
 
@@ -51,16 +49,6 @@ class QwenInputs:
         self._pad_token = int(processor.tokenizer.pad_token_id)
         self._seen: ByteLru[Path, _Seen] = ByteLru(feature_bytes, lambda seen: seen.features.nbytes)
         self._positions: ByteLru[Any, Tensor] = ByteLru(_POSITIONS_BYTES, lambda positions: positions.nbytes)
-
-    def render(self, prompt: Prompt, style: PromptStyle) -> str:
-        # The tokenizer's renderer is the processor's without its copying of messages: a third of the time.
-        text: str = self.processor.tokenizer.apply_chat_template(
-            messages(prompt, style),
-            chat_template=self.processor.chat_template,
-            add_generation_prompt=True,
-            tokenize=False,
-        )
-        return text
 
     def rows(self, texts: Sequence[str], images: Sequence[tuple[Path, ...]]) -> list[Row]:
         """``ids`` hold an image token per merged patch, as the model reads them."""
@@ -96,11 +84,6 @@ class QwenInputs:
         return inputs, [len(row) for row in fed]
 
     def _widened(self, ids: Sequence[int], images: tuple[Path, ...]) -> tuple[int, ...]:
-        if ids.count(self._image_token) != len(images):
-            raise UserError(
-                f"the text of the query with image {images[-1]} or of one of its demonstrations holds the "
-                "image token of the model; remove it from the question or answer."
-            )
         counts = iter([len(self._look(path).features) for path in images])
         widened: list[int] = []
         for token in ids:

@@ -25,6 +25,7 @@ from icd_assets.errors import UserError
 from icd_assets.progress import OnProgress, ignore
 from icd_assets.vlm import qwen
 from icd_assets.vlm.backend import Answer, Generation, Likelihood, OnAnswers, unheard
+from icd_assets.vlm.chat import Chat
 from icd_assets.vlm.cpu import tune_cpu
 from icd_assets.vlm.inputs import Inputs, ProcessorInputs, Row
 from icd_assets.vlm.model import Dtype, decoding_config, load_model
@@ -69,6 +70,7 @@ class TransformersBackend:
         self._model = model
         self._inputs = inputs
         self._tokenizer = inputs.processor.tokenizer
+        self._chat = Chat(inputs.processor, style)
         # generate() fills what an explicit config leaves open from this one, so it must be ours as well.
         model.generation_config = self._decoding = decoding_config(generation, model, self._tokenizer)
 
@@ -148,7 +150,7 @@ class TransformersBackend:
         return self._run(jobs, len(rows), score, on_progress, on_answers)
 
     def _rendered(self, prompts: Sequence[Prompt]) -> list[str]:
-        return [self._inputs.render(prompt, self.style) for prompt in prompts]
+        return [self._chat.text(prompt) for prompt in prompts]
 
     def _rows(self, texts: Sequence[str], prompts: Sequence[Prompt]) -> list[Row]:
         return self._inputs.rows(texts, [prompt.images for prompt in prompts]) if texts else []

@@ -1,11 +1,15 @@
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from transformers.models.auto import image_processing_auto
+from transformers.models.smolvlm import processing_smolvlm
 
 from icd_assets.errors import UserError
 from icd_assets.vlm.processor import load_processor
 from icd_assets_tests.vlm.tiny import tiny_clip, tiny_vl
+from icd_assets_tests.vlm.tiny_families import FAMILIES
 
 
 def test_the_processor_loads_without_its_video_half() -> None:
@@ -36,3 +40,36 @@ def test_contradictory_limits_are_refused() -> None:
 def test_a_model_that_does_not_chat_is_refused() -> None:
     with pytest.raises(UserError, match="chat"):
         load_processor(Path(tiny_clip()))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_images_go_through_pillow_whatever_is_installed(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With torchvision transformers prefers another backend; faked here by its own question for torchvision.
+
+    The hub's files name the torchvision class: they were written where it is installed.
+    """
+    folder = Path(shutil.copytree(FAMILIES[family](), tmp_path / "model"))
+    for path in folder.glob("*processor_config.json"):
+        path.write_text(path.read_text().replace("ProcessorPil", "ProcessorFast"))
+    monkeypatch.setattr(image_processing_auto, "is_torchvision_available", lambda: True)
+    processor = load_processor(folder)
+    assert type(processor.image_processor).__name__.endswith("ProcessorPil")
+    assert not hasattr(processor, "video_processor")
+
+
+def test_smolvlm_needs_no_package_that_counts_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processing_smolvlm, "num2words", None)
+    assert load_processor(FAMILIES["smolvlm"]()).image_token == "<image>"
+    assert processing_smolvlm.num2words is None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_pixel_limits_are_for_models_that_size_by_area(family: str) -> None:
+    folder = FAMILIES[family]()
+    if family.startswith("qwen"):
+        assert load_processor(folder, max_pixels=9000).image_processor.size["longest_edge"] == 9000
+    else:
+        with pytest.raises(UserError, match="size images by area"):
+            load_processor(folder, max_pixels=9000)

@@ -35,13 +35,15 @@ circle square star buzz hum ring Question Short answer dog cat two three ? : .""
 
 
 @functools.cache
-def _root() -> Path:
+def root() -> Path:
+    """Where this process' models lie."""
     root = Path(tempfile.mkdtemp(prefix="icd_tiny_"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     return root
 
 
-def _bpe(words: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+def byte_pairs(words: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """A byte-level vocabulary and its merges, in which nothing is unknown."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     bpe = Tokenizer(models.BPE())
@@ -85,27 +87,17 @@ def tiny_qwen2_vl(seed: int = 0) -> Path:
 
 
 def _tiny_qwen(name: str, seed: int, config_class: Any, model_class: Any, vision: dict[str, Any]) -> Path:
-    import torch
-    from transformers import Qwen2Tokenizer
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-    folder = _root() / name
-    vocab, merges = _bpe(TEXT.split())
-    tokenizer = Qwen2Tokenizer(
-        vocab=vocab,
-        merges=merges,
-        unk_token=None,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        additional_special_tokens=SPECIAL[1:],
-    )
+    folder = root() / name
+    tokenizer = qwen_tokenizer(SPECIAL[1:])
     tokenizer.chat_template = CHAT_TEMPLATE
     tokenizer.save_pretrained(folder)
     Qwen2VLImageProcessorPil(size={"shortest_edge": 56 * 56, "longest_edge": 84 * 84}).save_pretrained(folder)
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
     config = config_class(
         text_config={
-            "vocab_size": (len(tokenizer) + 7) // 8 * 8,
+            "vocab_size": vocab_size(tokenizer),
             "hidden_size": 96,
             "intermediate_size": 256,
             "num_hidden_layers": 3,
@@ -127,6 +119,34 @@ def _tiny_qwen(name: str, seed: int, config_class: Any, model_class: Any, vision
         vision_end_token_id=ids["<|vision_end|>"],
         tie_word_embeddings=True,
     )
+    return save_random(model_class, config, folder, seed)
+
+
+def qwen_tokenizer(special: list[str], **more: Any) -> Any:
+    """A ``Qwen2Tokenizer`` whose special tokens are ``special``, after its pad token."""
+    from transformers import Qwen2Tokenizer
+
+    vocab, merges = byte_pairs(TEXT.split())
+    return Qwen2Tokenizer(
+        vocab=vocab,
+        merges=merges,
+        unk_token=None,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=special,
+        **more,
+    )
+
+
+def vocab_size(tokenizer: Any) -> int:
+    """Of a model's embedding: a little more than the tokenizer has, as on the hub."""
+    return (len(tokenizer) + 7) // 8 * 8
+
+
+def save_random(model_class: Any, config: Any, folder: Path, seed: int) -> Path:
+    """``folder`` with random weights, and a generation_config that samples and penalizes, as the hub's do."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = model_class(config).eval()
@@ -144,7 +164,7 @@ def tiny_clip(seed: int = 0, text_length: int = 16) -> Path:
     from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    folder = _root() / f"tiny_clip_{seed}_{text_length}"
+    folder = root() / f"tiny_clip_{seed}_{text_length}"
     letters = "abcdefghijklmnopqrstuvwxyz0123456789?.,!'-"
     vocab = {token: index for index, token in enumerate([*letters, *(letter + "</w>" for letter in letters)])}
     for token in ("<|startoftext|>", "<|endoftext|>"):
