@@ -141,7 +141,7 @@ def test_evaluation_keeps_every_answer(trained: Trained) -> None:
 
 
 def test_evaluated_queries_choose_from_the_samplers_own_pools(trained: Trained) -> None:
-    """Beside the table lie the pools of the questions asked; a pool depends on its query alone, not on how many."""
+    """Beside the table lie the pools of the questions asked; a pool depends on its query, not on how many."""
     place, _ = trained
     folder = "demo/icl_inference/v3_RandSampler_tiny_vl"
     found = manifest(place, f"{folder}/validation_pools.json")

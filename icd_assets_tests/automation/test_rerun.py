@@ -106,6 +106,7 @@ def test_a_schedule_asks_for_every_trained_cell(at_home: Workplace, instance: dg
     assert not any(op["config"]["force"] for op in ops.values())
     (plain,) = schedule_ticks("rce_schedule", instance)
     assert "grpo_checkpoints" not in plain.run_config["ops"]
+    assert plain.run_config["ops"]["v2format_checkpoint"]["config"]["source"] == "rce"  # not the GRPO of before
 
 
 def test_a_schedule_forces_what_the_catalog_says(at_home: Workplace, instance: dg.DagsterInstance) -> None:
