@@ -11,34 +11,73 @@ from icd_assets.errors import UserError
 _WEIGHTS = {".safetensors", ".bin", ".pt"}
 _MATTERS = {".json", ".txt", ".model", ".jinja", *_WEIGHTS}
 _LIGHT = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
+_PICKLED = "pytorch_model*.bin"
 
 
 def locate(path: str, revision: str | None = None) -> Path:
-    """The folder of a model: a local one as it is, a hub id from the hub's cache (downloaded if allowed)."""
+    """The folder of a model: a local one as it is, a hub id from the hub's cache (downloaded if allowed).
+
+    ``revision`` is a hub id's commit, tag or branch; default: what the cache, or else the hub, calls ``main``.
+    """
     folder = Path(path).expanduser()
     if folder.is_dir():
+        if revision is not None:
+            raise UserError(
+                f"model folder {path} is a local one and has no revision {revision!r}; unset it in the catalog."
+            )
         return folder
     if folder.is_absolute() or path.startswith((".", "~")):
         raise UserError(f"model folder {path} does not exist; mend the path in the catalog.")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RevisionNotFoundError
 
-    try:  # what is on this machine is used as it is: an update of the hub must not change a digest unasked
-        found = Path(snapshot_download(path, revision=revision, local_files_only=True))
-        if _weights_in(found):
-            return found
-    except (LocalEntryNotFoundError, HFValidationError):
-        pass
     try:
-        found = Path(snapshot_download(path, revision=revision, allow_patterns=_LIGHT))
-        if not _weights_in(found):  # an old repository with pickled weights alone
-            snapshot_download(path, revision=revision, allow_patterns=["pytorch_model*.bin"])
-        return found
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError):
+        # What is on this machine is used as it is: an update of the hub must not change a digest unasked.
+        found = _snapshot(path, revision, here=True) or _snapshot(path, revision, here=False)
+    except RevisionNotFoundError:
         raise UserError(
-            f"model {path} is neither a local folder nor in the hub's cache, and the hub cannot be reached; "
-            "download it once, or name a local folder in the catalog."
+            f"model {path} has no revision {revision!r} on the hub; mend revision in the catalog."
         ) from None
+    except (HFValidationError, HfHubHTTPError, OSError):
+        found = None
+    if found is not None:
+        return found
+    if revision is not None and (known := _revisions_here(path)):
+        raise UserError(
+            f"model {path} is in the hub's cache, but not whole at revision {revision!r} (there: "
+            f"{', '.join(known)}), and the hub cannot be reached; mend revision in the catalog, or download it."
+        )
+    raise UserError(
+        f"model {path} is neither a local folder nor whole in the hub's cache, and the hub cannot be reached; "
+        "download it once, or name a local folder in the catalog."
+    )
+
+
+def _snapshot(path: str, revision: str | None, *, here: bool) -> Path | None:
+    """A snapshot that holds weights, or None; ``here``: without asking the hub.
+
+    The same patterns both times: the hub's cache calls a snapshot whole if it holds what was asked for.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    for patterns in (_LIGHT, [*_LIGHT, _PICKLED]):  # the latter for an old repository with nothing else
+        try:
+            found = snapshot_download(path, revision=revision, allow_patterns=patterns, local_files_only=here)
+        except LocalEntryNotFoundError:
+            return None
+        if _weights_in(Path(found)):
+            return Path(found)
+    return None
+
+
+def _revisions_here(path: str) -> list[str]:
+    """What the hub's cache has of a model: branches and tags, then commits."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=path, repo_type="model")
+    names = sorted(str(p.relative_to(folder / "refs")) for p in (folder / "refs").rglob("*") if p.is_file())
+    return names + sorted(p.name for p in (folder / "snapshots").glob("*"))
 
 
 def _weights_in(folder: Path) -> bool:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,15 +47,82 @@ def test_a_missing_local_folder(path: str) -> None:
 def test_a_hub_id_that_is_not_here(path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"neither a local folder nor in the hub's cache|does not exist"):
+    with pytest.raises(UserError, match=r"neither a local folder nor whole in the hub's cache|does not exist"):
         locate(path)
 
 
-def test_a_cached_snapshot_is_used_without_asking_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+OLD, NEW = "0" * 39 + "1", "0" * 39 + "2"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hub cache as huggingface_hub lays it out: org/name at two commits, ``main`` and the tag ``v1``."""
+    repository = tmp_path / "hub" / "models--org--name"
+    for commit, weights in ((OLD, "old weights"), (NEW, "new weights")):
+        files = model(repository / "snapshots" / commit, **{"model.safetensors": weights})
+        for file in files.iterdir():
+            blob = repository / "blobs" / hashlib.sha256(file.read_bytes()).hexdigest()
+            blob.parent.mkdir(exist_ok=True)
+            file.replace(blob)
+            file.symlink_to(os.path.relpath(blob, file.parent))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(NEW)
+    (repository / "refs" / "v1").write_text(OLD)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    repository = tmp_path / "models--org--name"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text("c0ffee")
-    snapshot = model(repository / "snapshots" / "c0ffee")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return repository
+
+
+@pytest.mark.parametrize(("revision", "commit"), [(None, NEW), ("main", NEW), ("v1", OLD), (OLD, OLD), (NEW, NEW)])
+def test_a_pinned_revision_is_the_one_that_is_used(hub: Path, revision: str | None, commit: str) -> None:
+    assert locate("org/name", revision) == hub / "snapshots" / commit
+
+
+def test_another_revision_is_another_digest(hub: Path, tmp_path: Path) -> None:
+    digests = DigestCache(tmp_path / "digests.json")
+    old, new = (weights_digest(locate("org/name", revision), digests) for revision in ("v1", "main"))
+    assert old != new
+    local = model(tmp_path / "local", **{"model.safetensors": "old weights"})
+    assert weights_digest(local, digests) == old  # where it lies does not count
+
+
+def test_a_wrong_revision_is_one_sentence(hub: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"not whole at revision 'v2' \(there: main, v1, {OLD}, {NEW}\).*mend"):
+        locate("org/name", "v2")
+    with pytest.raises(UserError, match="is a local one and has no revision 'v1'; unset it"):
+        locate(str(tmp_path), "v1")
+
+
+def test_the_environment_says_where_the_hub_lies(hub: Path) -> None:
+    code = "import sys; from icd_assets.weights import locate; print(locate('org/name', sys.argv[1]))"
+    environment = {**os.environ, "HF_HOME": str(hub.parents[1]), "HF_HUB_OFFLINE": "1"}
+    environment.pop("HF_HUB_CACHE", None)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "v1"], capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert ended.stdout.strip() == str(hub / "snapshots" / OLD), ended.stderr
+
+
+def listed(hub: Path, *names: str) -> None:
+    """The hub's list of files at NEW, as a download leaves it in the cache."""
+    files = {name: {"size": 1, "blob_id": "0" * 40} for name in names}
+    (hub / "trees").mkdir()
+    (hub / "trees" / f"{NEW}.json").write_text(json.dumps({"format_version": 1, "files": files}))
+
+
+def test_a_download_of_what_matters_is_whole(hub: Path) -> None:
+    listed(hub, "README.md", "config.json", "model.safetensors", "picture.png")
+    assert locate("org/name") == hub / "snapshots" / NEW
+
+
+def test_an_interrupted_download_is_not_used(hub: Path) -> None:
+    listed(hub, "config.json", "model.safetensors", "model-00002-of-00002.safetensors")
+    with pytest.raises(UserError, match="nor whole in the hub's cache"):
+        locate("org/name")
+
+
+def test_pickled_weights_alone_are_found(hub: Path) -> None:
+    snapshot = hub / "snapshots" / NEW
+    (snapshot / "model.safetensors").rename(snapshot / "pytorch_model.bin")
+    listed(hub, "config.json", "pytorch_model.bin", "README.md")
     assert locate("org/name") == snapshot

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -275,9 +276,21 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
         load(tmp_path / "empty")
 
 
-def test_weights_with_a_hole_are_refused(tmp_path: Path) -> None:
-    import shutil
+def test_a_hub_id_at_a_revision(
+    tmp_path: Path, asked: tuple[list[Prompt], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = {"a" * 40: tiny_vl(), "b" * 40: tiny_vl(seed=1)}
+    snapshots = tmp_path / "models--org--name" / "snapshots"
+    for commit, folder in commits.items():
+        shutil.copytree(folder, snapshots / commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    found = {commit: load(Path("org/name"), revision=commit).answer_likelihoods(*asked) for commit in commits}
+    assert found["a" * 40] != found["b" * 40]
+    assert found == {commit: load(folder).answer_likelihoods(*asked) for commit, folder in commits.items()}
 
+
+def test_weights_with_a_hole_are_refused(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = Path(shutil.copytree(tiny_vl(), tmp_path / "holed"))
