@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-_POLL_SECONDS = 2.0
+from icd_assets.locks import Holder, OnWait, hold_one, wait_silently
 
 
 def visible_gpus() -> list[str]:
@@ -28,36 +25,22 @@ def visible_gpus() -> list[str]:
 
 
 @contextmanager
-def lease(folder: Path) -> Iterator[str]:
+def lease(folder: Path, holder: Holder | None = None, on_wait: OnWait = wait_silently) -> Iterator[str]:
     """Hold one GPU (``cuda:0`` after CUDA_VISIBLE_DEVICES is narrowed to it), or ``cpu`` if there is none.
 
     Waits while all are held. Enter it before torch is imported, or the narrowing is not heard.
     """
-    gpus = visible_gpus()
-    if not gpus:
+    if not (gpus := visible_gpus()):
         yield "cpu"
         return
-    folder.mkdir(parents=True, exist_ok=True)
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
-    held, name = _first_free(gpus, folder)
-    try:
-        os.environ["CUDA_VISIBLE_DEVICES"] = name
-        yield "cuda:0"
-    finally:
-        held.release()
-        if before is None:
-            del os.environ["CUDA_VISIBLE_DEVICES"]
-        else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = before
-
-
-def _first_free(gpus: list[str], folder: Path) -> tuple[FileLock, str]:
-    while True:
-        for name in gpus:
-            lock = FileLock(folder / f"gpu-{name}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue
-            return lock, name
-        time.sleep(_POLL_SECONDS)
+    locks = {f"GPU {name}": folder / f"gpu-{name}.lock" for name in gpus}
+    with hold_one(locks, holder or Holder(), on_wait) as held:
+        os.environ["CUDA_VISIBLE_DEVICES"] = held.removeprefix("GPU ")
+        try:
+            yield "cuda:0"
+        finally:
+            if before is None:
+                del os.environ["CUDA_VISIBLE_DEVICES"]
+            else:
+                os.environ["CUDA_VISIBLE_DEVICES"] = before

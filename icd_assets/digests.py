@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from icd_assets.durable import write_atomic
 
 
 def sha256_json(value: Any) -> str:
@@ -47,15 +49,18 @@ class DigestCache:
 
     def _load(self) -> dict[str, list[Any]]:
         if self._known is None:
-            try:
-                content = json.loads(self.path.read_text(encoding="utf-8"))
-            except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-                content = {}
-            self._known = content if isinstance(content, dict) else {}
+            self._known = self._read()
         return self._known
 
+    def _read(self) -> dict[str, list[Any]]:
+        try:
+            content = json.loads(self.path.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
     def _save(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(self._known), encoding="utf-8")
-        temporary.replace(self.path)
+        """What another process found out meanwhile is kept. A full or read-only disk is no reason to fail."""
+        self._known = self._read() | (self._known or {})
+        with suppress(OSError):
+            write_atomic(self.path, json.dumps(self._known).encode())

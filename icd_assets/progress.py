@@ -23,6 +23,9 @@ class Listener:
     def moved(self, asset: str, done: int, total: int, left: float) -> None:
         """``done`` of ``total`` units of the asset's long part are done, and about ``left`` seconds remain."""
 
+    def noted(self, asset: str, note: str) -> None:
+        """Something about ``asset`` that a person who waits wants to know."""
+
     def ended(self, asset: str, seconds: float) -> None:
         """``asset`` is complete."""
 

@@ -8,20 +8,23 @@ have the digests it names, need not be made again.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
-import os
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from icd_assets.digests import DigestCache, sha256_json
+from icd_assets.durable import fsync, make_folder, write_atomic
 from icd_assets.errors import UserError
+from icd_assets.journal import JOURNAL
+from icd_assets.locks import Holder, OnWait, hold_one, wait_silently
 
 MANIFEST_SCHEMA = 1
 
@@ -100,8 +103,8 @@ class Store:
 
     >>> store.read(path)                    # the manifest there, or None
     >>> store.stale(path, want)             # why it must be made again, or None
-    >>> with store.lock(path), store.staging(want) as staging: ...
-    >>> store.commit(path, manifest_fields, {final: staged})
+    >>> with store.lock(path), store.staging(path, want) as staging: ...
+    >>> store.commit(path, {final: staged}, manifest_fields)
     """
 
     def __init__(self, root: Path) -> None:
@@ -163,24 +166,40 @@ class Store:
         return self.damage(manifest)
 
     @contextmanager
-    def lock(self, path: Path) -> Iterator[None]:
+    def lock(self, path: Path, holder: Holder | None = None, on_wait: OnWait = wait_silently) -> Iterator[None]:
         """One writer per artifact; the kernel frees the lock of a writer that died."""
-        folder = self.private / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        name = hashlib.sha256(str(path).encode()).hexdigest()[:16]
-        with FileLock(folder / f"{path.name.split('.')[0]}-{name}.lock"):
+        file = self.private / "locks" / f"{path.name.split('.')[0]}-{_short(str(path))}.lock"
+        with hold_one({path.name.removesuffix(".manifest.json"): file}, holder or Holder(), on_wait):
             yield
 
     @contextmanager
-    def staging(self, want: Want) -> Iterator[Path]:
-        """A folder for unfinished files on the results' own file system; empty at the start."""
-        folder = self.private / "staging" / f"{want.asset}-{want.digest[:16]}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    def staging(self, path: Path, want: Want, *, afresh: bool = False) -> Iterator[Path]:
+        """A folder for unfinished files on the results' own file system. Enter it under :meth:`lock`.
+
+        It is empty, unless the same want was interrupted and left a journal of what it had finished. ``afresh``
+        empties it in any case, and what another want of this artifact left is removed: under the lock nobody
+        else can be using either.
+        """
+        folder = self._staging_folder(path, want)
+        make_folder(folder.parent)
+        for other in folder.parent.glob(f"{self._staging_prefix(path, want)}*"):
+            if afresh or other != folder or not (other / JOURNAL).is_file():
+                shutil.rmtree(other)
+        folder.mkdir(exist_ok=True)
         try:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        except BaseException:
+            if not (folder / JOURNAL).is_file() and not _pending(path).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _staging_folder(self, path: Path, want: Want) -> Path:
+        return self.private / "staging" / f"{self._staging_prefix(path, want)}{want.digest[:16]}"
+
+    def _staging_prefix(self, path: Path, want: Want) -> str:
+        """Two artifacts may be wanted of the same things: each has its own place."""
+        return f"{want.asset}-{_short(self._relative(path))}-"
 
     def commit(self, path: Path, staged: Mapping[Path, Path], **fields: Any) -> Manifest:
         """Move ``{final: staged}`` into place and the manifest after them. A final path that is its own
@@ -188,50 +207,74 @@ class Store:
 
         The new manifest is written beside its place first, as ``.pending``, and the old one set aside as
         ``.previous``: a writer killed between two moves leaves files that are known to be ours, and
-        :meth:`recover` ends what it began or goes back.
+        :meth:`recover` ends what it began or, if a file is lost, goes back.
         """
         records = []
         for final, temporary in staged.items():
-            _fsync(temporary)
+            fsync(temporary)
             size, digest = temporary.stat().st_size, self.digests.file(temporary)
             records.append(FileRecord(path=self._relative(final), size=size, sha256=digest))
         manifest = Manifest(files=records, data_version=_data_version(records), **fields)
-        previous = self.read(path)
-        ours = {record.path: record.sha256 for record in _own_files(previous)}
-        pending = _pending(path)
-        write_atomic(pending, (manifest.model_dump_json(indent=1) + "\n").encode())
-        if previous:  # from here to the end the artifact is incomplete, and says so
+        write_atomic(_pending(path), (manifest.model_dump_json(indent=1) + "\n").encode())
+        self._install(path, manifest, list(staged.values()))
+        return manifest
+
+    def _install(self, path: Path, manifest: Manifest, staged: list[Path]) -> None:
+        """Move the files of a pending manifest into place, remove those of the previous one, and publish."""
+        if path.exists():  # from here to the end the artifact is incomplete, and says so
             path.replace(_previous(path))
-        for final, temporary in staged.items():
+            fsync(path.parent)
+        previous = self.read(_previous(path))
+        ours = {record.path: record.sha256 for record in _own_files(previous)}
+        for record, temporary in zip(manifest.files, staged, strict=True):
+            final = self.resolve(record)
             if final == temporary:
                 continue
-            final.parent.mkdir(parents=True, exist_ok=True)
-            self._keep_foreign(final, ours.get(self._relative(final)))
+            make_folder(final.parent)
+            self._keep_foreign(final, ours.get(record.path))
             temporary.replace(final)
-            _fsync(final.parent)
+            fsync(final.parent)
         for record in _own_files(previous):  # epochs that the new artifact no longer has
-            if record.path not in {kept.path for kept in records}:
+            if record.path not in {kept.path for kept in manifest.files}:
                 self._remove_own(record)
         _previous(path).unlink(missing_ok=True)
-        pending.replace(path)
-        _fsync(path.parent)
-        return manifest
+        _pending(path).replace(path)
+        fsync(path.parent)
 
     def recover(self, path: Path) -> None:
         """End, or undo, a commit that was killed half-way. Call under :meth:`lock`."""
+        for torn in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            torn.unlink()
         coming, previous = self.read(_pending(path)), self.read(_previous(path))
-        if coming is not None and self.damage(coming) is None:
-            _previous(path).unlink(missing_ok=True)
-            _pending(path).replace(path)
+        if coming is not None and (staged := self._where_it_is(path, coming)) is not None:
+            self._install(path, coming, staged)
         elif previous is not None and self.damage(previous) is None:
             _pending(path).unlink(missing_ok=True)
             _previous(path).replace(path)
         else:
-            for manifest in (coming, previous):
+            for manifest in (coming, previous) if not path.exists() else ():
                 for record in _own_files(manifest):
                     self._remove_own(record)
             _pending(path).unlink(missing_ok=True)
             _previous(path).unlink(missing_ok=True)
+        if (complete := self.read(path)) is not None:  # killed before its staging folder was removed
+            shutil.rmtree(self._staging_folder(path, complete.want), ignore_errors=True)
+
+    def _where_it_is(self, path: Path, coming: Manifest) -> list[Path] | None:
+        """Each file of a pending manifest, in its place or still staged; None if one is lost."""
+        staged: dict[str, list[Path]] = defaultdict(list)
+        for file in sorted(self._staging_folder(path, coming.want).glob("*")):
+            staged[self.digests.file(file)].append(file)
+        found = []
+        for record in coming.files:
+            final = self.resolve(record)
+            if final.is_file() and self.digests.file(final) == record.sha256:
+                found.append(final)
+            elif staged[record.sha256]:  # two files may be equal
+                found.append(staged[record.sha256].pop())
+            else:
+                return None
+        return found
 
     def _remove_own(self, record: FileRecord) -> None:
         """Remove a file inside the results root that still has the bytes we wrote."""
@@ -261,22 +304,8 @@ def _previous(path: Path) -> Path:
     return path.with_name(path.name + ".previous")
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write, fsync, rename: a reader sees the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    _fsync(temporary)
-    temporary.replace(path)
-    _fsync(path.parent)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _data_version(records: list[FileRecord]) -> str:

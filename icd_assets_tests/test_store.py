@@ -31,7 +31,7 @@ def commit(
     store: Store, path: Path, text: str, made_from: Want | None = None, name: str = "data.json"
 ) -> Manifest:
     made_from = made_from or want()
-    with store.lock(path), store.staging(made_from) as staging:
+    with store.lock(path), store.staging(path, made_from) as staging:
         (staging / name).write_text(text)
         return store.commit(
             path,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 from icd_assets.assets import inputs
 from icd_assets.assets.step import Report, StepRun, step_asset
 from icd_assets.assets.training import EpochWriter, show_training
@@ -23,11 +21,14 @@ def grpo_checkpoints(run: StepRun) -> Report:
     rce = inputs.epoch_policy(run, run.experiment.files("rce_checkpoints")[-1])
     writer = EpochWriter(run, "grpo", run.config.grpo_epochs)
     train_grpo(
-        copy.deepcopy(rce),
+        writer.policy(rce),
         groups,
         run.config,
         sft=inputs.v2_policy(run),
         rce=rce,
+        start_epoch=writer.start_epoch,
+        optimizer_state=writer.optimizer_state,
+        kl_beta=writer.kl_beta,
         on_epoch=writer,
     )
     return writer.report(groups)

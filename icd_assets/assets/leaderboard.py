@@ -10,7 +10,8 @@ import dagster as dg
 
 from icd_assets.assets.step import SharedResource
 from icd_assets.digests import sha256_json
-from icd_assets.store import Manifest, Store, write_atomic
+from icd_assets.durable import write_atomic
+from icd_assets.store import Manifest, Store
 
 
 @dg.asset(

@@ -18,7 +18,7 @@ import dagster as dg
 from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
 
-from icd_assets import progress
+from icd_assets import failures, progress
 from icd_assets.catalog import Catalog
 from icd_assets.cell import Cell
 from icd_assets.device import lease
@@ -26,6 +26,8 @@ from icd_assets.digests import sha256_json
 from icd_assets.environment import describe
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, MissingInput, results_root
+from icd_assets.lifeline import die_with_parent
+from icd_assets.locks import Holder
 from icd_assets.pipeline import STEP, Shared, Step, own_fields
 from icd_assets.scoring.rewards import RewardConfig
 from icd_assets.settings import Settings
@@ -103,6 +105,7 @@ class StepRun:
     staging: Path
     device: str
     on_progress: progress.OnProgress
+    note: Callable[[str], None]  # one line for the run's log and the terminal
     context: dg.AssetExecutionContext
 
     def observe(self, metrics: Mapping[str, float]) -> None:
@@ -155,6 +158,7 @@ def step_asset(
 
     def wrap(make: Callable[[StepRun], Report]) -> dg.AssetsDefinition:
         def compute(context: Any, config: Any, shared: Any, reward: Any) -> Any:
+            die_with_parent()
             explicit = config.model_dump(exclude={"force"})
             experiment = open_experiment(context.partition_key, shared, reward, {name: explicit})
             try:
@@ -166,6 +170,10 @@ def step_asset(
                 ) from missing
             except UserError as error:
                 raise _failure(str(error)) from error
+            except (OSError, MemoryError, RuntimeError) as error:
+                if (told := failures.told(error, experiment.store.root)) is None:
+                    raise
+                raise _failure(str(told)) from error
 
         # Dagster reads the signature's types; the config type is known only now.
         compute.__annotations__ = {
@@ -205,7 +213,13 @@ def _run(
 ) -> tuple[Manifest, bool]:
     """The artifact's manifest, and whether there was nothing to do."""
     store, path = experiment.store, experiment.manifest_path(step.name)
-    with store.lock(path):
+    holder = Holder(f"{step.name} of {experiment.cell}", context.run_id)
+
+    def note(text: str) -> None:
+        context.log.info(f"{step.name}: {text}")
+        progress.current.noted(step.name, text)
+
+    with store.lock(path, holder, note):
         store.recover(path)
         wanted = want(experiment, step.name)
         reason = "forced" if force else store.stale(path, wanted)
@@ -217,8 +231,8 @@ def _run(
         context.log.info(f"{step.name}: {reason}")
         progress.current.started(step.name, reason)
         began = time.monotonic()
-        gpu = lease(store.private / "locks") if step.gpu else nullcontext("cpu")
-        with store.staging(wanted) as staging, gpu as device:
+        gpu = lease(store.private / "locks", holder, note) if step.gpu else nullcontext("cpu")
+        with store.staging(path, wanted, afresh=force) as staging, gpu as device:
             run = StepRun(
                 experiment=experiment,
                 config=experiment.config(step.name),
@@ -226,6 +240,7 @@ def _run(
                 staging=staging,
                 device=device,
                 on_progress=progress.Progress(step.name, context.log.info),
+                note=note,
                 context=context,
             )
             report = make(run)

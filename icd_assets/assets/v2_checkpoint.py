@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icd_assets.assets import inputs
+from icd_assets.assets.epochs import Epochs
 from icd_assets.assets.figures import curve, meanings
 from icd_assets.assets.step import Report, StepRun, step_asset
 
@@ -49,17 +50,14 @@ def _imported(run: StepRun, path: Path) -> Report:
 
 def _trained(run: StepRun) -> Report:
     from icd_assets.selector.lightning import V2Checkpoint, write_v2
-    from icd_assets.selector.sft import train_sft
+    from icd_assets.selector.sft import kept_epoch, train_sft
     from icd_assets.selector.training import copy_state
 
     encoder = inputs.catalog_encoder(run)
     config = run.config
-
-    def on_epoch(result: Any) -> None:
-        run.observe(result.metrics)
-        run.on_progress(result.epoch + 1, config.epochs)
-
-    result = train_sft(_groups(run, encoder), config, device=run.device, on_epoch=on_epoch)
+    epochs = Epochs(run, config.epochs, kept_epoch)
+    groups = _groups(run, encoder)
+    result = train_sft(groups, config, device=run.device, resumed=epochs.resumed, on_epoch=epochs.finish)
     path = run.experiment.paths.v2_checkpoint
     state = copy_state(result.policy)
     write_v2(

@@ -70,6 +70,9 @@ class Screen(Listener):
             self._printed = now
             console.print(f"      {asset}: {done}/{total}, about {left:.0f} s left", markup=False)
 
+    def noted(self, asset: str, note: str) -> None:
+        console.print(f"      {asset}: {note}", markup=False)
+
     def ended(self, asset: str, seconds: float) -> None:
         self._count += 1
         self._drop_bar()

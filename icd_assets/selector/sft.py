@@ -30,6 +30,7 @@ from icd_assets.selector.training import (
     Metrics,
     OnEpoch,
     Optimization,
+    Resumed,
     device_of,
     ignore_epoch,
     mean_metrics,
@@ -61,11 +62,12 @@ def train_sft(
     config: SftConfig,
     *,
     device: str = "cpu",
+    resumed: Resumed | None = None,
     on_epoch: OnEpoch = ignore_epoch,
 ) -> SftResult:
     """Train a new selector. groups: one per query, all of equal K and S; ``rewards`` are the beams' scores.
 
-    It takes minutes at most, so it is repeated rather than resumed: the bytes are the same.
+    resumed: what the same training had finished when it was interrupted; the end is the same.
     """
     train, validation = split_by_query(groups, 1 - config.val_fraction)
     samples, held_out = _samples(train, config), _samples(validation, config)
@@ -85,11 +87,15 @@ def train_sft(
         lr=config.lr,
         weight_decay=config.weight_decay,
         grad_clip=config.grad_clip,
+        state=resumed.last.optimizer_state if resumed else None,
     )
     best: EpochResult | None = None
     history: list[Metrics] = []
+    if resumed:
+        policy.load_state_dict(resumed.last.model_state)
+        best, history = resumed.best, [*resumed.history]
     total = config.epochs * math.ceil(len(samples.group) / config.batch_size)
-    for epoch in range(config.epochs):
+    for epoch in range(len(history), config.epochs):
         order = torch.randperm(len(samples.group), generator=torch_rng(config.seed, "shuffle", "sft", epoch))
         steps = []
         for step, chosen in enumerate(torch.split(order, config.batch_size)):
@@ -100,12 +106,17 @@ def train_sft(
         metrics = mean_metrics(steps) | _validate(policy, held_out, validation, config.batch_size)
         history.append(metrics)
         result = optimization.result(epoch, metrics)
-        if best is None or metrics["val_loss"] < best.metrics["val_loss"]:
+        if kept_epoch(history) == epoch:
             best = result
         on_epoch(result)
     assert best is not None
     policy.load_state_dict(best.model_state)
     return SftResult(policy.eval(), best.epoch, history)
+
+
+def kept_epoch(history: Sequence[Metrics]) -> int:
+    """0-based epoch of the lowest validation loss; the earliest of equals."""
+    return min(range(len(history)), key=lambda epoch: history[epoch]["val_loss"])
 
 
 def warmup_cosine(step: int, total: int, warmup_fraction: float) -> float:

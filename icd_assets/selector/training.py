@@ -37,6 +37,15 @@ class EpochResult:
     kl_beta: float = 0.0  # KL weight after the epoch's last step (GRPO)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Resumed:
+    """What an interrupted training had finished: every epoch's metrics, the last epoch, and the best one."""
+
+    history: Sequence[Metrics]
+    last: EpochResult
+    best: EpochResult
+
+
 OnEpoch = Callable[[EpochResult], None]
 
 

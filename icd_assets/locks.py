@@ -1,0 +1,110 @@
+"""One holder at a time, on one machine: of an artifact while it is written, of a GPU while it is used.
+
+The kernel frees the lock of a holder that died. Beside a lock lies a note that says who holds it; the note is for
+the people who wait, and nothing depends on it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
+
+_POLL_SECONDS = 0.1
+_TOLD_AFTER_SECONDS = 2.0
+
+OnWait = Callable[[str], None]
+
+
+def wait_silently(sentence: str) -> None:
+    """The listener of those who do not listen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who takes a lock, in words: ``rl_data of demo|RandSampler/tiny_vl``, and in which run."""
+
+    work: str = "another program"
+    run_id: str = ""
+
+
+class _Note(BaseModel):
+    """Who holds a lock, since when."""
+
+    work: str
+    run_id: str
+    pid: int
+    host: str
+    since: str
+
+    def __str__(self) -> str:
+        run = f"run {self.run_id[:8]}, " if self.run_id else ""
+        host = "" if self.host == socket.gethostname() else f" on {self.host}"
+        return f"{self.work} (process {self.pid}{host}, {run}since {self.since})"
+
+
+@contextmanager
+def hold_one(locks: Mapping[str, Path], holder: Holder, on_wait: OnWait = wait_silently) -> Iterator[str]:
+    """Hold the first of ``locks`` that is free, and yield its name; wait while none is.
+
+    ``on_wait`` is told once, after two seconds, who holds them.
+    """
+    for path in locks.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    name, lock = _first_free(locks, on_wait)
+    note = _note_path(locks[name])
+    try:
+        _write_note(note, holder)
+        yield name
+    finally:
+        with suppress(OSError):
+            note.unlink(missing_ok=True)
+        lock.release()
+
+
+def _first_free(locks: Mapping[str, Path], on_wait: OnWait) -> tuple[str, FileLock]:
+    began, told = time.monotonic(), False
+    while True:
+        for name, path in locks.items():
+            lock = FileLock(path)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            return name, lock
+        if not told and time.monotonic() - began >= _TOLD_AFTER_SECONDS:
+            told = True
+            held = "; ".join(f"{name} is held by {_who(path)}" for name, path in locks.items())
+            on_wait(f"waiting: {held}")
+        time.sleep(_POLL_SECONDS)
+
+
+def _write_note(path: Path, holder: Holder) -> None:
+    note = _Note(
+        work=holder.work,
+        run_id=holder.run_id,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        since=f"{datetime.now():%H:%M:%S}",
+    )
+    with suppress(OSError):  # on a full disk the work itself says so
+        path.write_text(note.model_dump_json(), encoding="utf-8")
+
+
+def _who(path: Path) -> str:
+    try:
+        return str(_Note.model_validate_json(_note_path(path).read_bytes()))
+    except (OSError, ValidationError):
+        return "a process that has not said its name yet"
+
+
+def _note_path(path: Path) -> Path:
+    return path.with_suffix(".json")
