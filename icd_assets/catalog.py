@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from icd_assets.cell import Cell
+from icd_assets.datasets.official import Answer
 from icd_assets.errors import UserError
 from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.prompts import PromptStyle
@@ -37,11 +38,26 @@ class _Entry(BaseModel):
 
 
 class SplitFiles(_Entry):
-    """Official VQA files of one split, and where image ``image_id`` lies."""
+    """The VQA files of one split in either layout or both (SPEC B.2), and where image ``image_id`` lies.
 
-    questions: str
-    annotations: str
+    :func:`icd_assets.datasets.files.locate_split` says which are read.
+    """
+
+    questions: str | None = None
+    annotations: str | None = None
+    joined: str | None = None  # official annotations whose elements carry their question
+    override: str = ""  # a joined file that wins over all others
+    subset: str | None = None  # a joined file that names some of the split's questions
     images: str
+    variables: list[str] = []  # the environment variables that the paths were made of
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.questions is None) != (self.annotations is None):
+            raise ValueError("questions and annotations belong together; give both, or joined alone")
+        if self.questions is None and self.joined is None and not self.override:
+            raise ValueError("no file is named; give questions and annotations, or joined")
+        return self
 
 
 class DatasetEntry(_Entry):
@@ -54,6 +70,7 @@ class DatasetEntry(_Entry):
     sampler_encoder: str
     train: SplitFiles
     validation: SplitFiles
+    answer: Answer = "official"  # most_frequent: of the raw answers, as upstream reads VQAv2 (SPEC B.3)
     prepare: str | None = None
     settings: dict[str, dict[str, Any]] = {}
 
@@ -209,7 +226,20 @@ def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     )
     if not well_formed:
         raise UserError(f"catalog {path} must hold sections of named entries, as catalog.yaml does; mend it.")
+    for entry in content.get("datasets", {}).values():
+        for files in entry.values():
+            if isinstance(files, dict) and "images" in files:
+                files["variables"] = _variables([text for name, text in files.items() if name != "images"])
     return _expand(content)  # type: ignore[no-any-return]
+
+
+# A default may hold variables itself, but no further defaults of defaults.
+_VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>(?:[^{}]|\$\{[^{}]*\})*))?\}")
+
+
+def _variables(texts: Iterable[Any]) -> list[str]:
+    """The names in ``${NAME}`` and ``${NAME:-…}``, each once; a file of a split can be moved by them."""
+    return list(dict.fromkeys(name for text in texts for name in re.findall(r"\$\{(\w+)", str(text))))
 
 
 def _expand(value: Any) -> Any:
@@ -225,9 +255,10 @@ def _expand(value: Any) -> Any:
         name, default = match["name"], match["default"]
         if name == "package":
             return str(PACKAGE)
-        found = os.environ.get(name) or default
-        if found is None:
+        if found := os.environ.get(name):
+            return str(Path(found).expanduser()) if found.startswith("~/") else found
+        if default is None:
             raise UserError(f"catalog: the environment variable {name} is not set; set it or give a default.")
-        return found
+        return str(_expand(default))
 
-    return re.sub(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}", replaced, value)
+    return _VARIABLE.sub(replaced, value)

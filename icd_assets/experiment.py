@@ -12,9 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from icd_assets.catalog import Catalog, DatasetEntry, EncoderEntry, ModelEntry
+from icd_assets.catalog import Catalog, DatasetEntry, EncoderEntry, ModelEntry, SplitFiles
 from icd_assets.cell import Cell
-from icd_assets.datasets.vqa import VqaSplit, read_split
+from icd_assets.datasets.files import SplitSource, locate_split
+from icd_assets.datasets.vqa import VqaSplit, load_split
+from icd_assets.digests import sha256_json
 from icd_assets.errors import UserError
 from icd_assets.paths import CellPaths
 from icd_assets.pools.config import PoolConfig
@@ -95,19 +97,33 @@ class Experiment:
         return self._split("validation")
 
     def _split(self, name: str) -> VqaSplit:
-        files = self.dataset.train if name == "train" else self.dataset.validation
-        return read_split(self.cell.dataset, name, Path(files.questions), Path(files.annotations), files.images)
+        self.prepare()
+        files, source = self._files(name), self._source(name)
+        return load_split(
+            self.cell.dataset,
+            name,
+            source.questions,
+            source.annotations,
+            files.images,
+            self.dataset.answer,
+            digests=self.store.digests,
+            folder=self.store.private / "datasets",
+        )
+
+    def _files(self, split: str) -> SplitFiles:
+        return self.dataset.train if split == "train" else self.dataset.validation
+
+    def _source(self, split: str) -> SplitSource:
+        return locate_split(self._files(split), f"the {split} split of {self.cell.dataset}")
 
     def dataset_digest(self, *splits: str) -> Input:
+        """Of the splits' files, in the layout that is there, and of the answers taken from them."""
         self.prepare()
-        paths = []
-        for split in splits:
-            files = self.dataset.train if split == "train" else self.dataset.validation
-            paths += [Path(files.questions), Path(files.annotations)]
-        for path in paths:
-            if not path.is_file():
-                raise UserError(f"{path} does not exist; put the {self.cell.dataset} files there or set its path.")
-        return Input(data_version=self.store.digests.files(paths))
+        paths = [path for split in splits for path in self._source(split).paths]
+        digest = self.store.digests.files(paths)
+        if self.dataset.answer != "official":
+            digest = sha256_json([digest, self.dataset.answer])
+        return Input(data_version=digest)
 
     def encoder(self, name: str) -> EncoderEntry:
         return self.catalog.encoders[name]
@@ -215,4 +231,4 @@ class Experiment:
 
 def results_root() -> Path:
     """``$RESULT_DIR``, or ``results`` in the working directory (SPEC A.2)."""
-    return Path(os.environ.get("RESULT_DIR") or "results").absolute()
+    return Path(os.environ.get("RESULT_DIR") or "results").expanduser().absolute()

@@ -1,23 +1,35 @@
-"""Official VQA files as rows: a row is a question's index in its split sorted by ``question_id`` (SPEC B.3).
+"""A VQA split as rows: a row is a question's index in its split sorted by ``question_id`` (SPEC B.3).
 
 Deviations from upstream:
-1. A split's official ``multiple_choice_answer`` is always kept; upstream overwrites it by the mode of the raw
-   answers when both splits are loaded together (SPEC B.3), so that the same row had two answers.
+1. A split's official ``multiple_choice_answer`` is kept. Upstream overwrites it by the most frequent raw answer
+   when both splits are loaded together, so that the same row had two answers; ``answer="most_frequent"`` does
+   so always (SPEC B.3).
 2. A question without annotation, or an annotation without question, is an error, not a hole.
+3. The parsed split is kept by content (:mod:`icd_assets.datasets.columns`), so VQAv2's 444k questions are parsed
+   once.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from icd_assets.datasets.json_file import read_json
+from icd_assets.datasets.columns import SCHEMA_VERSION, read_table, table_of, write_table
+from icd_assets.datasets.official import Answer, read_records
+from icd_assets.digests import DigestCache, sha256_json
 from icd_assets.errors import UserError
 
-_T = TypeVar("_T", int, str)
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +47,22 @@ class VqaItem:
     image: Path
 
 
-# question_id, image_id, question, answer, answers, question_type, answer_type
-_Record = tuple[int, int, str, str, tuple[str, ...], str, str]
-
-
 class VqaSplit(Sequence[VqaItem]):
-    """The items of one split in row order, built when asked for: 444k paths would fill the memory."""
+    """The items of one split in row order, built when asked for: 444k of them would fill the memory.
 
-    def __init__(self, dataset: str, split: str, digest: str, images: str, records: list[_Record]) -> None:
+    What looks at every row takes a column instead: :attr:`image_ids`, :attr:`questions`, :attr:`images`.
+    """
+
+    def __init__(self, dataset: str, split: str, digest: str, images: str, table: pa.Table) -> None:
         self.dataset = dataset
         self.split = split
         self.digest = digest
         self._images = images
-        self._records = records
+        self._table = table
+        self._columns: list[Any] = table.columns
 
     def __len__(self) -> int:
-        return len(self._records)
+        return int(self._table.num_rows)
 
     @overload
     def __getitem__(self, index: int) -> VqaItem: ...
@@ -62,123 +74,124 @@ class VqaSplit(Sequence[VqaItem]):
         return self._item(range(len(self))[index])
 
     def __iter__(self) -> Iterator[VqaItem]:
-        return map(self._item, range(len(self)))
+        row = 0
+        for batch in self._table.to_batches(max_chunksize=4096):
+            for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                yield self._made(row, values)
+                row += 1
 
     def _item(self, row: int) -> VqaItem:
-        image = Path(self._images.format(image_id=self._records[row][1]))
-        return VqaItem(row, *self._records[row], image)
+        return self._made(row, [column[row].as_py() for column in self._columns])
+
+    def _made(self, row: int, values: Sequence[Any]) -> VqaItem:
+        question_id, image_id, question, answer, answers, question_type, answer_type = values
+        image = self._image(image_id)
+        return VqaItem(
+            row, question_id, image_id, question, answer, tuple(answers), question_type, answer_type, image
+        )
+
+    def _image(self, image_id: int) -> Path:
+        return Path(self._images.format(image_id=image_id))
+
+    @cached_property
+    def image_ids(self) -> NDArray[np.int64]:
+        """[n] in row order."""
+        ids: NDArray[np.int64] = self._table["image_id"].to_numpy()
+        return ids
+
+    @cached_property
+    def question_ids(self) -> NDArray[np.int64]:
+        """[n] in row order, which is ascending."""
+        ids: NDArray[np.int64] = self._table["question_id"].to_numpy()
+        return ids
+
+    @property
+    def questions(self) -> list[str]:
+        """Every row's question."""
+        texts: list[str] = self._table["question"].to_pylist()
+        return texts
+
+    @property
+    def images(self) -> list[Path]:
+        """Every row's image; rows on one image share the path."""
+        ids = self.image_ids.tolist()
+        paths = {image_id: self._image(image_id) for image_id in dict.fromkeys(ids)}
+        return [paths[image_id] for image_id in ids]
 
 
-def read_split(dataset: str, split: str, questions: Path, annotations: Path, images: str) -> VqaSplit:
-    """Join the official questions and annotations by ``question_id``.
+def read_split(
+    dataset: str, split: str, questions: Path | None, annotations: Path, images: str, answer: Answer = "official"
+) -> VqaSplit:
+    """Parse a split: the official questions and annotations, or with ``questions=None`` the joined file.
 
     ``images`` is a pattern such as ``…/COCO_train2014_{image_id:012d}.jpg``. The digest is the SHA-256 of
-    both files' bytes, questions first. Raises :class:`UserError` for anything that is not a complete pair of
-    files.
+    the files' bytes, questions first. Raises :class:`UserError` for anything that is not a complete split.
     """
-    _check_pattern(images)
+    check_pattern(images)
+    table, digest, _ = _parsed(questions, annotations, answer)
+    return VqaSplit(dataset, split, digest, images, table)
+
+
+def load_split(
+    dataset: str,
+    split: str,
+    questions: Path | None,
+    annotations: Path,
+    images: str,
+    answer: Answer,
+    *,
+    digests: DigestCache,
+    folder: Path,
+) -> VqaSplit:
+    """:func:`read_split`, but a split that was parsed before is mapped from ``folder``: a second, not twenty."""
+    check_pattern(images)
+    paths = [annotations] if questions is None else [questions, annotations]
+    try:
+        key = _key(answer, [digests.file(path) for path in paths])
+    except OSError:
+        return read_split(dataset, split, questions, annotations, images, answer)  # says what is wrong
+    if (found := read_table(_file(folder, dataset, split, key), key)) is None:
+        table, digest, shas = _parsed(questions, annotations, answer)
+        key = _key(answer, shas)  # of the bytes that were parsed, should the files have changed meanwhile
+        path = _file(folder, dataset, split, key)
+        try:
+            write_table(path, table, key, digest)
+        except OSError as error:
+            _log.warning("%s cannot be written (%s): the next run parses the split again", path, error.strerror)
+        found = read_table(path, key) or (table, digest)
+    return VqaSplit(dataset, split, found[1], images, found[0])
+
+
+def _file(folder: Path, dataset: str, split: str, key: str) -> Path:
+    return folder / f"{dataset}-{split}-{key[:16]}.arrow"
+
+
+def _key(answer: Answer, shas: list[str]) -> str:
+    return sha256_json([SCHEMA_VERSION, answer, shas])
+
+
+def _parsed(questions: Path | None, annotations: Path, answer: Answer) -> tuple[pa.Table, str, list[str]]:
+    """(table, digest of all bytes, SHA-256 of each file)"""
     digest = hashlib.sha256()
-    texts = _read_questions(questions, digest.update)
-    records: list[_Record] = []
-    seen: set[int] = set()
-    for at, annotation in _read_list(annotations, "annotations", digest.update):
-        question_id = _field(annotation, "question_id", int, at)
-        if question_id in seen:
-            raise UserError(f"{at}: question_id {question_id} is annotated twice; keep one annotation of it.")
-        seen.add(question_id)
-        if (question := texts.pop(question_id, None)) is None:
-            raise UserError(
-                f"{at}: question_id {question_id} has no question in {questions}; "
-                "give the two files of the same split."
-            )
-        image_id = _field(annotation, "image_id", int, at)
-        if image_id != question[0]:
-            raise UserError(
-                f"{at}: question_id {question_id} is about image {image_id}, but in {questions} "
-                f"about image {question[0]}; give the two files of the same split."
-            )
-        answers = _answers(annotation, at)
-        answer = _answer(annotation, answers, at)
-        records.append((question_id, *question, answer, answers, *_types(annotation, at)))
-    if texts:
+    shas: list[str] = []
+
+    def on_bytes(content: bytes) -> None:
+        digest.update(content)
+        shas.append(hashlib.sha256(content).hexdigest())
+
+    records = read_records(questions, annotations, answer, on_bytes)
+    try:
+        table = table_of(records)
+    except UnicodeEncodeError as error:
         raise UserError(
-            f"{annotations}: {len(texts)} questions of {questions} have no annotation, the first is "
-            f"question_id {min(texts)}; give the two files of the same split."
-        )
-    records.sort(key=lambda record: record[0])
-    return VqaSplit(dataset, split, digest.hexdigest(), images, records)
+            f"{annotations}: the text {error.object[:40]!r} holds half a character (a lone surrogate); "
+            "mend that record."
+        ) from None
+    return table, digest.hexdigest(), shas
 
 
-def _read_questions(path: Path, on_bytes: Any) -> dict[int, tuple[int, str]]:
-    """``question_id`` → (``image_id``, question)."""
-    texts: dict[int, tuple[int, str]] = {}
-    for at, record in _read_list(path, "questions", on_bytes):
-        question_id = _field(record, "question_id", int, at)
-        if question_id in texts:
-            raise UserError(f"{at}: question_id {question_id} occurs twice; each question needs its own id.")
-        texts[question_id] = (_field(record, "image_id", int, at), _field(record, "question", str, at))
-    return texts
-
-
-def _read_list(path: Path, key: str, on_bytes: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place, record) of each element of the top-level list ``key``; places are for error messages."""
-    content = read_json(path, on_bytes=on_bytes, compact=_Compact())
-    if not isinstance(content, dict) or key not in content:
-        raise UserError(f"{path} has no key {key!r} at its top level; give the official VQA {key} file.")
-    if not isinstance(content[key], list) or not content[key]:
-        raise UserError(f"{path}: {key!r} is not a list of records; give the official VQA {key} file.")
-    for index, record in enumerate(content[key]):
-        if not isinstance(record, dict):
-            raise UserError(f"{path}: {key}[{index}] is not a record; give the official VQA {key} file.")
-        yield f"{path}: {key}[{index}]", record
-
-
-class _Compact:
-    """Each annotator record becomes its answer at once: ten objects per question would cost gigabytes."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def __call__(self, record: dict[str, Any]) -> Any:
-        answer = record.get("answer")
-        if isinstance(answer, str) and "question_id" not in record:
-            return self._known.setdefault(answer, answer)
-        return record
-
-
-def _field(record: dict[str, Any], key: str, kind: type[_T], at: str) -> _T:
-    if key not in record:
-        raise UserError(f"{at} has no key {key!r}; give the official VQA file.")
-    value = record[key]
-    if type(value) is not kind:  # a bool is an int, but not an id
-        raise UserError(f"{at}: {key!r} is {value!r}, not of type {kind.__name__}; give the official VQA file.")
-    return value
-
-
-def _answers(annotation: dict[str, Any], at: str) -> tuple[str, ...]:
-    raw = annotation.get("answers")
-    if not isinstance(raw, list) or not raw:
-        raise UserError(f"{at}: 'answers' is missing or empty; each question needs at least one answer.")
-    for index, answer in enumerate(raw):
-        if not isinstance(answer, str):
-            raise UserError(f"{at}: answers[{index}] has no text under the key 'answer'; mend the record.")
-    return tuple(raw)
-
-
-def _answer(annotation: dict[str, Any], answers: tuple[str, ...], at: str) -> str:
-    """The official answer, else the most frequent one (the first seen wins a tie)."""
-    if annotation.get("multiple_choice_answer") is not None:
-        return _field(annotation, "multiple_choice_answer", str, at)
-    return max(dict.fromkeys(answers), key=answers.count)
-
-
-def _types(annotation: dict[str, Any], at: str) -> tuple[str, str]:
-    """Both are labels for tables; the metric does not use them."""
-    given = {"question_type": "", "answer_type": "other"} | annotation
-    return _field(given, "question_type", str, at), _field(given, "answer_type", str, at)
-
-
-def _check_pattern(images: str) -> None:
+def check_pattern(images: str) -> None:
+    """Raises :class:`UserError` unless each image has a path of its own."""
     try:
         distinct = images.format(image_id=1) != images.format(image_id=2)
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:

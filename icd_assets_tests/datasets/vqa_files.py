@@ -48,3 +48,9 @@ def item(row: int, image_id: int | None = None, answer: str = "yes", question: s
         answer_type="other",
         image=Path(f"image{image_id}.jpg"),
     )
+
+
+def joined(questions: list[tuple[int, int, str]], annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The annotations, each with its question: the elements of a joined file."""
+    texts = {question_id: text for question_id, _, text in questions}
+    return [{**found, "question": texts[found["question_id"]]} for found in annotations]

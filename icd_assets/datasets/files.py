@@ -1,0 +1,50 @@
+"""Which files a split is read from: the one place that decides between the two layouts (SPEC B.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from icd_assets.errors import UserError
+
+if TYPE_CHECKING:
+    from icd_assets.catalog import SplitFiles
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSource:
+    """The files found; ``questions`` is None if ``annotations`` is a joined file."""
+
+    questions: Path | None
+    annotations: Path
+
+    @property
+    def paths(self) -> list[Path]:
+        """In the order in which they are read."""
+        return [self.annotations] if self.questions is None else [self.questions, self.annotations]
+
+
+def locate_split(files: SplitFiles, dataset: str) -> SplitSource:
+    """The override if one is set, else the official pair, else the joined file.
+
+    Raises :class:`UserError` with every path looked at and the variables that move them.
+    """
+    moved_by = f"set {' or '.join(files.variables)}" if files.variables else "mend the catalog"
+    if files.override:
+        if not (override := Path(files.override)).is_file():
+            raise UserError(f"{override} does not exist, and wins over all other files of {dataset}; {moved_by}.")
+        return SplitSource(None, override)
+    looked = []
+    if files.questions is not None and files.annotations is not None:
+        questions, annotations = Path(files.questions), Path(files.annotations)
+        absent = [path.name for path in (questions, annotations) if not path.is_file()]
+        if not absent:
+            return SplitSource(questions, annotations)
+        half = f" ({absent[0]} is missing)" if len(absent) == 1 else ""
+        looked.append(f"{questions} with {annotations}{half}")
+    if files.joined is not None:
+        if (joined := Path(files.joined)).is_file():
+            return SplitSource(None, joined)
+        looked.append(str(joined))
+    raise UserError(f"{dataset} was not found as {' or as '.join(looked)}; put the files there, or {moved_by}.")
