@@ -24,10 +24,16 @@ def sha256_file(path: Path) -> str:
 
 
 class DigestCache:
-    """Digests of files, kept in one JSON file. Losing it costs time, never truth."""
+    """Digests of files, kept in one JSON file. Losing it costs time, never truth.
 
-    def __init__(self, path: Path) -> None:
+    ``rehash``: believe nothing remembered, but read each file once more; a file changed behind an unchanged size
+    and mtime is then known to everyone who remembers.
+    """
+
+    def __init__(self, path: Path, *, rehash: bool = False) -> None:
         self.path = path
+        self._rehash = rehash
+        self._hashed: set[str] = set()  # in this process
         self._known: dict[str, list[Any]] | None = None
 
     def file(self, path: Path) -> str:
@@ -36,10 +42,12 @@ class DigestCache:
         stat = path.stat()
         key, stamp = str(path.absolute()), [stat.st_size, stat.st_mtime_ns]
         entry = known.get(key)
-        if entry is not None and entry[:2] == stamp:
+        believed = not self._rehash or key in self._hashed
+        if believed and entry is not None and entry[:2] == stamp:
             return str(entry[2])
         digest = sha256_file(path)
         known[key] = [*stamp, digest]
+        self._hashed.add(key)
         self._save()
         return digest
 

@@ -46,6 +46,7 @@ class Experiment:
     settings: Settings
     store: Store
     catalog: Catalog
+    look_only: bool = False  # nothing of the outside world is written or fetched
 
     @classmethod
     def open(cls, cell: Cell, settings: Settings, root: Path, catalog: Catalog | None = None) -> Experiment:
@@ -84,7 +85,7 @@ class Experiment:
 
     def prepare(self) -> None:
         """Write what is missing of a dataset that can be generated (the catalog's ``prepare``)."""
-        if self.dataset.prepare is not None:
+        if self.dataset.prepare is not None and not self.look_only:
             module, function = self.dataset.prepare.split(":")
             getattr(importlib.import_module(module), function)(self.dataset.train, self.dataset.validation)
 
@@ -129,7 +130,8 @@ class Experiment:
         return self.catalog.encoders[name]
 
     def weights_of(self, entry: EncoderEntry | ModelEntry) -> Input:
-        return Input(data_version=weights_digest(locate(entry.path, entry.revision), self.store.digests))
+        folder = locate(entry.path, entry.revision, fetch=not self.look_only)
+        return Input(data_version=weights_digest(folder, self.store.digests))
 
     # ---- artifacts ---------------------------------------------------------------------------------
 

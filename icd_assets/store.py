@@ -4,6 +4,9 @@ The contract: a manifest exists if and only if its artifact is complete. Files a
 staging folder, fsynced, moved into place, and only then is the manifest moved beside them. What an artifact
 *should* be made of is a :class:`Want`; an artifact whose manifest carries an equal want, and whose files still
 have the digests it names, need not be made again.
+
+A manifest is replaced with its artifact, but a copy of it stays in ``.icd_assets/history``, by data version: a
+checkpoint that was copied away still leads to the run that made its RL data.
 """
 
 from __future__ import annotations
@@ -15,10 +18,10 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from icd_assets.digests import DigestCache, sha256_json
 from icd_assets.durable import fsync, make_folder, write_atomic
@@ -39,15 +42,33 @@ class Input(BaseModel):
     run_id: str | None = None
     created_at: str | None = None
 
+    @field_validator("manifest")
+    @classmethod
+    def _inside(cls, manifest: str | None) -> str | None:
+        if manifest is not None and _climbs(manifest, outside=False):
+            raise ValueError(f"the path {manifest!r} leads out of the results")
+        return manifest
+
 
 class FileRecord(BaseModel):
-    """A file of an artifact; ``path`` is relative to the results root, or absolute outside it."""
+    """A file of an artifact; ``path`` is relative to the results root, or absolute outside it.
+
+    ``pruned`` says when we removed it as an epoch that nothing needs; the artifact is complete without it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     size: int
     sha256: str
+    pruned: str | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        if _climbs(path, outside=True):
+            raise ValueError(f"the path {path!r} leads out of the results")
+        return path
 
 
 class Want(BaseModel):
@@ -55,7 +76,7 @@ class Want(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    asset: str
+    asset: str = Field(pattern=r"^\w+$")
     code_version: str
     config: dict[str, Any]
     inputs: dict[str, Input]
@@ -87,7 +108,7 @@ class Manifest(BaseModel):
     manifest_schema: int = MANIFEST_SCHEMA
     want: Want
     config_digest: str
-    data_version: str
+    data_version: str = Field(pattern=r"^\w+$")
     files: list[FileRecord]
     facts: dict[str, Any]
     origin: str = "made"  # or "imported": the user's own file, verified and recorded
@@ -96,6 +117,17 @@ class Manifest(BaseModel):
     created_at: str
     seconds: float
     environment: dict[str, str]
+
+    @model_validator(mode="after")
+    def _ours_lies_inside(self) -> Manifest:
+        if self.origin == "made" and any(PurePosixPath(record.path).is_absolute() for record in self.files):
+            raise ValueError("a file that we made lies outside the results")
+        return self
+
+    @property
+    def making(self) -> str:
+        """Tells apart two runs that made the same bytes."""
+        return sha256_json([self.want.asset, self.cell, self.run_id, self.created_at])[:12]
 
 
 class Store:
@@ -107,10 +139,11 @@ class Store:
     >>> store.commit(path, {final: staged}, manifest_fields)
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, rehash: bool = False) -> None:
         self.root = root.absolute()
         self.private = self.root / ".icd_assets"
-        self.digests = DigestCache(self.private / "digests.json")
+        self.history = self.private / "history"
+        self.digests = DigestCache(self.private / "digests.json", rehash=rehash)
 
     def read(self, path: Path) -> Manifest | None:
         """The manifest at ``path``, or None if there is none. A broken one is the user's to look at."""
@@ -135,19 +168,23 @@ class Store:
         return self.root / record.path  # an absolute record.path wins
 
     def files(self, manifest: Manifest) -> list[Path]:
-        """The artifact's files, each verified against its digest."""
+        """The artifact's files, each verified against its digest; a pruned one's path leads nowhere."""
         if (problem := self.damage(manifest)) is not None:
             raise UserError(f"{problem}; restore the file, or delete the manifest to have it made again.")
         return [self.resolve(record) for record in manifest.files]
 
     def damage(self, manifest: Manifest) -> str | None:
         """What is wrong with the files of a complete artifact, in words; None if nothing is."""
-        for record in manifest.files:
-            path = self.resolve(record)
-            if not path.is_file():
-                return f"{path} is gone"
-            if path.stat().st_size != record.size or self.digests.file(path) != record.sha256:
-                return f"{path} is no longer what {manifest.want.asset} wrote"
+        problems = (self.rot(record, manifest.want.asset) for record in manifest.files)
+        return next((problem for problem in problems if problem is not None), None)
+
+    def rot(self, record: FileRecord, asset: str) -> str | None:
+        """What is wrong with one file, in words; one that was pruned may be gone."""
+        path = self.resolve(record)
+        if not path.is_file():
+            return None if record.pruned is not None else f"{path} is gone"
+        if path.stat().st_size != record.size or self.digests.file(path) != record.sha256:
+            return f"{path} is no longer what {asset} wrote"
         return None
 
     def stale(self, path: Path, want: Want) -> str | None:
@@ -224,7 +261,8 @@ class Store:
         if path.exists():  # from here to the end the artifact is incomplete, and says so
             path.replace(_previous(path))
             fsync(path.parent)
-        previous = self.read(_previous(path))
+        if (previous := self.read(_previous(path))) is not None:
+            self._remember(_previous(path), previous)
         ours = {record.path: record.sha256 for record in _own_files(previous)}
         for record, temporary in zip(manifest.files, staged, strict=True):
             final = self.resolve(record)
@@ -240,6 +278,13 @@ class Store:
         _previous(path).unlink(missing_ok=True)
         _pending(path).replace(path)
         fsync(path.parent)
+        self._remember(path, manifest)
+
+    def _remember(self, path: Path, manifest: Manifest) -> None:
+        """Keep a copy of the manifest at ``path``; a record of the past is never rewritten."""
+        kept = self.history / manifest.want.asset / f"{manifest.data_version}-{manifest.making}.json"
+        if not kept.exists():
+            write_atomic(kept, path.read_bytes())
 
     def recover(self, path: Path) -> None:
         """End, or undo, a commit that was killed half-way. Call under :meth:`lock`."""
@@ -294,6 +339,14 @@ class Store:
 def _own_files(manifest: Manifest | None) -> list[FileRecord]:
     """The files that we wrote: an imported artifact's are the user's."""
     return manifest.files if manifest is not None and manifest.origin == "made" else []
+
+
+def _climbs(path: str, *, outside: bool) -> bool:
+    """Whether a recorded path, relative to the results, leads out of them; ``outside``: absolute ones may."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute():
+        return not outside
+    return ".." in pure.parts or "\0" in path or not pure.parts
 
 
 def _pending(path: Path) -> Path:

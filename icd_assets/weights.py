@@ -14,8 +14,8 @@ _LIGHT = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
 _PICKLED = "pytorch_model*.bin"
 
 
-def locate(path: str, revision: str | None = None) -> Path:
-    """The folder of a model: a local one as it is, a hub id from the hub's cache (downloaded if allowed).
+def locate(path: str, revision: str | None = None, *, fetch: bool = True) -> Path:
+    """The folder of a model: a local one as it is, a hub id from the hub's cache (downloaded if ``fetch``).
 
     ``revision`` is a hub id's commit, tag or branch; default: what the cache, or else the hub, calls ``main``.
     """
@@ -32,7 +32,9 @@ def locate(path: str, revision: str | None = None) -> Path:
 
     try:
         # What is on this machine is used as it is: an update of the hub must not change a digest unasked.
-        found = _snapshot(path, revision, here=True) or _snapshot(path, revision, here=False)
+        found = _snapshot(path, revision, here=True)
+        if found is None and fetch:
+            found = _snapshot(path, revision, here=False)
     except RevisionNotFoundError:
         raise UserError(
             f"model {path} has no revision {revision!r} on the hub; mend revision in the catalog."
@@ -41,6 +43,8 @@ def locate(path: str, revision: str | None = None) -> Path:
         found = None
     if found is not None:
         return found
+    if not fetch:
+        raise UserError(f"model {path} is not on this machine; it is downloaded when it is first needed.")
     if revision is not None and (known := _revisions_here(path)):
         raise UserError(
             f"model {path} is in the hub's cache, but not whole at revision {revision!r} (there: "

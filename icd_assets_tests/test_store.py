@@ -215,3 +215,67 @@ def test_lineage_for_the_inside_of_a_file_has_no_time_and_no_run(store: Store, p
     text = json.dumps(want().lineage())
     assert "run-1" not in text
     assert "a1" in text
+
+
+def test_a_replaced_manifest_is_kept_by_its_data_version(store: Store, path: Path) -> None:
+    first, beside = commit(store, path, "one"), path.read_bytes()
+    kept = store.history / "rl_data" / f"{first.data_version}-{first.making}.json"
+    assert kept.read_bytes() == beside
+    kept.unlink()  # as if made before there was a history: replacing it keeps it
+    second = commit(store, path, "two")
+    assert kept.read_bytes() == beside
+    names = {f"{manifest.data_version}-{manifest.making}.json" for manifest in (first, second)}
+    assert {p.name for p in store.history.rglob("*.json")} == names
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("path", "../../etc/passwd"),
+        ("path", "demo/../../x"),
+        ("path", "/etc/passwd"),
+        ("path", ""),
+        ("manifest", "../x.manifest.json"),
+        ("manifest", "/x.manifest.json"),
+        ("asset", "../../x"),
+        ("data_version", "../../x"),
+    ],
+)
+def test_a_path_that_climbs_out_is_not_followed(store: Store, path: Path, field: str, value: str) -> None:
+    commit(store, path, "one")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    holder = {
+        "path": content["files"][0],
+        "manifest": content["want"]["inputs"]["vlm"],
+        "asset": content["want"],
+        "data_version": content,
+    }[field]
+    holder[field] = value
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UserError, match="is not a manifest of icd_assets"):
+        store.read(path)
+
+
+def test_what_was_pruned_is_not_missed(store: Store, path: Path) -> None:
+    commit(store, path, "one")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["files"][0]["pruned"] = "2026-01-02"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    data = store.root / "demo" / "data.json"
+    assert store.stale(path, want()) is None  # marked, and not yet removed
+    data.unlink()
+    assert store.stale(path, want()) is None
+    data.write_text("put back, but another")
+    assert "is no longer" in (store.stale(path, want()) or "")
+
+
+def test_rehash_sees_what_size_and_mtime_hide(tmp_path: Path) -> None:
+    file, cache = tmp_path / "a", tmp_path / "digests.json"
+    file.write_text("x")
+    before = DigestCache(cache).file(file)
+    stamp = file.stat().st_mtime_ns
+    file.write_text("y")
+    os.utime(file, ns=(stamp, stamp))
+    assert DigestCache(cache).file(file) == before
+    assert DigestCache(cache, rehash=True).file(file) == sha256_file(file)
+    assert DigestCache(cache).file(file) == sha256_file(file)  # and from now on everyone knows

@@ -269,7 +269,8 @@ def _result(manifest: Manifest, experiment: Experiment, first: Mapping[str, Any]
             shown["dagster/row_count"] = value
         elif name not in shown and isinstance(value, int | float | str):
             shown[name] = round(value, 4) if isinstance(value, float) else value
-    shown["path"] = dg.MetadataValue.path(str(experiment.store.resolve(manifest.files[0])))
+    there = next(record for record in manifest.files if record.pruned is None)
+    shown["path"] = dg.MetadataValue.path(str(experiment.store.resolve(there)))
     for name, given in manifest.want.inputs.items():
         shown[f"{name}/data_version"] = given.data_version[:16]
         if given.run_id is not None:

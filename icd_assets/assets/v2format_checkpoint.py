@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from icd_assets.assets.step import Report, StepRun, step_asset
+from icd_assets.errors import UserError
 
 
 @step_asset("v2format_checkpoint", kinds={"pytorch"})
@@ -14,6 +15,8 @@ def v2format_checkpoint(run: StepRun) -> Report:
     trained = experiment.facts(f"{phase}_checkpoints")
     number = trained["best_epoch"] if run.config.epoch == "best" else trained["epochs"]
     source = experiment.files(f"{phase}_checkpoints")[number - 1]
+    if not source.is_file():
+        raise UserError(f"{source} was pruned; make it again with --force {phase}_checkpoints.")
     final = source.with_name(f"{source.stem}_v2format.ckpt")
     lineage = {**run.want.lineage(), "source": source.name}
     write_v2format(run.staging / final.name, read_v3(source), lineage=lineage)

@@ -73,7 +73,7 @@ def v2_check(experiment: Experiment) -> Verdict:
 def _epochs(experiment: Experiment, asset: str) -> Verdict:
     from icd_assets.selector.checkpoints import read_v3
 
-    files = experiment.files(asset)
+    files = [path for path in experiment.files(asset) if path.is_file()]  # the others were pruned
     counts = {len(read_v3(path).model_state_dict) for path in files}
     return len(counts) == 1, {"epochs": len(files), "tensors": max(counts)}
 

@@ -8,6 +8,8 @@ import click
 
 from icd_assets import __version__
 from icd_assets.cli.commands import demo, evaluation, train, ui
+from icd_assets.cli.diff import diff
+from icd_assets.cli.lineage import lineage
 from icd_assets.errors import UserError
 
 
@@ -17,7 +19,7 @@ def group() -> None:
     """Train selectors of in-context demonstrations for vision-language models, as Dagster assets."""
 
 
-for _command in (train, demo, evaluation, ui):
+for _command in (train, demo, evaluation, ui, lineage, diff):
     group.add_command(_command)
 
 

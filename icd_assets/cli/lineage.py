@@ -1,0 +1,76 @@
+"""``icd-assets lineage``: what a checkpoint, any artifact or any file came from."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from icd_assets.cli.look import Look
+from icd_assets.cli.screen import console
+from icd_assets.cli.tree import printable, tree
+from icd_assets.lineage import Records, find
+from icd_assets.lineage.as_json import as_json as document_of
+from icd_assets.lineage.in_toto import statements
+from icd_assets.lineage.openlineage import events
+from icd_assets.lineage.rehash import Verified, rehash
+from icd_assets.lineage.rows import TrainedRow, trained_rows
+
+
+@click.command()
+@click.argument("what", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="The chain as one JSON document.")
+@click.option("--verify", is_flag=True, help="Read every file on the way again; exit code 2 if one differs.")
+@click.option("--rows", is_flag=True, help="Also name the RL rows that the checkpoint was trained on.")
+@click.option(
+    "--export",
+    type=click.Choice(["in-toto", "openlineage"]),
+    help="The chain as in-toto statements (SLSA provenance) or OpenLineage events, one JSON per line.",
+)
+def lineage(what: tuple[str, ...], as_json: bool, verify: bool, rows: bool, export: str | None) -> None:
+    """What WHAT came from: down to dataset, models, prompts and seeds, with the runs that made each part.
+
+    WHAT is a file (wherever it lies), a run id, or a cell ('okvqa|RandSampler/Qwen2_5-VL-3B-Instruct', or dataset
+    sampler model), alone for its recommended checkpoint, or with an asset for that one.
+    """
+    words = [str(Path(word).absolute()) if Path(word).is_file() else word for word in what]
+    look = Look.here(rehash=verify, home=not (len(words) == 1 and Path(words[0]).is_file()))
+    records = Records(look.store)
+    targets = find(words, records, look.cell, look.open)
+    verified = Verified() if verify else None
+    if verified is not None:
+        for target in targets:
+            verified.add(rehash(target.chain, look.store, look.open))
+            verified.differs += [target.problem] if target.problem else []
+    trained = trained_rows(targets[0].chain, look.store) if rows else None
+    if export is not None:
+        documents = statements if export == "in-toto" else events
+        for document in documents(targets[0].chain):
+            click.echo(json.dumps(document))
+    elif as_json:
+        click.echo(json.dumps(document_of(targets, look.store, verified, trained), indent=1))
+    else:
+        for target in targets:
+            console.print(tree(target))
+        _show(verified, trained)
+    for path, problem in records.broken.items():
+        click.echo(f"icd-assets: passed over {path}: {problem}", err=True)
+    if verified is not None and verified.differs:
+        sys.exit(2)
+
+
+def _show(verified: Verified | None, rows: list[TrainedRow] | None) -> None:
+    if rows is not None:
+        console.print(f"\ntrained on {len(rows)} RL rows: row (question_id)")
+        shown = (f"{one.row} ({'unknown' if one.question_id is None else one.question_id})" for one in rows)
+        console.print(", ".join(shown), markup=False)
+    if verified is not None:
+        console.print(f"\nread again: {verified.files} files and inputs")
+        for line in verified.unchecked:
+            console.print(printable(f"not checked: {line}"), markup=False)
+        for line in verified.differs:
+            console.print(printable(f"differs: {line}"), markup=False, style="bold red")
+        if not verified.differs:
+            console.print("all of it is what was recorded")

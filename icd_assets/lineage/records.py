@@ -1,0 +1,100 @@
+"""Every manifest under a results root: those beside artifacts, and those of artifacts that were replaced since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from icd_assets.errors import UserError
+from icd_assets.store import Input, Manifest, Store
+
+# Lever-Plus' layout (paths.py) has these folders; to search all of a results root could take minutes.
+FOLDERS = ("*/cache", "*/generated_data", "*/model_cpk/*", "*/icl_inference/*")
+_SUFFIX = ".manifest.json"
+
+
+class Records:
+    """The manifests of one results root, read once.
+
+    >>> records.live["demo/generated_data/rl_data_….json.manifest.json"]
+    >>> records.find("rl_data", given)      # the manifest of exactly what was consumed, or None
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.broken: dict[Path, str] = {}
+
+    @cached_property
+    def live(self) -> dict[str, Manifest]:
+        """By path, relative to the results root."""
+        paths = (path for folder in FOLDERS for path in sorted(self.store.root.glob(f"{folder}/*{_SUFFIX}")))
+        return {str(path.relative_to(self.store.root)): found for path, found in self._read(paths)}
+
+    @cached_property
+    def past(self) -> list[Manifest]:
+        """All that were ever committed here, oldest first; those beside artifacts too."""
+        found = [manifest for _, manifest in self._read(self.store.history.glob("*/*.json"))]
+        return sorted(found, key=lambda manifest: manifest.created_at)
+
+    @cached_property
+    def all(self) -> list[Manifest]:
+        """Each making once; what lies beside an artifact knows best what was pruned of it."""
+        makings = {manifest.making: manifest for manifest in self.past}
+        makings |= {manifest.making: manifest for manifest in self.live.values()}
+        return list(makings.values())
+
+    def find(self, name: str, given: Input) -> Manifest | None:
+        """What was consumed under ``name``: same bytes, and the same run where the consumer names one."""
+        same = self.makers(name, given.data_version)
+        exact = [manifest for manifest in same if manifest.run_id == given.run_id]
+        return next(iter(exact or same), None)
+
+    def makers(self, name: str, data_version: str) -> list[Manifest]:
+        """Every making of these bytes."""
+        asset = name.partition(".")[0]
+        return [
+            manifest
+            for manifest in self.all
+            if manifest.want.asset == asset and produced(name, manifest) == data_version
+        ]
+
+    def holding(self, path: Path, sha256: str) -> Manifest | None:
+        """The artifact that a file of this content belongs to: the one at ``path``, else one still there."""
+        holding = [m for m in self.all if any(record.sha256 == sha256 for record in m.files)]
+
+        def far(manifest: Manifest) -> tuple[bool, bool]:
+            elsewhere = all(self.store.resolve(record) != path for record in manifest.files)
+            return self.place(manifest) is None, elsewhere
+
+        return min(holding, key=far, default=None)
+
+    def place(self, manifest: Manifest) -> str | None:
+        """Where the manifest lies today; None if its artifact was replaced or removed."""
+        return self._places.get(manifest.making)
+
+    def successor(self, manifest: Manifest) -> Manifest | None:
+        """What lies today where this artifact's files lay."""
+        paths = {record.path for record in manifest.files}
+        found = (live for live in self.live.values() if paths & {record.path for record in live.files})
+        return next(found, None)
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        return {manifest.making: path for path, manifest in self.live.items()}
+
+    def _read(self, paths: Iterator[Path]) -> Iterator[tuple[Path, Manifest]]:
+        for path in paths:
+            try:
+                manifest = self.store.read(path)
+            except UserError as error:
+                self.broken[path] = str(error)
+                continue
+            if manifest is not None:
+                yield path, manifest
+
+
+def produced(name: str, manifest: Manifest) -> str:
+    """The digest that consumers see under ``name``; ``v2_checkpoint.encoder`` is a part with its own."""
+    part = name.partition(".")[2]
+    return str(manifest.facts.get(f"{part}_digest")) if part else manifest.data_version

@@ -1,0 +1,43 @@
+"""The RL rows that a checkpoint was trained on: train row and ``question_id``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from icd_assets.errors import UserError
+from icd_assets.lineage.chain import Artifact
+from icd_assets.scoring.rl_file import read_rl_data
+from icd_assets.store import Store
+
+_TRAINED = ("grpo_checkpoints", "rce_checkpoints")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRow:
+    """``question_id`` is None if the RL data of that version is not here any more, or does not say."""
+
+    row: int
+    question_id: int | None
+
+
+def trained_rows(chain: Artifact, store: Store) -> list[TrainedRow]:
+    """The rows of the nearest RCE or GRPO training in the chain."""
+    trained = next((node for node in chain.walk() if node.name in _TRAINED and node.manifest is not None), None)
+    if trained is None or trained.manifest is None:
+        raise UserError(
+            f"the manifest of the training behind this {chain.asset} is not under {store.root}, so its rows are "
+            "not known; --rows needs it."
+        )
+    ids = _question_ids(trained.inputs["rl_data"], store)
+    return [TrainedRow(row, ids.get(row)) for row in trained.manifest.facts["trained_on_rows"]]
+
+
+def _question_ids(rl_data: Artifact, store: Store) -> dict[int, int | None]:
+    """By row, from the RL data that was really read: only if it still has those bytes."""
+    if rl_data.manifest is None:
+        return {}
+    (record,) = rl_data.manifest.files
+    path = store.resolve(record)
+    if not path.is_file() or store.digests.file(path) != record.sha256:
+        return {}
+    return {query.row: query.question_id for query in read_rl_data(path).queries}

@@ -1,0 +1,92 @@
+"""What a user may ask about: a cell, an asset in a cell, a run id, or any file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from icd_assets.cell import Cell
+from icd_assets.errors import UserError
+from icd_assets.experiment import Experiment
+from icd_assets.lineage.chain import Artifact, Chains
+from icd_assets.lineage.inside import read_inside
+from icd_assets.lineage.records import Records
+from icd_assets.pipeline import STEP, STEPS
+from icd_assets.store import Manifest
+
+_RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){0,3}(-[0-9a-f]{12})?")
+Open = Callable[[Cell], Experiment]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What was asked about. ``file`` is the file itself, if one was named; ``problem`` is what it shows."""
+
+    chain: Artifact
+    file: Path | None = None
+    problem: str | None = None
+
+
+def find(
+    words: Sequence[str], records: Records, cell_of: Callable[[Sequence[str]], Cell], open: Open
+) -> list[Target]:
+    """The artifacts that ``words`` mean; a run may have made several, the last first.
+
+    ``cell_of`` reads a cell's key or its three names; ``open`` gives a cell at work.
+    """
+    chains = Chains(records)
+    if len(words) == 1:
+        (word,) = words
+        if Path(word).is_file():
+            return [_of_file(Path(word).absolute(), records, chains)]
+        if _RUN.fullmatch(word):
+            return [Target(chains.of(manifest)) for manifest in _of_run(word, records)]
+        if "|" not in word:
+            raise UserError(
+                f"{word!r} is no file, no run id and no cell; name a file, a run id, a cell such as "
+                "'okvqa|RandSampler/Qwen2_5-VL-3B-Instruct', or dataset, sampler and model."
+            )
+    assets = [word for word in words if word in STEP]
+    experiment = open(cell_of([word for word in words if word not in STEP]))
+    return [Target(chains.of(_of_cell(experiment, assets)))]
+
+
+def _of_cell(experiment: Experiment, assets: list[str]) -> Manifest:
+    """The asset that was named; else the recommended checkpoint, or as far as the cell has come."""
+    if len(assets) > 1:
+        raise UserError(f"{assets[0]} and {assets[1]} are two assets; name one.")
+    if assets:
+        return experiment.store.require(experiment.manifest_path(assets[0]), assets[0])
+    order = ["v2format_checkpoint", *(step.name for step in reversed(STEPS))]
+    for asset in order:
+        if (manifest := experiment.manifest(asset)) is not None:
+            return manifest
+    raise UserError(f"nothing is made of {experiment.cell} under {experiment.store.root} with these settings.")
+
+
+def _of_run(run_id: str, records: Records) -> list[Manifest]:
+    """All that the run made, whether or not it is still there, the last step first."""
+    made = [manifest for manifest in records.all if manifest.run_id.startswith(run_id)]
+    if len(runs := {manifest.run_id for manifest in made}) > 1:
+        raise UserError(f"{len(runs)} runs begin with {run_id}; give more of the id.")
+    if not made:
+        raise UserError(f"no artifact under {records.store.root} was made by run {run_id}.")
+    order = {name: index for index, name in enumerate(STEP)}
+    return sorted(made, key=lambda manifest: order.get(manifest.want.asset, -1), reverse=True)
+
+
+def _of_file(path: Path, records: Records, chains: Chains) -> Target:
+    """By content; else by its place, if it was changed there; else by what it says inside."""
+    if path.name.endswith(".manifest.json"):
+        manifest = records.store.read(path)
+        assert manifest is not None
+        return Target(chains.of(manifest))
+    if (manifest := records.holding(path, records.store.digests.file(path))) is not None:
+        return Target(chains.of(manifest), path)
+    for manifest in records.live.values():
+        if any(records.store.resolve(record) == path for record in manifest.files):
+            problem = f"{path} is no longer what {manifest.want.asset} wrote"
+            return Target(chains.of(manifest), path, problem)
+    return Target(chains.of_inside(read_inside(path)), path)
