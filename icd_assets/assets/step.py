@@ -26,6 +26,7 @@ from icd_assets.digests import sha256_json
 from icd_assets.environment import describe
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, MissingInput, results_root
+from icd_assets.home import hear_env_file
 from icd_assets.lifeline import die_with_parent
 from icd_assets.locks import Holder
 from icd_assets.pipeline import STEP, Shared, Step, own_fields
@@ -34,6 +35,7 @@ from icd_assets.settings import Settings
 from icd_assets.store import Manifest, Want
 from icd_assets.wants import want
 
+hear_env_file()  # before the catalog, whose paths it may move
 _CATALOG = Catalog.load()
 
 partitions = dg.MultiPartitionsDefinition(

@@ -11,6 +11,7 @@ from icd_assets.cli.commands import demo, evaluation, train, ui
 from icd_assets.cli.diff import diff
 from icd_assets.cli.lineage import lineage
 from icd_assets.errors import UserError
+from icd_assets.home import hear_env_file
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,6 +27,7 @@ for _command in (train, demo, evaluation, ui, lineage, diff):
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit code 2."""
     try:
+        hear_env_file()
         group()
     except UserError as error:
         click.echo(f"icd-assets: {error}", err=True)

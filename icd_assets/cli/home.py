@@ -1,4 +1,4 @@
-"""Where Dagster keeps its history: DAGSTER_HOME, else the folder that holds ``dagster.yaml``."""
+"""Dagster's home as the place where commands work."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icd_assets.errors import UserError
+from icd_assets.home import find_home
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -17,15 +18,12 @@ if TYPE_CHECKING:
 def enter_home() -> Path:
     """Find DAGSTER_HOME, export it, and go there: relative paths of the catalog and of RESULT_DIR then mean the
     same in a subfolder, in the UI and in the runs that the UI launches."""
-    if not (named := os.environ.get("DAGSTER_HOME")):
-        here = Path.cwd()
-        named = next((str(p) for p in (here, *here.parents) if (p / "dagster.yaml").is_file()), None)
-        if named is None:
-            raise UserError(
-                f"no dagster.yaml in {here} or above it; run icd-assets in the project's folder, "
-                "or set DAGSTER_HOME to a folder that holds one."
-            )
-    home = Path(named).absolute()
+    home = find_home()
+    if home is None:
+        raise UserError(
+            f"no dagster.yaml in {Path.cwd()} or above it; run icd-assets in the project's folder, "
+            "or set DAGSTER_HOME to a folder that holds one."
+        )
     if not (home / "dagster.yaml").is_file():
         raise UserError(f"DAGSTER_HOME={home} holds no dagster.yaml; copy the project's there.")
     os.environ["DAGSTER_HOME"] = str(home)
