@@ -112,6 +112,7 @@ class Manifest(BaseModel):
     files: list[FileRecord]
     facts: dict[str, Any]
     origin: str = "made"  # or "imported": the user's own file, verified and recorded
+    vlm: tuple[str, ...] = ()  # digests of the VLMs whose answers it rests on: its own first, then its inputs'
     cell: str
     run_id: str
     created_at: str
@@ -202,6 +203,19 @@ class Store:
                 return f"{name} changed"
         return self.damage(manifest)
 
+    def vlms(self, want: Want) -> tuple[str, ...]:
+        """The VLMs at work in an artifact: the one it asks, and those behind the artifacts it is made from.
+
+        None where no VLM answered yet, or where the answers came in a file that does not say whose they are.
+        An input of which only a part was read (the encoder in a v2 checkpoint) brings nothing.
+        """
+        found = [want.inputs["vlm"].data_version] if "vlm" in want.inputs else []
+        for given in want.inputs.values():
+            manifest = self.read(self.root / given.manifest) if given.manifest is not None else None
+            if manifest is not None and manifest.data_version == given.data_version:
+                found += manifest.vlm or self.vlms(manifest.want)  # the latter of a manifest older than the field
+        return tuple(dict.fromkeys(found))
+
     @contextmanager
     def lock(self, path: Path, holder: Holder | None = None, on_wait: OnWait = wait_silently) -> Iterator[None]:
         """One writer per artifact; the kernel frees the lock of a writer that died."""
@@ -251,7 +265,8 @@ class Store:
             fsync(temporary)
             size, digest = temporary.stat().st_size, self.digests.file(temporary)
             records.append(FileRecord(path=self._relative(final), size=size, sha256=digest))
-        manifest = Manifest(files=records, data_version=_data_version(records), **fields)
+        made_from: Want = fields["want"]
+        manifest = Manifest(files=records, data_version=_data_version(records), vlm=self.vlms(made_from), **fields)
         write_atomic(_pending(path), (manifest.model_dump_json(indent=1) + "\n").encode())
         self._install(path, manifest, list(staged.values()))
         return manifest

@@ -279,3 +279,40 @@ def test_rehash_sees_what_size_and_mtime_hide(tmp_path: Path) -> None:
     assert DigestCache(cache).file(file) == before
     assert DigestCache(cache, rehash=True).file(file) == sha256_file(file)
     assert DigestCache(cache).file(file) == sha256_file(file)  # and from now on everyone knows
+
+
+def test_an_artifact_names_the_vlms_behind_it(store: Store) -> None:
+    def made(name: str, **inputs: Input) -> Input:
+        path = store.root / f"{name}.manifest.json"
+        manifest = commit(store, path, name, want(asset=name, inputs=inputs), name)
+        vlms[name] = manifest.vlm
+        return Input(data_version=manifest.data_version, manifest=path.name)
+
+    vlms: dict[str, tuple[str, ...]] = {}
+    pools = made("candidate_pools", dataset=Input(data_version="d"))
+    beams = made("beam_data", candidate_pools=pools, vlm=Input(data_version="first"))
+    v2 = made("v2_checkpoint", beam_data=beams)
+    towers = v2.model_copy(update={"data_version": "of the towers alone"})
+    embeddings = made("embeddings", **{"v2_checkpoint.encoder": towers})
+    rl_data = made("rl_data", v2_checkpoint=v2, embeddings=embeddings, vlm=Input(data_version="second"))
+    made("rce_checkpoints", rl_data=rl_data, v2_checkpoint=v2, embeddings=embeddings)
+    assert vlms == {
+        "candidate_pools": (),
+        "beam_data": ("first",),
+        "v2_checkpoint": ("first",),
+        "embeddings": (),
+        "rl_data": ("second", "first"),
+        "rce_checkpoints": ("second", "first"),
+    }
+
+
+def test_a_manifest_older_than_its_vlm_still_tells_it(store: Store, path: Path) -> None:
+    manifest = commit(store, path, "one")
+    old = json.loads(path.read_text())
+    assert old.pop("vlm") == ["a1"]
+    path.write_text(json.dumps(old))
+    assert store.read(path) == manifest.model_copy(update={"vlm": ()})
+    assert store.stale(path, want()) is None
+    given = Input(data_version=manifest.data_version, manifest=str(path.relative_to(store.root)))
+    after = commit(store, path.with_name("next.json"), "two", want(inputs={"rl_data": given}), "two.json")
+    assert after.vlm == ("a1",)

@@ -277,6 +277,8 @@ def _result(manifest: Manifest, experiment: Experiment, first: Mapping[str, Any]
         shown[f"{name}/data_version"] = given.data_version[:16]
         if given.run_id is not None:
             shown[f"{name}/run"] = dg.MetadataValue.dagster_run(given.run_id)
+    if manifest.vlm:
+        shown["vlm"] = ", ".join(digest[:16] for digest in manifest.vlm)
     shown |= {
         "made_by_run": dg.MetadataValue.dagster_run(manifest.run_id),
         "origin": manifest.origin,
