@@ -20,6 +20,7 @@ from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.prompts import PromptStyle
 
 PACKAGE = Path(__file__).parent
+MODELS = PACKAGE / "models.yaml"  # entries to copy into an overlay: see there
 
 # Command-line alias → the name that files carry (SPEC A.1).
 SAMPLERS = {
@@ -76,18 +77,29 @@ class DatasetEntry(_Entry):
 
 
 class ModelEntry(_Entry):
-    """A vision-language model: its weights, and how it is prompted and decoded."""
+    """A vision-language model: its weights, and how it is prompted and decoded.
+
+    One that is ``unsupported`` (the reason, and what to take instead) keeps its names, its paths and the
+    artifacts that there are; only what would ask it is refused.
+    """
 
     name: str
     aliases: list[str]
     path: str
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
-    prompt: PromptStyle
-    generation: Generation
+    prompt: PromptStyle = PromptStyle()
+    generation: Generation = Generation()
     batch_size: int = Field(8, gt=0)
     min_pixels: int | None = None
     max_pixels: int | None = None
+    unsupported: str | None = None
+
+    def means(self, typed: str) -> bool:
+        """Whether a user who types ``typed`` means this model: its name, an alias, its hub id or the end of it,
+        or what becomes one of them by SPEC A.1's rule for file names."""
+        names = {self.name, *self.aliases, self.path, self.path.rpartition("/")[2]}
+        return typed in names or re.sub(r"[./ ]", "_", typed) in names
 
     @property
     def safe_name(self) -> str:
@@ -201,9 +213,23 @@ class Catalog(BaseModel):
 
     def _model(self, alias: str) -> str:
         for name, entry in self.models.items():
-            if alias == name or alias in entry.aliases:
+            if entry.means(alias):
                 return name
+        for name, entry in known_models().items():
+            if entry.means(alias) and entry.unsupported is not None:
+                raise UserError(f"model {name} cannot be used: {entry.unsupported}.")
+            if entry.means(alias):
+                raise UserError(
+                    f"model {name} is not in the catalog; copy its entry from {MODELS} into an overlay and name "
+                    "that by ICD_CATALOG."
+                )
         raise _unknown("model", alias, [a for entry in self.models.values() for a in entry.aliases])
+
+
+def known_models() -> dict[str, ModelEntry]:
+    """Models that are known to work, or not to, and are not in the catalog."""
+    entries = _read(MODELS)["models"]
+    return {name: ModelEntry.model_validate({"name": name, **entry}) for name, entry in entries.items()}
 
 
 def _unknown(kind: str, found: str, valid: Iterable[str]) -> UserError:

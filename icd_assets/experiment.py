@@ -19,6 +19,7 @@ from icd_assets.datasets.vqa import VqaSplit, load_split
 from icd_assets.digests import sha256_json
 from icd_assets.errors import UserError
 from icd_assets.paths import CellPaths
+from icd_assets.pipeline import STEP
 from icd_assets.pools.config import PoolConfig
 from icd_assets.scoring.rewards import suffix
 from icd_assets.settings import Settings
@@ -128,6 +129,16 @@ class Experiment:
 
     def encoder(self, name: str) -> EncoderEntry:
         return self.catalog.encoders[name]
+
+    def asks_vlm(self, asset: str) -> bool:
+        """Whether making an artifact needs the VLM; RL data that are the user's own do not."""
+        return STEP[asset].vlm and not (asset == "rl_data" and self.config(asset).path is not None)
+
+    def vlm(self) -> Input:
+        """The weights of the cell's VLM, for a step that asks it."""
+        if self.model.unsupported is not None:
+            raise UserError(f"{self.model.name} cannot be asked: {self.model.unsupported}.")
+        return self.weights_of(self.model)
 
     def weights_of(self, entry: EncoderEntry | ModelEntry) -> Input:
         folder = locate(entry.path, entry.revision, fetch=not self.look_only)

@@ -88,6 +88,7 @@ class Step:
     code_version: str
     description: str
     gpu: bool = False
+    vlm: bool = False  # asks the VLM
     unset: frozenset[str] = frozenset()
 
 
@@ -106,6 +107,7 @@ STEPS = (
         "1",
         "Per anchor, the demonstration sequences that raise the likelihood of the true answer most (InfoScore).",
         gpu=True,
+        vlm=True,
         unset=frozenset({"expand"}),
     ),
     Step(
@@ -132,6 +134,7 @@ STEPS = (
         "1",
         "Per anchor, some fifteen pointers, the VLM's answer to each, its accuracy and the parts of its reward.",
         gpu=True,
+        vlm=True,
     ),
     Step(
         "rce_checkpoints",
@@ -163,6 +166,7 @@ STEPS = (
         "2",
         "VQA accuracy on the validation split of the trained selectors, baselines and the best in the pool.",
         gpu=True,
+        vlm=True,
         unset=frozenset({"num_queries", "oracle_beams", "oracle_expand"}),
     ),
 )

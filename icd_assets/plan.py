@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, MissingInput
 from icd_assets.pipeline import STEPS, Step
 from icd_assets.wants import want
@@ -20,13 +21,16 @@ class Planned:
 def plan(experiment: Experiment, force: frozenset[str] = frozenset(), to: str | None = None) -> list[Planned]:
     """The steps that belong to the recipe, up to ``to`` (default: all), each with the reason to make it.
 
-    GRPO is left out of a recipe with no GRPO epochs (SPEC K.6: the default). A step after one that will be
-    made is planned too; it ends at once if what it reads turns out to be the same bytes.
+    GRPO is left out of a recipe with no GRPO epochs (SPEC K.6: the default), beam data of one whose v2
+    checkpoint is the user's own: only its training reads them. A step after one that will be made is planned
+    too; it ends at once if what it reads turns out to be the same bytes.
     """
     planned: list[Planned] = []
     coming: set[str] = set()
     for step in STEPS:
         if step.name == "grpo_checkpoints" and experiment.config(step.name).grpo_epochs == 0:
+            continue
+        if step.name == "beam_data" and step.name not in {to, *force} and experiment.importable_v2() is not None:
             continue
         reason = _reason(experiment, step, coming, force)
         if reason is not None:
@@ -42,6 +46,8 @@ def _reason(experiment: Experiment, step: Step, coming: set[str], force: frozens
         return "forced"
     if experiment.manifest(step.name) is None:
         return "missing"
+    if experiment.model.unsupported is not None and experiment.asks_vlm(step.name):
+        return None  # what there is stays: it could not be made again
     upstream = [parent for parent in step.parents if parent in coming]
     if upstream:
         return f"after {', '.join(upstream)}"
@@ -49,3 +55,15 @@ def _reason(experiment: Experiment, step: Step, coming: set[str], force: frozens
         return experiment.store.stale(experiment.manifest_path(step.name), want(experiment, step.name))
     except MissingInput as missing:
         return f"{missing.asset} is missing"
+
+
+def require_vlm(experiment: Experiment, planned: list[Planned]) -> None:
+    """Raise ``UserError`` if a step of the plan would ask a model that cannot be asked."""
+    model = experiment.model
+    coming = [item.step.name for item in planned if item.reason is not None]
+    asking = [name for name in coming if experiment.asks_vlm(name)]
+    if model.unsupported is not None and asking:
+        raise UserError(
+            f"{', '.join(asking)} would ask {model.name}, which cannot be: {model.unsupported}; what there is of "
+            "it trains: name it by RL_DATA_PATH and LEVER_LM_CHECKPOINT_PATH, and stop --to v2format_checkpoint."
+        )

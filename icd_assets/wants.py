@@ -57,7 +57,7 @@ def _beam_data(e: Experiment) -> _Made:
     inputs = {
         "candidate_pools": e.input("candidate_pools"),
         "dataset": e.dataset_digest("train"),
-        "vlm": e.weights_of(e.model),
+        "vlm": e.vlm(),
     }
     return {**e.config("beam_data").model_dump(), **_vlm(e)}, inputs
 
@@ -103,7 +103,7 @@ def _rl_data(e: Experiment) -> _Made:
         "v2_checkpoint": e.input("v2_checkpoint"),
         "embeddings": e.input("embeddings"),
         "dataset": e.dataset_digest("train"),
-        "vlm": e.weights_of(e.model),
+        "vlm": e.vlm(),
     }
 
 
@@ -132,7 +132,7 @@ def _evaluation(e: Experiment) -> _Made:
     inputs = {parent: e.input(parent) for parent in parents}
     if e.facts("v2format_checkpoint")["phase"] == "grpo":
         inputs["grpo_checkpoints"] = e.input("grpo_checkpoints")
-    inputs |= {"dataset": e.dataset_digest("train", "validation"), "vlm": e.weights_of(e.model)}
+    inputs |= {"dataset": e.dataset_digest("train", "validation"), "vlm": e.vlm()}
     return {
         **e.config("evaluation").model_dump(),
         "pools": {**e.pools_as_made().model_dump(), "sampler": e.cell.sampler},

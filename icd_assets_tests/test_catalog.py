@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from icd_assets.catalog import Catalog
+from icd_assets.catalog import MODELS, Catalog, known_models
 from icd_assets.cell import Cell
 from icd_assets.errors import UserError
 
@@ -30,6 +30,15 @@ CATALOG = Catalog.load()
             Cell("vqav2", "ImgSimSampler", "Qwen2_5-VL-3B-Instruct"),
         ),
         (("demo", "mix_sampler", "tiny_vl"), Cell("demo", "MixSampler", "tiny_vl")),
+        (("okvqa", "rand_sampler", "flamingo_3B"), Cell("okvqa", "RandSampler", "flamingo_3B")),
+        (
+            ("okvqa", "rand_sampler", "Qwen/Qwen2.5-VL-3B-Instruct"),
+            Cell("okvqa", "RandSampler", "Qwen2_5-VL-3B-Instruct"),
+        ),
+        (
+            ("okvqa", "rand_sampler", "Qwen2.5-VL-3B-Instruct"),
+            Cell("okvqa", "RandSampler", "Qwen2_5-VL-3B-Instruct"),
+        ),
     ],
 )
 def test_aliases(typed: tuple[str, str, str], cell: Cell) -> None:
@@ -45,6 +54,18 @@ def test_aliases(typed: tuple[str, str, str], cell: Cell) -> None:
             r"unknown sampler 'random_sampler': did you mean rand_sampler",
         ),
         (("demo", "rand_sampler", "tiny"), r"unknown model 'tiny': did you mean tiny_vl"),
+        (
+            ("demo", "rand_sampler", "flamingo_9B_v1"),
+            r"flamingo_9B cannot be used: .*; take Qwen2_5-VL-7B",
+        ),
+        (("demo", "rand_sampler", "idefics_9B"), r"idefics_9B cannot be used: it has no chat template; take Idef"),
+        (("demo", "rand_sampler", "Qwen1.5-1.8B"), r"Qwen1_5-1_8B cannot be used: .* sees no images"),
+        (("demo", "rand_sampler", "flamingo"), r"unknown model 'flamingo': did you mean flamingo_3B"),
+        (
+            ("demo", "rand_sampler", "OpenGVLab/InternVL3-1B-hf"),
+            r"InternVL3-1B-hf is not in the catalog; copy its entry from .*models\.yaml",
+        ),
+        (("demo", "rand_sampler", "qwen2.5_vl_7B"), r"Qwen2_5-VL-7B-Instruct is not in the catalog; copy its"),
         (("okvqaX", "rand_sampler", "tiny_vl"), r"unknown dataset 'okvqaX'"),
         (("../../etc", "rand_sampler", "tiny_vl"), r"unknown dataset .*valid: okvqa"),
     ],
@@ -119,3 +140,13 @@ def test_names_of_encoders_are_checked(tmp_path: Path) -> None:
     }
     with pytest.raises(UserError, match="unknown encoder of dataset d 'tiny_clop': did you mean tiny_clip"):
         Catalog.load(overlay(tmp_path, mine))
+
+
+def test_known_models_can_be_copied_as_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ICD_CATALOG", str(MODELS))
+    catalog = Catalog.load()
+    for name, entry in known_models().items():
+        assert catalog.cell("demo", "rand_sampler", entry.path).model == name
+        assert name == entry.path.rpartition("/")[2].replace(".", "_") or entry.unsupported
+    assert not set(known_models()) & set(CATALOG.models)
+    assert catalog.models["Qwen3-VL-4B-Instruct"].generation == CATALOG.models["Qwen2_5-VL-3B-Instruct"].generation

@@ -105,7 +105,7 @@ def run_cell(
     from icd_assets.cli.home import enter_home
     from icd_assets.cli.screen import console, show_plan
     from icd_assets.cli.summary import show_configuration, show_summary
-    from icd_assets.plan import plan
+    from icd_assets.plan import plan, require_vlm
 
     task, dataset, gpu_id, lever_lm, sampler, model = names
     if task != "vqa":
@@ -120,6 +120,7 @@ def run_cell(
     show_configuration(experiment, names)
     planned = plan(experiment, force, to)
     show_plan(planned)
+    require_vlm(experiment, planned)
     if dry_run:
         return
     if any(item.reason is not None for item in planned):
