@@ -1,8 +1,9 @@
 """Rewards of candidates from their labels (SPEC J).
 
-Deviation from upstream:
+Deviations from upstream:
 1. An unknown mode is refused when the settings are read, ``hybrid`` (accepted upstream, then raises)
    included.
+2. ``cider`` is ours: a caption's CIDEr, the one reward of a caption dataset (upstream's v3 has no captions).
 """
 
 from __future__ import annotations
@@ -26,20 +27,23 @@ RewardMode = Literal[
     "hard01_plus_gtprob_separated",
     "hard_plus_gtprob_plus_rel",
     "legacy",
+    "cider",
 ]
+Task = Literal["vqa", "caption"]
 REWARD_MODES: tuple[str, ...] = get_args(RewardMode)
 
 _LIMIT = 5.0  # every reward is clipped to ±5
 
 
-class RewardConfig(BaseModel):
-    """What a demonstration sequence is rewarded for (SPEC J)."""
+class RewardSettings(BaseModel):
+    """What a demonstration sequence is rewarded for (SPEC J), as a user sets it: the mode may be left open."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: RewardMode = Field(
-        "hard_plus_soft",
-        description="How correctness, accuracy, answer probability and relevance combine into a reward.",
+    mode: RewardMode | None = Field(
+        None,
+        description="How correctness, accuracy, answer probability and relevance combine into a reward. "
+        "Unset: hard_plus_soft, and cider for captions.",
         json_schema_extra={"env": "REWARD_MODE"},
     )
     hard_weight: float = Field(
@@ -72,9 +76,26 @@ class RewardConfig(BaseModel):
     @field_validator("mode", mode="before")
     @classmethod
     def _known_mode(cls, mode: Any) -> Any:
-        if mode not in REWARD_MODES:
+        if mode is not None and mode not in REWARD_MODES:
             raise UserError(f"REWARD_MODE {mode!r} is not a reward mode; valid: {', '.join(REWARD_MODES)}.")
         return mode
+
+    def for_task(self, task: Task) -> RewardConfig:
+        """The reward of a dataset of ``task``; a mode of the other task is refused."""
+        mode = self.mode or ("cider" if task == "caption" else "hard_plus_soft")
+        if (mode == "cider") != (task == "caption"):
+            valid = [name for name in REWARD_MODES if (name == "cider") == (task == "caption")]
+            raise UserError(
+                f"REWARD_MODE {mode} is not a reward of the task {task}; unset it or take one of: "
+                f"{', '.join(valid)}."
+            )
+        return RewardConfig(**{**self.model_dump(), "mode": mode})
+
+
+class RewardConfig(RewardSettings):
+    """The reward in force: its mode is decided."""
+
+    mode: RewardMode = "hard_plus_soft"
 
 
 def needs_gt_prob(config: RewardConfig) -> bool:
@@ -106,6 +127,8 @@ def reward(candidate: RlCandidate, config: RewardConfig) -> float:
             value = hard * h + soft * g + rel * (1 - h) * r
         case "legacy":
             value = _legacy(candidate, config)
+        case "cider":
+            value = candidate.cider or 0.0
     return max(-_LIMIT, min(_LIMIT, value))
 
 
@@ -124,7 +147,11 @@ def _legacy(candidate: RlCandidate, config: RewardConfig) -> float:
 
 
 def suffix(config: RewardConfig) -> str:
-    """What upstream appends to the name of a v3 folder (SPEC A.2); ``rel_weight`` is not in it."""
+    """What upstream appends to the name of a v3 folder (SPEC A.2); ``rel_weight`` is not in it.
+
+    ``cider`` follows the rule of the other modes although it is the captions' default: one rule, and no folder
+    could mean two rewards should captions get a second one.
+    """
     if config.mode == "hard_plus_soft":
         weights = f"_h{config.hard_weight}_s{config.soft_weight}"
         return "" if weights == "_h1.0_s1.0" else weights

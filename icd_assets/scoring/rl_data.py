@@ -38,11 +38,17 @@ class RlCandidate:
     vqa_eval_mode: str | None = None  # vqaEval | fallback | error
     eval_split_used: str | None = None
     eval_failed: bool = False
+    cider: float | None = None  # captions only, which have none of the vqa labels
 
     @property
     def positive(self) -> bool:
         """Whether the answer counts as correct; files without the label are read by their accuracy."""
         return bool(self.vqa_acc_score if self.vqa_correct is None else self.vqa_correct)
+
+    @property
+    def score(self) -> float | None:
+        """What the task's metric gave: CIDEr of a caption, else VQA accuracy."""
+        return self.vqa_acc_score if self.cider is None else self.cider
 
 
 @dataclass(frozen=True, slots=True)

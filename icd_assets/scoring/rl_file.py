@@ -7,7 +7,8 @@ Deviations from upstream:
    fields.
 3. Generations 2, 3 and 5 have global pointers and no pool: the pool is the sorted union of all the ids that
    they point at, as upstream does, but it is never cut.
-4. A file that mixes local and global pointers is refused; upstream misreads it (SPEC I).
+4. A caption's candidate has ``cider``, and null where VQA has its labels; VQA data have no such key.
+5. A file that mixes local and global pointers is refused; upstream misreads it (SPEC I).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from icd_assets.scoring.rl_data import RlCandidate, RlData, RlQuery
 from icd_assets.scoring.rl_record import Record
 
 # Written after the pointers, in this order; ``gen_method`` repeats ``source`` for upstream's readers.
-_LABELS = [field.name for field in fields(RlCandidate) if field.name != "pointer"]
+_LABELS = [field.name for field in fields(RlCandidate) if field.name not in ("pointer", "cider")]
 
 
 def write_rl_data(path: Path, data: RlData) -> None:
@@ -61,6 +62,7 @@ def _query(query: RlQuery) -> dict[str, Any]:
                 "pointer_global": query.rows_of(candidate),
                 "gen_method": candidate.source,
                 **{name: getattr(candidate, name) for name in _LABELS},
+                **({} if candidate.cider is None else {"cider": candidate.cider}),
             }
             for candidate in query.candidates
         ],

@@ -109,6 +109,11 @@ class Record:
             raise self.error(f"'vqa_acc_score' is {accuracy}, not within 0 and 1")
         if correct not in (None, 0, 1):
             raise self.error(f"'vqa_correct' is {correct}, neither 0 nor 1")
+        cider = self._number(c, "cider")
+        if cider is not None and not 0 <= cider <= 10:
+            raise self.error(f"'cider' is {cider}, not within 0 and 10")
+        if cider is not None and (accuracy, correct) != (None, None):
+            raise self.error("a candidate has both 'cider' and VQA labels")
         if mode not in _EVAL_MODES:
             raise self.error(f"'vqa_eval_mode' is {mode!r}")
         if not isinstance(failed, bool):
@@ -134,6 +139,7 @@ class Record:
             vqa_eval_mode=mode,
             eval_split_used=self._typed(c, "eval_split_used", str),
             eval_failed=failed,
+            cider=cider,
             **{name: self._number(c, name) for name in (*_NUMBERS, *_LABELS)},
         )
 

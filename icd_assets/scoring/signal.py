@@ -11,14 +11,14 @@ from icd_assets.scoring.rl_data import RlData
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """How much there is to learn from. Shares are of all queries, accuracies in [0, 1]."""
+    """How much there is to learn from. Shares are of all queries, scores are VQA accuracy or CIDEr."""
 
     queries: int
     candidates: int
     share_with_reward_levels: float  # at least two different rewards: the others give no gradient
-    share_with_positive: float
+    share_with_positive: float | None  # None for captions, of which none is simply correct
     mean_reward: float
-    accuracy_by_source: dict[str, float]
+    score_by_source: dict[str, float]
     candidates_by_source: dict[str, int]
 
 
@@ -26,7 +26,7 @@ def signal(data: RlData, config: RewardConfig) -> Signal:
     """Summarize RL data under one reward. Failed evaluations are left out."""
     levels = positives = 0
     rewards: list[float] = []
-    accuracy: defaultdict[str, float] = defaultdict(float)
+    score: defaultdict[str, float] = defaultdict(float)
     count: Counter[str] = Counter()
     for query in data.queries:
         usable = [candidate for candidate in query.candidates if not candidate.eval_failed]
@@ -35,15 +35,15 @@ def signal(data: RlData, config: RewardConfig) -> Signal:
         levels += len(set(own)) > 1
         positives += any(candidate.positive for candidate in usable)
         for candidate in usable:
-            accuracy[candidate.source or "unknown"] += candidate.vqa_acc_score or 0.0
+            score[candidate.source or "unknown"] += candidate.score or 0.0
             count[candidate.source or "unknown"] += 1
     n = max(1, len(data.queries))
     return Signal(
         queries=len(data.queries),
         candidates=len(rewards),
         share_with_reward_levels=levels / n,
-        share_with_positive=positives / n,
+        share_with_positive=None if config.mode == "cider" else positives / n,
         mean_reward=sum(rewards) / max(1, len(rewards)),
-        accuracy_by_source={source: accuracy[source] / count[source] for source in sorted(count)},
+        score_by_source={source: score[source] / count[source] for source in sorted(count)},
         candidates_by_source={source: count[source] for source in sorted(count)},
     )

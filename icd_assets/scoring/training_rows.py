@@ -3,7 +3,7 @@
 Deviations from upstream:
 1. ``require_positive`` asks whether a candidate is correct; upstream asks whether its reward is ≥ 1, which is
    another question in most reward modes and weights (SPEC O.2-12).
-2. A reward mode that needs ``vqa_gt_prob`` is refused for RL data without it; upstream takes 0.
+2. A reward mode that needs ``vqa_gt_prob`` or ``cider`` is refused for RL data without it; upstream takes 0.
 3. Pools keep their size; upstream cuts them to the first 64 ids after mapping pointers into them.
 """
 
@@ -35,6 +35,8 @@ def training_rows(
     Candidates whose evaluation failed never count; ``skip_fallback`` also drops those that were judged by
     string comparison instead of the metric. Groups without variance stay: the losses count and skip them.
     """
+    if require_positive and config.mode == "cider":
+        raise UserError("REQUIRE_POSITIVE_QUERY asks for correct answers, which captions are not; unset it.")
     rows = []
     for query in data.queries:
         usable = [candidate for candidate in query.candidates if _usable(candidate, skip_fallback)]
@@ -42,6 +44,11 @@ def training_rows(
             raise UserError(
                 f"reward mode {config.mode} needs vqa_gt_prob, but query {query.row} of the RL data has none; "
                 "make the RL data with rl_data.gt_prob=true, or take another mode."
+            )
+        if config.mode == "cider" and any(candidate.cider is None for candidate in usable):
+            raise UserError(
+                f"reward mode cider needs 'cider', but query {query.row} of the RL data has a candidate without; "
+                "make the RL data again."
             )
         if not usable or (require_positive and not any(candidate.positive for candidate in usable)):
             continue
