@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from icd_assets.cell import Cell
 from icd_assets.datasets.official import Answer
 from icd_assets.errors import UserError
+from icd_assets.tasks import Task
 from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.prompts import PromptStyle
 
@@ -61,19 +62,61 @@ class SplitFiles(_Entry):
         return self
 
 
-class DatasetEntry(_Entry):
-    """A VQA dataset: its files, and what Lever-Plus fixes per dataset (SPEC A.1)."""
+class CaptionFiles(_Entry):
+    """The captions of one split, and where image ``image_id`` lies.
+
+    ``captions`` is COCO's annotation file of the split, or Karpathy's file of all splits, of which ``split`` is
+    taken.
+    """
+
+    captions: str
+    images: str
+    split: str | None = None
+    variables: list[str] = []  # the environment variables that the path was made of
+
+
+class TaskEntry(_Entry):
+    """How a task is put to any model: stronger than the model's own wording and decoding, field by field."""
 
     name: str
+    prompt: dict[str, Any] = {}
+    generation: dict[str, Any] = {}
+
+    @field_validator("prompt")
+    @classmethod
+    def _wording(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        PromptStyle(**fields)
+        return fields
+
+    @field_validator("generation")
+    @classmethod
+    def _decoding(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        Generation(**fields)
+        return fields
+
+
+class DatasetEntry(_Entry):
+    """A dataset: its task, its files, and what Lever-Plus fixes per dataset (SPEC A.1)."""
+
+    name: str
+    task: Task = "vqa"
     alias_prefixes: list[str]
     sample_num: int = Field(gt=0)
     encoder: str
     sampler_encoder: str
-    train: SplitFiles
-    validation: SplitFiles
+    train: SplitFiles | CaptionFiles
+    validation: SplitFiles | CaptionFiles
     answer: Answer = "official"  # most_frequent: of the raw answers, as upstream reads VQAv2 (SPEC B.3)
     prepare: str | None = None
     settings: dict[str, dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _files_of_the_task(self) -> Self:
+        for files in (self.train, self.validation):
+            if isinstance(files, CaptionFiles) != (self.task == "caption"):
+                needed = "captions and images" if self.task == "caption" else "questions, annotations and images"
+                raise ValueError(f"each split of a dataset of the task {self.task} names {needed}")
+        return self
 
 
 class ModelEntry(_Entry):
@@ -136,6 +179,7 @@ class Catalog(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    tasks: dict[Task, TaskEntry]
     datasets: dict[str, DatasetEntry]
     models: dict[str, ModelEntry]
     encoders: dict[str, EncoderEntry]
@@ -190,6 +234,16 @@ class Catalog(BaseModel):
     def cell(self, dataset: str, sampler: str, model: str) -> Cell:
         """The cell that three command-line names mean; an unknown one is answered with the nearest valid."""
         return Cell(self._dataset(dataset), self._sampler(sampler), self._model(model))
+
+    def prompted(self, model: str, task: Task) -> ModelEntry:
+        """A model as it is asked for answers of ``task``."""
+        entry, over = self.models[model], self.tasks[task]
+        return entry.model_copy(
+            update={
+                "prompt": entry.prompt.model_copy(update=over.prompt),
+                "generation": entry.generation.model_copy(update=over.generation),
+            }
+        )
 
     def _dataset(self, alias: str) -> str:
         if alias in self.datasets:

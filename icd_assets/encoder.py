@@ -1,13 +1,15 @@
 """CLIP as the selector's eyes: one vector per item, from its image and its question (SPEC E.3).
 
 An item's embedding is the mean of its L2-normalized image projection and its L2-normalized question
-projection, L2-normalized again. Answers are never encoded.
+projection, L2-normalized again. Answers are never encoded, and neither are captions: a caption query has no
+question, so its image stands for both.
 
 Deviations from upstream:
 1. A question longer than the text tower's positions is cut, which is logged; upstream would crash.
 2. Images go through the Pillow image processor on every machine, so that features do not depend on whether
    torchvision is installed.
 3. A checkpoint's towers are loaded strictly (O.2-1).
+4. Upstream's encoder takes an item's gold caption for its text, which a query at inference does not have.
 
 Legend: n items, D projection size, L tokens.
 """
@@ -130,7 +132,10 @@ class ClipEncoder:
     def features(
         self, items: Sequence[VqaItem], batch_size: int = 64, on_progress: OnProgress = ignore
     ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.float32]]]:
-        """(text [n, D], image [n, D]), each L2-normalized, for the similarity samplers (SPEC C)."""
+        """(text [n, D], image [n, D]), each L2-normalized, for the similarity samplers (SPEC C).
+
+        The text of an item without a question is its image.
+        """
         text, image = self._features(items, batch_size, on_progress)
         return text.numpy(), image.numpy()
 
@@ -149,10 +154,14 @@ class ClipEncoder:
     def _features(
         self, items: Sequence[VqaItem], batch_size: int, on_progress: OnProgress
     ) -> tuple[Tensor, Tensor]:
-        questions, images = [item.question for item in items], [item.image for item in items]
+        asked = [index for index, item in enumerate(items) if item.question]
+        questions, images = [items[index].question for index in asked], [item.image for item in items]
         texts, total = len(set(questions)), len(set(questions)) + len(set(images))
         text = self.text_features(questions, batch_size, lambda done, _: on_progress(done, total))
         image = self.image_features(images, batch_size, lambda done, _: on_progress(texts + done, total))
+        if len(asked) < len(items):
+            text, of_questions = image.clone(), text
+            text[asked] = of_questions
         return text, image
 
     @torch.inference_mode()

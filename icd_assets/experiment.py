@@ -12,16 +12,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from icd_assets.catalog import Catalog, DatasetEntry, EncoderEntry, ModelEntry, SplitFiles
+from icd_assets.catalog import CaptionFiles, Catalog, DatasetEntry, EncoderEntry, ModelEntry, SplitFiles
 from icd_assets.cell import Cell
-from icd_assets.datasets.files import SplitSource, locate_split
+from icd_assets.datasets.captions import read_captions
+from icd_assets.datasets.files import locate_split
 from icd_assets.datasets.vqa import VqaSplit, load_split
 from icd_assets.digests import sha256_json
 from icd_assets.errors import UserError
 from icd_assets.paths import CellPaths
 from icd_assets.pipeline import STEP
 from icd_assets.pools.config import PoolConfig
-from icd_assets.scoring.rewards import suffix
+from icd_assets.scoring.rewards import RewardConfig, suffix
 from icd_assets.settings import Settings
 from icd_assets.store import Input, Manifest, Store
 from icd_assets.weights import locate, weights_digest
@@ -59,7 +60,8 @@ class Experiment:
 
     @cached_property
     def model(self) -> ModelEntry:
-        return self.catalog.models[self.cell.model]
+        """The cell's model, prompted for the dataset's task."""
+        return self.catalog.prompted(self.cell.model, self.dataset.task)
 
     @cached_property
     def paths(self) -> CellPaths:
@@ -75,8 +77,12 @@ class Experiment:
         )
 
     @cached_property
+    def reward(self) -> RewardConfig:
+        return self.settings.reward.for_task(self.dataset.task)
+
+    @cached_property
     def reward_suffix(self) -> str:
-        return suffix(self.settings.reward)
+        return suffix(self.reward)
 
     def config(self, asset: str) -> Any:
         """The complete config of one step (an instance of ``STEP[asset].config``)."""
@@ -100,9 +106,12 @@ class Experiment:
 
     def _split(self, name: str) -> VqaSplit:
         self.prepare()
-        files, source = self._files(name), self._source(name)
+        dataset, files = self.cell.dataset, self._files(name)
+        if isinstance(files, CaptionFiles):
+            return read_captions(dataset, name, Path(files.captions), files.images, files.split)
+        source = locate_split(files, f"the {name} split of {dataset}")
         return load_split(
-            self.cell.dataset,
+            dataset,
             name,
             source.questions,
             source.annotations,
@@ -112,19 +121,28 @@ class Experiment:
             folder=self.store.private / "datasets",
         )
 
-    def _files(self, split: str) -> SplitFiles:
+    def _files(self, split: str) -> SplitFiles | CaptionFiles:
         return self.dataset.train if split == "train" else self.dataset.validation
 
-    def _source(self, split: str) -> SplitSource:
-        return locate_split(self._files(split), f"the {split} split of {self.cell.dataset}")
+    def _paths(self, split: str) -> list[Path]:
+        """The files whose bytes decide a split's rows."""
+        files, what = self._files(split), f"the {split} split of {self.cell.dataset}"
+        if not isinstance(files, CaptionFiles):
+            return locate_split(files, what).paths
+        if not Path(files.captions).is_file():
+            moved_by = f"set {' or '.join(files.variables)}" if files.variables else "mend the catalog"
+            raise UserError(f"{what} was not found as {files.captions}; put the file there, or {moved_by}.")
+        return [Path(files.captions)]
 
     def dataset_digest(self, *splits: str) -> Input:
         """Of the splits' files, in the layout that is there, and of the answers taken from them."""
         self.prepare()
-        paths = [path for split in splits for path in self._source(split).paths]
+        paths = [path for split in splits for path in self._paths(split)]
         digest = self.store.digests.files(paths)
         if self.dataset.answer != "official":
             digest = sha256_json([digest, self.dataset.answer])
+        if self.dataset.task == "caption":  # one file may hold several splits
+            digest = sha256_json([digest, [self._files(split).split for split in splits]])
         return Input(data_version=digest)
 
     def encoder(self, name: str) -> EncoderEntry:

@@ -45,7 +45,7 @@ class CellPaths:
     @property
     def beam_data(self) -> Path:
         name = (
-            f"vqa-{self.cell.dataset}-{self.cell.model}-{self.cell.sampler}-scorer:infoscore-"
+            f"{self.dataset.task}-{self.cell.dataset}-{self.cell.model}-{self.cell.sampler}-scorer:infoscore-"
             f"construct_order:left-beam_size:{self.beam_size}-max_shot:{self.shots}-"
             f"candidate_num:{self.pool_size}-sample_num:{self.dataset.sample_num}.json"
         )

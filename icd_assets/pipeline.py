@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from icd_assets.evaluation.config import EvaluationConfig
 from icd_assets.pools.config import PoolConfig
 from icd_assets.scoring.infoscore import BeamConfig
-from icd_assets.scoring.rewards import RewardConfig
+from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.selector.config import GrpoConfig, ProposalConfig, RceConfig, SftConfig
 
 
@@ -163,8 +163,9 @@ STEPS = (
         "evaluation",
         ("candidate_pools", "v2_checkpoint", "rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint"),
         EvaluationConfig,
-        "2",
-        "VQA accuracy on the validation split of the trained selectors, baselines and the best in the pool.",
+        "3",
+        "VQA accuracy, or CIDEr of captions, on the validation split: trained selectors, baselines and the best "
+        "in the pool.",
         gpu=True,
         vlm=True,
         unset=frozenset({"num_queries", "oracle_beams", "oracle_expand"}),
@@ -185,5 +186,5 @@ def own_fields(step: Step) -> list[str]:
 
 def sections() -> dict[str, type[BaseModel]]:
     """Every group of settings: the two that a cell shares, and one per step."""
-    found: dict[str, type[BaseModel]] = {"shared": Shared, "reward": RewardConfig}
+    found: dict[str, type[BaseModel]] = {"shared": Shared, "reward": RewardSettings}
     return found | {step.name: step.config for step in STEPS}

@@ -16,7 +16,7 @@ from icd_assets.digests import sha256_json
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, MissingInput
 from icd_assets.pipeline import STEP, STEPS, Shared, own_fields
-from icd_assets.scoring.rewards import RewardConfig
+from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.settings import Settings, assigned
 from icd_assets.store import Manifest, Store
 from icd_assets.wants import want
@@ -113,7 +113,7 @@ def _settings(manifests: dict[str, Manifest]) -> Settings:
     if (v2format := manifests.get("v2format_checkpoint")) is not None:
         explicit["v2format_checkpoint"]["source"] = v2format.facts["phase"]
     reward = manifests["rce_checkpoints"].want.config["reward"] if "rce_checkpoints" in manifests else {}
-    return Settings(shared=Shared(**shared), reward=RewardConfig(**reward), explicit=explicit)
+    return Settings(shared=Shared(**shared), reward=RewardSettings(**reward), explicit=explicit)
 
 
 def digest_of(changed: dict[str, str]) -> str:

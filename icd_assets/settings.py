@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from icd_assets.errors import UserError
 from icd_assets.pipeline import STEP, Shared, Step, sections, shared_fields
-from icd_assets.scoring.rewards import RewardConfig
+from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.selector.config import LEVER_PLUS
 
 
@@ -27,7 +27,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     shared: Shared = Shared()
-    reward: RewardConfig = RewardConfig()
+    reward: RewardSettings = RewardSettings()
     explicit: dict[str, dict[str, Any]] = {}
 
     def config(self, asset: str, catalog: Mapping[str, Mapping[str, Any]]) -> Any:
@@ -100,7 +100,7 @@ def assigned(settings: Settings, assignments: Mapping[str, Any]) -> Settings:
 def _checked(values: dict[str, dict[str, Any]]) -> Settings:
     _decide_contradictions(values)
     shared, reward = values.pop("shared", {}), values.pop("reward", {})
-    return Settings(shared=Shared(**shared), reward=RewardConfig(**reward), explicit=values)
+    return Settings(shared=Shared(**shared), reward=RewardSettings(**reward), explicit=values)
 
 
 def _set(values: dict[str, dict[str, Any]], section: str, field: str, value: Any, origin: str) -> None:

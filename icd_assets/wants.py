@@ -92,10 +92,14 @@ def _rl_data(e: Experiment) -> _Made:
         if not path.is_file():
             raise UserError(f"RL_DATA_PATH={path} does not exist; mend or unset it.")
         return {"path": str(path.absolute())}, {"file": Input(data_version=e.store.digests.file(path))}
-    gt_prob = config.gt_prob or needs_gt_prob(e.settings.reward)
+    caption = e.dataset.task == "caption"
+    if caption and config.gt_prob:
+        raise UserError("rl_data.gt_prob measures VQA answers, and captions have none; unset it.")
+    gt_prob = config.gt_prob or needs_gt_prob(e.reward)
     return {
         **config.model_dump(exclude={"path"}),
         "gt_prob": gt_prob,
+        **({"cider": {"document_frequencies": "train split"}} if caption else {}),
         "generation": e.model.generation.model_dump(),
         **_vlm(e),
     }, {
@@ -108,7 +112,7 @@ def _rl_data(e: Experiment) -> _Made:
 
 
 def _training(e: Experiment, asset: str, *parents: str) -> _Made:
-    config = {**e.config(asset).model_dump(), "reward": e.settings.reward.model_dump()}
+    config = {**e.config(asset).model_dump(), "reward": e.reward.model_dump()}
     return config, {parent: e.input(parent) for parent in parents}
 
 

@@ -15,14 +15,18 @@ def candidate_pools(run: StepRun) -> Report:
     experiment, config = run.experiment, run.config
     sampler, train = experiment.cell.sampler, experiment.train
     anchors = draw_anchors(len(train), experiment.dataset.sample_num, config.seed)
-    of_train = inputs.sampler_features(run, train, train) if needs_features(sampler) else None
+    of_train = of_anchors = None
+    if needs_features(sampler):
+        of_train = inputs.sampler_features(run, train, train, offered=True)
+        as_queries = of_train if experiment.dataset.task == "vqa" else inputs.sampler_features(run, train, train)
+        of_anchors = as_queries.of(anchors)
     pools = build_pools(
         sampler,
         [train[row] for row in anchors],
         train,
         config,
         same_split=True,
-        query_features=None if of_train is None else of_train.of(anchors),
+        query_features=of_anchors,
         library_features=of_train,
         on_progress=run.on_progress,
     )

@@ -1,4 +1,4 @@
-"""evaluation: VQA accuracy on the validation split of the trained selectors, baselines and the pool's best."""
+"""evaluation: trained selectors, baselines and the pool's best on the validation split, by accuracy or CIDEr."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import dagster as dg
 from icd_assets.assets import inputs
 from icd_assets.assets.step import Report, StepRun, step_asset
 from icd_assets.evaluation.choices import Choice
+from icd_assets.tasks import Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,14 +17,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from icd_assets.datasets.vqa import VqaItem
+    from icd_assets.evaluation.report import MetricName
     from icd_assets.pools.similarity import SamplerFeatures
     from icd_assets.selector.model import PointerSelectorV2
     from icd_assets.vlm.backend import Backend
 
 SimilarityOf = Literal["text", "image", "image+text"]
-_KINDS: tuple[SimilarityOf, ...] = ("image", "text", "image+text")
+# A caption query has no text at inference: its caption would be the answer.
+_KINDS: dict[Task, tuple[SimilarityOf, ...]] = {"vqa": ("image", "text", "image+text"), "caption": ("image",)}
 _ORACLE_CHUNK = 16  # queries whose best demonstrations are searched together
-_REFERENCES = ("random", "image+text similarity", "v2 (SFT)")
 
 
 @step_asset(
@@ -41,10 +43,13 @@ def evaluation(run: StepRun) -> Report:
     queries = validation[: config.query_count(len(validation))]
     pools = _pools(run, queries)
     require_images([*queries, *(library[row] for row in inputs.rows_of(pools))])
+    metric = inputs.metric(run, queries)
     vlm = inputs.open_vlm(run)
     choices = _choices(run, queries, pools, library, vlm)
-    outcomes = evaluate(choices, queries, pools, library, vlm, run.on_progress)
-    comparison = compare(outcomes, config, _REFERENCES)
+    outcomes = evaluate(choices, queries, pools, library, vlm, metric, run.on_progress)
+    similarity = f"{_KINDS[experiment.dataset.task][-1]} similarity"
+    name: MetricName = "CIDEr" if experiment.dataset.task == "caption" else "accuracy"
+    comparison = compare(outcomes, config, ("random", similarity, "v2 (SFT)"), name)
 
     comparison.write(run.staging / "comparison.json")
     (run.staging / "comparison.md").write_text(comparison.markdown(), encoding="utf-8")
@@ -56,7 +61,7 @@ def evaluation(run: StepRun) -> Report:
     folder = experiment.paths.evaluation(experiment.reward_suffix)
     names = ("comparison.json", "comparison.md", "predictions.jsonl", "metrics.json", "validation_pools.json")
     by_strategy = {
-        f"accuracy {row.strategy}": row.accuracy.value
+        f"{name} {row.strategy}": row.score.value
         for row in comparison.strategies
         if row.shots in (0, config.compare_shots)
     }
@@ -66,7 +71,8 @@ def evaluation(run: StepRun) -> Report:
             "rows": len(queries),
             "compare_shots": config.compare_shots,
             "recommended": recommended,
-            "recommended_accuracy": comparison.row(recommended).accuracy.value,
+            "metric": name,
+            f"recommended_{name}": comparison.row(recommended).score.value,
             "vlm_prompts_asked": vlm.asked,
             "vlm_prompts_reused": vlm.reused,
             **by_strategy,
@@ -84,7 +90,7 @@ def _pools(run: StepRun, queries: Sequence[VqaItem]) -> dict[int, tuple[int, ...
     sampler, library = experiment.cell.sampler, experiment.train
     of_library = of_queries = None
     if needs_features(sampler):
-        of_library = inputs.sampler_features(run, library, library)
+        of_library = inputs.sampler_features(run, library, library, offered=True)
         of_queries = inputs.sampler_features(run, experiment.validation, queries)
     return build_pools(
         sampler,
@@ -115,6 +121,7 @@ def _choices(
     from icd_assets.pools.similarity import SamplerFeatures
 
     config, main = run.config, run.config.compare_shots
+    kinds = _KINDS[run.experiment.dataset.task]
     encoder = inputs.v2_encoder(run)
     shown = inputs.rows_of(pools)  # encode what pools offer, not all rows
     place = {row: index for index, row in enumerate(shown)}
@@ -126,7 +133,7 @@ def _choices(
     choices = [zero_shot([query.row for query in queries])]
     for shots in config.all_shots:
         choices.append(random_choice(pools, shots, config.seed))
-        for kind in _KINDS if shots == main else _KINDS[-1:]:
+        for kind in kinds if shots == main else kinds[-1:]:
             choices.append(similarity_choice(kind, placed, shots, of_queries, of_pools))
         selected = [
             Choice(name, shots, _selected(policy, placed, shots, query, pool)) for name, policy in policies.items()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaItem, VqaSplit
     from icd_assets.encoder import ClipEncoder
     from icd_assets.pools.similarity import SamplerFeatures
+    from icd_assets.scoring.metric import Metric
     from icd_assets.selector.groups import PointerGroup
     from icd_assets.selector.lightning import V2Checkpoint
     from icd_assets.selector.model import PointerSelectorV2
@@ -33,8 +34,14 @@ def train_pools(run: StepRun) -> dict[int, tuple[int, ...]]:
     )
 
 
-def sampler_features(run: StepRun, split: VqaSplit, items: Sequence[VqaItem]) -> SamplerFeatures:
-    """CLIP projections of a split's first rows, kept by content: three samplers and all models share them."""
+def sampler_features(
+    run: StepRun, split: VqaSplit, items: Sequence[VqaItem], *, offered: bool = False
+) -> SamplerFeatures:
+    """CLIP projections of a split's first rows, kept by content: three samplers and all models share them.
+
+    ``offered``: as candidates, not as queries. A caption dataset's candidates have their caption for a text, its
+    queries their image, in CLIP's shared space.
+    """
     import numpy as np
 
     from icd_assets.encoder import ClipEncoder
@@ -43,18 +50,34 @@ def sampler_features(run: StepRun, split: VqaSplit, items: Sequence[VqaItem]) ->
     experiment = run.experiment
     encoder_digest = run.want.inputs["sampler_encoder"].data_version
     folder = experiment.store.private / "features" / encoder_digest[:16]
-    part = "" if len(items) == len(split) else f"-first{len(items)}"
+    captions = offered and experiment.dataset.task == "caption"
+    part = "-captions" if captions else "" if len(items) == len(split) else f"-first{len(items)}"
     path = folder / f"{split.dataset}-{split.split}{part}-{split.digest[:16]}.npz"
     if not path.is_file():
         entry = experiment.encoder(experiment.dataset.sampler_encoder)
         encoder = ClipEncoder.load(entry.path, revision=entry.revision, device=run.device)
         text, image = encoder.features(items, on_progress=run.on_progress)
+        if captions:
+            text = encoder.text_features([item.answer for item in items], on_progress=run.on_progress).numpy()
         folder.mkdir(parents=True, exist_ok=True)
         temporary = run.staging / "features.npz"
         np.savez(temporary, text=text, image=image)
         temporary.replace(path)
     with np.load(path, allow_pickle=False) as arrays:
         return SamplerFeatures(text=arrays["text"], image=arrays["image"])
+
+
+def metric(run: StepRun, corpus: Sequence[VqaItem]) -> Metric:
+    """The metric of the cell's task; ``corpus`` are the items whose captions weigh CIDEr's words."""
+    from icd_assets.scoring.metric import VqaAccuracy
+    from icd_assets.scoring.ptb_tokenizer import require_caption_tools
+
+    if run.experiment.dataset.task == "vqa":
+        return VqaAccuracy()
+    require_caption_tools()
+    from icd_assets.scoring.caption_metric import Cider
+
+    return Cider(item.answers for item in corpus)
 
 
 def rows_of(pools: Mapping[int, Sequence[int]]) -> list[int]:
@@ -145,7 +168,7 @@ def training_groups(run: StepRun) -> list[PointerGroup]:
     data = read_rl_data(experiment.files("rl_data")[0], n_rows=len(experiment.train))
     rows = training_rows(
         data,
-        experiment.settings.reward,
+        experiment.reward,
         skip_fallback=config.skip_fallback_reward,
         require_positive=config.require_positive_query,
     )

@@ -1,4 +1,4 @@
-"""leaderboard: every evaluated cell's recommended checkpoint, its accuracy, and the RL data it learned from."""
+"""leaderboard: every evaluated cell's recommended checkpoint, its score, and the RL data it learned from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from icd_assets.store import Manifest, Store
 
 @dg.asset(
     deps=["evaluation"],
-    description="Every evaluated cell: its recommended checkpoint, accuracy, and RL data version.",
+    description="Every evaluated cell: its recommended checkpoint, accuracy or CIDEr, and RL data version.",
     code_version="1",
     kinds={"table"},
     group_name="icd",
@@ -25,7 +25,7 @@ def leaderboard(shared: SharedResource) -> dg.MaterializeResult[Any]:
     """Read the evaluation manifests under the results root; nothing is computed."""
     store = Store(Path(shared.results_root))
     rows = [_row(store, path) for path in sorted(store.root.glob("*/icl_inference/*/evaluation.manifest.json"))]
-    rows.sort(key=lambda row: (row["dataset"], -row["accuracy"]))
+    rows.sort(key=lambda row: (row["dataset"], -row["score"]))
     path = store.root / "leaderboard.json"
     write_atomic(path, (json.dumps(rows, indent=1) + "\n").encode())
     records = [dg.TableRecord(row) for row in rows]
@@ -45,10 +45,12 @@ def _row(store: Store, path: Path) -> dict[str, Any]:
     phase = v2format.facts["phase"] if v2format else "unknown"
     trained = _upstream(store, v2format, f"{phase}_checkpoints") if v2format else None
     dataset, rest = manifest.cell.split("|")
+    metric = manifest.facts.get("metric", "accuracy")  # evaluations of before captions do not say
     return {
         "dataset": dataset,
         "sampler_model": rest,
-        "accuracy": round(manifest.facts["recommended_accuracy"], 4),
+        "metric": metric,
+        "score": round(manifest.facts[f"recommended_{metric}"], 4),
         "shots": manifest.facts["compare_shots"],
         "questions": manifest.facts["rows"],
         "rl_data_version": trained.want.digests["rl_data"] if trained else "unknown",

@@ -42,6 +42,7 @@ def _answered(run: StepRun) -> list[RlQuery]:
 
     experiment, config = run.experiment, run.config
     library, pools = experiment.train, inputs.train_pools(run)
+    metric = inputs.metric(run, library)
     require_images(library[row] for row in sorted({*pools, *inputs.rows_of(pools)}))
     embeddings = inputs.embeddings(run)
     policy = inputs.v2_policy(run)
@@ -58,7 +59,13 @@ def _answered(run: StepRun) -> list[RlQuery]:
             config,
         )
         queries += answer_proposals(
-            [library[row] for row in chunk], pools, library, proposals, vlm, gt_prob=run.want.config["gt_prob"]
+            [library[row] for row in chunk],
+            pools,
+            library,
+            proposals,
+            vlm,
+            metric,
+            gt_prob=run.want.config["gt_prob"],
         )
         run.on_progress(len(queries), len(rows))
     return queries
@@ -89,12 +96,13 @@ def _meta(run: StepRun) -> dict[str, Any]:
 def _facts(run: StepRun, data: RlData) -> dict[str, Any]:
     from icd_assets.scoring.signal import signal
 
-    summary = asdict(signal(data, run.experiment.settings.reward))
-    by_source = summary.pop("accuracy_by_source")
+    summary = asdict(signal(data, run.experiment.reward))
+    by_source = summary.pop("score_by_source")
+    score = "cider" if run.experiment.dataset.task == "caption" else "accuracy"
     counts = summary.pop("candidates_by_source")
     return {
         "rows": summary.pop("queries"),
         **summary,
-        **{f"accuracy_{source}": value for source, value in by_source.items()},
+        **{f"{score}_{source}": value for source, value in by_source.items()},
         **{f"candidates_{source}": value for source, value in counts.items()},
     }

@@ -30,7 +30,7 @@ from icd_assets.home import hear_env_file
 from icd_assets.lifeline import die_with_parent
 from icd_assets.locks import Holder
 from icd_assets.pipeline import STEP, Shared, Step, own_fields
-from icd_assets.scoring.rewards import RewardConfig
+from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.settings import Settings
 from icd_assets.store import Manifest, Want
 from icd_assets.wants import want
@@ -79,11 +79,11 @@ class SharedResource(Shared, dg.ConfigurableResource[Shared]):
         return Shared(**{name: getattr(self, name) for name in Shared.model_fields})
 
 
-class RewardResource(RewardConfig, dg.ConfigurableResource[RewardConfig]):
+class RewardResource(RewardSettings, dg.ConfigurableResource[RewardSettings]):
     """The reward that RCE and GRPO learn from; set it once per run."""
 
-    def settings(self) -> RewardConfig:
-        return RewardConfig(**{name: getattr(self, name) for name in RewardConfig.model_fields})
+    def settings(self) -> RewardSettings:
+        return RewardSettings(**{name: getattr(self, name) for name in RewardSettings.model_fields})
 
 
 def open_experiment(

@@ -47,7 +47,7 @@ def rl_data_check(experiment: Experiment) -> Verdict:
     from icd_assets.scoring.signal import signal
 
     data = read_rl_data(experiment.files("rl_data")[0])
-    config = experiment.settings.reward
+    config = experiment.reward
     summary = signal(data, config)
     rewards = [reward(candidate, config) for query in data.queries for candidate in query.candidates]
     measured = {

@@ -108,14 +108,16 @@ def run_cell(
     from icd_assets.plan import plan, require_vlm
 
     task, dataset, gpu_id, lever_lm, sampler, model = names
-    if task != "vqa":
-        raise UserError(f"task {task!r} is not supported; the one task is vqa.")
     if lever_lm != _SELECTOR_INPUT:
         raise UserError(f"selector input {lever_lm!r} is not supported; the one input is {_SELECTOR_INPUT}.")
     _choose_gpu(gpu_id)
     enter_home()
     catalog = Catalog.load()
     cell = catalog.cell(dataset, sampler, model)
+    if task != (of_dataset := catalog.datasets[cell.dataset].task):
+        raise UserError(
+            f"task {task!r} is not that of {cell.dataset}; write: icd-assets train {of_dataset} {dataset}."
+        )
     experiment = Experiment.open(cell, _with_source(settings), results_root(), catalog)
     show_configuration(experiment, names)
     planned = plan(experiment, force, to)

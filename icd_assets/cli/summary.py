@@ -22,12 +22,12 @@ def show_configuration(experiment: Experiment, names: tuple[str, ...]) -> None:
     )
     mode = f"RCE, then GRPO ({grpo.grpo_epochs} epochs)" if grpo.grpo_epochs else "RCE only"
     lines = [
-        ("task", "vqa"),
+        ("task", experiment.dataset.task),
         ("dataset", f"{dataset} → {cell.dataset}"),
         ("sampler", f"{sampler} → {cell.sampler}"),
         ("model", f"{model} → {cell.model}"),
         ("GPU", gpu_id),
-        ("mode", f"{mode}; {rce.rce_epochs} RCE epochs, reward {experiment.settings.reward.mode}"),
+        ("mode", f"{mode}; {rce.rce_epochs} RCE epochs, reward {experiment.reward.mode}"),
         ("results", str(experiment.store.root)),
     ]
     for name, value in lines:
@@ -64,17 +64,15 @@ def show_evaluation(experiment: Experiment) -> None:
     path = experiment.store.files(manifest)[0]
     comparison = Comparison.read(path)
     shots = comparison.compare_shots
-    console.print(
-        f"[bold]{experiment.cell}[/bold]: validation split, {comparison.num_queries} questions, {shots} shots"
-    )
+    console.print(f"[bold]{experiment.cell}[/bold]: validation split, {comparison.queries}, {shots} shots")
     references = list(dict.fromkeys(row.reference for row in comparison.differences))
     gains = {(row.strategy, row.reference): row.difference for row in comparison.differences if row.shots == shots}
     headers = (f"− {name.removeprefix('image+text ').removeprefix('v2 ').strip('()')}" for name in references)
-    table = Table("strategy", "accuracy %", *headers, box=None, pad_edge=False)
+    table = Table("strategy", comparison.label, *headers, box=None, pad_edge=False)
     for row in comparison.strategies:
         if row.shots in (0, shots):
             cells = [_gain(gains.get((row.strategy, name))) for name in references]
-            table.add_row(row.strategy, _plus_minus(row.accuracy), *cells)
+            table.add_row(row.strategy, _plus_minus(row.score), *cells)
     console.print(table)
     console.print(
         f"±: half of the 95 % interval over {comparison.bootstrap_resamples} paired bootstrap resamples; "

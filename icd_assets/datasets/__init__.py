@@ -1,1 +1,1 @@
-"""VQA datasets: rows in a fixed order, and their images."""
+"""VQA and caption datasets: rows in a fixed order, and their images."""

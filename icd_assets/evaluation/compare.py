@@ -8,16 +8,21 @@ import numpy as np
 
 from icd_assets.evaluation.config import EvaluationConfig
 from icd_assets.evaluation.evaluate import Outcome
-from icd_assets.evaluation.report import Comparison, DifferenceRow, StrategyRow
+from icd_assets.evaluation.report import Comparison, DifferenceRow, MetricName, StrategyRow
 from icd_assets.evaluation.statistics import interval, resampled_means
 
 REFERENCES = ("zero-shot", "random", "image+text similarity")
 
 
 def compare(
-    outcomes: Sequence[Outcome], config: EvaluationConfig, references: Sequence[str] = REFERENCES
+    outcomes: Sequence[Outcome],
+    config: EvaluationConfig,
+    references: Sequence[str] = REFERENCES,
+    metric: MetricName = "accuracy",
 ) -> Comparison:
     """All outcomes with 95 % intervals, and each strategy against each reference at the same shots.
+
+    CIDEr's document frequencies are those of the queries evaluated, in every resample.
 
     References that were not evaluated are left out. All outcomes must cover the same queries in the same
     order.
@@ -25,9 +30,9 @@ def compare(
     queries = [[prediction.question_id for prediction in outcome.predictions] for outcome in outcomes]
     if any(own != queries[0] for own in queries):
         raise ValueError("outcomes cover different queries and cannot be compared")
-    accuracies = np.array([outcome.accuracies for outcome in outcomes])  # [M, n]
-    points = accuracies.mean(axis=1)  # [M]
-    resampled = resampled_means(accuracies, config.bootstrap_resamples, config.seed)  # [R, M]
+    scores = np.array([outcome.scores for outcome in outcomes])  # [M, n]
+    points = scores.mean(axis=1)  # [M]
+    resampled = resampled_means(scores, config.bootstrap_resamples, config.seed)  # [R, M]
     index = {(outcome.strategy, outcome.shots): at for at, outcome in enumerate(outcomes)}
     if len(index) < len(outcomes):
         raise ValueError("a strategy occurs twice at the same number of shots")
@@ -42,6 +47,7 @@ def compare(
                 DifferenceRow(strategy=outcome.strategy, reference=reference, shots=outcome.shots, difference=gain)
             )
     return Comparison(
+        metric=metric,
         num_queries=len(queries[0]),
         compare_shots=config.compare_shots,
         bootstrap_resamples=config.bootstrap_resamples,
@@ -50,7 +56,7 @@ def compare(
             StrategyRow(
                 strategy=outcome.strategy,
                 shots=outcome.shots,
-                accuracy=interval(points[at], resampled[:, at]),
+                score=interval(points[at], resampled[:, at]),
                 copy_rate=outcome.copy_rate,
                 gold_shown_rate=outcome.gold_shown_rate,
             )

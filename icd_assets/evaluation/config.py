@@ -19,7 +19,7 @@ class EvaluationConfig(BaseModel):
     num_queries: int = Field(
         800,
         ge=-1,
-        description="How many of the first validation questions are asked; -1 asks all.",
+        description="How many of the first validation questions (or images to caption) are asked; -1 asks all.",
         json_schema_extra={"env": "TEST_DATA_NUM"},
     )
     bootstrap_resamples: int = Field(

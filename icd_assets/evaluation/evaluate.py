@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from icd_assets.errors import UserError
 from icd_assets.evaluation.choices import Choice
 from icd_assets.progress import OnProgress, ignore
-from icd_assets.scoring.vqa_metric import normalize, postprocess, vqa_accuracy
 from icd_assets.vlm.prompts import Prompt
 
 if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaItem
+    from icd_assets.scoring.metric import Metric
     from icd_assets.vlm.backend import Backend
 
 
@@ -28,7 +28,7 @@ class Prediction:
     demo_answers: tuple[str, ...]
     raw: str
     answer: str
-    accuracy: float
+    score: float  # the metric's: VQA accuracy or CIDEr
     copied: bool  # the answer is one of the demonstrations' answers
     gold_shown: bool  # one of the demonstrations' answers is the query's own
 
@@ -42,8 +42,8 @@ class Outcome:
     predictions: tuple[Prediction, ...]
 
     @property
-    def accuracies(self) -> list[float]:
-        return [prediction.accuracy for prediction in self.predictions]
+    def scores(self) -> list[float]:
+        return [prediction.score for prediction in self.predictions]
 
     @property
     def copy_rate(self) -> float | None:
@@ -65,6 +65,7 @@ def evaluate(
     pools: Mapping[int, Sequence[int]],
     library: Sequence[VqaItem],
     backend: Backend,
+    metric: Metric,
     on_progress: OnProgress = ignore,
 ) -> list[Outcome]:
     """One outcome per choice. Equal prompts of different strategies are asked once, all in one call.
@@ -73,20 +74,20 @@ def evaluate(
     """
     if not queries:
         raise UserError("there are no validation queries to evaluate; raise TEST_DATA_NUM.")
-    prompts: dict[Prompt, int] = {}
     asked: list[list[tuple[Prompt, tuple[int, ...]]]] = []
     for choice in choices:
         built = [_prompt(choice, query, pools, library) for query in queries]
-        for prompt, _ in built:
-            prompts.setdefault(prompt, len(prompts))
         asked.append(built)
-    raw = backend.generate(list(prompts), on_progress)
+    prompts = list(dict.fromkeys(prompt for built in asked for prompt, _ in built))
+    raw = dict(zip(prompts, backend.generate(prompts, on_progress), strict=True))
+    answers = [metric.clean(raw[prompt]) for built in asked for prompt, _ in built]
+    scores = iter(metric.scores(answers, [query.answers for _ in asked for query in queries]))
     return [
         Outcome(
             choice.strategy,
             choice.shots,
             tuple(
-                _prediction(choice, query, prompt, rows, raw[prompts[prompt]])
+                _prediction(choice, query, prompt, rows, raw[prompt], next(scores), metric)
                 for query, (prompt, rows) in zip(queries, built, strict=True)
             ),
         )
@@ -107,9 +108,17 @@ def _prompt(
     return Prompt.of(query, shown), rows
 
 
-def _prediction(choice: Choice, query: VqaItem, prompt: Prompt, rows: tuple[int, ...], raw: str) -> Prediction:
-    answer = postprocess(raw)
-    shown = {normalize(shot.answer) for shot in prompt.shots}
+def _prediction(
+    choice: Choice,
+    query: VqaItem,
+    prompt: Prompt,
+    rows: tuple[int, ...],
+    raw: str,
+    score: float,
+    metric: Metric,
+) -> Prediction:
+    answer = metric.clean(raw)
+    shown = {metric.normal(shot.answer) for shot in prompt.shots}
     return Prediction(
         question_id=query.question_id,
         strategy=choice.strategy,
@@ -118,7 +127,7 @@ def _prediction(choice: Choice, query: VqaItem, prompt: Prompt, rows: tuple[int,
         demo_answers=tuple(shot.answer for shot in prompt.shots),
         raw=raw,
         answer=answer,
-        accuracy=vqa_accuracy(answer, query.answers),
-        copied=normalize(answer) in shown,
-        gold_shown=normalize(query.answer) in shown,
+        score=score,
+        copied=metric.normal(answer) in shown,
+        gold_shown=metric.normal(query.answer) in shown,
     )

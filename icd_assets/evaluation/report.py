@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,10 +19,12 @@ from icd_assets.scoring.vqa_metric import overall_accuracy
 if TYPE_CHECKING:
     from icd_assets.evaluation.evaluate import Outcome
 
+MetricName = Literal["accuracy", "CIDEr"]
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A value with its 95 % interval, as fractions."""
+    """A value with its 95 % interval; tables print it times 100."""
 
     value: float
     low: float
@@ -38,13 +40,13 @@ class StrategyRow(_Row):
 
     strategy: str
     shots: int
-    accuracy: Interval
+    score: Interval
     copy_rate: float | None
     gold_shown_rate: float | None
 
 
 class DifferenceRow(_Row):
-    """Accuracy of ``strategy`` minus accuracy of ``reference``, on the same queries and shots."""
+    """Score of ``strategy`` minus score of ``reference``, on the same queries and shots."""
 
     strategy: str
     reference: str
@@ -58,12 +60,23 @@ class Comparison(_Row):
     ``compare_shots`` is the number of shots of the main table.
     """
 
+    metric: MetricName
     num_queries: int
     compare_shots: int
     bootstrap_resamples: int
     seed: int
     strategies: tuple[StrategyRow, ...]
     differences: tuple[DifferenceRow, ...]
+
+    @property
+    def label(self) -> str:
+        """The metric as a column's head: accuracy in percent, CIDEr times 100 as the field prints it."""
+        return "CIDEr" if self.metric == "CIDEr" else "accuracy %"
+
+    @property
+    def queries(self) -> str:
+        """How many queries of which kind."""
+        return f"{self.num_queries} {'images' if self.metric == 'CIDEr' else 'questions'}"
 
     def row(self, strategy: str, shots: int | None = None) -> StrategyRow:
         """A strategy's row, by default that of the main table (zero-shot has 0 shots everywhere)."""
@@ -74,7 +87,7 @@ class Comparison(_Row):
         raise KeyError(f"{strategy} at {wanted} shots was not evaluated")
 
     def markdown(self) -> str:
-        """The main table: percent with 95 % intervals, then accuracy by number of shots."""
+        """The main table: scores with 95 % intervals, then scores by number of shots."""
         main = [row for row in self.strategies if row.shots in (0, self.compare_shots)]
         references = list(dict.fromkeys(row.reference for row in self.differences))
         differences = {
@@ -82,11 +95,11 @@ class Comparison(_Row):
             for row in self.differences
             if row.shots == self.compare_shots
         }
-        header = ["strategy", "accuracy %", *(f"vs {name}" for name in references), "copies %", "gold shown %"]
+        header = ["strategy", self.label, *(f"vs {name}" for name in references), "copies %", "gold shown %"]
         lines = [
             [
                 row.strategy,
-                _interval(row.accuracy),
+                _interval(row.score),
                 *(_signed(differences.get((row.strategy, name))) for name in references),
                 _percent(row.copy_rate),
                 _percent(row.gold_shown_rate),
@@ -94,17 +107,17 @@ class Comparison(_Row):
             for row in main
         ]
         title = (
-            f"{self.num_queries} questions, {self.compare_shots} shots; brackets: 95 % interval, "
+            f"{self.queries}, {self.compare_shots} shots; brackets: 95 % interval, "
             f"{self.bootstrap_resamples} paired bootstrap resamples (seed {self.seed})"
         )
         return f"{title}\n\n{_table(header, lines)}\n\n{self._by_shots()}\n"
 
     def _by_shots(self) -> str:
         shots = sorted({row.shots for row in self.strategies})
-        accuracy = {(row.strategy, row.shots): row.accuracy.value for row in self.strategies}
+        score = {(row.strategy, row.shots): row.score.value for row in self.strategies}
         names = dict.fromkeys(row.strategy for row in self.strategies)
-        lines = [[name, *(_percent(accuracy.get((name, count))) for count in shots)] for name in names]
-        return _table(["accuracy % by shots", *map(str, shots)], lines)
+        lines = [[name, *(_percent(score.get((name, count))) for count in shots)] for name in names]
+        return _table([f"{self.label} by shots", *map(str, shots)], lines)
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(self.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
@@ -144,7 +157,7 @@ def _signed(found: Interval | None) -> str:
 def upstream_metrics(outcomes: Sequence[Outcome], strategy: str) -> dict[str, float]:
     """``{"shot_num=1": 0.5015, …}`` of one strategy: what upstream's metrics files hold per run (SPEC M)."""
     found = sorted((o for o in outcomes if o.strategy == strategy), key=lambda outcome: outcome.shots)
-    return {f"shot_num={outcome.shots}": overall_accuracy(outcome.accuracies) for outcome in found}
+    return {f"shot_num={outcome.shots}": overall_accuracy(outcome.scores) for outcome in found}
 
 
 def write_metrics(path: Path, run: str, metrics: Mapping[str, float]) -> None:

@@ -9,6 +9,8 @@ Deviations from upstream:
 4. A query's random candidates depend on the seed and the query alone, not on the queries drawn before it.
    Anchors are drawn as upstream draws them.
 5. Ties of similarity are broken by row.
+6. Text similarity of a caption query is that of its image to the candidates' captions (upstream's i2t retriever,
+   SPEC M); upstream compares its gold caption, which a query at inference does not have.
 """
 
 from __future__ import annotations

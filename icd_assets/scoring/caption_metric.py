@@ -56,21 +56,24 @@ class Cider:
         return self.clean(answer).lower().rstrip(" .")
 
     def scores(self, answers: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
-        distinct = list(dict.fromkeys(tuple(captions) for captions in references))
-        cooked = dict(zip(distinct, _cooked(distinct), strict=True))
+        asked = [(answer, tuple(captions)) for answer, captions in zip(answers, references, strict=True)]
+        pairs = list(dict.fromkeys(asked))  # strategies and candidates often lead to the same caption
+        texts = dict.fromkeys([*((answer,) for answer, _ in pairs), *(captions for _, captions in pairs)])
+        cooked = dict(zip(texts, _cooked(list(texts)), strict=True))
         scorer = CiderScorer()
         scorer.document_frequency = self._frequency
-        scorer.ctest = [answer for (answer,) in _cooked([[answer] for answer in answers])]
-        scorer.crefs = _OfCorpus(self._documents, [cooked[tuple(captions)] for captions in references])
+        scorer.ctest = [cooked[answer,][0] for answer, _ in pairs]
+        scorer.crefs = _OfCorpus(self._documents, [cooked[captions] for _, captions in pairs])
         # Rounding may leave a perfect caption a hair above ten.
-        return [min(float(score), 10.0) for score in scorer.compute_cider()]
+        found = {pair: min(float(score), 10.0) for pair, score in zip(pairs, scorer.compute_cider(), strict=True)}
+        return [found[pair] for pair in asked]
 
     def labels(self, answers: Sequence[str], references: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
         return [{"cider": score} for score in self.scores(answers, references)]
 
 
 class _OfCorpus(list[list[Ngrams]]):
-    """The references to score; its length, from which the library takes the number of documents, is the corpus'."""
+    """The references to score; the length, which the library takes for the number of documents, is the corpus'."""
 
     def __init__(self, documents: int, references: list[list[Ngrams]]) -> None:
         super().__init__(references)

@@ -2,7 +2,7 @@
 
 Deviations from upstream:
 1. Pointers are positions in the sampler's pool of the query, not rows of the whole train split (SPEC G.2).
-2. Every answer is judged by the metric, in memory: there is no string fall-back and no failed evaluation.
+2. Every answer is judged by the task's metric: there is no string fall-back and no failed evaluation.
 3. ``vqa_gt_prob`` covers exactly the answer's tokens (SPEC O.2-5), and is null when it was not asked for.
 """
 
@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from icd_assets.progress import OnProgress, ignore
-from icd_assets.scoring.relevance import relevance
 from icd_assets.scoring.rl_data import RlCandidate, RlQuery
-from icd_assets.scoring.vqa_metric import postprocess, vqa_accuracy
+from icd_assets.scoring.vqa_metric import postprocess
 from icd_assets.vlm.prompts import Prompt
 
 if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaItem
+    from icd_assets.scoring.metric import Metric
     from icd_assets.selector.proposals import Proposal
     from icd_assets.vlm.backend import Backend
 
@@ -30,6 +30,7 @@ def answer_proposals(
     library: Sequence[VqaItem],
     proposals: Mapping[int, Sequence[Proposal]],
     backend: Backend,
+    metric: Metric,
     *,
     gt_prob: bool,
     refresh: int = 0,
@@ -48,9 +49,15 @@ def answer_proposals(
     probabilities: list[float | None] = [None] * len(asked)
     if gt_prob:
         probabilities = [*_gt_probabilities([query for query, _ in asked], prompts, backend)]
+    answers = [metric.clean(text) for text in raw]
+    labels = metric.labels(answers, [query.answers for query, _ in asked])
     labeled = [
-        _labeled(query, proposal, text, probability, refresh)
-        for (query, proposal), text, probability in zip(asked, raw, probabilities, strict=True)
+        _labeled(
+            proposal, refresh, vqa_raw_generation=text, vqa_pred_answer=answer, vqa_gt_prob=probability, **own
+        )
+        for (_, proposal), text, answer, probability, own in zip(
+            asked, raw, answers, probabilities, labels, strict=True
+        )
     ]
     remaining = iter(labeled)
     return [
@@ -62,18 +69,13 @@ def answer_proposals(
             image_id=query.image_id,
             question=query.question,
             gt_answers_raw=query.answers,
-            gt_answers_norm=tuple(postprocess(answer) for answer in query.answers),
+            gt_answers_norm=tuple(metric.clean(answer) for answer in query.answers),
         )
         for query in queries
     ]
 
 
-def _labeled(
-    query: VqaItem, proposal: Proposal, raw: str, gt_probability: float | None, refresh: int
-) -> RlCandidate:
-    answer = postprocess(raw)
-    accuracy = vqa_accuracy(answer, query.answers)
-    near = relevance(answer, [postprocess(gold) for gold in query.answers])
+def _labeled(proposal: Proposal, refresh: int, **labels: Any) -> RlCandidate:
     return RlCandidate(
         pointer=tuple(proposal.pointer),
         source=proposal.source,
@@ -84,16 +86,8 @@ def _labeled(
         logprob_score=proposal.logprob_score,
         temperature=proposal.temperature,
         similarity_score=proposal.similarity_score,
-        vqa_raw_generation=raw,
-        vqa_pred_answer=answer,
-        vqa_correct=int(accuracy > 0),
-        vqa_acc_score=accuracy,
-        vqa_gt_prob=gt_probability,
-        vqa_rel_token_f1=near.token_f1,
-        vqa_rel_edit_sim=near.edit_similarity,
-        vqa_rel_score=near.score,
-        vqa_eval_mode="vqaEval",
         eval_split_used="train",
+        **labels,
     )
 
 

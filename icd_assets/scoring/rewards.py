@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from icd_assets.errors import UserError
+from icd_assets.tasks import Task
 
 if TYPE_CHECKING:
     from icd_assets.scoring.rl_data import RlCandidate
@@ -29,7 +30,6 @@ RewardMode = Literal[
     "legacy",
     "cider",
 ]
-Task = Literal["vqa", "caption"]
 REWARD_MODES: tuple[str, ...] = get_args(RewardMode)
 
 _LIMIT = 5.0  # every reward is clipped to ±5

@@ -57,8 +57,8 @@ def test_signal():
     assert found.share_with_positive == 3 / 5
     assert abs(found.mean_reward - (1.6 + 2 + 1.3 + 2) / 7) < 1e-12
     assert found.candidates_by_source == {"beam": 6, "random": 1}
-    assert found.accuracy_by_source["random"] == 0.0
-    assert abs(found.accuracy_by_source["beam"] - (0.6 + 1 + 0.3 + 1) / 6) < 1e-12
+    assert found.score_by_source["random"] == 0.0
+    assert abs(found.score_by_source["beam"] - (0.6 + 1 + 0.3 + 1) / 6) < 1e-12
     assert signal(RlData(()), RewardConfig()).mean_reward == 0.0
 
 
