@@ -41,7 +41,7 @@ def main() -> None:
     print("| strategy | " + " | ".join(f"seed {seed}" for seed in found) + " | mean ± sd |")
     print("|---|" + "---|" * (len(found) + 1))
     for name in names:
-        values = [100 * comparison.row(name).accuracy.value for comparison in found.values()]
+        values = [100 * comparison.row(name).score.value for comparison in found.values()]
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
         cells = " | ".join(f"{value:.1f}" for value in values)
         print(f"| {name} | {cells} | {statistics.mean(values):.1f} ± {deviation:.1f} |")

@@ -32,7 +32,7 @@ def refused(place: Workplace, *flags: str, cell: list[str] = CELL, **variables: 
 @pytest.mark.parametrize(
     ("position", "typed", "sentence"),
     [
-        (0, "caption", "task 'caption' is not supported; the one task is vqa"),
+        (0, "caption", "task 'caption' is not that of demo; write: icd-assets train vqa demo."),
         (1, "okvqq", "unknown dataset 'okvqq': did you mean okvqa"),
         (2, "first", "gpu_id 'first' is not a number"),
         (3, "query_img_icd_img_text", "the one input is query_img_text_icd_img_text"),

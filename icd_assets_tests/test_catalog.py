@@ -10,6 +10,7 @@ import yaml
 from icd_assets.catalog import MODELS, Catalog, known_models
 from icd_assets.cell import Cell
 from icd_assets.errors import UserError
+from icd_assets_tests.caption_world import dataset_entry
 
 CATALOG = Catalog.load()
 
@@ -39,6 +40,10 @@ CATALOG = Catalog.load()
             ("okvqa", "rand_sampler", "Qwen2.5-VL-3B-Instruct"),
             Cell("okvqa", "RandSampler", "Qwen2_5-VL-3B-Instruct"),
         ),
+        (("coco2014_local", "rand_sampler", "tiny_vl"), Cell("coco2014", "RandSampler", "tiny_vl")),
+        (("coco2017", "rand_sampler", "tiny_vl"), Cell("coco2017", "RandSampler", "tiny_vl")),
+        (("karpathy_local", "rand_sampler", "tiny_vl"), Cell("coco_karpathy_split", "RandSampler", "tiny_vl")),
+        (("karpathy_online", "rand_sampler", "tiny_vl"), Cell("coco_karpathy_split", "RandSampler", "tiny_vl")),
     ],
 )
 def test_aliases(typed: tuple[str, str, str], cell: Cell) -> None:
@@ -150,3 +155,45 @@ def test_known_models_can_be_copied_as_they_stand(monkeypatch: pytest.MonkeyPatc
         assert name == entry.path.rpartition("/")[2].replace(".", "_") or entry.unsupported
     assert not set(known_models()) & set(CATALOG.models)
     assert catalog.models["Qwen3-VL-4B-Instruct"].generation == CATALOG.models["Qwen2_5-VL-3B-Instruct"].generation
+
+
+def test_caption_files_lie_where_lever_plus_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COCO_PATH", "/coco")
+    monkeypatch.setenv("KARPATHY_COCO_PATH", "/karpathy")
+    datasets = Catalog.load().datasets
+    paths = {name: str(datasets[name].validation.paths[0]) for name in datasets if name.startswith("coco")}
+    assert paths == {
+        "coco2014": "/coco/mscoco2014/annotations/captions_val2014.json",
+        "coco2017": "/coco/mscoco2017/annotations/captions_val2017.json",
+        "coco_karpathy_split": "/karpathy/dataset_coco.json",
+    }
+    assert all(datasets[name].sample_num == 5000 for name in paths)
+
+
+def test_a_task_words_the_prompt_of_any_model() -> None:
+    for name, model in CATALOG.models.items():
+        assert CATALOG.prompted(name, "vqa") == model
+        captioning = CATALOG.prompted(name, "caption")
+        assert captioning.prompt.layout == model.prompt.layout
+        assert (captioning.prompt.question, captioning.prompt.answer) == ("Caption:{question}", "{answer}")
+        assert captioning.generation.max_new_tokens == 20
+        assert captioning.generation.num_beams == model.generation.num_beams
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"tasks": {"caption": {"prompt": {"question": "Caption:"}}}}, r"tasks\.caption\.prompt.*must hold"),
+        ({"tasks": {"caption": {"generation": {"tokens": 3}}}}, r"tasks\.caption\.generation"),
+        ({"tasks": {"count": {}}}, r"tasks\.count"),
+    ],
+)
+def test_a_bad_task_is_one_sentence(tmp_path: Path, content: object, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        Catalog.load(overlay(tmp_path, content))
+
+
+def test_the_files_are_those_of_the_task(tmp_path: Path) -> None:
+    mine = dataset_entry() | {"task": "vqa"}
+    with pytest.raises(UserError, match="the task vqa names questions, annotations and images"):
+        Catalog.load(overlay(tmp_path, {"datasets": {"mine": mine}}))

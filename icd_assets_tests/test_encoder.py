@@ -159,3 +159,13 @@ def test_each_content_is_encoded_once_and_progress_says_so(encoder: ClipEncoder,
 
 def test_no_items_give_no_rows(encoder: ClipEncoder) -> None:
     assert encoder.encode([]).shape == (0, encoder.dim)
+
+
+def test_an_item_without_a_question_is_its_image_alone(encoder: ClipEncoder, items: list[VqaItem]) -> None:
+    captions = [replace(item, question="", answer=f"caption {item.row}") for item in items]
+    text, image = encoder.features(captions)
+    assert np.array_equal(text, image)
+    assert torch.allclose(encoder.encode(captions), torch.from_numpy(image), atol=1e-6)
+    mixed = encoder.encode([items[0], captions[1]])
+    assert torch.allclose(mixed[0], encoder.encode(items)[0], atol=1e-6)
+    assert torch.allclose(mixed[1], torch.from_numpy(image[1]), atol=1e-6)

@@ -15,7 +15,7 @@ UPSTREAM = {
     "BATCH_SIZE": 1,
     "RCE_LR": 1e-4,
     "GRPO_LR": 5e-6,
-    "REWARD_MODE": "hard_plus_soft",
+    "REWARD_MODE": "auto",  # hard_plus_soft for VQA: upstream has no captions
     "HARD_WEIGHT": 1.0,
     "SOFT_WEIGHT": 1.0,
     "REL_WEIGHT": 0.1,

@@ -132,12 +132,12 @@ def test_evaluation_keeps_every_answer(trained: Trained) -> None:
     comparison = manifest(place, "demo/icl_inference/v3_RandSampler_tiny_vl/comparison.json")
     for strategy in comparison["strategies"]:
         own = [
-            row["accuracy"]
+            row["score"]
             for row in rows
             if (row["strategy"], row["shots"]) == (strategy["strategy"], strategy["shots"])
         ]
         assert len(own) == comparison["num_queries"] == 40
-        assert sum(own) / len(own) == pytest.approx(strategy["accuracy"]["value"])
+        assert sum(own) / len(own) == pytest.approx(strategy["score"]["value"])
     leaderboard = json.loads((place.results / "leaderboard.json").read_text(encoding="utf-8"))
     rl_data = manifest(place, "demo/generated_data/rl_data_RandSampler_tiny_vl.json.manifest.json")
     assert leaderboard[0]["rl_data_version"] == rl_data["data_version"]

@@ -106,6 +106,7 @@ def run_cell(
     from icd_assets.cli.screen import console, show_plan
     from icd_assets.cli.summary import show_configuration, show_summary
     from icd_assets.plan import plan, require_vlm
+    from icd_assets.scoring.ptb_tokenizer import require_caption_tools
 
     task, dataset, gpu_id, lever_lm, sampler, model = names
     if lever_lm != _SELECTOR_INPUT:
@@ -125,7 +126,10 @@ def run_cell(
     require_vlm(experiment, planned)
     if dry_run:
         return
-    if any(item.reason is not None for item in planned):
+    coming = {item.step.name for item in planned if item.reason is not None}
+    if experiment.dataset.task == "caption" and coming & {"rl_data", "evaluation"}:
+        require_caption_tools()  # now, not after hours of beam search
+    if coming:
         from icd_assets.cli.launch import RunFailed, launch
 
         try:

@@ -74,9 +74,9 @@ def show_evaluation(experiment: Experiment) -> None:
             cells = [_gain(gains.get((row.strategy, name))) for name in references]
             table.add_row(row.strategy, _plus_minus(row.score), *cells)
     console.print(table)
+    note = "; similarity: image+text" if "image+text similarity" in references else ""
     console.print(
-        f"±: half of the 95 % interval over {comparison.bootstrap_resamples} paired bootstrap resamples; "
-        "similarity: image+text"
+        f"±: half of the 95 % interval over {comparison.bootstrap_resamples} paired bootstrap resamples{note}"
     )
     console.print(f"all shots: {_shown(path.with_suffix('.md'))}   as JSON: {_shown(path)}", markup=False)
 

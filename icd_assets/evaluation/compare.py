@@ -47,11 +47,11 @@ def compare(
                 DifferenceRow(strategy=outcome.strategy, reference=reference, shots=outcome.shots, difference=gain)
             )
     return Comparison(
-        metric=metric,
         num_queries=len(queries[0]),
         compare_shots=config.compare_shots,
         bootstrap_resamples=config.bootstrap_resamples,
         seed=config.seed,
+        metric=metric,
         strategies=tuple(
             StrategyRow(
                 strategy=outcome.strategy,

@@ -60,11 +60,11 @@ class Comparison(_Row):
     ``compare_shots`` is the number of shots of the main table.
     """
 
-    metric: MetricName
     num_queries: int
     compare_shots: int
     bootstrap_resamples: int
     seed: int
+    metric: MetricName
     strategies: tuple[StrategyRow, ...]
     differences: tuple[DifferenceRow, ...]
 

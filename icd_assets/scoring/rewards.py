@@ -36,14 +36,14 @@ _LIMIT = 5.0  # every reward is clipped to ±5
 
 
 class RewardSettings(BaseModel):
-    """What a demonstration sequence is rewarded for (SPEC J), as a user sets it: the mode may be left open."""
+    """What a demonstration sequence is rewarded for (SPEC J), as a user sets it: the task may decide the mode."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: RewardMode | None = Field(
-        None,
+    mode: Literal["auto", RewardMode] = Field(
+        "auto",
         description="How correctness, accuracy, answer probability and relevance combine into a reward. "
-        "Unset: hard_plus_soft, and cider for captions.",
+        "auto: hard_plus_soft, and cider for captions.",
         json_schema_extra={"env": "REWARD_MODE"},
     )
     hard_weight: float = Field(
@@ -76,13 +76,15 @@ class RewardSettings(BaseModel):
     @field_validator("mode", mode="before")
     @classmethod
     def _known_mode(cls, mode: Any) -> Any:
-        if mode is not None and mode not in REWARD_MODES:
+        if mode not in ("auto", *REWARD_MODES):
             raise UserError(f"REWARD_MODE {mode!r} is not a reward mode; valid: {', '.join(REWARD_MODES)}.")
         return mode
 
     def for_task(self, task: Task) -> RewardConfig:
         """The reward of a dataset of ``task``; a mode of the other task is refused."""
-        mode = self.mode or ("cider" if task == "caption" else "hard_plus_soft")
+        mode = self.mode
+        if mode == "auto":
+            mode = "cider" if task == "caption" else "hard_plus_soft"
         if (mode == "cider") != (task == "caption"):
             valid = [name for name in REWARD_MODES if (name == "cider") == (task == "caption")]
             raise UserError(

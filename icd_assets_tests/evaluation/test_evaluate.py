@@ -8,6 +8,7 @@ from icd_assets.errors import UserError
 from icd_assets.evaluation.choices import Choice
 from icd_assets.evaluation.evaluate import evaluate
 from icd_assets.evaluation.strategies import shuffled_labels, zero_shot
+from icd_assets.scoring.metric import VqaAccuracy
 from icd_assets.vlm.prompts import Prompt
 from icd_assets_tests.datasets.vqa_files import item
 from icd_assets_tests.scoring.copying_backend import CopyingBackend
@@ -20,15 +21,15 @@ SELECTOR = Choice("selector", 2, {0: (3, 1), 1: (1, 2)})
 
 def test_scores_and_rates():
     backend = CopyingBackend(alone="cow")
-    chosen, none = evaluate([SELECTOR, zero_shot([0, 1])], QUERIES, POOLS, LIBRARY, backend)
+    chosen, none = evaluate([SELECTOR, zero_shot([0, 1])], QUERIES, POOLS, LIBRARY, backend, VqaAccuracy())
     assert backend.asked[0] == Prompt.of(QUERIES[0], [LIBRARY[1], LIBRARY[3]])
     first, second = chosen.predictions
     assert (first.pointer_rows, first.demo_answers) == ((1, 3), ("dog", "the cat"))
-    assert (first.raw, first.answer, first.accuracy) == ("the cat, or so", "the cat", 1.0)
+    assert (first.raw, first.answer, first.score) == ("the cat, or so", "the cat", 1.0)
     assert (first.copied, first.gold_shown) == (True, True)  # compared as the metric compares
-    assert (second.answer, second.accuracy, second.copied, second.gold_shown) == ("bird", 0.0, True, False)
-    assert (chosen.accuracies, chosen.copy_rate, chosen.gold_shown_rate) == ([1.0, 0.0], 1.0, 0.5)
-    assert (none.accuracies, none.copy_rate, none.gold_shown_rate) == ([0.0, 1.0], None, None)
+    assert (second.answer, second.score, second.copied, second.gold_shown) == ("bird", 0.0, True, False)
+    assert (chosen.scores, chosen.copy_rate, chosen.gold_shown_rate) == ([1.0, 0.0], 1.0, 0.5)
+    assert (none.scores, none.copy_rate, none.gold_shown_rate) == ([0.0, 1.0], None, None)
     assert none.predictions[0].question_id == QUERIES[0].question_id
 
 
@@ -36,16 +37,16 @@ def test_equal_prompts_are_asked_once():
     backend = CopyingBackend()
     same = Choice("oracle", 2, SELECTOR.pointers)
     swapped = Choice("swapped", 2, {0: (1, 3), 1: (1, 2)})
-    outcomes = evaluate([SELECTOR, same, swapped], QUERIES, POOLS, LIBRARY, backend)
+    outcomes = evaluate([SELECTOR, same, swapped], QUERIES, POOLS, LIBRARY, backend, VqaAccuracy())
     assert len(backend.asked) == 3
-    assert outcomes[0].accuracies == outcomes[1].accuracies
+    assert outcomes[0].scores == outcomes[1].scores
     assert outcomes[2].predictions[0].answer == "dog"  # order matters
 
 
 def test_shuffled_labels_are_what_the_model_sees():
     backend = CopyingBackend()
     control = shuffled_labels(SELECTOR, POOLS, LIBRARY, seed=0)
-    (outcome,) = evaluate([control], QUERIES, POOLS, LIBRARY, backend)
+    (outcome,) = evaluate([control], QUERIES, POOLS, LIBRARY, backend, VqaAccuracy())
     assert [p.demo_answers for p in outcome.predictions] == [control.labels[0], control.labels[1]]
     assert [shot.answer for shot in backend.asked[0].shots] == list(control.labels[0])
     assert backend.asked[0].shots[0].question == LIBRARY[1].question
@@ -54,4 +55,4 @@ def test_shuffled_labels_are_what_the_model_sees():
 
 def test_nothing_to_evaluate():
     with pytest.raises(UserError, match="no validation queries"):
-        evaluate([SELECTOR], [], POOLS, LIBRARY, CopyingBackend())
+        evaluate([SELECTOR], [], POOLS, LIBRARY, CopyingBackend(), VqaAccuracy())

@@ -47,9 +47,9 @@ def comparison() -> Comparison:
 def test_numbers(comparison):
     assert comparison.num_queries == 4
     row = comparison.row("selector")
-    assert (row.shots, row.accuracy.value, row.copy_rate) == (2, 0.875, 0.25)
-    assert row.accuracy.low <= 0.875 <= row.accuracy.high
-    assert comparison.row("selector", 1).accuracy.value == 0.475
+    assert (row.shots, row.score.value, row.copy_rate) == (2, 0.875, 0.25)
+    assert row.score.low <= 0.875 <= row.score.high
+    assert comparison.row("selector", 1).score.value == 0.475
     assert comparison.row("zero-shot").copy_rate is None
     with pytest.raises(KeyError, match="oracle at 2 shots was not evaluated"):
         comparison.row("oracle")
@@ -70,12 +70,12 @@ def test_differences_are_to_evaluated_references_at_the_same_shots(comparison):
 
 
 def test_intervals_are_those_of_the_paired_bootstrap(comparison):
-    chosen, base = OUTCOMES[4].accuracies, OUTCOMES[2].accuracies
+    chosen, base = OUTCOMES[4].scores, OUTCOMES[2].scores
     (found,) = [
         d for d in comparison.differences if (d.strategy, d.reference, d.shots) == ("selector", "random", 2)
     ]
     assert found.difference == paired_difference(chosen, base, 200, CONFIG.seed)
-    assert comparison.row("selector").accuracy == mean_interval(chosen, 200, CONFIG.seed)
+    assert comparison.row("selector").score == mean_interval(chosen, 200, CONFIG.seed)
 
 
 def test_file_round_trip_and_same_bytes(comparison, tmp_path):
@@ -85,7 +85,7 @@ def test_file_round_trip_and_same_bytes(comparison, tmp_path):
     first = path.read_bytes()
     compare(OUTCOMES, CONFIG).write(path)
     assert path.read_bytes() == first
-    assert json.loads(first)["strategies"][0]["accuracy"].keys() == {"value", "low", "high"}
+    assert json.loads(first)["strategies"][0]["score"].keys() == {"value", "low", "high"}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_every_prediction_is_kept(tmp_path):
         "demo_answers": ["é", "é"],
         "raw": "raw",
         "answer": "answer",
-        "accuracy": 0.9,
+        "score": 0.9,
         "copied": False,
         "gold_shown": False,
     }
@@ -160,3 +160,10 @@ def test_config():
     ):
         with pytest.raises(ValidationError):
             EvaluationConfig(**bad)
+
+
+def test_captions_are_printed_as_the_field_prints_cider():
+    text = compare(OUTCOMES, CONFIG, metric="CIDEr").markdown()
+    assert text.startswith("4 images, 2 shots;")
+    assert "| CIDEr " in text and "accuracy" not in text
+    assert "87.50 [" in text

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from icd_assets.scoring.caption_metric import Cider
 from icd_assets.scoring.generate import answer_proposals
+from icd_assets.scoring.metric import VqaAccuracy
 from icd_assets.scoring.rl_data import RlData
 from icd_assets.scoring.rl_file import read_rl_data, write_rl_data
 from icd_assets.selector.proposals import Proposal
@@ -28,7 +30,7 @@ PROPOSALS = {
 
 
 def answered(backend: CopyingBackend, **settings):
-    return answer_proposals(QUERIES, POOLS, LIBRARY, PROPOSALS, backend, **settings)
+    return answer_proposals(QUERIES, POOLS, LIBRARY, PROPOSALS, backend, VqaAccuracy(), **settings)
 
 
 def test_prompts_show_the_pointed_candidates_in_pointer_order():
@@ -71,3 +73,16 @@ def test_what_is_made_can_be_written_and_read(tmp_path):
     made = tuple(answered(CopyingBackend(), gt_prob=True))
     write_rl_data(tmp_path / "rl.json", RlData(made))
     assert read_rl_data(tmp_path / "rl.json", n_rows=len(LIBRARY)).queries == made
+
+
+def test_captions_are_judged_by_cider():
+    queries = [replace(query, question="", answers=("a cat", "the black cat")) for query in QUERIES]
+    metric = Cider([["a cat", "the black cat"], ["a dog"], ["two dogs"]])
+    first, _ = answer_proposals(queries, POOLS, LIBRARY, PROPOSALS, CopyingBackend(), metric, gt_prob=False)
+    assert first.candidates[0].vqa_pred_answer == "dog, or so"
+    assert [candidate.cider for candidate in first.candidates] == [0.0, 0.0]
+    assert (first.candidates[0].vqa_correct, first.candidates[0].vqa_eval_mode) == (None, None)
+    assert first.gt_answers_norm == ("a cat", "the black cat")
+    library = [*LIBRARY[:1], replace(LIBRARY[1], answer="black cat"), *LIBRARY[2:]]
+    again, _ = answer_proposals(queries, POOLS, library, PROPOSALS, CopyingBackend(), metric, gt_prob=False)
+    assert again.candidates[0].cider == metric.scores(["black cat, or so"], [queries[0].answers])[0] > 1

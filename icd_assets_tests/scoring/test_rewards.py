@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from icd_assets.errors import UserError
-from icd_assets.scoring.rewards import REWARD_MODES, RewardConfig, needs_gt_prob, reward, suffix
+from icd_assets.scoring.rewards import REWARD_MODES, RewardConfig, RewardSettings, needs_gt_prob, reward, suffix
 from icd_assets.scoring.rl_data import RlCandidate
 
 RIGHT = RlCandidate((0, 1), vqa_correct=1, vqa_acc_score=0.6, vqa_gt_prob=0.25, vqa_rel_score=0.9)
@@ -26,6 +26,7 @@ BARE = RlCandidate((0, 1), vqa_acc_score=0.6)  # generation 5
         ("hard01_plus_gtprob_separated", 2.25, 0.25, 0.0),
         ("hard_plus_gtprob_plus_rel", 1.25, 0.3, 0.0),
         ("legacy", 0.0, 0.0, 0.0),
+        ("cider", 0.0, 0.0, 0.0),
     ],
 )
 def test_modes_at_default_weights(mode, right, wrong, bare):
@@ -34,7 +35,7 @@ def test_modes_at_default_weights(mode, right, wrong, bare):
 
 
 def test_the_table_names_every_mode():
-    assert len(REWARD_MODES) == 9
+    assert len(REWARD_MODES) == 10
     assert {mode for mode in REWARD_MODES if needs_gt_prob(RewardConfig(mode=mode))} == {
         "hard01_plus_gtprob",
         "hard01_plus_gtprob_separated",
@@ -80,7 +81,30 @@ def test_weights_are_finite_numbers():
         ({"soft_weight": 0.5}, "_h1.0_s0.5"),
         ({"mode": "legacy", "hard_weight": 2}, "_legacy"),
         ({"mode": "soft_only"}, "_soft_only"),
+        ({"mode": "cider"}, "_cider"),
     ],
 )
 def test_suffix(settings, name):
     assert suffix(RewardConfig(**settings)) == name
+
+
+def test_the_task_decides_the_mode_that_was_left_open():
+    assert RewardSettings(rel_weight=0.3).for_task("vqa") == RewardConfig(mode="hard_plus_soft", rel_weight=0.3)
+    assert RewardSettings().for_task("caption").mode == "cider"
+    assert RewardSettings(mode="soft_only").for_task("vqa").mode == "soft_only"
+
+
+@pytest.mark.parametrize(
+    ("mode", "task"), [("cider", "vqa"), ("hard_plus_soft", "caption"), ("legacy", "caption")]
+)
+def test_a_reward_of_the_other_task_is_refused(mode, task):
+    with pytest.raises(
+        UserError, match=f"REWARD_MODE {mode} is not a reward of the task {task}; unset it or take"
+    ):
+        RewardSettings(mode=mode).for_task(task)
+
+
+def test_a_captions_reward_is_its_cider_clipped():
+    config = RewardConfig(mode="cider", hard_weight=3)
+    assert reward(RlCandidate((0, 1), cider=1.25), config) == 1.25
+    assert reward(RlCandidate((0, 1), cider=9.0), config) == 5.0

@@ -247,3 +247,38 @@ def test_generation_5_has_accuracy_alone(path):
     assert (only.question_id, only.gt_answers_raw) == (170005, ("tennis",))
     assert only.candidates[0].vqa_correct is None
     assert only.candidates[0].positive
+
+
+def test_captions_round_trip_with_null_where_vqa_has_labels(path):
+    captions = tuple(
+        RlCandidate(pointer, "beam", vqa_pred_answer="a dog", eval_split_used="train", cider=score)
+        for pointer, score in (((0, 1), 1.25), ((1, 0), 0.0))
+    )
+    data = RlData((replace(query(), question="", candidates=captions),))
+    write_rl_data(path, data)
+    assert read_rl_data(path).queries == data.queries
+    written = json.loads(path.read_text(encoding="utf-8"))["17"]["pointer_candidates"]
+    assert [candidate["cider"] for candidate in written] == [1.25, 0.0]
+    labels = ("vqa_correct", "vqa_acc_score", "vqa_gt_prob", "vqa_rel_score", "vqa_eval_mode")
+    assert [written[0][name] for name in labels] == [None] * 5
+
+
+def test_vqa_data_have_no_key_for_captions(content):
+    assert all("cider" not in candidate for candidate in content["17"]["pointer_candidates"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"cider": -0.1}, "'cider' is -0.1, not within 0 and 10"),
+        ({"cider": 120.5}, "'cider' is 120.5, not within 0 and 10"),
+        ({"cider": "1.2"}, "'cider' is '1.2', not a finite number"),
+        ({"cider": True}, "'cider' is True, not a finite number"),
+        ({"cider": 1.2}, "a candidate has both 'cider' and VQA labels"),
+    ],
+)
+def test_a_bad_cider_is_refused(path, content, changes, sentence):
+    content["17"]["pointer_candidates"][0] |= changes
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"query 17: {sentence}"):
+        read_rl_data(path)

@@ -67,3 +67,20 @@ def test_a_reward_of_probabilities_that_were_not_measured_is_refused():
         UserError, match=r"hard01_plus_gtprob needs vqa_gt_prob, but query \d+ .*rl_data\.gt_prob=true"
     ):
         training_rows(DATA, RewardConfig(mode="hard01_plus_gtprob"))
+
+
+def test_captions_are_rewarded_by_their_cider_alone():
+    asked = RlQuery(5, POOL, (RlCandidate((0, 1), "beam", cider=1.5), RlCandidate((1, 2), "random", cider=0.0)))
+    config = RewardConfig(mode="cider")
+    (row,) = training_rows(RlData((asked,)), config)
+    assert row.rewards == (1.5, 0.0)
+    found = signal(RlData((asked,)), config)
+    assert found.score_by_source == {"beam": 1.5, "random": 0.0}
+    assert (found.share_with_positive, found.share_with_reward_levels) == (None, 1.0)
+    with pytest.raises(UserError, match="REQUIRE_POSITIVE_QUERY asks for correct answers, which captions are not"):
+        training_rows(RlData((asked,)), config, require_positive=True)
+
+
+def test_vqa_data_cannot_be_rewarded_by_cider():
+    with pytest.raises(UserError, match="reward mode cider needs 'cider', but query 5 of the RL data"):
+        training_rows(DATA, RewardConfig(mode="cider"))
