@@ -141,8 +141,9 @@ class Experiment:
         digest = self.store.digests.files(paths)
         if self.dataset.answer != "official":
             digest = sha256_json([digest, self.dataset.answer])
-        if self.dataset.task == "caption":  # one file may hold several splits
-            digest = sha256_json([digest, [self._files(split).split for split in splits]])
+        files = [self._files(split) for split in splits]
+        if parts := [own.split for own in files if isinstance(own, CaptionFiles)]:  # of a file of all splits
+            digest = sha256_json([digest, parts])
         return Input(data_version=digest)
 
     def encoder(self, name: str) -> EncoderEntry:

@@ -54,7 +54,7 @@ def read_captions(dataset: str, split: str, path: Path, images: str, part: str |
         table = table_of(records)
     except UnicodeEncodeError as error:
         raise UserError(
-            f"{path}: the caption {error.object[:40]!r} holds half a character (a lone surrogate); mend that record."
+            f"{path}: the caption {error.object[:40]!r} holds half a character (a lone surrogate); mend it."
         ) from None
     return VqaSplit(dataset, split, digest.hexdigest(), images, table)
 

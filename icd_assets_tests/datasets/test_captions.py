@@ -83,6 +83,7 @@ def test_karpathy_takes_one_split(tmp_path, plain, bare):
         ("[1, 2", "test", "is not complete JSON"),
         ({"annotations": []}, None, "has no list 'images' at its top level"),
         ({"images": [{"id": 1}]}, None, "has no list 'annotations' at its top level"),
+        ([karpathy(1, "test", "half \ud83d")], "test", "holds half a character"),
         ({"images": [3]}, None, r"images\[0\] is not a record"),
         (COCO | {"images": [*COCO["images"], {"id": 7}]}, None, "image 7 has no captions"),
         (
