@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from icd_assets.catalog import MODELS, Catalog, known_models
+from icd_assets.catalog import MODELS, CaptionFiles, Catalog, known_models
 from icd_assets.cell import Cell
 from icd_assets.errors import UserError
 from icd_assets_tests.caption_world import dataset_entry
@@ -161,7 +161,8 @@ def test_caption_files_lie_where_lever_plus_has_them(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("COCO_PATH", "/coco")
     monkeypatch.setenv("KARPATHY_COCO_PATH", "/karpathy")
     datasets = Catalog.load().datasets
-    paths = {name: str(datasets[name].validation.paths[0]) for name in datasets if name.startswith("coco")}
+    files = {name: datasets[name].validation for name in datasets if name.startswith("coco")}
+    paths = {name: own.captions for name, own in files.items() if isinstance(own, CaptionFiles)}
     assert paths == {
         "coco2014": "/coco/mscoco2014/annotations/captions_val2014.json",
         "coco2017": "/coco/mscoco2017/annotations/captions_val2017.json",
