@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, MissingInput
 from icd_assets.pipeline import STEPS, Step
+from icd_assets.scoring.ptb_tokenizer import require_caption_tools
 from icd_assets.wants import want
 
 
@@ -67,3 +68,11 @@ def require_vlm(experiment: Experiment, planned: list[Planned]) -> None:
             f"{', '.join(asking)} would ask {model.name}, which cannot be: {model.unsupported}; what there is of "
             "it trains: name it by RL_DATA_PATH and LEVER_LM_CHECKPOINT_PATH, and stop --to v2format_checkpoint."
         )
+
+
+def require_metric(experiment: Experiment, planned: list[Planned]) -> None:
+    """Raise ``UserError`` if a step of the plan would score captions where they cannot be scored."""
+    coming = {item.step.name for item in planned if item.reason is not None}
+    scoring = [name for name in coming & {"rl_data", "evaluation"} if experiment.asks_vlm(name)]
+    if experiment.dataset.task == "caption" and scoring:
+        require_caption_tools()

@@ -105,8 +105,7 @@ def run_cell(
     from icd_assets.cli.home import enter_home
     from icd_assets.cli.screen import console, show_plan
     from icd_assets.cli.summary import show_configuration, show_summary
-    from icd_assets.plan import plan, require_vlm
-    from icd_assets.scoring.ptb_tokenizer import require_caption_tools
+    from icd_assets.plan import plan, require_metric, require_vlm
 
     task, dataset, gpu_id, lever_lm, sampler, model = names
     if lever_lm != _SELECTOR_INPUT:
@@ -124,12 +123,10 @@ def run_cell(
     planned = plan(experiment, force, to)
     show_plan(planned)
     require_vlm(experiment, planned)
+    require_metric(experiment, planned)
     if dry_run:
         return
-    coming = {item.step.name for item in planned if item.reason is not None}
-    if experiment.dataset.task == "caption" and coming & {"rl_data", "evaluation"}:
-        require_caption_tools()  # now, not after hours of beam search
-    if coming:
+    if any(item.reason is not None for item in planned):
         from icd_assets.cli.launch import RunFailed, launch
 
         try:
