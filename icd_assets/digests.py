@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class DigestCache:
         self._rehash = rehash
         self._hashed: set[str] = set()  # in this process
         self._known: dict[str, list[Any]] | None = None
+        self._later = False
 
     def file(self, path: Path) -> str:
         """SHA-256 of a file's bytes; read again only if its size or mtime changed."""
@@ -50,6 +51,23 @@ class DigestCache:
         self._hashed.add(key)
         self._save()
         return digest
+
+    def learn(self, digests: Mapping[Path, str]) -> None:
+        """Digests of files that were hashed under other names, just before they were moved."""
+        for path, digest in digests.items():
+            stat = path.stat()
+            self._load()[str(path.absolute())] = [stat.st_size, stat.st_mtime_ns, digest]
+        self._save()
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What is hashed inside is written once, at the end: many small files then cost no more than hashing."""
+        self._later = True
+        try:
+            yield
+        finally:
+            self._later = False
+            self._save()
 
     def files(self, paths: Iterable[Path]) -> str:
         """One digest over several files' names and bytes."""
@@ -69,6 +87,8 @@ class DigestCache:
 
     def _save(self) -> None:
         """What another process found out meanwhile is kept. A full or read-only disk is no reason to fail."""
+        if self._later:
+            return
         self._known = self._read() | (self._known or {})
         with suppress(OSError):
             write_atomic(self.path, json.dumps(self._known).encode())

@@ -70,6 +70,19 @@ def hold_one(locks: Mapping[str, Path], holder: Holder, on_wait: OnWait = wait_s
         lock.release()
 
 
+def held_by(path: Path) -> str | None:
+    """Who holds the lock ``path`` right now, in words; None if nobody does."""
+    if not path.is_file():
+        return None
+    try:
+        FileLock(path).acquire(timeout=0).lock.release()
+    except Timeout:
+        return _who(path)
+    except OSError:  # a results root that may only be read has no writer
+        return None
+    return None
+
+
 def _first_free(locks: Mapping[str, Path], on_wait: OnWait) -> tuple[str, FileLock]:
     began, told = time.monotonic(), False
     while True:

@@ -27,7 +27,7 @@ from icd_assets.digests import DigestCache, sha256_json
 from icd_assets.durable import fsync, make_folder, write_atomic
 from icd_assets.errors import UserError
 from icd_assets.journal import JOURNAL
-from icd_assets.locks import Holder, OnWait, hold_one, wait_silently
+from icd_assets.locks import Holder, OnWait, held_by, hold_one, wait_silently
 
 MANIFEST_SCHEMA = 1
 
@@ -219,9 +219,16 @@ class Store:
     @contextmanager
     def lock(self, path: Path, holder: Holder | None = None, on_wait: OnWait = wait_silently) -> Iterator[None]:
         """One writer per artifact; the kernel frees the lock of a writer that died."""
-        file = self.private / "locks" / f"{path.name.split('.')[0]}-{_short(str(path))}.lock"
-        with hold_one({path.name.removesuffix(".manifest.json"): file}, holder or Holder(), on_wait):
+        locks = {path.name.removesuffix(".manifest.json"): self._lock_file(path)}
+        with hold_one(locks, holder or Holder(), on_wait):
             yield
+
+    def writer(self, path: Path) -> str | None:
+        """Who holds the lock of the artifact at ``path`` right now, in words."""
+        return held_by(self._lock_file(path))
+
+    def _lock_file(self, path: Path) -> Path:
+        return self.private / "locks" / f"{path.name.split('.')[0]}-{_short(str(path))}.lock"
 
     @contextmanager
     def staging(self, path: Path, want: Want, *, afresh: bool = False) -> Iterator[Path]:
@@ -287,6 +294,7 @@ class Store:
             self._keep_foreign(final, ours.get(record.path))
             temporary.replace(final)
             fsync(final.parent)
+        self.digests.learn({self.resolve(record): record.sha256 for record in manifest.files})
         for record in _own_files(previous):  # epochs that the new artifact no longer has
             if record.path not in {kept.path for kept in manifest.files}:
                 self._remove_own(record)

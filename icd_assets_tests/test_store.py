@@ -14,6 +14,7 @@ import pytest
 
 from icd_assets.digests import DigestCache, sha256_file
 from icd_assets.errors import UserError
+from icd_assets.locks import Holder
 from icd_assets.store import Input, Manifest, Store, Want
 
 
@@ -316,3 +317,17 @@ def test_a_manifest_older_than_its_vlm_still_tells_it(store: Store, path: Path) 
     given = Input(data_version=manifest.data_version, manifest=str(path.relative_to(store.root)))
     after = commit(store, path.with_name("next.json"), "two", want(inputs={"rl_data": given}), "two.json")
     assert after.vlm == ("a1",)
+
+
+def test_the_writer_is_known_while_it_writes(store: Store, path: Path) -> None:
+    assert store.writer(path) is None
+    with store.lock(path, Holder("rl_data of a cell", "0123456789")):
+        assert "rl_data of a cell (process" in (store.writer(path) or "")
+        assert "run 01234567" in (store.writer(path) or "")
+    assert store.writer(path) is None
+
+
+def test_what_was_just_written_is_not_hashed_again(store: Store, path: Path, monkeypatch: Any) -> None:
+    manifest = commit(store, path, "one")
+    monkeypatch.setattr("icd_assets.digests.sha256_file", lambda path: pytest.fail(f"{path} was hashed"))
+    assert Store(store.root).damage(manifest) is None

@@ -10,6 +10,7 @@ from icd_assets import __version__
 from icd_assets.cli.commands import demo, evaluation, train, ui
 from icd_assets.cli.diff import diff
 from icd_assets.cli.lineage import lineage
+from icd_assets.cli.status import status, why
 from icd_assets.errors import UserError
 from icd_assets.home import hear_env_file
 
@@ -20,7 +21,7 @@ def group() -> None:
     """Train selectors of in-context demonstrations for vision-language models, as Dagster assets."""
 
 
-for _command in (train, demo, evaluation, ui, lineage, diff):
+for _command in (train, demo, evaluation, ui, lineage, diff, status, why):
     group.add_command(_command)
 
 

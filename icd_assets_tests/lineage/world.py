@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 
-from icd_assets.catalog import Catalog
+from icd_assets.catalog import SAMPLERS, Catalog
 from icd_assets.cell import Cell
 from icd_assets.digests import sha256_json
 from icd_assets.experiment import Experiment
@@ -34,12 +37,13 @@ class World:
     """A user's folder: catalog, datasets, weights, results, and Dagster's home file."""
 
     folder: Path
+    file_bytes: int = 0  # files are filled up to this size
 
     @property
     def root(self) -> Path:
         return self.folder / "results"
 
-    @property
+    @cached_property
     def store(self) -> Store:
         return Store(self.root)
 
@@ -48,10 +52,11 @@ class World:
         return Experiment(Cell.parse(key), read_settings(environment=variables), self.store, catalog)
 
     def cell(self, key: str = KEY, run_id: str = "run-1", **variables: str) -> Experiment:
-        """All nine artifacts, GRPO too."""
+        """All nine artifacts, GRPO too; what is shared with another cell is made once."""
         experiment = self.experiment(key, **{"GRPO_EPOCHS": "3", **variables})
         for asset in STEP_NAMES:
-            self.make(experiment, asset, run_id)
+            if experiment.manifest(asset) is None:
+                self.make(experiment, asset, run_id)
         return experiment
 
     def make(
@@ -65,7 +70,7 @@ class World:
             staged = {}
             for index, (final, text) in enumerate(texts.items()):
                 staged[final] = staging / str(index)
-                staged[final].write_bytes(text)
+                staged[final].write_bytes(text.ljust(self.file_bytes))
             return store.commit(
                 path,
                 staged,
@@ -113,6 +118,15 @@ def new_world(folder: Path, datasets: int = 1, models: int = 1) -> World:
     return World(folder)
 
 
+def hundred_cells(folder: Path, file_bytes: int = 0) -> World:
+    """5 datasets × 4 samplers × 5 models, nine artifacts each (pools and embeddings are shared, as they are)."""
+    world = replace(new_world(folder, datasets=5, models=5), file_bytes=file_bytes)
+    with patch("os.fsync"), world.store.digests.at_once():  # the disk need not survive a power cut
+        for dataset, sampler, model in itertools.product(range(5), SAMPLERS.values(), range(5)):
+            world.cell(f"d{dataset}|{sampler}/m{model}")
+    return world
+
+
 def _weights(folder: Path, text: str) -> str:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}", encoding="utf-8")
@@ -126,8 +140,7 @@ def _content(e: Experiment, asset: str, wanted: Want, note: str) -> tuple[dict[s
     text = f"{asset} {wanted.digest} {note}".encode()
     folder = paths.v3_folder(suffix)
     if asset == "candidate_pools":
-        files = [paths.train_pools, paths.anchors]
-        return {"rows": 4, "train_rows": 40}, {path: text + path.name.encode() for path in files}
+        return {"rows": 4}, {paths.train_pools: text, paths.anchors: b"anchors"}
     if asset == "beam_data":
         return {"rows": 4}, {paths.beam_data: text}
     if asset == "v2_checkpoint":
