@@ -103,7 +103,7 @@ def infoscore_beams(
     """The best ``config.beam_size`` sequences for every query; ``pools`` maps a query's row to library rows.
 
     All queries of the call share the VLM's batches. A query's beams do not depend on the others, so any
-    split of the queries into calls gives the same result (on a CPU to the bit, see vlm.qwen). Progress
+    split of the queries into calls gives the same result (on a CPU to the bit, see vlm.kept). Progress
     counts prompts.
     """
     _require_pools(queries, pools, library, config.shots)

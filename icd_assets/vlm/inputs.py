@@ -1,6 +1,6 @@
 """Prompts as model inputs, for any chat VLM: the processor does everything, batch by batch.
 
-Every family takes this path unless :mod:`icd_assets.vlm.qwen` knows a faster one for it.
+Models take this path that cannot be handed what they saw before (:mod:`icd_assets.vlm.looks`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ class Row:
     text: str
     ids: tuple[int, ...]
     images: tuple[Path, ...]
+
+
+def special_tokens(processor: Any, texts: Sequence[str]) -> dict[str, bool]:
+    """A template that begins with the tokenizer's own first token must not get it twice (Idefics3)."""
+    first = processor.tokenizer.bos_token
+    return {"add_special_tokens": not (first and texts[0].startswith(first))}
 
 
 class Inputs(Protocol):
@@ -57,7 +63,7 @@ class ProcessorInputs:
 
     def rows(self, texts: Sequence[str], images: Sequence[tuple[Path, ...]]) -> list[Row]:
         """``ids`` hold one placeholder per image; the processor widens it in the batch."""
-        ids = self.processor.tokenizer(list(texts), **self._special_tokens(texts))["input_ids"]
+        ids = self.processor.tokenizer(list(texts), **special_tokens(self.processor, texts))["input_ids"]
         return [Row(*row) for row in zip(texts, map(tuple, ids), images, strict=True)]
 
     def width(self, row: Row) -> int:
@@ -71,11 +77,6 @@ class ProcessorInputs:
         lengths: Tensor = inputs["attention_mask"].sum(dim=1)  # [B]
         return inputs, [length - 1 for length in lengths.tolist()]
 
-    def _special_tokens(self, texts: Sequence[str]) -> dict[str, bool]:
-        """A template that begins with the tokenizer's own first token must not get it twice (Idefics3)."""
-        first = self.processor.tokenizer.bos_token
-        return {"add_special_tokens": not (first and texts[0].startswith(first))}
-
     def _processed(self, rows: Sequence[Row], side: Side) -> dict[str, Any]:
         texts = [row.text for row in rows]
         batch = self.processor(
@@ -84,7 +85,7 @@ class ProcessorInputs:
             padding=True,
             padding_side=side,
             return_tensors="pt",
-            **self._special_tokens(texts),
+            **special_tokens(self.processor, texts),
         )
         return {
             name: value.to(self._device, self._dtype if value.is_floating_point() else None)

@@ -23,11 +23,12 @@ from torch import Tensor
 from icd_assets.digests import sha256_json
 from icd_assets.errors import UserError
 from icd_assets.progress import OnProgress, ignore
-from icd_assets.vlm import qwen
 from icd_assets.vlm.backend import Answer, Generation, Likelihood, OnAnswers, unheard
 from icd_assets.vlm.chat import Chat
 from icd_assets.vlm.cpu import tune_cpu
 from icd_assets.vlm.inputs import Inputs, ProcessorInputs, Row
+from icd_assets.vlm.kept import KeptInputs
+from icd_assets.vlm.looks import can_keep
 from icd_assets.vlm.model import Dtype, decoding_config, load_model
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle
@@ -93,15 +94,15 @@ class TransformersBackend:
         """Load a local folder or a hub id.
 
         ``digest`` is that of the model's files; :attr:`digest` adds the dtype and the pixel limits to it.
-        ``feature_bytes`` bounds the kept image features; 0 takes the plain path for every family.
+        ``feature_bytes`` bounds the kept image features; 0 takes the plain path.
         """
         tune_cpu()
         folder = locate(path, revision)
         processor = load_processor(folder, min_pixels=min_pixels, max_pixels=max_pixels)
         model = load_model(folder, dtype, device)
         inputs: Inputs
-        if feature_bytes and model.config.model_type in qwen.MODEL_TYPES:
-            inputs = qwen.QwenInputs(processor, model, feature_bytes)
+        if feature_bytes and can_keep(model):
+            inputs = KeptInputs(processor, model, feature_bytes)
         else:
             inputs = ProcessorInputs(processor, model.device, model.dtype)
         return cls(

@@ -29,8 +29,11 @@ STYLES = {
 GREEDY = Generation(max_new_tokens=3, num_beams=1)
 BEAMS = Generation(max_new_tokens=3, num_beams=3)
 
+PATHS = {"kept features": 1 << 24, "plain path": 0}
+
 families = pytest.mark.parametrize("family", FAMILIES)
 layouts = pytest.mark.parametrize("layout", STYLES)
+paths = pytest.mark.parametrize("path", PATHS)
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +60,16 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Prompt], list[
 
 
 @functools.cache
-def load(family: str, layout: str, generation: Generation = GREEDY, batch_size: int = 4) -> TransformersBackend:
+def load(
+    family: str, layout: str, path: str, generation: Generation = GREEDY, batch_size: int = 4
+) -> TransformersBackend:
     return TransformersBackend.load(
         str(FAMILIES[family]()),
         digest="of the files",
         style=STYLES[layout],
         generation=generation,
         batch_size=batch_size,
+        feature_bytes=PATHS[path],
     )
 
 
@@ -139,11 +145,12 @@ def by_hand(family: str, layout: str) -> ByHand:
 
 @families
 @layouts
+@paths
 def test_likelihoods_equal_transformers_by_hand(
-    family: str, layout: str, asked: tuple[list[Prompt], list[str]]
+    family: str, layout: str, path: str, asked: tuple[list[Prompt], list[str]]
 ) -> None:
     expected = [by_hand(family, layout).logprob(*pair) for pair in zip(*asked, strict=True)]
-    found = load(family, layout).answer_likelihoods(*asked)
+    found = load(family, layout, path).answer_likelihoods(*asked)
     assert [likelihood.logprob for likelihood in found] == pytest.approx(expected, abs=1e-5)
     tokenizer = by_hand(family, layout).processor.tokenizer
     counts = [len(tokenizer(answer, add_special_tokens=False)["input_ids"]) for answer in asked[1]]
@@ -152,31 +159,37 @@ def test_likelihoods_equal_transformers_by_hand(
 
 @families
 @layouts
+@paths
 @pytest.mark.parametrize("generation", [GREEDY, BEAMS], ids=["greedy", "beams"])
 def test_answers_equal_transformers_by_hand(
-    family: str, layout: str, generation: Generation, asked: tuple[list[Prompt], list[str]]
+    family: str, layout: str, path: str, generation: Generation, asked: tuple[list[Prompt], list[str]]
 ) -> None:
     # The folder's generation_config samples at temperature 5 and penalizes repetition: none of it may apply.
     expected = [by_hand(family, layout).answer(prompt, generation) for prompt in asked[0]]
-    assert load(family, layout, generation).generate(asked[0]) == expected
+    assert load(family, layout, path, generation).generate(asked[0]) == expected
 
 
 @families
-def test_a_batch_equals_one_by_one(family: str, asked: tuple[list[Prompt], list[str]]) -> None:
+@paths
+def test_a_batch_equals_one_by_one(family: str, path: str, asked: tuple[list[Prompt], list[str]]) -> None:
     prompts, answers = asked
-    together, alone = load(family, "turns"), load(family, "turns", batch_size=1)
+    together, alone = load(family, "turns", path), load(family, "turns", path, batch_size=1)
     assert together.generate(prompts) == alone.generate(prompts)
-    batched, single = together.answer_likelihoods(*asked), alone.answer_likelihoods(*asked)
-    assert [b.logprob for b in batched] == pytest.approx([s.logprob for s in single], abs=1e-5)
+    singly, batched = alone.answer_likelihoods(*asked), together.answer_likelihoods(*asked)
     backwards = together.answer_likelihoods(prompts[::-1], answers[::-1])[::-1]
-    assert [b.logprob for b in backwards] == pytest.approx([s.logprob for s in single], abs=1e-5)
+    if path == "kept features":  # the same bits in every batch: a resumed run equals an uninterrupted one
+        many = [(prompt, answer) for prompt in prompts for answer in answers]
+        mixed = dict(zip(many, together.answer_likelihoods(*zip(*many, strict=True)), strict=True))
+        assert [mixed[pair] for pair in zip(*asked, strict=True)] == batched == backwards == singly
+    for found in (batched, backwards):
+        assert [b.logprob for b in found] == pytest.approx([s.logprob for s in singly], abs=1e-5)
 
 
 @families
 @layouts
 def test_it_matters_which_image_is_where(family: str, layout: str, asked: tuple[list[Prompt], list[str]]) -> None:
     # The first two prompts differ only in the order of their demonstrations' images.
-    first, swapped = load(family, layout).answer_likelihoods(*(part[:2] for part in asked))
+    first, swapped = load(family, layout, "kept features").answer_likelihoods(*(part[:2] for part in asked))
     assert abs(first.logprob - swapped.logprob) > 1e-3
 
 
@@ -184,7 +197,7 @@ def test_it_matters_which_image_is_where(family: str, layout: str, asked: tuple[
 def test_text_that_poses_as_an_image_is_refused(family: str, asked: tuple[list[Prompt], list[str]]) -> None:
     token = load_processor(FAMILIES[family]()).image_token
     with pytest.raises(UserError, match="image token"):
-        load(family, "turns").generate([Prompt((), asked[0][0].image, f"which {token}?")])
+        load(family, "turns", "plain path").generate([Prompt((), asked[0][0].image, f"which {token}?")])
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> Sequence[str]:
@@ -196,6 +209,6 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> Sequence[str]:
 def test_a_template_that_moves_images_away_from_their_questions_is_told(
     family: str, layout: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    load.__wrapped__(family, layout)
+    load.__wrapped__(family, layout, "plain path")
     moved = family == "llava_onevision" and layout == "interleaved"
     assert ["layout 'turns'" in text for text in warnings_of(caplog)] == [True] * moved

@@ -166,7 +166,16 @@ def test_features_that_do_not_fit_are_looked_at_again(asked: tuple[list[Prompt],
     prompts, answers = asked
     kept, starved = load(tiny_vl()), load(tiny_vl(), feature_bytes=4000)
     assert starved.answer_likelihoods(prompts, answers) == kept.answer_likelihoods(prompts, answers)
-    assert starved._inputs._seen.size <= 4000  # type: ignore[attr-defined]
+    assert starved._inputs._looks._seen.size <= 4000  # type: ignore[attr-defined]
+
+
+def test_a_prompts_length_costs_no_second_look(
+    asked: tuple[list[Prompt], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starved = load(tiny_vl(), feature_bytes=1)
+    rows = starved._rows(starved._rendered(asked[0]), asked[0])
+    monkeypatch.setattr(starved._inputs._looks, "_encoded", None)  # type: ignore[attr-defined]
+    assert starved._rows(starved._rendered(asked[0]), asked[0]) == rows
 
 
 def test_the_hubs_sampling_settings_do_not_apply(

@@ -1,0 +1,119 @@
+"""What a vision-language model sees of an image, kept: one pass through processor and vision tower per image.
+
+transformers lets a model be handed what its vision tower made earlier (``mm_encoder_outputs``); every family
+tested here takes it. Each image goes through by itself, so its features never depend on its neighbours. Where a
+family cuts a lone image finer than one of several (LLaVA-OneVision), both are kept.
+
+Legend: T image tokens, H hidden.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from icd_assets.vlm.images import read_image
+from icd_assets.vlm.lru import ByteLru
+
+_PLACE_TOKENS = 1 << 25  # a pointer each
+
+Grid = tuple[int, int, int]  # patches in time, height, width
+Key = tuple[Path, bool]  # an image, and whether it is seen as one of several
+
+
+def can_keep(model: Any) -> bool:
+    """Whether the model takes what its vision tower made of an image earlier."""
+    return "mm_encoder_outputs" in inspect.signature(model.forward).parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What stands for one image in a prompt."""
+
+    ids: tuple[int, ...]  # image tokens, and the family's marks around and between them
+    grid: Grid | None  # of models whose positions follow it
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the processor and the vision tower make of one image."""
+
+    place: Place
+    features: Tensor  # [T, H], one row per image token; [tiles, T, H] of a model that wants tiles
+    deep: tuple[Tensor, ...]  # [T, H] each: what goes into later layers (Qwen3-VL)
+
+    @property
+    def nbytes(self) -> int:
+        return self.features.nbytes + sum(tensor.nbytes for tensor in self.deep)
+
+
+class Looks:
+    """A model's eyes, with a memory of ``limit`` bytes of features."""
+
+    def __init__(self, processor: Any, model: Any, limit: int) -> None:
+        self._processor = processor
+        self._model = model
+        self._encode = model.base_model.get_image_features
+        self._wanted = inspect.signature(self._encode).parameters
+        self._seen: ByteLru[Key, _Seen] = ByteLru(limit, lambda seen: seen.nbytes)
+        # Kept apart: a prompt's length must not cost a second look at an image whose features had to go.
+        self._places: ByteLru[Key, Place] = ByteLru(_PLACE_TOKENS, lambda place: len(place.ids))
+
+    @property
+    def have_grids(self) -> bool:
+        return "image_grid_thw" in self._wanted
+
+    def keys(self, images: tuple[Path, ...]) -> list[Key]:
+        """A prompt's images as they are seen in it: only a tower that asks how many there are looks at a lone
+        one in another way."""
+        several = "batch_num_images" in self._wanted and len(images) > 1
+        return [(path, several) for path in images]
+
+    def place(self, key: Key) -> Place:
+        return self._places.get(key, lambda: self._look(key).place)
+
+    def together(self, keys: Sequence[Key]) -> dict[str, Any]:
+        """``mm_encoder_outputs`` of these images, in this order."""
+        looks = [self._look(key) for key in keys]
+        features: Any = [look.features for look in looks]
+        if features[0].ndim == 3:
+            features = torch.cat(features)
+        output = BaseModelOutputWithPooling(pooler_output=features)
+        if looks[0].deep:
+            output.deepstack_features = [list(layer) for layer in zip(*(look.deep for look in looks), strict=True)]
+        return {"image": output}
+
+    def _look(self, key: Key) -> _Seen:
+        return self._seen.get(key, lambda: self._encoded(*key))
+
+    @torch.inference_mode()
+    def _encoded(self, path: Path, several: bool) -> _Seen:
+        """One image by itself; as one of ``several`` beside itself."""
+        count = 2 if several else 1
+        inputs = self._processor(
+            text=[self._processor.image_token * count],
+            images=[[read_image(path)] * count],
+            add_special_tokens=False,
+            return_tensors="pt",
+        )
+        device, dtype = self._model.device, self._model.dtype
+        given = {
+            name: value.to(device, dtype if value.is_floating_point() else None)
+            for name, value in inputs.items()
+            if name in self._wanted
+        }
+        output = self._encode(**given, return_dict=True)
+        ids, features = inputs["input_ids"][0].tolist(), output.pooler_output
+        grid = tuple(given["image_grid_thw"][0].tolist()) if self.have_grids else None
+        return _Seen(
+            place=Place(tuple(ids[: len(ids) // count]), grid),
+            features=features if isinstance(features, Tensor) else features[0],
+            deep=tuple(layer[0] for layer in output.get("deepstack_features") or ()),
+        )
