@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import warnings
 from pathlib import Path
@@ -16,10 +15,12 @@ _REMEDY = "delete it to have the embeddings exported again"
 
 
 def write_embeddings(path: Path, embeddings: Tensor) -> None:
-    """Equal tensors give equal bytes, whatever the file is called: torch writes a file's name into it."""
-    buffer = io.BytesIO()
-    torch.save(embeddings.detach().to("cpu", torch.float32).contiguous().clone(), buffer)
-    path.write_bytes(buffer.getvalue())
+    """Equal tensors give equal bytes, whatever the file is called: given its name, torch would write that too."""
+    tensor = embeddings.detach().to("cpu", torch.float32).contiguous()
+    if tensor.untyped_storage().nbytes() != tensor.nbytes:
+        tensor = tensor.clone()  # else all that it is a view of would be written
+    with path.open("wb") as file:
+        torch.save(tensor, file)
 
 
 def read_embeddings(path: Path, *, rows: int | None = None) -> Tensor:

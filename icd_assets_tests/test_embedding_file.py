@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -19,6 +20,16 @@ def test_round_trip_is_a_bare_tensor_with_equal_bytes_under_any_name(tmp_path: P
     assert torch.equal(read_embeddings(tmp_path / "b.pt", rows=6), tensor)
     assert torch.equal(torch.load(tmp_path / "b.pt", weights_only=True), tensor)  # as upstream reads it
     assert (tmp_path / "b.pt").read_bytes() == (tmp_path / "query_embeddings.pt").read_bytes()
+
+
+def test_a_file_holds_the_tensor_and_not_what_it_is_a_view_of(tmp_path: Path) -> None:
+    whole = torch.randn(500, 4)
+    write_embeddings(tmp_path / "view.pt", whole[10:16])
+    write_embeddings(tmp_path / "copy.pt", whole[10:16].clone())
+    assert (tmp_path / "view.pt").read_bytes() == (tmp_path / "copy.pt").read_bytes()
+    memory = io.BytesIO()
+    torch.save(whole[10:16].clone(), memory)
+    assert (tmp_path / "view.pt").read_bytes() == memory.getvalue()  # as before files were written directly
 
 
 class Hostile:

@@ -13,10 +13,11 @@ import torch
 from torch.nn.functional import normalize
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
-from icd_assets.datasets.vqa import VqaItem
-from icd_assets.encoder import ClipEncoder
+from icd_assets.datasets.vqa import VqaItem, read_split
+from icd_assets.encoder import ClipEncoder, combine
 from icd_assets.errors import UserError
 from icd_assets.vlm.images import read_image
+from icd_assets_tests.datasets.vqa_files import annotation, write_files
 from icd_assets_tests.vlm.tiny import tiny_clip, tiny_vl, write_images
 
 QUESTIONS = ["what is it?", "why?", "which dog?", "what is it?", "how many?", "who?", "when?"]
@@ -169,3 +170,22 @@ def test_an_item_without_a_question_is_its_image_alone(encoder: ClipEncoder, ite
     mixed = encoder.encode([items[0], captions[1]])
     assert torch.allclose(mixed[0], encoder.encode(items)[0], atol=1e-6)
     assert torch.allclose(mixed[1], torch.from_numpy(image[1]), atol=1e-6)
+
+
+def test_a_large_split_is_combined_in_parts_of_the_same_bits(
+    encoder: ClipEncoder, items: list[VqaItem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, image = map(torch.from_numpy, encoder.features(items))
+    whole = combine(text, image)
+    for rows in (1, 2, 3, 100):
+        monkeypatch.setattr("icd_assets.encoder._ROWS", rows)
+        assert torch.equal(encoder.encode(items), whole)
+
+
+def test_a_splits_columns_are_encoded_as_its_items(encoder: ClipEncoder, tmp_path: Path) -> None:
+    write_images(tmp_path, 4)
+    questions = [(row, row % 4, question) for row, question in enumerate(QUESTIONS)]
+    files = write_files(tmp_path, questions, [annotation(row, row % 4, ["x"]) for row in range(len(QUESTIONS))])
+    first, *_ = sorted(path.name for path in tmp_path.iterdir() if path.suffix not in (".json",))
+    split = read_split("okvqa", "train", *files, str(tmp_path / first.replace("0", "{image_id}", 1)))
+    assert torch.equal(encoder.encode(split), encoder.encode(list(split)))

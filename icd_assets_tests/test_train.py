@@ -175,8 +175,8 @@ def test_a_similarity_cell_encodes_only_the_questions_it_asks(copied: Workplace)
     assert ended.returncode == 0, ended.stderr
     pools = manifest(copied, "demo/icl_inference/v3_TextSimSampler_tiny_vl/validation_pools.json")
     assert list(pools) == [str(row) for row in range(7)]
-    names = sorted(path.name for path in copied.results.glob(".icd_assets/features/*/demo-*.npz"))
-    assert [name.rpartition("-")[0] for name in names] == ["demo-train", "demo-validation-first7"]
+    names = sorted(path.name for path in copied.results.glob(".icd_assets/features/*/demo-*-text.npy"))
+    assert [name.rsplit("-", 2)[0] for name in names] == ["demo-train", "demo-validation-first7"]
     planned = copied.run("train", *cell, *flags, "--dry-run", "--set", "candidate_pools.allow_same_image=true")
     assert "allow_same_image False → True" in planned.stdout
 

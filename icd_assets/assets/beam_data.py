@@ -15,12 +15,11 @@ _CHUNK = 16  # queries whose beams are searched together
 
 @step_asset("beam_data", kinds={"json"})
 def beam_data(run: StepRun) -> Report:
-    from icd_assets.datasets.images import require_images
     from icd_assets.scoring.beam_file import write_beams
     from icd_assets.scoring.infoscore import infoscore_beams
 
     library, pools = run.experiment.train, inputs.train_pools(run)
-    require_images(library[row] for row in sorted({*pools, *inputs.rows_of(pools)}))
+    inputs.require_images(run, (library[row] for row in sorted({*pools, *inputs.rows_of(pools)})))
     vlm = inputs.open_vlm(run)
     rows = list(pools)
     found: dict[int, QueryBeams] = {}

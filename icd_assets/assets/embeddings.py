@@ -11,6 +11,7 @@ def embeddings(run: StepRun) -> Report:
     from icd_assets.embedding_file import write_embeddings
 
     experiment = run.experiment
+    inputs.require_images(run, experiment.train)
     encoder = inputs.v2_encoder(run)
     tensor = encoder.encode(experiment.train, batch_size=run.config.batch_size, on_progress=run.on_progress)
     paths = experiment.paths

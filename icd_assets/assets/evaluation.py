@@ -32,7 +32,6 @@ _ORACLE_CHUNK = 16  # queries whose best demonstrations are searched together
     "evaluation", kinds={"table"}, show=lambda facts: {"comparison": dg.MetadataValue.md(facts["comparison"])}
 )
 def evaluation(run: StepRun) -> Report:
-    from icd_assets.datasets.images import require_images
     from icd_assets.evaluation.compare import compare
     from icd_assets.evaluation.evaluate import evaluate
     from icd_assets.evaluation.report import upstream_metrics, write_metrics, write_predictions
@@ -42,7 +41,7 @@ def evaluation(run: StepRun) -> Report:
     library, validation = experiment.train, experiment.validation
     queries = validation[: config.query_count(len(validation))]
     pools = _pools(run, queries)
-    require_images([*queries, *(library[row] for row in inputs.rows_of(pools))])
+    inputs.require_images(run, [*queries, *(library[row] for row in inputs.rows_of(pools))])
     metric = inputs.metric(run, queries)
     vlm = inputs.open_vlm(run)
     choices = _choices(run, queries, pools, library, vlm)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icd_assets.assets.step import StepRun
+from icd_assets.digests import sha256_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -37,34 +38,47 @@ def train_pools(run: StepRun) -> dict[int, tuple[int, ...]]:
 def sampler_features(
     run: StepRun, split: VqaSplit, items: Sequence[VqaItem], *, offered: bool = False
 ) -> SamplerFeatures:
-    """CLIP projections of a split's first rows, kept by content: three samplers and all models share them.
+    """CLIP projections of a split's rows, kept by content: three samplers and all models share them.
 
     ``offered``: as candidates, not as queries. A caption dataset's candidates have their caption for a text, its
     queries their image, in CLIP's shared space.
-    """
-    import numpy as np
 
-    from icd_assets.encoder import ClipEncoder
-    from icd_assets.pools.similarity import SamplerFeatures
+    ``items`` are the split or some rows of it. Memory-mapped: VQAv2's take 2.7 GB.
+    """
+    from icd_assets.pools.features import read_features, write_features
 
     experiment = run.experiment
-    encoder_digest = run.want.inputs["sampler_encoder"].data_version
-    folder = experiment.store.private / "features" / encoder_digest[:16]
+    folder = experiment.store.private / "features" / run.want.inputs["sampler_encoder"].data_version[:16]
     captions = offered and experiment.dataset.task == "caption"
-    part = "-captions" if captions else "" if len(items) == len(split) else f"-first{len(items)}"
-    path = folder / f"{split.dataset}-{split.split}{part}-{split.digest[:16]}.npz"
-    if not path.is_file():
+    part = "-captions" if captions else "" if len(items) == len(split) else _named([item.row for item in items])
+    base = folder / f"{split.dataset}-{split.split}{part}-{split.digest[:16]}"
+    if (found := read_features(base, len(items))) is None:
+        from icd_assets.encoder import ClipEncoder
+        from icd_assets.pools.similarity import SamplerFeatures
+
+        require_images(run, items)
         entry = experiment.encoder(experiment.dataset.sampler_encoder)
         encoder = ClipEncoder.load(entry.path, revision=entry.revision, device=run.device)
         text, image = encoder.features(items, on_progress=run.on_progress)
         if captions:
             text = encoder.text_features([item.answer for item in items], on_progress=run.on_progress).numpy()
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = run.staging / "features.npz"
-        np.savez(temporary, text=text, image=image)
-        temporary.replace(path)
-    with np.load(path, allow_pickle=False) as arrays:
-        return SamplerFeatures(text=arrays["text"], image=arrays["image"])
+        made = SamplerFeatures(text=text, image=image)
+        write_features(base, made)
+        found = read_features(base, len(items)) or made
+    return found
+
+
+def _named(rows: list[int]) -> str:
+    """Some rows of a split in a file name."""
+    first = rows == list(range(len(rows)))
+    return f"-first{len(rows)}" if first else f"-rows{sha256_json(rows)[:8]}"
+
+
+def require_images(run: StepRun, items: Iterable[VqaItem]) -> None:
+    """The images that the step is about to read are there and whole."""
+    from icd_assets.datasets.images import require_images
+
+    require_images(items, run.experiment.store.private, run.on_progress)
 
 
 def metric(run: StepRun, corpus: Sequence[VqaItem]) -> Metric:

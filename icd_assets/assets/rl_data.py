@@ -36,14 +36,13 @@ def rl_data(run: StepRun) -> Report:
 def _answered(run: StepRun) -> list[RlQuery]:
     import torch
 
-    from icd_assets.datasets.images import require_images
     from icd_assets.scoring.generate import answer_proposals
     from icd_assets.selector.proposals import propose
 
     experiment, config = run.experiment, run.config
     library, pools = experiment.train, inputs.train_pools(run)
     metric = inputs.metric(run, library)
-    require_images(library[row] for row in sorted({*pools, *inputs.rows_of(pools)}))
+    inputs.require_images(run, (library[row] for row in sorted({*pools, *inputs.rows_of(pools)})))
     embeddings = inputs.embeddings(run)
     policy = inputs.v2_policy(run)
     vlm = inputs.open_vlm(run)

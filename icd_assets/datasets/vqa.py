@@ -119,6 +119,16 @@ class VqaSplit(Sequence[VqaItem]):
         return [paths[image_id] for image_id in ids]
 
 
+def questions_of(items: Sequence[VqaItem]) -> list[str]:
+    """Each item's question, without building the items of a split."""
+    return items.questions if isinstance(items, VqaSplit) else [item.question for item in items]
+
+
+def images_of(items: Sequence[VqaItem]) -> list[Path]:
+    """Each item's image, without building the items of a split."""
+    return items.images if isinstance(items, VqaSplit) else [item.image for item in items]
+
+
 def read_split(
     dataset: str, split: str, questions: Path | None, annotations: Path, images: str, answer: Answer = "official"
 ) -> VqaSplit:

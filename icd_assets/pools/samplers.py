@@ -17,16 +17,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from icd_assets.datasets.vqa import VqaItem, VqaSplit
 from icd_assets.errors import UserError
 from icd_assets.pools.config import SAMPLERS, PoolConfig, needs_features
 from icd_assets.pools.similarity import Features, SamplerFeatures, top_similar
 from icd_assets.progress import OnProgress, ignore
 from icd_assets.seeding import python_rng
-
-if TYPE_CHECKING:
-    from icd_assets.datasets.vqa import VqaItem
 
 _CHUNK = 256  # queries between two progress reports
 
@@ -114,14 +114,27 @@ def _banned(
     queries: Sequence[VqaItem], library: Sequence[VqaItem], same_split: bool, allow_same_image: bool
 ) -> list[list[int]]:
     """Per query the library rows that may not be in its pool, ascending."""
-    on_image: dict[int, list[int]] = {query.image_id: [] for query in queries}
+    own = [[query.row] if same_split else [] for query in queries]
+    ids = _image_ids(library)
+    if allow_same_image:
+        return own
+    by_image = np.argsort(ids, kind="stable")
+    asked = [query.image_id for query in queries]
+    first = np.searchsorted(ids, asked, "left", sorter=by_image)
+    last = np.searchsorted(ids, asked, "right", sorter=by_image)
+    return [
+        sorted({*by_image[start:end].tolist(), *row}) for start, end, row in zip(first, last, own, strict=True)
+    ]
+
+
+def _image_ids(library: Sequence[VqaItem]) -> NDArray[np.int64]:
+    """[n_rows], without building the items of a split."""
+    if isinstance(library, VqaSplit):
+        return library.image_ids
     for row, item in enumerate(library):
         if item.row != row:
             raise ValueError(f"library[{row}] is row {item.row}: the library must be a whole split")
-        if not allow_same_image and item.image_id in on_image:
-            on_image[item.image_id].append(row)
-    own = ([query.row] if same_split else [] for query in queries)
-    return [sorted({*on_image[query.image_id], *row}) for query, row in zip(queries, own, strict=True)]
+    return np.array([item.image_id for item in library], dtype=np.int64)
 
 
 def _check_sizes(

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from icd_assets.vlm.images import read_image
+from icd_assets.vlm.images import read_images
 
 Side = Literal["left", "right"]
 
@@ -79,9 +80,10 @@ class ProcessorInputs:
 
     def _processed(self, rows: Sequence[Row], side: Side) -> dict[str, Any]:
         texts = [row.text for row in rows]
+        images = read_images(path for row in rows for path in row.images)
         batch = self.processor(
             text=texts,
-            images=[[read_image(path) for path in row.images] for row in rows],
+            images=[list(islice(images, len(row.images))) for row in rows],
             padding=True,
             padding_side=side,
             return_tensors="pt",

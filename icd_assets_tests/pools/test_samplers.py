@@ -7,11 +7,12 @@ import random
 import numpy as np
 import pytest
 
+from icd_assets.datasets.vqa import read_split
 from icd_assets.errors import UserError
 from icd_assets.pools import SAMPLERS, PoolConfig, needs_features
 from icd_assets.pools.samplers import build_pools, draw_anchors
 from icd_assets.pools.similarity import SamplerFeatures
-from icd_assets_tests.datasets.vqa_files import item
+from icd_assets_tests.datasets.vqa_files import IMAGES, annotation, item, write_files
 
 N = 200
 LIBRARY = [item(row, image_id=row // 4) for row in range(N)]  # four questions per image
@@ -182,3 +183,34 @@ def test_anchors_are_upstreams():
     assert draw_anchors(9009, 800, 42)[:3] == [1824, 409, 4506]
     with pytest.raises(UserError, match="sample_num is 800, but the train split has 640 rows"):
         draw_anchors(640, 800, 42)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("same_image", [False, True])
+def test_a_split_offers_what_the_same_items_do(tmp_path, sampler, same_image):
+    """A split's columns are read instead of its items."""
+    rng = random.Random(4)
+    ids = [rng.randrange(40) for _ in range(N)]
+    files = write_files(
+        tmp_path,
+        [(10 * row, ids[row], f"question {row}?") for row in range(N)],
+        [annotation(10 * row, ids[row], ["x"]) for row in range(N)],
+    )
+    split = read_split("okvqa", "train", *files, IMAGES)
+    config = PoolConfig(pool_size=16, allow_same_image=same_image)
+
+    def pools(library):
+        queries = [split[row] for row in (7, 0, 150)]
+        return build_pools(
+            sampler,
+            queries,
+            library,
+            config,
+            same_split=True,
+            query_features=FEATURES.of([query.row for query in queries]),
+            library_features=FEATURES,
+        )
+
+    assert pools(split) == pools(list(split))
+    if not same_image:
+        assert all(ids[row] != ids[query] for query, pool in pools(split).items() for row in pool)

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from icd_assets.errors import UserError
-from icd_assets.vlm.images import read_image
+from icd_assets.vlm.images import read_image, read_images
 from icd_assets.vlm.lru import ByteLru
 
 
@@ -49,3 +49,21 @@ def test_a_bad_image_file_is_named(tmp_path: Path, content: bytes | str | None) 
         path.write_bytes(content)
     with pytest.raises(UserError, match=r"bad\.jpg"):
         read_image(path)
+
+
+def test_images_read_ahead_come_in_order_and_a_bad_one_in_its_place(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(60)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (number + 1, 1)).save(path)
+    assert [image.width for image in read_images(paths)] == list(range(1, 61))
+    paths[50].unlink()
+    images = read_images(paths)
+    assert [next(images).width for _ in range(50)] == list(range(1, 51))
+    with pytest.raises(UserError, match=r"50\.png does not exist"):
+        next(images)
+
+
+def test_odd_metadata_is_no_reason_to_refuse_a_picture(tmp_path: Path) -> None:
+    path = tmp_path / "odd.png"
+    Image.new("P", (8, 8)).save(path, transparency=b"\x00\x80\xff")  # Pillow warns when it becomes RGB
+    assert [image.mode for image in read_images([path])] == ["RGB"]

@@ -1,0 +1,57 @@
+"""Features are mapped, not copied; a file that is not what was written counts as absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from icd_assets.pools.features import read_features, write_features
+from icd_assets.pools.similarity import SamplerFeatures, top_similar
+
+
+def unit(seed: int, rows: int = 50) -> np.ndarray:
+    array = np.random.default_rng(seed).normal(size=(rows, 16)).astype(np.float32)
+    return array / np.linalg.norm(array, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    write_features(tmp_path / "kept" / "vqav2-train-0123", SamplerFeatures(text=unit(1), image=unit(2)))
+    return tmp_path / "kept" / "vqav2-train-0123"
+
+
+def test_round_trip_is_mapped_and_ranks_alike(base):
+    found = read_features(base, 50)
+    assert found is not None and isinstance(found.text.base, np.memmap) and not found.image.flags.owndata
+    assert np.array_equal(found.text, unit(1)) and np.array_equal(found.image, unit(2))
+    excluded = [[row] for row in range(5)]
+    assert top_similar(unit(3, 5), found.text, excluded, 8) == top_similar(unit(3, 5), unit(1), excluded, 8)
+    assert sorted(path.name for path in base.parent.iterdir()) == [
+        "vqav2-train-0123-image.npy",
+        "vqav2-train-0123-text.npy",
+    ]
+
+
+@pytest.mark.parametrize(
+    "how", ["absent", "truncated", "foreign", "pickled", "half", "not normalized", "NaN", "rows"]
+)
+def test_anything_else_counts_as_absent(base, how):
+    path = base.with_name(f"{base.name}-image.npy")
+    other = {
+        "pickled": np.array([{"a": 1}], dtype=object),
+        "half": unit(2).astype(np.float16),
+        "not normalized": unit(2) * 2,
+        "NaN": unit(2) * np.nan,
+        "rows": unit(2, 49),
+    }
+    if how == "absent":
+        path.unlink()
+    elif how == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif how == "foreign":
+        path.write_bytes(b"PK\x03\x04" + b"\0" * 100)
+    else:
+        np.save(path, other[how], allow_pickle=True)
+    assert read_features(base, 50) is None
