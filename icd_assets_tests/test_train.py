@@ -294,7 +294,7 @@ def test_similarity_samplers_share_what_the_encoder_saw(copied: Workplace, sampl
     pools = manifest(copied, f"demo/cache/demo-{name}Sampler-anchor_sample_num: 24:64-.json")
     assert len(pools) == 24
     assert all(len(set(pool)) == 64 and int(row) not in pool for row, pool in pools.items())
-    assert len(list(copied.results.glob(".icd_assets/features/*/demo-*.npz"))) == 1
+    assert len(list(copied.results.glob(".icd_assets/features/*/demo-*-text.npy"))) == 1
 
 
 def test_a_subfolder_means_the_same_results(copied: Workplace) -> None:
