@@ -273,7 +273,7 @@ class Store:
             size, digest = temporary.stat().st_size, self.digests.file(temporary)
             records.append(FileRecord(path=self._relative(final), size=size, sha256=digest))
         made_from: Want = fields["want"]
-        manifest = Manifest(files=records, data_version=_data_version(records), vlm=self.vlms(made_from), **fields)
+        manifest = Manifest(files=records, data_version=data_version(records), vlm=self.vlms(made_from), **fields)
         write_atomic(_pending(path), (manifest.model_dump_json(indent=1) + "\n").encode())
         self._install(path, manifest, list(staged.values()))
         return manifest
@@ -297,7 +297,7 @@ class Store:
         self.digests.learn({self.resolve(record): record.sha256 for record in manifest.files})
         for record in _own_files(previous):  # epochs that the new artifact no longer has
             if record.path not in {kept.path for kept in manifest.files}:
-                self._remove_own(record)
+                self.remove_own(record)
         _previous(path).unlink(missing_ok=True)
         _pending(path).replace(path)
         fsync(path.parent)
@@ -322,7 +322,7 @@ class Store:
         else:
             for manifest in (coming, previous) if not path.exists() else ():
                 for record in _own_files(manifest):
-                    self._remove_own(record)
+                    self.remove_own(record)
             _pending(path).unlink(missing_ok=True)
             _previous(path).unlink(missing_ok=True)
         if (complete := self.read(path)) is not None:  # killed before its staging folder was removed
@@ -344,11 +344,16 @@ class Store:
                 return None
         return found
 
-    def _remove_own(self, record: FileRecord) -> None:
+    def remove_own(self, record: FileRecord) -> None:
         """Remove a file inside the results root that still has the bytes we wrote."""
+        if self.is_own(record):
+            self.resolve(record).unlink()
+
+    def is_own(self, record: FileRecord) -> bool:
+        """Whether a file of an artifact that we made is there, with the bytes we wrote."""
         path = self.resolve(record)
-        if not Path(record.path).is_absolute() and path.is_file() and self.digests.file(path) == record.sha256:
-            path.unlink()
+        inside = not Path(record.path).is_absolute()
+        return inside and path.is_file() and self.digests.file(path) == record.sha256
 
     def _keep_foreign(self, final: Path, ours: str | None) -> None:
         """A file that we did not write, or that was changed since, is moved aside, never overwritten."""
@@ -384,7 +389,7 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _data_version(records: list[FileRecord]) -> str:
+def data_version(records: list[FileRecord]) -> str:
     """Content alone: names, run ids and times do not count, but the order of files does."""
     return sha256_json([record.sha256 for record in records])[:16]
 

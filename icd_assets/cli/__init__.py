@@ -10,7 +10,9 @@ from icd_assets import __version__
 from icd_assets.cli.commands import demo, evaluation, train, ui
 from icd_assets.cli.diff import diff
 from icd_assets.cli.lineage import lineage
+from icd_assets.cli.prune import prune
 from icd_assets.cli.status import status, why
+from icd_assets.cli.verify import verify
 from icd_assets.errors import UserError
 from icd_assets.home import hear_env_file
 
@@ -21,7 +23,7 @@ def group() -> None:
     """Train selectors of in-context demonstrations for vision-language models, as Dagster assets."""
 
 
-for _command in (train, demo, evaluation, ui, lineage, diff, status, why):
+for _command in (train, demo, evaluation, ui, lineage, diff, status, why, verify, prune):
     group.add_command(_command)
 
 

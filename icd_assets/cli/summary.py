@@ -45,7 +45,7 @@ def show_summary(experiment: Experiment) -> None:
         manifest = experiment.manifest(asset)
         if manifest is None or (asset == "grpo_checkpoints" and phase == "rce"):
             continue
-        for record in manifest.files:
+        for record in (record for record in manifest.files if record.pruned is None):
             console.print(f"  {_shown(store.resolve(record))}", markup=False)
     why = "the last GRPO epoch" if phase == "grpo" else "the last RCE epoch"
     if v2format.want.config["epoch"] == "best":

@@ -1,0 +1,68 @@
+"""``icd-assets prune``: remove what no kept checkpoint needs; shown first."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import click
+
+from icd_assets.cli.look import Look
+from icd_assets.cli.screen import console
+from icd_assets.cli.tree import printable
+from icd_assets.errors import UserError
+from icd_assets.lineage.prune import Keep, Removal, removals
+from icd_assets.lineage.prune import prune as remove
+
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+@click.command()
+@click.argument("cells", nargs=-1, metavar="[CELL]...")
+@click.option("--keep", default="best", metavar="best|last|K", help="Which epochs stay besides the last. [best]")
+@click.option(
+    "--older-than", metavar="30d", help="Only what was made so long ago: hours (h), days (d), weeks (w)."
+)
+@click.option("--yes", is_flag=True, help="Do it; without, only show it.")
+def prune(cells: tuple[str, ...], keep: str, older_than: str | None, yes: bool) -> None:
+    """Remove epochs that nothing needs, and (without CELLs) leftovers of interrupted or replaced work.
+
+    The last epoch and the one that became the v2-format file always stay, and so does all that you imported,
+    adopted or changed. What was removed is recorded, and is not made again for its own sake.
+    """
+    look = Look.here()
+    keys = {look.cell([word]).key for word in cells}
+    found, alone = removals(look.store, _keep(keep), older_than=_age(older_than), cells=keys)
+    for one in found:
+        console.print(printable(_line(look, one)), markup=False)
+    for sentence in alone:
+        console.print(printable(f"left alone: {sentence}"), markup=False)
+    if not found:
+        console.print("nothing to prune")
+    elif yes:
+        console.print(f"removed {len(found)}, {remove(look.store, found) / 1e6:.1f} MB freed")
+    else:
+        size = sum(one.size for one in found)
+        console.print(f"would remove {len(found)}, {size / 1e6:.1f} MB; repeat it with --yes to do it")
+
+
+def _line(look: Look, one: Removal) -> str:
+    return f"{one.size / 1e6:9.1f} MB  {one.path.relative_to(look.store.root)}: {one.why}"
+
+
+def _keep(text: str) -> Keep:
+    if text == "best":
+        return "best"
+    if text == "last":
+        return "last"
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"--keep {text}: give best, last, or how many of the last epochs to keep.")
+    return int(text)
+
+
+def _age(text: str | None) -> timedelta | None:
+    if text is None:
+        return None
+    if (found := re.fullmatch(r"(\d{1,5})([hdw])", text)) is None:
+        raise UserError(f"--older-than {text}: give a number and h, d or w, e.g. 30d.")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})

@@ -1,0 +1,90 @@
+"""What lies under a results root beside complete artifacts: half-written, orphaned, the user's own."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from icd_assets.lineage.records import FOLDERS, Records
+from icd_assets.locks import held_by
+from icd_assets.store import FileRecord, Manifest, Store
+
+# unfinished: a step or a write that was interrupted · orphaned: we wrote it, no manifest has it any more
+# kept: the user's, moved aside by us · foreign: never ours
+Kind = Literal["unfinished", "orphaned", "kept", "foreign"]
+
+_KEPT = re.compile(r"\.kept-[0-9a-f]{8}$")
+_TORN = re.compile(r"^\..+\.tmp$")
+_HALF = (".manifest.json.pending", ".manifest.json.previous")
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """``record`` is what our history knows of an orphaned file; ``replaced`` whether the artifact that it was of
+    is there, made anew. If not, its manifest was lost, and the file may be hours of work."""
+
+    kind: Kind
+    path: Path
+    record: FileRecord | None = None
+    replaced: bool = False
+
+
+def leftovers(records: Records) -> Iterator[Leftover]:
+    """Every file of Lever-Plus' folders that no manifest claims, and what our own folder holds unfinished."""
+    store = records.store
+    claimed = {store.resolve(record) for manifest in records.live.values() for record in manifest.files}
+    claimed |= {store.root / path for path in records.live} | set(records.broken)
+    ours = _once_ours(records.past)
+    there = {(m.want.asset, m.cell, (store.root / path).parent) for path, m in records.live.items()}
+    for path in _files(store.root):
+        if path in claimed:
+            continue
+        left, owner = _classified(path, ours.get(str(path.relative_to(store.root)), []), store)
+        if owner is not None and (owner.want.asset, owner.cell, path.parent) in there:
+            left = replace(left, replaced=True)
+        yield left
+    for path in sorted(store.private.glob("staging/*")):
+        yield Leftover("unfinished", path)
+    for path in sorted([*store.private.glob(".*.tmp"), *store.history.glob("*/.*.tmp")]):
+        yield Leftover("unfinished", path)
+
+
+def working(store: Store) -> list[str]:
+    """Who holds a lock right now: while somebody works, what looks unfinished may be theirs."""
+    return [who for path in sorted(store.private.glob("locks/*.lock")) if (who := held_by(path)) is not None]
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for kind in dict.fromkeys(pattern.split("/")[1] for pattern in FOLDERS):
+        for folder in sorted(root.glob(f"*/{kind}")):
+            for place, folders, names in os.walk(folder):  # never through a link to a folder
+                folders.sort()
+                yield from (Path(place, name) for name in sorted(names))
+
+
+_Known = list[tuple[Manifest, FileRecord]]
+
+
+def _once_ours(past: list[Manifest]) -> dict[str, _Known]:
+    ours: dict[str, _Known] = {}
+    for manifest in past:
+        if manifest.origin == "made":
+            for record in manifest.files:
+                ours.setdefault(record.path, []).append((manifest, record))
+    return ours
+
+
+def _classified(path: Path, known: _Known, store: Store) -> tuple[Leftover, Manifest | None]:
+    """What a file is, and of which artifact it once was."""
+    if _KEPT.search(path.name):
+        return Leftover("kept", path), None
+    if path.name.endswith(_HALF) or _TORN.match(path.name):
+        return Leftover("unfinished", path), None
+    for manifest, record in known:
+        if path.is_file() and path.stat().st_size == record.size and store.is_own(record):
+            return Leftover("orphaned", path, record), manifest
+    return Leftover("foreign", path), None

@@ -1,0 +1,103 @@
+"""Everything under a results root read again: what rotted, what is orphaned, what is half-written."""
+
+from __future__ import annotations
+
+import sqlite3
+import zipfile
+from collections.abc import Callable, Collection
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from icd_assets.digests import sha256_json
+from icd_assets.lineage.leftovers import leftovers, working
+from icd_assets.lineage.records import Records
+from icd_assets.store import Manifest, Store, data_version
+
+# done, of; in bytes
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass
+class Findings:
+    """Sentences and paths. Only ``rotted`` is damage; the rest is there to be known, and to be pruned."""
+
+    files: int = 0
+    bytes: int = 0
+    pruned: int = 0
+    rotted: list[str] = field(default_factory=list)
+    orphaned: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    working: list[str] = field(default_factory=list)
+
+
+def verify(store: Store, cells: Collection[str], on_progress: OnProgress) -> Findings:
+    """All artifacts, or those of ``cells``; without ``cells`` also all that lies beside them.
+
+    ``store`` must be opened with ``rehash``, or a change behind an unchanged size and mtime is not seen.
+    """
+    records, found = Records(store), Findings()
+    chosen = {place: m for place, m in records.live.items() if not cells or m.cell in cells}
+    total = sum(record.size for manifest in chosen.values() for record in manifest.files)
+    with store.digests.at_once():
+        for place, manifest in chosen.items():
+            found.rotted += _contradictions(store.root / place, manifest)
+            for record in manifest.files:
+                if (problem := store.rot(record, manifest.want.asset)) is not None:
+                    found.rotted.append(f"{problem} ({manifest.cell})")
+                there = store.resolve(record).is_file()
+                found.files += there
+                found.pruned += record.pruned is not None and not there
+                found.bytes += record.size
+                on_progress(found.bytes, total)
+        if not cells:
+            _beside(records, found)
+    return found
+
+
+def _contradictions(path: Path, manifest: Manifest) -> list[str]:
+    """A manifest that was edited: its digests are over what it says itself."""
+    if manifest.data_version != data_version(manifest.files):
+        return [f"{path}: its data version is not that of the files it names"]
+    if manifest.config_digest != sha256_json(manifest.want.config):
+        return [f"{path}: its config digest is not that of the config it holds"]
+    return []
+
+
+def _beside(records: Records, found: Findings) -> None:
+    store = records.store
+    for manifest in records.past:
+        path = store.history / manifest.want.asset / f"{manifest.data_version}-{manifest.making}.json"
+        found.rotted += _contradictions(path, manifest)
+        if not path.is_file():
+            found.rotted.append(f"{path.parent}: holds a manifest under another name than {path.name}")
+    found.rotted += [f"{path}: {problem}" for path, problem in records.broken.items()]
+    found.rotted += _caches(store)
+    found.working = working(store)
+    for left in leftovers(records):
+        getattr(found, left.kind).append(str(left.path))
+
+
+def _caches(store: Store) -> list[str]:
+    """Answers and features have checksums of their own."""
+    problems = []
+    answers = store.private / "answers.sqlite"
+    if answers.is_file():
+        try:
+            with closing(sqlite3.connect(f"{answers.as_uri()}?mode=ro", uri=True)) as connection:
+                (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.Error as error:
+            verdict = str(error)
+        if verdict != "ok":
+            problems.append(f"{answers}: {verdict}; move it away, and answers are asked for again")
+    for path in sorted(store.private.glob("features/*/*.npz")):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                broken = archive.testzip()
+        except (zipfile.BadZipFile, OSError) as error:
+            broken = str(error)
+        if broken is not None:
+            problems.append(f"{path}: {broken} is damaged; delete it, and it is made again")
+    return problems
