@@ -101,10 +101,12 @@ def test_text_similarity_compares_a_querys_image_with_captions(captioned: tuple[
     cell = [*CELL[:4], "text_sim_sampler", CELL[5]]
     ended = place.run("train", *cell, "--to", "candidate_pools")
     assert ended.returncode == 0, ended.stderr
-    features = {
-        path.name.rsplit("-", 1)[0]: np.load(path) for path in place.results.glob(".icd_assets/features/*/*.npz")
-    }
-    images, captions = features["demo_captions-train"]["image"], features["demo_captions-train-captions"]["text"]
+    features = {}
+    for path in place.results.glob(".icd_assets/features/*/*.npy"):
+        name, _, kind = path.stem.rsplit("-", 2)
+        features[name, kind] = np.load(path)
+    images = features["demo_captions-train", "image"]
+    captions = features["demo_captions-train-captions", "text"]
     pools = read(place, "cache/demo_captions-TextSimSampler-anchor_sample_num: 24:64-.json")
     assert len(pools) == 24
     for anchor, pool in pools.items():
