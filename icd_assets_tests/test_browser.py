@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dagster as dg
 import pytest
 
 from icd_assets_tests.conftest import CELL, KEY, Workplace, new_workplace
@@ -35,7 +36,7 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-WHOLE_FILE = 210  # seconds, however slow the machine is; one page's wait may come on top
+WHOLE_FILE = 300  # seconds, however slow the machine is; one page's wait may come on top
 ONE_PAGE = 30_000  # milliseconds
 
 pytestmark = [
@@ -54,8 +55,13 @@ def seconds_left() -> Callable[[], float]:
 
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory, seconds_left: Callable[[], float]) -> tuple[Workplace, str]:
-    """A workplace in which the command line made everything up to the embeddings, and the id of that run."""
+    """A workplace in which the command line made one cell's everything up to the embeddings, and the pools of
+    two others; and the id of the first run."""
     place = new_workplace(tmp_path_factory.mktemp("browser") / "work")
+    for sampler in ("text_sim_sampler", "img_sim_sampler"):
+        cell = [sampler if word == "rand_sampler" else word for word in CELL]
+        ended = place.run("train", *cell, "--to", "candidate_pools", timeout=seconds_left())
+        assert ended.returncode == 0, ended.stderr + ended.stdout
     ended = place.run("train", *CELL, "--to", "embeddings", timeout=seconds_left())
     assert ended.returncode == 0, ended.stderr + ended.stdout
     found = re.search(r"^run (\S+) ended well$", ended.stdout, re.MULTILINE)
@@ -141,10 +147,14 @@ def test_one_cell_is_materialized_in_the_ui_and_the_command_line_goes_on_from_it
     upstream: tuple[Workplace, str],
     seconds_left: Callable[[], float],
 ) -> None:
-    """rl_data in the browser: the run, its numbers, its check; then RCE in the terminal, and its curve."""
+    """rl_data in the browser: the run, its numbers, its check; then RCE in the terminal, its curve, and back from
+    the checkpoint to the run that made the RL data it learned from."""
     place, earlier_run = upstream
-    _materialize(page, "rl_data", picture)
+    _materialize(page, "rl_data", KEY.split("|"), picture)
+    page.get_by_role("dialog").get_by_role("button", name="Launch 1 run", exact=True).click()
+    page.get_by_text("View", exact=True).click()
     _see_the_run_succeed(page, picture, place, seconds_left)
+    rl_data_run = page.url.rsplit("/", 1)[-1]
 
     _open_partition(page, "rl_data")
     picture("rl_data_partition")
@@ -157,28 +167,62 @@ def test_one_cell_is_materialized_in_the_ui_and_the_command_line_goes_on_from_it
     _open_partition(page, "rce_checkpoints")
     picture("rce_partition")
     _see_the_curve(page, picture)
+    _value(page, "rl_data/run").get_by_role("link").click()
+    page.wait_for_url(f"**/runs/{rl_data_run}")
+    picture("from_checkpoint_to_rl_data_run")
 
 
-def _materialize(page: Page, asset: str, picture: Callable[[str], None]) -> None:
-    """Press Materialize on the asset's page, choose the one cell, launch."""
+def test_a_backfill_of_two_cells_takes_turns_at_the_gpu(
+    page: Page,
+    picture: Callable[[str], None],
+    upstream: tuple[Workplace, str],
+    seconds_left: Callable[[], float],
+) -> None:
+    """Two cells' beam_data at once: one run works, the other stands in the queue, and both end well."""
+    cells = ["TextSimSampler/tiny_vl", "ImgSimSampler/tiny_vl"]
+    _materialize(page, "beam_data", ["demo", *cells], picture)
+    page.get_by_role("dialog").get_by_role("button", name="Launch backfill", exact=True).click()
+
+    def statuses() -> list[str]:
+        with dg.DagsterInstance.from_config(str(upstream[0].folder)) as instance:
+            runs = [instance.get_runs(dg.RunsFilter(tags={"dagster/partition": f"demo|{cell}"})) for cell in cells]
+        return sorted(run.status.value for found in runs for run in found if "dagster/backfill" in run.tags)
+
+    _wait_for(lambda: statuses() == ["QUEUED", "STARTED"], seconds_left)
+    page.goto("/runs")
+    page.get_by_role("tab", name=re.compile("^Queued")).click()
+    expect(page.get_by_text(re.compile(r"demo\|(Text|Img)SimSampler/tiny_vl")).first).to_be_visible()
+    picture("queued_for_the_gpu")
+    _wait_for(lambda: statuses() == ["SUCCESS", "SUCCESS"], seconds_left)
+
+
+def _wait_for(reached: Callable[[], bool], seconds_left: Callable[[], float]) -> None:
+    end = time.monotonic() + seconds_left()
+    while not reached():
+        assert time.monotonic() < end, "it did not come to that in time"
+        time.sleep(0.3)
+
+
+def _materialize(page: Page, asset: str, chosen: list[str], picture: Callable[[str], None]) -> None:
+    """Press Materialize on the asset's page and choose cells: a dataset, then one or more samplers and models."""
     page.goto(f"/assets/{asset}")
     page.get_by_role("button", name="Materialize…").click()
     dialog = page.get_by_role("dialog")
-    for dimension, chosen in enumerate(KEY.split("|")):
+    for dimension, names in enumerate((chosen[:1], chosen[1:])):
         dialog.locator("[aria-haspopup=dialog]").nth(dimension).click()
-        page.get_by_role("menuitem").filter(has=page.get_by_title(chosen, exact=True)).click()
+        for name in names:
+            page.get_by_role("menuitem").filter(has=page.get_by_title(name, exact=True)).click()
         page.keyboard.press("Escape")
         expect(page.get_by_role("menuitem")).to_have_count(0)
-    expect(dialog.get_by_text("1 partition", exact=True)).to_be_visible()
+    count = len(chosen) - 1
+    expect(dialog.get_by_text(f"{count} partition{'s' * (count > 1)}", exact=True)).to_be_visible()
     picture(f"{asset}_dialog")
-    dialog.get_by_role("button", name="Launch 1 run", exact=True).click()
 
 
 def _see_the_run_succeed(
     page: Page, picture: Callable[[str], None], place: Workplace, seconds_left: Callable[[], float]
 ) -> None:
-    """Follow the note "Launched run … View", and watch the run's page until the run has ended."""
-    page.get_by_text("View", exact=True).click()
+    """Watch the run's page until the run has ended."""
     page.wait_for_url("**/runs/*")
     ended = page.get_by_text(re.compile("^(Success|Failure|Canceled)$")).first
     ended.wait_for(timeout=1000 * seconds_left())
