@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PACKAGES = ("icd-assets", "dagster", "torch", "transformers", "numpy", "Pillow")
+_PACKAGES = ("icd-assets", "dagster", "torch", "transformers", "numpy", "Pillow", "pycocoevalcap")
 
 
 @cache

@@ -11,6 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from icd_assets.catalog import CaptionFiles, Catalog
+from icd_assets.cell import Cell
+from icd_assets.errors import UserError
+from icd_assets.experiment import Experiment
+from icd_assets.settings import Settings
 from icd_assets_tests.caption_world import new_caption_workplace
 from icd_assets_tests.conftest import Workplace
 
@@ -113,3 +118,28 @@ def test_text_similarity_compares_a_querys_image_with_captions(captioned: tuple[
         similarity = captions.astype(float) @ images[int(anchor)].astype(float)
         similarity[int(anchor)] = -np.inf
         assert pool == np.argsort(-similarity, kind="stable")[:64].tolist()
+
+
+def test_another_split_of_the_same_file_is_another_dataset(
+    captioned: tuple[Workplace, str], tmp_path: Path
+) -> None:
+    catalog = Catalog.load(captioned[0].folder / "catalog.yaml")
+    entry = catalog.datasets["demo_captions"]
+    file = captioned[0].folder / "captions_train.json"
+
+    def digest(part: str | None) -> str:
+        files = CaptionFiles(captions=str(file), images="{image_id}.jpg", split=part)
+        datasets = {"demo_captions": entry.model_copy(update={"train": files})}
+        changed = catalog.model_copy(update={"datasets": datasets})
+        cell = Cell("demo_captions", "RandSampler", "tiny_vl")
+        return Experiment.open(cell, Settings(), tmp_path, changed).dataset_digest("train").data_version
+
+    assert len({digest(None), digest("train"), digest("test")}) == 3
+    assert digest("test") == digest("test")
+
+
+def test_a_missing_file_names_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COCO_PATH", str(tmp_path))
+    experiment = Experiment.open(Cell("coco2014", "RandSampler", "tiny_vl"), Settings(), tmp_path, Catalog.load())
+    with pytest.raises(UserError, match=r"captions_train2014\.json; put the file there, or set COCO_PATH\."):
+        experiment.dataset_digest("train")

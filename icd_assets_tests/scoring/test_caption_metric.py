@@ -111,11 +111,18 @@ def test_without_the_library_one_sentence(monkeypatch):
         require_caption_tools()
 
 
-@pytest.mark.parametrize("script", ["exit 3", "echo broken >&2; cat >/dev/null; printf 'a\\nb\\n'"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "exit 3",
+        "echo broken >&2; cat >/dev/null; printf 'a\\nb\\n'",
+        "cat >/dev/null; printf 'a\\n\\n.\\nb\\n\\n.\\n'; exit 1",
+    ],
+)
 def test_a_java_that_fails_is_not_taken_for_empty_captions(monkeypatch, tmp_path: Path, script):
     java = tmp_path / "java"
     java.write_text(f"#!/bin/sh\n{script}\n")
     java.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with pytest.raises(UserError, match="of 2 captions back"):
+    with pytest.raises(UserError, match="mend the Java installation"):
         tokenize(["a dog", "a cat"])

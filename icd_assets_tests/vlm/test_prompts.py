@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from icd_assets.catalog import Catalog
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot, messages
 
 DOG = Shot(Path("a.jpg"), "what is it?", "a dog")
@@ -38,6 +39,19 @@ def test_turns_alternate_user_and_assistant() -> None:
         {"role": "assistant", "content": [text("a dog")]},
         {"role": "user", "content": [image("q.jpg"), text("how many?")]},
     ]
+
+
+def test_a_caption_query_shows_captions_and_asks_for_one() -> None:
+    style = Catalog.load().prompted("Qwen2_5-VL-3B-Instruct", "caption").prompt
+    prompt = Prompt((Shot(Path("a.jpg"), "", "a dog"),), Path("q.jpg"), "")
+    (message,) = messages(prompt, style)
+    assert message["content"] == [image("a.jpg"), text("Caption:a dog"), image("q.jpg"), text("Caption:")]
+    *_, turn, answer, query = messages(prompt, style.model_copy(update={"layout": "turns"}))
+    assert (turn["content"][1], answer["content"], query["content"][1]) == (
+        text("Caption:"),
+        [text("a dog")],
+        text("Caption:"),
+    )
 
 
 def test_without_shots_only_the_query_is_asked() -> None:
