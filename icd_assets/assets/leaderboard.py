@@ -1,8 +1,9 @@
-"""leaderboard: every evaluated cell's recommended checkpoint, its score, and the RL data it learned from."""
+"""leaderboard: every cell's recommended checkpoint, the RL data it learned from, and its score if evaluated."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,58 +12,83 @@ import dagster as dg
 from icd_assets.assets.step import SharedResource
 from icd_assets.digests import sha256_json
 from icd_assets.durable import write_atomic
+from icd_assets.lineage.trace import consumed, trace
 from icd_assets.store import Manifest, Store
 
 
 @dg.asset(
     deps=["evaluation"],
-    description="Every evaluated cell: its recommended checkpoint, accuracy or CIDEr, and RL data version.",
-    code_version="1",
+    description="Every cell: its recommended checkpoint, the RL data behind it, and its accuracy or CIDEr.",
+    code_version="2",
     kinds={"table"},
     group_name="icd",
 )
 def leaderboard(shared: SharedResource) -> dg.MaterializeResult[Any]:
-    """Read the evaluation manifests under the results root; nothing is computed."""
+    """Read the manifests of checkpoints and evaluations under the results root; nothing is computed."""
     store = Store(Path(shared.results_root))
-    rows = [_row(store, path) for path in sorted(store.root.glob("*/icl_inference/*/evaluation.manifest.json"))]
-    rows.sort(key=lambda row: (row["dataset"], -row["score"]))
+    rows = [_row(store, *pair) for pair in _pairs(store)]
+    rows.sort(key=lambda row: (row["dataset"], -(row["score"] or 0), row["sampler_model"]))
     path = store.root / "leaderboard.json"
     write_atomic(path, (json.dumps(rows, indent=1) + "\n").encode())
-    records = [dg.TableRecord(row) for row in rows]
+    records = [dg.TableRecord({k: "–" if v is None else v for k, v in row.items()}) for row in rows]
     return dg.MaterializeResult(
         data_version=dg.DataVersion(sha256_json(rows)[:16]),
         metadata={
             "dagster/row_count": len(rows),
-            "leaderboard": dg.MetadataValue.table(records=records) if records else "no cell is evaluated yet",
+            "leaderboard": dg.MetadataValue.table(records=records) if records else "no cell is trained yet",
             "path": dg.MetadataValue.path(str(path)),
         },
     )
 
 
-def _row(store: Store, path: Path) -> dict[str, Any]:
-    manifest = store.require(path, "evaluation")
-    v2format = _upstream(store, manifest, "v2format_checkpoint")
-    phase = v2format.facts["phase"] if v2format else "unknown"
-    trained = _upstream(store, v2format, f"{phase}_checkpoints") if v2format else None
-    dataset, rest = manifest.cell.split("|")
-    metric = manifest.facts.get("metric", "accuracy")  # evaluations of before captions do not say
+def _pairs(store: Store) -> Iterator[tuple[Manifest | None, Manifest | None]]:
+    """(v2-format checkpoint, evaluation) of each cell and reward; one of the two may be missing."""
+    checkpoints = _by_name(store, "model_cpk", "v2format_checkpoint")
+    evaluations = _by_name(store, "icl_inference", "evaluation")
+    for name in sorted({*checkpoints, *evaluations}):
+        yield checkpoints.get(name), evaluations.get(name)
+
+
+def _by_name(store: Store, kind: str, asset: str) -> dict[tuple[str, str], Manifest]:
+    """By (dataset, folder): checkpoints and evaluation of a cell lie in folders of one name."""
+    found = {}
+    for path in store.root.glob(f"*/{kind}/*/{asset}.manifest.json"):
+        found[path.parts[-4], path.parent.name] = store.require(path, asset)
+    return found
+
+
+def _row(store: Store, checkpoint: Manifest | None, evaluation: Manifest | None) -> dict[str, Any]:
+    given = evaluation.want.inputs["v2format_checkpoint"] if evaluation else None
+    evaluated = consumed(store, "v2format_checkpoint", given) if given else None
+    shown = checkpoint or evaluated
+    known = checkpoint or evaluation
+    assert known is not None
+    rl_data = trace(store, shown, "rl_data") if shown else None
+    dataset, rest = known.cell.split("|")
+    facts = evaluation.facts if evaluation else {}
+    metric = facts.get("metric", "accuracy")  # evaluations of before captions do not say
+    score = facts.get(f"recommended_{metric}")
     return {
         "dataset": dataset,
         "sampler_model": rest,
-        "metric": metric,
-        "score": round(manifest.facts[f"recommended_{metric}"], 4),
-        "shots": manifest.facts["compare_shots"],
-        "questions": manifest.facts["rows"],
-        "rl_data_version": trained.want.digests["rl_data"] if trained else "unknown",
-        "recommended": v2format.files[0].path if v2format else "unknown",
-        "evaluated_at": manifest.created_at,
+        "metric": metric if evaluation else None,
+        "score": None if score is None else round(score, 4),
+        "score_of": _whose(checkpoint, evaluation),
+        "shots": facts.get("compare_shots"),
+        "questions": facts.get("rows"),
+        "rl_data_version": rl_data.data_version if rl_data else "unknown",
+        "rl_data_run": rl_data.run_id if rl_data else None,
+        "recommended": shown.files[0].path if shown else "unknown",
+        "evaluated_at": evaluation.created_at if evaluation else None,
     }
 
 
-def _upstream(store: Store, manifest: Manifest, name: str) -> Manifest | None:
-    """The upstream artifact that ``manifest`` really read; None if it has been made again since."""
-    given = manifest.want.inputs.get(name)
-    if given is None or given.manifest is None:
-        return None
-    found = store.read(store.root / given.manifest)
-    return found if found is not None and found.data_version == given.data_version else None
+def _whose(checkpoint: Manifest | None, evaluation: Manifest | None) -> str:
+    """Whether the score is that of the checkpoint beside it, or of one that was made again since."""
+    if evaluation is None:
+        return "not evaluated yet"
+    if checkpoint is None:
+        return "a checkpoint that was removed"
+    if evaluation.want.digests["v2format_checkpoint"] == checkpoint.data_version:
+        return "this checkpoint"
+    return "an earlier checkpoint"

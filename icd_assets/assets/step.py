@@ -28,6 +28,7 @@ from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, MissingInput, results_root
 from icd_assets.home import hear_env_file
 from icd_assets.lifeline import die_with_parent
+from icd_assets.lineage.trace import trace
 from icd_assets.locks import Holder
 from icd_assets.pipeline import STEP, Shared, Step, own_fields
 from icd_assets.scoring.rewards import RewardSettings
@@ -215,7 +216,7 @@ def _run(
 ) -> tuple[Manifest, bool]:
     """The artifact's manifest, and whether there was nothing to do."""
     store, path = experiment.store, experiment.manifest_path(step.name)
-    holder = Holder(f"{step.name} of {experiment.cell}", context.run_id)
+    holder = Holder(f"{step.name} of {experiment.cell}", context.run.run_id)
 
     def note(text: str) -> None:
         context.log.info(f"{step.name}: {text}")
@@ -254,7 +255,7 @@ def _run(
                 facts=dict(report.facts),
                 origin=report.origin,
                 cell=experiment.cell.key,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 created_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 seconds=round(time.monotonic() - began, 1),
                 environment=describe(device),
@@ -273,7 +274,10 @@ def _result(manifest: Manifest, experiment: Experiment, first: Mapping[str, Any]
             shown[name] = round(value, 4) if isinstance(value, float) else value
     there = next(record for record in manifest.files if record.pruned is None)
     shown["path"] = dg.MetadataValue.path(str(experiment.store.resolve(there)))
-    for name, given in manifest.want.inputs.items():
+    inputs = dict(manifest.want.inputs)
+    if (rl_data := trace(experiment.store, manifest, "rl_data")) is not None:
+        inputs["rl_data"] = rl_data  # from a checkpoint and its evaluation, one click to the data it learned from
+    for name, given in inputs.items():
         shown[f"{name}/data_version"] = given.data_version[:16]
         if given.run_id is not None:
             shown[f"{name}/run"] = dg.MetadataValue.dagster_run(given.run_id)

@@ -65,7 +65,7 @@ class World:
         """One artifact, of what it should be made of; ``note`` changes its bytes, as another seed would."""
         store, path = experiment.store, experiment.manifest_path(asset)
         wanted = want(experiment, asset)
-        facts, texts = _content(experiment, asset, wanted, note)
+        facts, texts = content(experiment, asset, wanted, note)
         with store.lock(path), store.staging(path, wanted) as staging:
             staged = {}
             for index, (final, text) in enumerate(texts.items()):
@@ -134,7 +134,7 @@ def _weights(folder: Path, text: str) -> str:
     return str(folder)
 
 
-def _content(e: Experiment, asset: str, wanted: Want, note: str) -> tuple[dict[str, Any], Mapping[Path, bytes]]:
+def content(e: Experiment, asset: str, wanted: Want, note: str) -> tuple[dict[str, Any], Mapping[Path, bytes]]:
     """The facts that others read, and each file's bytes: they follow from the want alone."""
     paths, suffix = e.paths, e.reward_suffix
     text = f"{asset} {wanted.digest} {note}".encode()
