@@ -18,6 +18,7 @@ from icd_assets.datasets.official import Answer
 from icd_assets.errors import UserError
 from icd_assets.tasks import Task
 from icd_assets.vlm.backend import Generation
+from icd_assets.vlm.endpoint import Endpoint
 from icd_assets.vlm.prompts import PromptStyle
 
 PACKAGE = Path(__file__).parent
@@ -119,8 +120,12 @@ class DatasetEntry(_Entry):
         return self
 
 
+# Settings of weights in this process; whoever serves a model has settled them for it.
+_IN_PROCESS = ("revision", "dtype", "batch_size", "min_pixels", "max_pixels")
+
+
 class ModelEntry(_Entry):
-    """A vision-language model: its weights, and how it is prompted and decoded.
+    """A vision-language model: its weights or where they are served, and how it is prompted and decoded.
 
     One that is ``unsupported`` (the reason, and what to take instead) keeps its names, its paths and the
     artifacts that there are; only what would ask it is refused.
@@ -128,7 +133,8 @@ class ModelEntry(_Entry):
 
     name: str
     aliases: list[str]
-    path: str
+    path: str | None = None
+    endpoint: Endpoint | None = None
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
     prompt: PromptStyle = PromptStyle()
@@ -138,10 +144,27 @@ class ModelEntry(_Entry):
     max_pixels: int | None = None
     unsupported: str | None = None
 
+    @model_validator(mode="after")
+    def _in_one_place(self) -> Self:
+        if (self.path is None) == (self.endpoint is None):
+            raise ValueError("a model has a path or an endpoint, not both; give one of them")
+        if self.endpoint is not None:
+            for field in _IN_PROCESS:
+                if field in self.model_fields_set:
+                    raise ValueError(
+                        f"{field} is a setting of models with a path; leave it out beside an endpoint"
+                    )
+        return self
+
+    @property
+    def source(self) -> str:
+        """A folder, a hub id, or the name under which a server knows it."""
+        return self.endpoint.model if self.endpoint is not None else str(self.path)
+
     def means(self, typed: str) -> bool:
         """Whether a user who types ``typed`` means this model: its name, an alias, its hub id or the end of it,
         or what becomes one of them by SPEC A.1's rule for file names."""
-        names = {self.name, *self.aliases, self.path, self.path.rpartition("/")[2]}
+        names = {self.name, *self.aliases, self.source, self.source.rpartition("/")[2]}
         return typed in names or re.sub(r"[./ ]", "_", typed) in names
 
     @property

@@ -22,7 +22,7 @@ from icd_assets.errors import UserError
 from icd_assets.paths import CellPaths
 from icd_assets.pipeline import STEP
 from icd_assets.pools.config import PoolConfig
-from icd_assets.scoring.rewards import RewardConfig, suffix
+from icd_assets.scoring.rewards import RewardConfig, needs_gt_prob, suffix
 from icd_assets.settings import Settings
 from icd_assets.store import Input, Manifest, Store
 from icd_assets.weights import locate, weights_digest
@@ -153,13 +153,27 @@ class Experiment:
         """Whether making an artifact needs the VLM; RL data that are the user's own do not."""
         return STEP[asset].vlm and not (asset == "rl_data" and self.config(asset).path is not None)
 
+    def scores_answers(self, asset: str) -> bool:
+        """Whether a step that asks the VLM also needs likelihoods of answers that it would not give."""
+        if asset == "rl_data":
+            return self.config(asset).gt_prob or needs_gt_prob(self.reward)
+        return asset == "beam_data" or bool(self.config(asset).oracle_beams)
+
     def vlm(self) -> Input:
-        """The weights of the cell's VLM, for a step that asks it."""
+        """The weights of the cell's VLM, for a step that asks it; of a served one, its name and pins."""
         if self.model.unsupported is not None:
             raise UserError(f"{self.model.name} cannot be asked: {self.model.unsupported}.")
+        if self.model.endpoint is not None:
+            return Input(data_version=self.model.endpoint.digest)
         return self.weights_of(self.model)
 
+    def needs_gpu(self, asset: str) -> bool:
+        """Whether making an artifact keeps a GPU of this machine busy. Where a server answers, what is left to
+        do here is small (a selector, one pass of CLIP): held for hours, a GPU would idle, or be the server's."""
+        return STEP[asset].gpu and not (self.model.endpoint is not None and self.asks_vlm(asset))
+
     def weights_of(self, entry: EncoderEntry | ModelEntry) -> Input:
+        assert entry.path is not None, f"{entry.name} is served elsewhere"
         folder = locate(entry.path, entry.revision, fetch=not self.look_only)
         return Input(data_version=weights_digest(folder, self.store.digests))
 

@@ -68,6 +68,11 @@ def require_vlm(experiment: Experiment, planned: list[Planned]) -> None:
             f"{', '.join(asking)} would ask {model.name}, which cannot be: {model.unsupported}; what there is of "
             "it trains: name it by RL_DATA_PATH and LEVER_LM_CHECKPOINT_PATH, and stop --to v2format_checkpoint."
         )
+    if model.endpoint is not None and asking:
+        model.endpoint.decoding(model.generation)
+        for name in asking:
+            if experiment.scores_answers(name):
+                model.endpoint.require_likelihoods(f"{name} scores answers")
 
 
 def require_metric(experiment: Experiment, planned: list[Planned]) -> None:

@@ -15,7 +15,6 @@ from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, MissingInput
 from icd_assets.pipeline import STEP
 from icd_assets.pools.config import needs_features
-from icd_assets.scoring.rewards import needs_gt_prob
 from icd_assets.store import Input, Want
 
 
@@ -49,6 +48,8 @@ def _sampler_encoder(e: Experiment) -> dict[str, Input]:
 
 def _vlm(e: Experiment) -> dict[str, Any]:
     """How the VLM is asked; part of the config of everything it answers."""
+    if e.model.endpoint is not None:
+        return {"vlm": {"prompt": e.model.prompt.model_dump(), "endpoint": e.model.endpoint.identity}}
     keys = {"prompt", "dtype", "min_pixels", "max_pixels", "batch_size"}
     return {"vlm": e.model.model_dump(include=keys)}
 
@@ -95,10 +96,9 @@ def _rl_data(e: Experiment) -> _Made:
     caption = e.dataset.task == "caption"
     if caption and config.gt_prob:
         raise UserError("rl_data.gt_prob measures VQA answers, and captions have none; unset it.")
-    gt_prob = config.gt_prob or needs_gt_prob(e.reward)
     return {
         **config.model_dump(exclude={"path"}),
-        "gt_prob": gt_prob,
+        "gt_prob": e.scores_answers("rl_data"),
         **({"cider": {"document_frequencies": "train split"}} if caption else {}),
         "generation": e.model.generation.model_dump(),
         **_vlm(e),

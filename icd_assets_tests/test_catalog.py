@@ -147,6 +147,39 @@ def test_names_of_encoders_are_checked(tmp_path: Path) -> None:
         Catalog.load(overlay(tmp_path, mine))
 
 
+SERVED = {"url": "${MY_SERVER:-http://127.0.0.1:8000}/v1", "model": "Org/Some.Model", "server": "vllm"}
+
+
+def test_a_served_model_is_an_entry_like_any(tmp_path: Path) -> None:
+    catalog = Catalog.load(overlay(tmp_path, {"models": {"mine": {"aliases": ["m"], "endpoint": SERVED}}}))
+    for typed in ("mine", "m", "Org/Some.Model", "Some.Model"):
+        assert catalog.cell("demo", "rand_sampler", typed).model == "mine"
+    endpoint = catalog.prompted("mine", "caption").endpoint
+    assert endpoint is not None
+    assert endpoint.url == "http://127.0.0.1:8000/v1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({}, "models.mine: value error, a model has a path or an endpoint, not both"),
+        (
+            {"endpoint": SERVED, "path": "x"},
+            "models.mine: value error, a model has a path or an endpoint, not both",
+        ),
+        (
+            {"endpoint": SERVED, "dtype": "float32"},
+            "models.mine: value error, dtype is a setting of models with a",
+        ),
+        ({"endpoint": SERVED | {"url": "http://me:hunter2@host"}}, "models.mine.endpoint.url: value error, must"),
+    ],
+)
+def test_a_model_is_in_one_place(tmp_path: Path, fields: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as caught:
+        Catalog.load(overlay(tmp_path, {"models": {"mine": {"aliases": [], **fields}}}))
+    assert "hunter2" not in str(caught.value)
+
+
 def test_known_models_can_be_copied_as_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ICD_CATALOG", str(MODELS))
     catalog = Catalog.load()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from icd_assets.selector.lightning import V2Checkpoint
     from icd_assets.selector.model import PointerSelectorV2
     from icd_assets.vlm.answers import StoredBackend
+    from icd_assets.vlm.backend import Backend
 
 
 def train_pools(run: StepRun) -> dict[int, tuple[int, ...]]:
@@ -100,13 +101,31 @@ def rows_of(pools: Mapping[int, Sequence[int]]) -> list[int]:
 
 
 def open_vlm(run: StepRun) -> StoredBackend:
-    """The cell's VLM on this step's device; what it answered before is not asked again."""
+    """The cell's VLM, on this step's device or served; what it answered before is not asked again."""
     from icd_assets.vlm.answers import AnswerStore, StoredBackend
+
+    backend = _served_vlm(run) if run.experiment.model.endpoint is not None else _local_vlm(run)
+    return StoredBackend(backend, AnswerStore(run.experiment.store.private / "answers.sqlite"))
+
+
+def _served_vlm(run: StepRun) -> Backend:
+    from icd_assets.vlm.endpoint import require_client
+
+    require_client()
+    from icd_assets.vlm.endpoint_backend import EndpointBackend
+
+    model = run.experiment.model
+    assert model.endpoint is not None
+    return EndpointBackend(model.endpoint, style=model.prompt, generation=model.generation)
+
+
+def _local_vlm(run: StepRun) -> Backend:
     from icd_assets.vlm.transformers_backend import TransformersBackend
     from icd_assets.weights import locate
 
     model = run.experiment.model
-    backend = TransformersBackend.load(
+    assert model.path is not None
+    return TransformersBackend.load(
         str(locate(model.path, model.revision)),
         digest=run.want.inputs["vlm"].data_version,
         style=model.prompt,
@@ -117,7 +136,6 @@ def open_vlm(run: StepRun) -> StoredBackend:
         min_pixels=model.min_pixels,
         max_pixels=model.max_pixels,
     )
-    return StoredBackend(backend, AnswerStore(run.experiment.store.private / "answers.sqlite"))
 
 
 def catalog_encoder(run: StepRun) -> ClipEncoder:

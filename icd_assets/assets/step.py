@@ -234,7 +234,9 @@ def _run(
         context.log.info(f"{step.name}: {reason}")
         progress.current.started(step.name, reason)
         began = time.monotonic()
-        gpu = lease(store.private / "locks", holder, note) if step.gpu else nullcontext("cpu")
+        gpu = (
+            lease(store.private / "locks", holder, note) if experiment.needs_gpu(step.name) else nullcontext("cpu")
+        )
         with store.staging(path, wanted, afresh=force) as staging, gpu as device:
             run = StepRun(
                 experiment=experiment,

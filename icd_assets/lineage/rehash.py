@@ -82,7 +82,7 @@ def _digests(name: str, experiment: Experiment) -> list[str]:
     if name == "dataset":
         given = [experiment.dataset_digest("train", "validation"), experiment.dataset_digest("train")]
     elif name == "vlm":
-        given = [experiment.weights_of(experiment.model)]
+        given = [experiment.vlm()]
     else:
         kind = experiment.dataset.sampler_encoder if name == "sampler_encoder" else experiment.dataset.encoder
         given = [experiment.weights_of(entries[kind])]

@@ -1,0 +1,149 @@
+"""A model behind an OpenAI-compatible server, as the catalog names it, and the requests that decode as we say.
+
+Fields beyond OpenAI's are sent by the server's own names, read in its source:
+- ``vllm``: the model's generation_config is the server's default, so penalties are set to neutral; beam search
+  is ``use_beam_search`` with ``n`` beams, which divides a beam's score by the length of prompt *and* answer
+  (vllm/beam_search.py): only ``length_penalty: 0`` means the same there as here.
+- ``sglang``: as vllm, without beams.
+- ``transformers`` (``transformers serve``): a whole ``generation_config``, so every setting is heard.
+- ``openai``: any other server; OpenAI's own fields and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from icd_assets.digests import sha256_json
+from icd_assets.errors import UserError
+from icd_assets.vlm.backend import Generation
+
+Server = Literal["vllm", "sglang", "transformers", "openai"]
+
+_NEUTRAL = {"frequency_penalty": 0, "presence_penalty": 0}
+# What a request says by itself: extra_body may not say it once more.
+_OURS = {
+    *("model", "messages", "stream", "n", "seed", "temperature", "max_tokens", "max_completion_tokens"),
+    *("frequency_penalty", "presence_penalty", "repetition_penalty", "min_tokens", "length_penalty"),
+    *("use_beam_search", "generation_config", "add_generation_prompt", "continue_final_message"),
+    *("prompt_logprobs", "return_token_ids"),
+}
+
+
+class Endpoint(BaseModel):
+    """Where a model is served, under which name, and how hard the server may be pressed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str = Field(description="Base of the API, e.g. http://host:8000/v1.")
+    model: str = Field(description="The name that the server knows the model by.")
+    server: Server = Field(description="Which fields beyond OpenAI's the server understands.")
+    likelihoods: Literal["none", "vllm"] = Field(
+        "none", description="vllm: the server returns prompt_logprobs and token ids, so answers can be scored."
+    )
+    revision: str | None = Field(None, description="Pin: the revision of the weights that are served.")
+    weights_digest: str | None = Field(None, description="Pin: any digest of the weights that are served.")
+    api_key_env: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="Name of the environment variable that holds the key; the key itself never stands here.",
+    )
+    concurrency: int = Field(16, ge=1, le=512, description="Prompts at the server at once.")
+    timeout_seconds: float = Field(120.0, gt=0, description="Longest silence within one try.")
+    retries: int = Field(8, ge=0, le=100, description="Tries after the first, with growing pauses.")
+    give_up_seconds: float = Field(900.0, gt=0, description="Longest wait for one prompt, all tries together.")
+    extra_body: dict[str, Any] = Field({}, description="Further fields of every request; they may change answers.")
+
+    @field_validator("url")
+    @classmethod
+    def _plain_http(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be http://host or https://host, with the API's path (as a rule /v1)")
+        if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+            raise ValueError("must hold no user, password, query or fragment: name the key by api_key_env")
+        return url.rstrip("/")
+
+    @field_validator("extra_body")
+    @classmethod
+    def _not_ours(cls, extra: dict[str, Any]) -> dict[str, Any]:
+        if clash := sorted(_OURS & extra.keys()):
+            raise ValueError(f"sets {clash[0]}, which the model's generation decides: leave it out")
+        return extra
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the user says which weights are served."""
+        return self.revision is not None or self.weights_digest is not None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides an answer: neither where the model is served nor how hard it is pressed."""
+        return self.model_dump(include={"model", "server", "revision", "weights_digest", "extra_body"})
+
+    @property
+    def digest(self) -> str:
+        return sha256_json(["endpoint", self.identity])
+
+    def require_likelihoods(self, why: str) -> None:
+        """Raises ``UserError`` if the server cannot score answers."""
+        if self.likelihoods == "none":
+            raise UserError(
+                f"{why}, but {self.url} gives no likelihoods of answers (beam_data, the gtprob rewards of rl_data "
+                "and the oracle of evaluation need them); import a v2 checkpoint (LEVER_LM_CHECKPOINT_PATH) or "
+                "adopt beam data, set oracle_beams to 0, or take a vLLM server with likelihoods: vllm, or a model "
+                "with a path."
+            )
+
+    def decoding(self, generation: Generation) -> dict[str, Any]:
+        """The request's fields for ``generation``; raises ``UserError`` if the server cannot do it."""
+        common = {"max_tokens": generation.max_new_tokens, "seed": 0}
+        if self.server == "transformers":
+            return {**common, "generation_config": json.dumps(_transformers_config(generation))}
+        fields = {**common, **_NEUTRAL, "temperature": 0}
+        if generation.num_beams > 1:
+            return fields | self._beams(generation)
+        if self.server != "openai":
+            return {**fields, "repetition_penalty": 1.0, "min_tokens": generation.min_new_tokens}
+        if generation.min_new_tokens:
+            raise self._cannot("guarantee a shortest answer", "min_new_tokens: 0")
+        return fields
+
+    def _beams(self, generation: Generation) -> dict[str, Any]:
+        if self.server != "vllm":
+            raise self._cannot("be asked for beam search", "num_beams: 1")
+        if generation.length_penalty:
+            raise self._cannot("leave the prompt out of a beam's length", "length_penalty: 0")
+        if generation.min_new_tokens:
+            raise self._cannot("guarantee a shortest answer of beam search", "min_new_tokens: 0")
+        return {"use_beam_search": True, "n": generation.num_beams, "length_penalty": 0.0}
+
+    def _cannot(self, what: str, setting: str) -> UserError:
+        return UserError(
+            f"model {self.model}: a server of kind {self.server} cannot {what}; set generation {setting} for "
+            "this endpoint in the catalog."
+        )
+
+
+def _transformers_config(generation: Generation) -> dict[str, Any]:
+    """As vlm.model.decoding_config; end tokens are the served model's own."""
+    beams = {"length_penalty": generation.length_penalty} if generation.num_beams > 1 else {}
+    return {
+        "do_sample": False,
+        "num_beams": generation.num_beams,
+        "max_new_tokens": generation.max_new_tokens,
+        "min_new_tokens": generation.min_new_tokens or None,
+        "repetition_penalty": 1.0,
+        "no_repeat_ngram_size": 0,
+        **beams,
+    }
+
+
+def require_client() -> None:
+    """Raises ``UserError`` if the package that talks to servers is not there."""
+    if find_spec("openai") is None:
+        raise UserError("models with an endpoint need the package openai; pip install 'icd-assets[endpoint]'.")

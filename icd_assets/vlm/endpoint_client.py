@@ -1,0 +1,214 @@
+"""Requests to an OpenAI-compatible server: bounded in time, number and size; every failure is one sentence.
+
+Retries are the openai package's: connection errors, timeouts, 408, 409, 429 and 5xx; after the pause that
+``Retry-After`` asks for (up to two minutes), else after one that doubles from half a second to eight, with
+jitter. The key is sent to the server and to nobody else: not to messages, which servers fill as they like.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import openai
+from pydantic import BaseModel, Field, ValidationError
+
+from icd_assets.errors import UserError
+from icd_assets.vlm.endpoint import Endpoint
+
+_LARGEST_BYTES = 32 << 20  # a prompt's log-probabilities are about a hundred bytes per token
+_LONGEST_REASON = 300
+# The openai package reads these from the environment; they are no business of another company's server.
+_UNSENT = ("OpenAI-Organization", "OpenAI-Project")
+
+
+class Logprob(BaseModel):
+    """Of one token of the prompt."""
+
+    logprob: float = Field(le=0, allow_inf_nan=False)
+
+
+class Message(BaseModel):
+    content: str | None = None
+
+
+class Choice(BaseModel):
+    message: Message
+    finish_reason: str | None = None
+
+
+class Reply(BaseModel):
+    """What we read of a chat completion; the last two are vLLM's."""
+
+    choices: list[Choice] = Field(min_length=1)
+    prompt_token_ids: list[int] | None = None
+    prompt_logprobs: list[dict[int, Logprob] | None] | None = None
+
+
+class Served(BaseModel):
+    """An entry of /v1/models; ``root`` is what vLLM and SGLang loaded under the name ``id``."""
+
+    id: str
+    root: str | None = None
+
+
+class _Models(BaseModel):
+    data: list[Served]
+
+
+Read = TypeVar("Read", Reply, _Models)
+
+
+class EndpointClient:
+    """A connection to the server, for use in one event loop.
+
+    >>> async with EndpointClient(endpoint) as client:
+    ...     reply = await client.chat(messages, {"max_tokens": 5})
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._key = _key(endpoint)
+        self._openai = openai.AsyncOpenAI(
+            base_url=endpoint.url,
+            api_key=self._key or "none",  # else the package takes OPENAI_API_KEY, which is for OpenAI alone
+            timeout=endpoint.timeout_seconds,
+            max_retries=endpoint.retries,
+            http_client=_BoundedHttp(follow_redirects=False),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._openai.close()
+
+    async def chat(self, messages: list[dict[str, Any]], fields: dict[str, Any]) -> Reply:
+        """One chat completion; ``fields`` are the request's others. Raises ``UserError`` when all tries failed."""
+        create: Any = self._openai.chat.completions.with_raw_response.create
+        body = {**fields, **self._endpoint.extra_body}
+        try:
+            raw = await self._in_time(create(model=self._endpoint.model, messages=messages, extra_body=body))
+        except openai.APIStatusError as error:
+            raise self._refused(error) from None
+        return self._read(Reply, raw)
+
+    async def answer(self, messages: list[dict[str, Any]], fields: dict[str, Any]) -> str:
+        """The text of the first choice, the best of beams. Servers write null for one that ended at once."""
+        choice = (await self.chat(messages, fields)).choices[0]
+        if choice.message.content is None and choice.finish_reason != "stop":
+            raise self._failed(
+                f"gave no text (finish_reason {choice.finish_reason}), as models do that think first; "
+                "switch thinking off with extra_body, or raise max_new_tokens"
+            )
+        return choice.message.content or ""
+
+    async def served(self) -> Served | None:
+        """What the server says of the model at /v1/models; None if it says nothing."""
+        try:
+            raw = await self._in_time(self._openai.models.with_raw_response.list())
+        except openai.APIStatusError as error:
+            if error.status_code in (404, 405, 501):
+                return None
+            raise self._refused(error) from None
+        named = [model for model in self._read(_Models, raw).data if model.id == self._endpoint.model]
+        return named[0] if named else None
+
+    async def _in_time(self, request: Awaitable[Any]) -> Any:
+        endpoint = self._endpoint
+        try:
+            async with asyncio.timeout(endpoint.give_up_seconds):
+                return await request
+        except openai.APITimeoutError:
+            raise self._failed(
+                f"was silent for {endpoint.timeout_seconds:g} s in each of {endpoint.retries + 1} tries; "
+                "look at the server, or raise timeout_seconds"
+            ) from None
+        except openai.APIConnectionError as error:
+            raise self._failed(
+                f"cannot be reached ({self._shown(str(error.__cause__))}); start the server or mend the url"
+            ) from None
+        except TimeoutError:
+            raise self._failed(
+                f"gave no answer in {endpoint.give_up_seconds:g} s; look at the server, or raise give_up_seconds"
+            ) from None
+
+    def _read(self, kind: type[Read], raw: Any) -> Read:
+        try:
+            return kind.model_validate_json(raw.http_response.content)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise self._failed(
+                f"did not answer as a chat server does ({where + ': ' if where else ''}{first['msg']}); "
+                "mend the url, or look at the server"
+            ) from None
+
+    def _refused(self, error: openai.APIStatusError) -> UserError:
+        endpoint, status = self._endpoint, error.status_code
+        if status in (401, 403):
+            advice = f"mend the key in {endpoint.api_key_env}" if endpoint.api_key_env else "name api_key_env"
+        elif status in (408, 409, 429) or status >= 500:
+            advice = "look at the server, or lower concurrency"
+        else:
+            advice = "mend the model's endpoint, or its generation"
+        return self._failed(f"answered {status} ({self._shown(_reason(error))}); {advice}")
+
+    def _failed(self, sentence: str) -> UserError:
+        return UserError(f"{self._endpoint.url} (model {self._endpoint.model}) {sentence}.")
+
+    def _shown(self, reason: str) -> str:
+        """A server's words in one short line, without the key that some repeat."""
+        if self._key:
+            reason = reason.replace(self._key, "***")
+        return " ".join(reason.split())[:_LONGEST_REASON].rstrip(".")
+
+
+class _BoundedHttp(openai.DefaultAsyncHttpxClient):
+    """Reads a reply as a whole, up to a size that no honest one reaches."""
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        for name in _UNSENT:
+            request.headers.pop(name, None)
+        request.headers["Accept-Encoding"] = "identity"  # a small compressed reply may be a huge one
+        response = await super().send(request, **{**options, "stream": True})
+        try:
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise UserError(f"{request.url} compresses its replies unasked; switch that off at the server.")
+            content = bytearray()
+            async for part in response.aiter_raw():
+                content += part
+                if len(content) > _LARGEST_BYTES:
+                    raise UserError(
+                        f"{request.url} sent a reply of more than {_LARGEST_BYTES >> 20} MiB; "
+                        "look at the server, or mend the url."
+                    )
+        finally:
+            await response.aclose()
+        return type(response)(
+            response.status_code, headers=response.headers, content=bytes(content), request=request
+        )
+
+
+def _key(endpoint: Endpoint) -> str | None:
+    if endpoint.api_key_env is None:
+        return None
+    if not (key := os.environ.get(endpoint.api_key_env, "").strip()):
+        raise UserError(
+            f"the environment variable {endpoint.api_key_env} holds no key for {endpoint.url}; set it, or mend "
+            "api_key_env in the catalog."
+        )
+    return key
+
+
+def _reason(error: openai.APIStatusError) -> str:
+    """What a server says, of the forms in use: error.message, error, detail, message."""
+    body = error.body
+    if isinstance(body, dict):
+        body = body.get("message") or body.get("detail") or body.get("error")
+    return str(body or error.response.text or error.response.reason_phrase)
