@@ -134,6 +134,18 @@ class Experiment:
             raise UserError(f"{what} was not found as {files.captions}; put the file there, or {moved_by}.")
         return [Path(files.captions)]
 
+    def subset_path(self) -> Path:
+        """The file that lists the validation questions of ``evaluation.subset``."""
+        files, dataset = self._files("validation"), self.cell.dataset
+        if isinstance(files, CaptionFiles) or files.subset is None:
+            raise UserError(
+                f"evaluation.subset is set, but the catalog names no subset of {dataset}'s validation split; "
+                "unset it, or name the file under validation.subset."
+            )
+        if not (path := Path(files.subset)).is_file():
+            raise UserError(f"evaluation.subset is set, but {path} does not exist; put it there, or unset that.")
+        return path
+
     def dataset_digest(self, *splits: str) -> Input:
         """Of the splits' files, in the layout that is there, and of the answers taken from them."""
         self.prepare()

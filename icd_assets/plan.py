@@ -75,6 +75,13 @@ def require_vlm(experiment: Experiment, planned: list[Planned]) -> None:
                 model.endpoint.require_likelihoods(f"{name} scores answers")
 
 
+def require_subset(experiment: Experiment, planned: list[Planned]) -> None:
+    """Raise ``UserError`` if the plan's evaluation would ask a subset of which there is no file."""
+    coming = {item.step.name for item in planned if item.reason is not None}
+    if "evaluation" in coming and experiment.config("evaluation").subset:
+        experiment.subset_path()
+
+
 def require_metric(experiment: Experiment, planned: list[Planned]) -> None:
     """Raise ``UserError`` if a step of the plan would score captions where they cannot be scored."""
     coming = {item.step.name for item in planned if item.reason is not None}

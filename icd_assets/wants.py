@@ -137,8 +137,13 @@ def _evaluation(e: Experiment) -> _Made:
     if e.facts("v2format_checkpoint")["phase"] == "grpo":
         inputs["grpo_checkpoints"] = e.input("grpo_checkpoints")
     inputs |= {"dataset": e.dataset_digest("train", "validation"), "vlm": e.vlm()}
+    config = e.config("evaluation").model_dump()
+    if config["subset"]:
+        inputs["subset"] = Input(data_version=e.store.digests.file(e.subset_path()))
+    else:
+        del config["subset"]  # what was made before there was a subset is what is wanted without one
     return {
-        **e.config("evaluation").model_dump(),
+        **config,
         "pools": {**e.pools_as_made().model_dump(), "sampler": e.cell.sampler},
         "generation": e.model.generation.model_dump(),
         **_vlm(e),

@@ -32,6 +32,7 @@ _ORACLE_CHUNK = 16  # queries whose best demonstrations are searched together
     "evaluation", kinds={"table"}, show=lambda facts: {"comparison": dg.MetadataValue.md(facts["comparison"])}
 )
 def evaluation(run: StepRun) -> Report:
+    from icd_assets.datasets.subset import read_subset
     from icd_assets.evaluation.compare import compare
     from icd_assets.evaluation.evaluate import evaluate
     from icd_assets.evaluation.report import upstream_metrics, write_metrics, write_predictions
@@ -39,7 +40,8 @@ def evaluation(run: StepRun) -> Report:
 
     experiment, config = run.experiment, run.config
     library, validation = experiment.train, experiment.validation
-    queries = validation[: config.query_count(len(validation))]
+    rows = read_subset(experiment.subset_path(), validation) if config.subset else range(len(validation))
+    queries = [validation[row] for row in rows[: config.query_count(len(rows))]]
     pools = _pools(run, queries)
     inputs.require_images(run, [*queries, *(library[row] for row in inputs.rows_of(pools))])
     metric = inputs.metric(run, queries)
@@ -174,12 +176,15 @@ def _selected(
     query: Tensor,
     pool: Tensor,
 ) -> dict[int, tuple[int, ...]]:
-    """The policy's greedy pointers, in the order picked, which is prompt order as in training."""
+    """The policy's greedy pointers, in the order picked, which is prompt order as in training.
+
+    ``query`` [n, D] follows ``placed``; ``pool`` [m, D] are the rows that its places name.
+    """
     from icd_assets.selector.decoding import greedy
 
     return {
-        row: tuple(greedy(policy, query[row : row + 1], pool[list(places)][None], shots)[0].tolist())
-        for row, places in placed.items()
+        row: tuple(greedy(policy, query[index : index + 1], pool[list(places)][None], shots)[0].tolist())
+        for index, (row, places) in enumerate(placed.items())
     }
 
 

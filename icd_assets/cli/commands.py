@@ -105,7 +105,7 @@ def run_cell(
     from icd_assets.cli.home import enter_home
     from icd_assets.cli.screen import console, show_plan
     from icd_assets.cli.summary import show_configuration, show_summary
-    from icd_assets.plan import plan, require_metric, require_vlm
+    from icd_assets.plan import plan, require_metric, require_subset, require_vlm
 
     task, dataset, gpu_id, lever_lm, sampler, model = names
     if lever_lm != _SELECTOR_INPUT:
@@ -118,12 +118,13 @@ def run_cell(
         raise UserError(
             f"task {task!r} is not that of {cell.dataset}; write: icd-assets train {of_dataset} {dataset}."
         )
-    experiment = Experiment.open(cell, _with_source(settings), results_root(), catalog)
+    experiment = Experiment.open(cell, _with_subset(_with_source(settings), dataset), results_root(), catalog)
     show_configuration(experiment, names)
     planned = plan(experiment, force, to)
     show_plan(planned)
     require_vlm(experiment, planned)
     require_metric(experiment, planned)
+    require_subset(experiment, planned)
     if dry_run:
         return
     if any(item.reason is not None for item in planned):
@@ -147,6 +148,14 @@ def _with_source(settings: Settings) -> Settings:
     phase = "grpo" if explicit.get("grpo_checkpoints", {}).get("grpo_epochs", 0) else "rce"
     explicit["v2format_checkpoint"] = {"source": phase, **explicit.get("v2format_checkpoint", {})}
     return settings.model_copy(update={"explicit": explicit})
+
+
+def _with_subset(settings: Settings, dataset: str) -> Settings:
+    """``vqav2_local_sub`` is vqav2, evaluated on the subset of its validation questions (SPEC B.2)."""
+    if not dataset.endswith("_local_sub"):
+        return settings
+    evaluation = {"subset": True, **settings.explicit.get("evaluation", {})}
+    return settings.model_copy(update={"explicit": {**settings.explicit, "evaluation": evaluation}})
 
 
 def _choose_gpu(gpu_id: str) -> None:

@@ -22,6 +22,11 @@ class EvaluationConfig(BaseModel):
         description="How many of the first validation questions (or images to caption) are asked; -1 asks all.",
         json_schema_extra={"env": "TEST_DATA_NUM"},
     )
+    subset: bool = Field(
+        False,
+        description="Ask only the validation questions that the catalog's subset file lists (VQAv2: 10k); "
+        "num_queries then takes the first of these. A data set typed as *_local_sub switches it on.",
+    )
     bootstrap_resamples: int = Field(
         10_000, ge=100, description="Bootstrap resamples of the queries behind each 95 % interval."
     )

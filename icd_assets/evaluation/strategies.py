@@ -50,17 +50,17 @@ def similarity_choice(
 ) -> Choice:
     """The most similar candidates, the best one last: next to the query (SPEC M, ``mmtopk_reversed_order``).
 
-    ``query_features`` are by query row, ``library_features`` by train row. ``image+text`` adds both cosines.
+    ``query_features`` follow ``pools``, ``library_features`` are by train row. ``image+text`` adds both cosines.
     Ties go to the earlier pool position.
     """
     pointers = {}
-    for row, pool in pools.items():
+    for query, (row, pool) in enumerate(pools.items()):
         ids = np.asarray(pool, dtype=np.intp)
         similarity = np.zeros(len(ids))
         if kind != "image":
-            similarity += exact_similarity(query_features.text[row], library_features.text, ids)
+            similarity += exact_similarity(query_features.text[query], library_features.text, ids)
         if kind != "text":
-            similarity += exact_similarity(query_features.image[row], library_features.image, ids)
+            similarity += exact_similarity(query_features.image[query], library_features.image, ids)
         best = np.argsort(-similarity, kind="stable")[:shots]
         pointers[row] = tuple(int(position) for position in best[::-1])
     return Choice(f"{kind} similarity", shots, pointers)

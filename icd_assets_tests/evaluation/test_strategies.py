@@ -83,3 +83,10 @@ def test_a_choice_has_distinct_shots(pointer):
 def test_a_choice_has_a_label_per_shot():
     with pytest.raises(ValueError, match="1 labels, 2 shots"):
         Choice("x", 2, {0: (1, 2)}, {0: ("a",)})
+
+
+def test_queries_may_be_any_rows():
+    """Those of a subset: features follow the pools, not the row numbers."""
+    elsewhere = dict(zip((70, 31), POOLS.values(), strict=True))
+    found = similarity_choice("image+text", elsewhere, 3, QUERY, TRAIN)
+    assert list(found.pointers.values()) == list(similar("image+text", 3).pointers.values())
