@@ -240,7 +240,7 @@ def main() -> None:
             ("answers, 3 beams, 5 tokens", lambda: vlm.generate(asked)),
         ):
             took = seconds(work, device)
-            print(f"{title}: {len(asked)} prompts in {took:.2f} s, {len(asked) / took:.2f} prompts/s on {device}")
+            print(f"{title}: {len(asked)} prompts in {took:.2f} s, {len(asked) / took:.3g} prompts/s on {device}")
         if device == "cpu":
             print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB")
         else:
