@@ -171,6 +171,17 @@ def test_answers_equal_transformers_by_hand(
 
 @families
 @paths
+def test_beams_keep_to_their_own_prompt(family: str, path: str, tmp_path: Path) -> None:
+    """Prompts of one length in one batch: transformers repeats each one's image features for its beams."""
+    pictures = [picture for index, picture in enumerate(write_images(tmp_path, 12)) if index % 3 != 2]
+    prompts = [Prompt((), picture, "which?") for picture in pictures]
+    by_hand_answers = [by_hand(family, "turns").answer(prompt, BEAMS) for prompt in prompts]
+    assert len(set(by_hand_answers)) > 1
+    assert load(family, "turns", path, BEAMS, batch_size=8).generate(prompts) == by_hand_answers
+
+
+@families
+@paths
 def test_a_batch_equals_one_by_one(family: str, path: str, asked: tuple[list[Prompt], list[str]]) -> None:
     prompts, answers = asked
     together, alone = load(family, "turns", path), load(family, "turns", path, batch_size=1)

@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -46,15 +47,22 @@ def test_a_model_that_does_not_chat_is_refused() -> None:
 def test_images_go_through_pillow_whatever_is_installed(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With torchvision transformers prefers another backend; faked here by its own question for torchvision.
+    """transformers prefers torchvision where it is. That it is there is faked, so what is looked at is what it
+    decides: without torchvision it ends with Pillow all the same. The hub's files name the torchvision class."""
+    decided: list[str] = []
 
-    The hub's files name the torchvision class: they were written where it is installed.
-    """
+    def decide(*arguments: Any, **more: Any) -> str:
+        decided.append(resolve(*arguments, **more))
+        return decided[-1]
+
+    resolve = image_processing_auto._resolve_backend
+    monkeypatch.setattr(image_processing_auto, "_resolve_backend", decide)
     folder = Path(shutil.copytree(FAMILIES[family](), tmp_path / "model"))
     for path in folder.glob("*processor_config.json"):
         path.write_text(path.read_text().replace("ProcessorPil", "ProcessorFast"))
     monkeypatch.setattr(image_processing_auto, "is_torchvision_available", lambda: True)
     processor = load_processor(folder)
+    assert decided == ["pil"]
     assert type(processor.image_processor).__name__.endswith("ProcessorPil")
     assert not hasattr(processor, "video_processor")
 
