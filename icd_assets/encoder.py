@@ -100,6 +100,15 @@ class ClipEncoder:
         return cls._assembled(text, image, folder, device)
 
     @classmethod
+    def of_checkpoint(
+        cls, towers: Mapping[str, Tensor], path: str, *, revision: str | None = None, device: str = "cpu"
+    ) -> ClipEncoder:
+        """The encoder of a v2 checkpoint; one without towers (a converted file) means the one at ``path``."""
+        if not towers:
+            return cls.load(path, revision=revision, device=device)
+        return cls.from_state(towers, path, revision=revision, device=device)
+
+    @classmethod
     def _assembled(cls, text: Any, image: Any, folder: Path, device: str) -> ClipEncoder:
         tune_cpu()
         tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -248,6 +257,8 @@ def _load_strictly(tower: Any, state: Mapping[str, Tensor], prefix: str, folder:
         # A counter that transformers before 4.31 saved; not a weight.
         if name.startswith(prefix) and not name.endswith(".position_ids")
     }
+    if wild := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
+        raise UserError(f"the checkpoint's tensor {prefix}{wild[0]} holds numbers that are not finite.")
     try:
         tower.load_state_dict(tensors, strict=True)
     except RuntimeError as error:

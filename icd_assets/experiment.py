@@ -243,9 +243,7 @@ class Experiment:
         """Whether the GRPO checkpoints on disk come from the RCE checkpoints on disk."""
         grpo, rce = self.manifest("grpo_checkpoints"), self.manifest("rce_checkpoints")
         return (
-            grpo is not None
-            and rce is not None
-            and grpo.want.inputs["rce_checkpoints"].data_version == rce.data_version
+            grpo is not None and rce is not None and grpo.want.digests.get("rce_checkpoints") == rce.data_version
         )
 
     def phase_to_convert(self) -> str:
@@ -266,6 +264,9 @@ class Experiment:
                 raise UserError(f"LEVER_LM_CHECKPOINT_PATH={path} does not exist; mend or unset it.")
             return path.absolute()
         manifest = self.manifest("v2_checkpoint")
+        adopted = manifest if manifest is not None and manifest.origin == "adopted" else None
+        if adopted is not None and (chosen := self.store.resolve(adopted.files[0])).is_file():
+            return chosen  # whatever else lies there
         trained_here = manifest is not None and manifest.origin == "made"
         ours = {self.store.resolve(record) for record in manifest.files} if manifest and trained_here else set()
         best = self.paths.v2_checkpoint

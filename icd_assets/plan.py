@@ -13,10 +13,11 @@ from icd_assets.wants import want
 
 @dataclass(frozen=True)
 class Planned:
-    """One step of a plan; ``reason`` is None if the artifact is what is wanted."""
+    """One step of a plan: ``reason`` is None if the artifact is what is wanted, ``origin`` if it is missing."""
 
     step: Step
     reason: str | None
+    origin: str | None
 
 
 def plan(experiment: Experiment, force: frozenset[str] = frozenset(), to: str | None = None) -> list[Planned]:
@@ -36,7 +37,8 @@ def plan(experiment: Experiment, force: frozenset[str] = frozenset(), to: str | 
         reason = _reason(experiment, step, coming, force)
         if reason is not None:
             coming.add(step.name)
-        planned.append(Planned(step, reason))
+        there = experiment.manifest(step.name)
+        planned.append(Planned(step, reason, None if there is None else there.origin))
         if step.name == to:
             break
     return planned
@@ -45,11 +47,14 @@ def plan(experiment: Experiment, force: frozenset[str] = frozenset(), to: str | 
 def _reason(experiment: Experiment, step: Step, coming: set[str], force: frozenset[str]) -> str | None:
     if step.name in force:
         return "forced"
-    if experiment.manifest(step.name) is None:
+    if (there := experiment.manifest(step.name)) is None:
         return "missing"
     if experiment.model.unsupported is not None and experiment.asks_vlm(step.name):
         return None  # what there is stays: it could not be made again
     upstream = [parent for parent in step.parents if parent in coming]
+    if there.origin == "adopted":  # what is not known of it cannot make it stale
+        known = {name.split(".")[0] for name in there.want.inputs}
+        upstream = [parent for parent in upstream if parent in known]
     if upstream:
         return f"after {', '.join(upstream)}"
     try:

@@ -90,7 +90,7 @@ def _made_from(store: Store, path: Path) -> dict[str, Manifest]:
 
 def _with_checkpoint(experiment: Experiment, manifests: dict[str, Manifest], settings: Settings) -> Settings:
     """Name the imported v2 checkpoint where a look into its folder would not find it, or would find several."""
-    if (v2 := manifests.get("v2_checkpoint")) is None or v2.origin == "made":
+    if (v2 := manifests.get("v2_checkpoint")) is None or v2.origin != "imported":
         return settings
     used = experiment.store.resolve(v2.files[0])
     try:

@@ -111,10 +111,13 @@ class Manifest(BaseModel):
     data_version: str = Field(pattern=r"^\w+$")
     files: list[FileRecord]
     facts: dict[str, Any]
-    origin: str = "made"  # or "imported": the user's own file, verified and recorded
+    # "imported": the user's own file, verified and recorded; "adopted": Lever-Plus', of which only that is known
+    # which stands in ``want``, in ``facts`` and in the file itself
+    origin: str = "made"
+    unknown: list[str] = []  # what an adopted artifact does not say about itself
     vlm: tuple[str, ...] = ()  # digests of the VLMs whose answers it rests on: its own first, then its inputs'
     cell: str
-    run_id: str
+    run_id: str | None  # an adopted artifact's is not known
     created_at: str
     seconds: float
     environment: dict[str, str]
@@ -170,9 +173,23 @@ class Store:
 
     def files(self, manifest: Manifest) -> list[Path]:
         """The artifact's files, each verified against its digest; a pruned one's path leads nowhere."""
+        if (altered := self.altered(manifest)) is not None:
+            raise UserError(f"{altered}.")
         if (problem := self.damage(manifest)) is not None:
             raise UserError(f"{problem}; restore the file, or delete the manifest to have it made again.")
         return [self.resolve(record) for record in manifest.files]
+
+    def altered(self, manifest: Manifest) -> str | None:
+        """Which file of an adopted artifact was changed since, and what to do: the user decides, not we."""
+        if manifest.origin != "adopted":
+            return None
+        for path, record in ((self.resolve(record), record) for record in manifest.files):
+            if path.is_file() and self.digests.file(path) != record.sha256:
+                return (
+                    f"{path} was changed after it was adopted; adopt it again as it is now (icd-assets adopt), "
+                    f"restore it, or make a new one with --force {manifest.want.asset}"
+                )
+        return None
 
     def damage(self, manifest: Manifest) -> str | None:
         """What is wrong with the files of a complete artifact, in words; None if nothing is."""
@@ -193,6 +210,8 @@ class Store:
         manifest = self.read(path)
         if manifest is None:
             return "missing"
+        if (altered := self.altered(manifest)) is not None:
+            return altered
         have = manifest.want
         if have.code_version != want.code_version:
             return f"code version {have.code_version} → {want.code_version}"

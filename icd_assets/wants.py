@@ -18,11 +18,16 @@ from icd_assets.pools.config import needs_features
 from icd_assets.store import Input, Want
 
 
-def want(experiment: Experiment, asset: str) -> Want:
-    """What ``asset`` should be made of.
+def want(experiment: Experiment, asset: str, *, afresh: bool = False) -> Want:
+    """What ``asset`` should be made of. An adopted artifact stays what is wanted as long as what is known of its
+    inputs is still so, unless another file is asked for; ``afresh``: what a new one would be made of.
 
     Raises :class:`MissingInput` if an input is not there, :class:`UserError` for the user's own files.
     """
+    there = experiment.manifest(asset)
+    if not afresh and there is not None and there.origin == "adopted" and not _another(experiment, asset):
+        now = {name: _KNOWN[name](experiment) for name in there.want.inputs}
+        return there.want.model_copy(update={"inputs": now})
     config, inputs = _WANTS[asset](experiment)
     plain = json.loads(json.dumps(config))
     return Want(asset=asset, code_version=STEP[asset].code_version, config=plain, inputs=inputs)
@@ -76,14 +81,17 @@ def _v2_checkpoint(e: Experiment) -> _Made:
 
 
 def _embeddings(e: Experiment) -> _Made:
-    """Only the encoder inside the v2 checkpoint matters, so cells with equal towers share the files."""
-    if (manifest := e.manifest("v2_checkpoint")) is None:
-        raise MissingInput("v2_checkpoint")
-    towers = e.as_input("v2_checkpoint", manifest, manifest.facts["encoder_digest"])
     return e.config("embeddings").model_dump(), {
-        "v2_checkpoint.encoder": towers,
+        "v2_checkpoint.encoder": _towers(e),
         "dataset": e.dataset_digest("train"),
     }
+
+
+def _towers(e: Experiment) -> Input:
+    """Only the encoder inside the v2 checkpoint matters, so cells with equal towers share the embeddings."""
+    if (manifest := e.manifest("v2_checkpoint")) is None:
+        raise MissingInput("v2_checkpoint")
+    return e.as_input("v2_checkpoint", manifest, manifest.facts["encoder_digest"])
 
 
 def _rl_data(e: Experiment) -> _Made:
@@ -161,3 +169,21 @@ _WANTS: dict[str, Callable[[Experiment], _Made]] = {
     "v2format_checkpoint": _v2format,
     "evaluation": _evaluation,
 }
+
+
+# Inputs that adoption can know of: those that it checked the files against.
+_KNOWN: dict[str, Callable[[Experiment], Input]] = {
+    "dataset": lambda e: e.dataset_digest("train"),
+    "encoder": lambda e: e.weights_of(e.encoder(e.dataset.encoder)),
+    "v2_checkpoint.encoder": _towers,
+    "rce_checkpoints": lambda e: e.input("rce_checkpoints"),
+}
+
+
+def _another(e: Experiment, asset: str) -> bool:
+    """Whether the settings ask for another file than the adopted one."""
+    if asset == "rl_data":
+        return e.config(asset).path is not None
+    if asset == "v2_checkpoint":
+        return e.config(asset).source == "train" or e.config(asset).checkpoint is not None
+    return False

@@ -44,7 +44,9 @@ def meanings(metrics: Mapping[str, float]) -> dg.TableMetadataValue:
     from icd_assets.selector.metrics import METRICS
 
     rows = [
-        dg.TableRecord({"metric": name, "value": round(value, 4), "meaning": METRICS[name]})
+        dg.TableRecord(
+            {"metric": name, "value": round(value, 4), "meaning": METRICS.get(name, "As the file says.")}
+        )
         for name, value in metrics.items()
     ]
     return dg.MetadataValue.table(records=rows)

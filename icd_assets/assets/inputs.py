@@ -147,13 +147,11 @@ def catalog_encoder(run: StepRun) -> ClipEncoder:
 
 
 def encoder_of(run: StepRun, checkpoint: V2Checkpoint) -> ClipEncoder:
-    """The encoder inside a v2 checkpoint; one without towers (a converted file) means the catalog's."""
+    """The encoder inside a v2 checkpoint."""
     from icd_assets.encoder import ClipEncoder
 
-    if not checkpoint.towers:
-        return catalog_encoder(run)
     entry = run.experiment.encoder(run.experiment.dataset.encoder)
-    return ClipEncoder.from_state(checkpoint.towers, entry.path, revision=entry.revision, device=run.device)
+    return ClipEncoder.of_checkpoint(checkpoint.towers, entry.path, revision=entry.revision, device=run.device)
 
 
 def v2_checkpoint(run: StepRun) -> V2Checkpoint:

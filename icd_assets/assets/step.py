@@ -147,6 +147,7 @@ def asset_config(step: Step) -> type[dg.Config]:
 
 # From an artifact's facts, what the UI shows besides plain numbers: a run that found nothing to do shows it too.
 Show = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+_SHOW: dict[str, Show] = {}
 
 
 def _nothing_more(facts: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -158,6 +159,7 @@ def step_asset(
 ) -> Callable[[Callable[[StepRun], Report]], dg.AssetsDefinition]:
     """Turn ``(StepRun) -> Report`` into the asset of the step ``name``."""
     step = STEP[name]
+    _SHOW[name] = show
 
     def wrap(make: Callable[[StepRun], Report]) -> dg.AssetsDefinition:
         def compute(context: Any, config: Any, shared: Any, reward: Any) -> Any:
@@ -166,7 +168,10 @@ def step_asset(
             experiment = open_experiment(context.partition_key, shared, reward, {name: explicit})
             try:
                 manifest, skipped = _run(step, make, experiment, context, config.force)
-                return _result(manifest, experiment, {**show(manifest.facts), "skipped": skipped})
+                return dg.MaterializeResult(
+                    data_version=dg.DataVersion(manifest.data_version),
+                    metadata=metadata(name, manifest, experiment) | {"skipped": skipped},
+                )
             except MissingInput as missing:
                 raise _failure(
                     f"{missing.asset} is not there yet for {experiment.cell}; materialize it first."
@@ -224,13 +229,15 @@ def _run(
 
     with store.lock(path, holder, note):
         store.recover(path)
-        wanted = want(experiment, step.name)
-        reason = "forced" if force else store.stale(path, wanted)
+        reason = "forced" if force else store.stale(path, want(experiment, step.name))
         if reason is None:
             manifest = store.require(path, step.name)
             context.log.info(f"{step.name}: nothing to do, {path} is what is wanted")
             progress.current.skipped(step.name)
             return manifest, True
+        if not force and (there := store.read(path)) is not None and store.altered(there) is not None:
+            raise UserError(f"{reason}.")
+        wanted = want(experiment, step.name, afresh=True)
         context.log.info(f"{step.name}: {reason}")
         progress.current.started(step.name, reason)
         began = time.monotonic()
@@ -266,9 +273,9 @@ def _run(
     return manifest, False
 
 
-def _result(manifest: Manifest, experiment: Experiment, first: Mapping[str, Any]) -> dg.MaterializeResult[Any]:
-    """The event: content as data version; first what was made, then the exact upstream runs, then the config."""
-    shown: dict[str, Any] = dict(first)
+def metadata(name: str, manifest: Manifest, experiment: Experiment) -> dict[str, Any]:
+    """What the event shows: first what was made, then the exact upstream runs, then the config."""
+    shown: dict[str, Any] = dict(_SHOW[name](manifest.facts))
     for name, value in manifest.facts.items():
         if name == "rows":
             shown["dagster/row_count"] = value
@@ -285,11 +292,12 @@ def _result(manifest: Manifest, experiment: Experiment, first: Mapping[str, Any]
             shown[f"{name}/run"] = dg.MetadataValue.dagster_run(given.run_id)
     if manifest.vlm:
         shown["vlm"] = ", ".join(digest[:16] for digest in manifest.vlm)
-    shown |= {
+    shown["origin"] = manifest.origin
+    if manifest.run_id is None:
+        return shown | {"unknown": ", ".join(manifest.unknown)}
+    return shown | {
         "made_by_run": dg.MetadataValue.dagster_run(manifest.run_id),
-        "origin": manifest.origin,
         "seconds": manifest.seconds,
         "device": manifest.environment["device"],
         "config": dg.MetadataValue.json(manifest.want.config),
     }
-    return dg.MaterializeResult(data_version=dg.DataVersion(manifest.data_version), metadata=shown)

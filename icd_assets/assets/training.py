@@ -85,8 +85,16 @@ class EpochWriter:
 
 
 def show_training(loss: str) -> Show:
-    """The picture and the last epoch's numbers."""
-    return lambda facts: {
-        "curve": curve(facts["history"], (loss, "val_expected_reward")),
-        "last_epoch": meanings(facts["history"][-1]),
-    }
+    """The picture and the last epoch's numbers; Lever-Plus' checkpoints have no expected reward."""
+
+    def show(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+        history = facts["history"]
+        drawn = [
+            name
+            for name in (loss, "val_expected_reward", "val_loss")
+            if all(name in metrics for metrics in history)
+        ]
+        picture = {"curve": curve(history, (drawn[0], drawn[1]))} if len(drawn) > 1 else {}
+        return picture | {"last_epoch": meanings(history[-1])}
+
+    return show

@@ -13,8 +13,6 @@ from icd_assets.assets.step import Report, StepRun, step_asset
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor
-
     from icd_assets.selector.groups import PointerGroup
 
 
@@ -38,18 +36,20 @@ def v2_checkpoint(run: StepRun) -> Report:
 def _imported(run: StepRun, path: Path) -> Report:
     """The user's file, verified tensor by tensor and recorded where it lies."""
     from icd_assets.selector.lightning import read_v2
+    from icd_assets.selector.naming import shape_facts
 
     checkpoint = read_v2(path)
     encoder = inputs.encoder_of(run, checkpoint)
     return Report(
         files={path: path},
-        facts={"encoder_digest": encoder.digest, **_shape(checkpoint.state, path)},
+        facts={"encoder_digest": encoder.digest, **shape_facts(checkpoint.state, path)},
         origin="imported",
     )
 
 
 def _trained(run: StepRun) -> Report:
     from icd_assets.selector.lightning import V2Checkpoint, write_v2
+    from icd_assets.selector.naming import shape_facts
     from icd_assets.selector.sft import kept_epoch, train_sft
     from icd_assets.selector.training import copy_state
 
@@ -77,7 +77,7 @@ def _trained(run: StepRun) -> Report:
             "best_epoch": result.best_epoch + 1,
             "val_loss": best["val_loss"],
             "val_first_pick": best["val_first_pick"],
-            **_shape(state, path),
+            **shape_facts(state, path),
             "history": result.history,
         },
     )
@@ -87,11 +87,13 @@ def _groups(run: StepRun, encoder: Any) -> list[PointerGroup]:
     """One group per anchor: its beams as positions in its pool."""
     import torch
 
-    from icd_assets.scoring.beam_file import read_beams
+    from icd_assets.scoring.beam_file import read_beams, require_in_pools
     from icd_assets.selector.groups import PointerGroup
 
     experiment, pools = run.experiment, inputs.train_pools(run)
-    beams = read_beams(experiment.files("beam_data")[0])
+    path = experiment.files("beam_data")[0]
+    beams = read_beams(path)
+    require_in_pools(path, beams, pools)
     rows = sorted({*pools, *inputs.rows_of(pools)})
     place = {row: index for index, row in enumerate(rows)}
     embeddings = encoder.encode([experiment.train[row] for row in rows])
@@ -108,10 +110,3 @@ def _groups(run: StepRun, encoder: Any) -> list[PointerGroup]:
             )
         )
     return groups
-
-
-def _shape(state: Mapping[str, Tensor], path: Path) -> dict[str, int]:
-    from icd_assets.selector.naming import infer_config
-
-    config = infer_config(state, path)
-    return {name: getattr(config, name) for name in ("embedding_dim", "hidden_dim", "num_layers")}

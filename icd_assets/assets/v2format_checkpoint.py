@@ -13,8 +13,11 @@ def v2format_checkpoint(run: StepRun) -> Report:
 
     experiment, phase = run.experiment, run.want.config["phase"]
     trained = experiment.facts(f"{phase}_checkpoints")
-    number = trained["best_epoch"] if run.config.epoch == "best" else trained["epochs"]
-    source = experiment.files(f"{phase}_checkpoints")[number - 1]
+    number = trained.get("best_epoch") if run.config.epoch == "best" else trained["epochs"]
+    if number is None:
+        raise UserError(f"the adopted {phase} checkpoints do not say which epoch is best; set epoch to last.")
+    name = f"{phase}_epoch{number}.pt"
+    source = next(path for path in experiment.files(f"{phase}_checkpoints") if path.name == name)
     if not source.is_file():
         raise UserError(f"{source} was pruned; make it again with --force {phase}_checkpoints.")
     final = source.with_name(f"{source.stem}_v2format.ckpt")

@@ -7,6 +7,7 @@ import sys
 import click
 
 from icd_assets import __version__
+from icd_assets.cli.adopt import adopt
 from icd_assets.cli.commands import demo, evaluation, train, ui
 from icd_assets.cli.diff import diff
 from icd_assets.cli.lineage import lineage
@@ -23,7 +24,7 @@ def group() -> None:
     """Train selectors of in-context demonstrations for vision-language models, as Dagster assets."""
 
 
-for _command in (train, demo, evaluation, ui, lineage, diff, status, why, verify, prune):
+for _command in (train, demo, evaluation, ui, lineage, diff, adopt, status, why, verify, prune):
     group.add_command(_command)
 
 

@@ -20,7 +20,8 @@ console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isat
 def show_plan(planned: list[Planned]) -> None:
     table = Table("asset", "state", "why", box=None, pad_edge=False, header_style="bold")
     for item in planned:
-        state = "present" if item.reason is None else "missing" if item.reason == "missing" else "stale"
+        present = "adopted" if item.origin == "adopted" else "present"
+        state = present if item.reason is None else "missing" if item.reason == "missing" else "stale"
         table.add_row(item.step.name, state, "" if item.reason in (None, "missing") else item.reason)
     console.print(table)
 

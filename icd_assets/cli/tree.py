@@ -76,7 +76,8 @@ def _head(node: Artifact, tail: str | None) -> Text:
         text.append(f"  ({note})", "yellow")
     if node.now is not None:
         what = "the same bytes were made again" if node.state == "current" else f"now {node.now.data_version}"
-        text.append(f"  [{what} by run {_run(node.now.run_id)}, {_moment(node.now.created_at)}]", "yellow")
+        by = "adopted" if node.now.run_id is None else f"by run {_run(node.now.run_id)}"
+        text.append(f"  [{what} {by}, {_moment(node.now.created_at)}]", "yellow")
     return text
 
 
@@ -97,7 +98,9 @@ def _details(node: Artifact) -> Iterator[str]:
         yield f"{names[-1] if names else 'no file left'}{more}"
         if pruned:
             yield f"{sum(1 for r in node.manifest.files if r.pruned)} files pruned, last on {max(pruned)}"
-    if node.config is not None:
+    if node.manifest is not None and node.manifest.unknown:
+        yield f"not known: {', '.join(node.manifest.unknown)}"
+    elif node.config is not None:
         flat = flatten(node.config)
         told = [f"{n} {shown(v)}" for n, v in flat.items() if any(n == t or n.startswith(t + ".") for t in _TOLD)]
         yield ", ".join([f"code {node.code_version}", *told])

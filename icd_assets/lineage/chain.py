@@ -129,7 +129,7 @@ class Chains:
         inputs: dict[str, Artifact] = {}
         if manifest is not None:
             makers = self.records.makers(name, given.data_version)
-            others = tuple(dict.fromkeys(m.run_id for m in makers if m.run_id != manifest.run_id))
+            others = tuple(dict.fromkeys(m.run_id for m in makers if m.run_id not in (None, manifest.run_id)))
             inputs = {inner: self.of_input(inner, i) for inner, i in manifest.want.inputs.items()}
         return Artifact(
             name,

@@ -53,7 +53,11 @@ def _statement(node: Artifact, manifest: Manifest) -> dict[str, Any]:
                         name: version for name, version in manifest.environment.items() if name != "device"
                     },
                 },
-                "metadata": {"invocationId": manifest.run_id, "startedOn": started, "finishedOn": ended},
+                "metadata": {
+                    "invocationId": manifest.run_id or manifest.making,
+                    "startedOn": started,
+                    "finishedOn": ended,
+                },
             },
         },
     }

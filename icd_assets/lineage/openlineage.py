@@ -41,11 +41,7 @@ def _event(kind: str, time: str, node: Artifact, manifest: Manifest) -> dict[str
         "run": {
             "runId": str(uuid.uuid5(_IDS, manifest.making)),
             "facets": {
-                "parent": _facet(
-                    "1-1-0/ParentRunFacet.json#/$defs/ParentRunFacet",
-                    run={"runId": _run_id(manifest.run_id)},
-                    job={"namespace": NAMESPACE, "name": "dagster_run"},
-                ),
+                **_parent(manifest.run_id),
                 "icd_assets": _facet(
                     None,
                     cell=manifest.cell,
@@ -61,6 +57,18 @@ def _event(kind: str, time: str, node: Artifact, manifest: Manifest) -> dict[str
         "inputs": [_dataset(given.manifest, name, given) for name, given in node.inputs.items()],
         "outputs": [_dataset(manifest, node.name, node)],
     }
+
+
+def _parent(run_id: str | None) -> dict[str, Any]:
+    """The Dagster run; an adopted artifact has none."""
+    if run_id is None:
+        return {}
+    facet = _facet(
+        "1-1-0/ParentRunFacet.json#/$defs/ParentRunFacet",
+        run={"runId": _run_id(run_id)},
+        job={"namespace": NAMESPACE, "name": "dagster_run"},
+    )
+    return {"parent": facet}
 
 
 def _dataset(manifest: Manifest | None, name: str, node: Artifact) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def _of_cell(experiment: Experiment, assets: list[str]) -> Manifest:
 
 def _of_run(run_id: str, records: Records) -> list[Manifest]:
     """All that the run made, whether or not it is still there, the last step first."""
-    made = [manifest for manifest in records.all if manifest.run_id.startswith(run_id)]
+    made = [manifest for manifest in records.all if (manifest.run_id or "").startswith(run_id)]
     if len(runs := {manifest.run_id for manifest in made}) > 1:
         raise UserError(f"{len(runs)} runs begin with {run_id}; give more of the id.")
     if not made:

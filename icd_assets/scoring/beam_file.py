@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,18 @@ def read_beams(path: Path, *, rows: int | None = None) -> dict[int, QueryBeams]:
     if not found:
         raise UserError(f"{path} holds no query's beams; give the beam data file itself.")
     return found
+
+
+def require_in_pools(path: Path, beams: Mapping[int, QueryBeams], pools: Mapping[int, Sequence[int]]) -> None:
+    """A selector learns positions in the query's pool: each row that a beam names must be in it."""
+    for row, query in beams.items():
+        offered = set(pools.get(row, ()))
+        for beam in query.beams:
+            if foreign := [id for id in beam.icds if id not in offered]:
+                raise UserError(
+                    f"{path}: query {row}: row {foreign[0]} is not in the query's candidate pool; "
+                    "give beam data and candidate pools that were made together."
+                )
 
 
 def _as_json(query: QueryBeams) -> dict[str, Any]:

@@ -5,9 +5,15 @@ Field names are the file's own. Files are written and read by :mod:`icd_assets.s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icd_assets.errors import UserError
+
+if TYPE_CHECKING:
+    from icd_assets.datasets.vqa import VqaItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +82,14 @@ class RlData:
     queries: tuple[RlQuery, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
     generation: int = 4
+
+
+def require_same_questions(path: Path, data: RlData, train: Sequence[VqaItem]) -> None:
+    """A file made from another dataset, or another order of its rows, would train on the wrong embeddings."""
+    for query in data.queries:
+        expected = train[query.row].question_id
+        if query.question_id not in (None, expected):
+            raise UserError(
+                f"{path}: query {query.row} is question {query.question_id}, but row {query.row} of the train "
+                f"split is question {expected}; use RL data of this dataset."
+            )

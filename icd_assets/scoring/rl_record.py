@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -185,6 +185,6 @@ class Record:
         value = record.get(key)
         if value is None:
             return None
-        if type(value) not in (int, float) or not math.isfinite(value):
-            raise self.error(f"{key!r} is {value!r}, not a finite number")
+        if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:  # also for NaN
+            raise self.error(f"{key!r} is {str(value)[:60]}, not a finite number")
         return float(value)

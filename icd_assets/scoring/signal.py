@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from icd_assets.scoring.rewards import RewardConfig, reward
 from icd_assets.scoring.rl_data import RlData
@@ -47,3 +48,17 @@ def signal(data: RlData, config: RewardConfig) -> Signal:
         score_by_source={source: score[source] / count[source] for source in sorted(count)},
         candidates_by_source={source: count[source] for source in sorted(count)},
     )
+
+
+def facts(data: RlData, config: RewardConfig, task: str) -> dict[str, Any]:
+    """The summary as an artifact's facts: flat, ``rows`` first."""
+    summary = asdict(signal(data, config))
+    by_source = summary.pop("score_by_source")
+    score = "cider" if task == "caption" else "accuracy"
+    counts = summary.pop("candidates_by_source")
+    return {
+        "rows": summary.pop("queries"),
+        **summary,
+        **{f"{score}_{source}": value for source, value in by_source.items()},
+        **{f"candidates_{source}": value for source, value in counts.items()},
+    }

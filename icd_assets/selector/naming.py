@@ -57,6 +57,12 @@ def infer_config(state: Mapping[str, Tensor], path: Path, num_heads: int = 1) ->
     return SelectorConfig(embedding_dim=depth, hidden_dim=width, num_layers=len(layers), num_heads=num_heads)
 
 
+def shape_facts(state: Mapping[str, Tensor], path: Path) -> dict[str, int]:
+    """The selector's shape for a manifest."""
+    config = infer_config(state, path)
+    return {name: getattr(config, name) for name in ("embedding_dim", "hidden_dim", "num_layers")}
+
+
 def _matrix(state: Mapping[str, Tensor], name: str, path: Path) -> tuple[int, int]:
     if name not in state:
         raise UserError(f"{path}: tensor {name} is missing, so this is not a pointer selector.")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import sys
 import warnings
 import zipfile
-from collections.abc import Mapping
+from _compat_pickle import IMPORT_MAPPING
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +17,7 @@ import torch
 from torch import Tensor
 
 from icd_assets.errors import UserError
-
-# Settings objects that Lightning puts into its checkpoints. They are read as inert husks: not imported, not run.
-_HUSKS = ("omegaconf.", "lightning.", "lightning_fabric.", "pytorch_lightning.", "typing.", "pathlib.")
-_PLAIN = ("builtins.dict", "builtins.list", "builtins.int", "builtins.float", "builtins.str", "builtins.bool")
-_DICTS = ("collections.defaultdict", "AttributeDict")
-
-
-class _Husk:
-    """Stands for an object whose class we neither need nor load; takes its state and forgets it."""
-
-    def __new__(cls, *args: object) -> _Husk:
-        return super().__new__(cls)
-
-    def __init__(self, *args: object) -> None: ...
-
-    def __setstate__(self, state: object) -> None: ...
-
-
-class _Emptied(dict[Any, Any]):
-    """Never instantiated: constructs a plain dict, the only mapping that the safe reader fills."""
-
-    def __new__(cls, *args: object) -> dict[Any, Any]:  # type: ignore[misc]
-        return {}
+from icd_assets.selector.stand_ins import ARRAYS, is_tensors, settings_stand_in
 
 
 def read_torch_file(path: Path, *, lightning: bool = False) -> dict[str, Any]:
@@ -45,19 +25,39 @@ def read_torch_file(path: Path, *, lightning: bool = False) -> dict[str, Any]:
 
     lightning: also accept OmegaConf and Lightning settings in it, and drop them.
     """
+    content = _read(path, settings_stand_in if lightning else _nothing)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, expected a checkpoint (a dict).")
+    return content
+
+
+def read_array_file(path: Path) -> Any:
+    """Tensors, memory-mapped, and NumPy arrays, as :class:`ArrayRecord`. Nothing in the file is executed."""
+    return _read(path, ARRAYS.get, mmap=True)
+
+
+def _nothing(name: str) -> None:
+    return None
+
+
+def _read(path: Path, stand_in: Callable[[str], Any], *, mmap: bool = False) -> Any:
+    """``stand_in``: what to put for a name that is no tensor's, or None to refuse the file."""
     _check_container(path)
-    husks = _husks(path) if lightning else []
+    allowed: list[Any] = []
+    for name in sorted(_globals(path)):
+        if is_tensors(name) or (name in ARRAYS and ARRAYS[name] is None and stand_in is not _nothing):
+            continue
+        if (instead := stand_in(name)) is None:
+            raise UserError(f"{path}: refused, it holds more than tensors and numbers ({name}).")
+        allowed.append((instead, name))
     try:
-        with torch.serialization.safe_globals(husks), warnings.catch_warnings():
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
             warnings.simplefilter("error")  # what torch finds odd in a pickle, we refuse
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: refused, it holds more than tensors and numbers ({_what(error)}).") from None
     except Exception as error:  # a hostile or damaged pickle can fail in any way; each is the file's fault
         raise UserError(f"{path}: damaged or not a checkpoint ({_what(error)}); copy or make it again.") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {type(content).__name__}, expected a checkpoint (a dict).")
-    return content
 
 
 def _check_container(path: Path) -> None:
@@ -77,19 +77,21 @@ def _check_container(path: Path) -> None:
         raise UserError(f"{path}: its entries claim to be larger than the file; it is damaged or hostile.")
 
 
-def _husks(path: Path) -> list[Any]:
-    """Harmless stand-ins, by name, for the settings classes that the file mentions."""
+def _globals(path: Path) -> set[str]:
+    """The name of everything that the file's pickle would call."""
+    found: set[str] = set()
     try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith(".pkl"):
+                    with archive.open(name) as content:
+                        for opcode, argument, _ in pickletools.genops(content):
+                            if opcode.name == "GLOBAL":
+                                module, _, attribute = str(argument).partition(" ")
+                                found.add(f"{IMPORT_MAPPING.get(module, module)}.{attribute}")
     except Exception as error:  # as above: any failure to read is the file's fault
         raise UserError(f"{path}: damaged or not a checkpoint ({_what(error)}); copy or make it again.") from error
-    stand_ins: list[Any] = []
-    for name in names:
-        if name.endswith(_DICTS):
-            stand_ins.append((_Emptied, name))
-        elif name.startswith(_HUSKS) or name in _PLAIN:
-            stand_ins.append((_Husk, name))
-    return stand_ins
+    return found
 
 
 def _what(error: Exception) -> str:

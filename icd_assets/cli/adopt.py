@@ -1,0 +1,110 @@
+"""``icd-assets adopt``: take a Lever-Plus results folder as it is, and go on training from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+import click
+
+from icd_assets.catalog import Catalog
+from icd_assets.cli.home import enter_home, instance
+from icd_assets.cli.options import setting_options
+from icd_assets.cli.screen import console
+from icd_assets.cli.tree import printable
+from icd_assets.compat.adopt import Adoption, Finding
+from icd_assets.experiment import Experiment, results_root
+from icd_assets.pipeline import STEP
+from icd_assets.settings import Settings
+from icd_assets.store import Manifest
+
+_DATA_VERSION = "dagster/data_version"
+_WORDS = {"adopted": "adopted", "already": "already", "refused": "refused", "left": "left alone"}
+
+
+@click.command()
+@click.argument("results_dir", type=click.Path(path_type=Path))
+@setting_options
+@click.option("--dry-run", is_flag=True, help="Look and report, and register nothing.")
+@click.option(
+    "--v2",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Of several v2 checkpoints of a cell, take this one; may be given once per cell.",
+)
+def adopt(results_dir: Path, settings: Settings, dry_run: bool, v2: tuple[Path, ...]) -> None:
+    """Register what Lever-Plus left in RESULTS_DIR, so that training goes on from it.
+
+    Every file that can be an artifact is read, strictly; what passes gets a manifest beside it and is shown in the
+    UI as materialized. No file of yours is moved, changed or removed. What is adopted counts as what is wanted,
+    whatever the settings say, until its bytes change or --force ASSET makes it anew.
+    """
+    root, chosen = results_dir.absolute(), tuple(path.absolute() for path in v2)
+    enter_home()
+    adoption = Adoption(root, Catalog.load(), settings, chosen, dry_run)
+    counts = dict.fromkeys(_WORDS, 0)
+    for line, finding, count in _lines(adoption.run(), root, dry_run):
+        console.print(line, markup=False)
+        counts[finding.outcome] += count
+    told = ", ".join(f"{count} {_WORDS[outcome]}" for outcome, count in counts.items() if count)
+    console.print(f"\n{'(dry run) ' if dry_run else ''}{told or 'nothing of Lever-Plus was found'}")
+    if not dry_run:
+        _record(adoption)
+    if root.resolve() != results_root().resolve():
+        console.print(f"to go on from here:  export RESULT_DIR={root}", markup=False)
+
+
+def _lines(findings: Iterable[Finding], root: Path, dry_run: bool) -> Iterator[tuple[str, Finding, int]]:
+    """One per artifact; files of one folder that are left alone for one reason are one line."""
+
+    def key(finding: Finding) -> object:
+        alone = finding.outcome == "left"
+        return (finding.paths[0].parent, finding.why, finding.asset) if alone else finding
+
+    for _, group in groupby(findings, key):
+        alike = list(group)
+        first = alike[0]
+        paths = [path for finding in alike for path in finding.paths]
+        word = "would adopt" if dry_run and first.outcome == "adopted" else _WORDS[first.outcome]
+        where = printable(str(paths[0].relative_to(root)))
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        yield f"{word:<12} {first.asset or '–':<17} {where}{more}: {printable(first.why)}", first, len(alike)
+
+
+def _record(adoption: Adoption) -> None:
+    """Tell Dagster of every adopted artifact that it does not know yet, inputs before what was made of them."""
+    import dagster as dg
+
+    from icd_assets.assets.step import metadata
+
+    with instance() as home:
+        for experiment, asset, manifest in _adopted(adoption):
+            cell = experiment.cell
+            wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[cell.key])
+            known = home.fetch_materializations(wanted, limit=1).records
+            latest = known[0].asset_materialization if known else None
+            if latest is not None and (latest.tags or {}).get(_DATA_VERSION) == manifest.data_version:
+                continue
+            home.report_runless_asset_event(
+                dg.AssetMaterialization(
+                    asset,
+                    partition=cell.key,
+                    metadata=metadata(asset, manifest, experiment),
+                    tags={
+                        _DATA_VERSION: manifest.data_version,
+                        "dagster/partition/dataset": cell.dataset,
+                        "dagster/partition/sampler_model": cell.sampler_model,
+                    },
+                )
+            )
+
+
+def _adopted(adoption: Adoption) -> Iterator[tuple[Experiment, str, Manifest]]:
+    for dataset in adoption.catalog.datasets:
+        for experiment in adoption.experiments(dataset):
+            for asset in STEP:
+                path = experiment.manifest_path(asset)
+                if path.is_file() and (manifest := experiment.manifest(asset)) and manifest.origin == "adopted":
+                    yield experiment, asset, manifest
