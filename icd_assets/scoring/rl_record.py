@@ -186,5 +186,5 @@ class Record:
         if value is None:
             return None
         if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:  # also for NaN
-            raise self.error(f"{key!r} is {str(value)[:60]}, not a finite number")
+            raise self.error(f"{key!r} is {repr(value)[:60]}, not a finite number")
         return float(value)
