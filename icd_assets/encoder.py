@@ -78,9 +78,7 @@ class ClipEncoder:
     def load(cls, path: str, *, revision: str | None = None, device: str = "cpu") -> ClipEncoder:
         """A local folder or a hub id, with weights."""
         folder = locate(path, revision)
-        text, image = (
-            pretrained(tower, folder, torch.float32, config=config) for tower, config in _towers(folder)
-        )
+        text, image = (pretrained(tower, folder, torch.float32, config=config) for tower, config in towers(folder))
         return cls._assembled(text, image, folder, device)
 
     @classmethod
@@ -93,7 +91,7 @@ class ClipEncoder:
         many or misshapen.
         """
         folder = locate(path, revision)
-        (text_class, text_config), (image_class, image_config) = _towers(folder)
+        (text_class, text_config), (image_class, image_config) = towers(folder)
         text, image = text_class(text_config), image_class(image_config)
         _load_strictly(text, state, TEXT_PREFIX, folder)
         _load_strictly(image, state, IMAGE_PREFIX, folder)
@@ -237,7 +235,7 @@ def _batches(indices: Sequence[int], size: int) -> Iterator[tuple[int, list[int]
         yield start + len(batch), batch
 
 
-def _towers(folder: Path) -> list[tuple[Any, Any]]:
+def towers(folder: Path) -> list[tuple[Any, Any]]:
     """(class, config) of the text and of the image tower."""
     config = read_config(folder)
     if config.model_type != "clip":

@@ -124,7 +124,7 @@ class Experiment:
     def _files(self, split: str) -> SplitFiles | CaptionFiles:
         return self.dataset.train if split == "train" else self.dataset.validation
 
-    def _paths(self, split: str) -> list[Path]:
+    def source_files(self, split: str) -> list[Path]:
         """The files whose bytes decide a split's rows."""
         files, what = self._files(split), f"the {split} split of {self.cell.dataset}"
         if not isinstance(files, CaptionFiles):
@@ -149,7 +149,7 @@ class Experiment:
     def dataset_digest(self, *splits: str) -> Input:
         """Of the splits' files, in the layout that is there, and of the answers taken from them."""
         self.prepare()
-        paths = [path for split in splits for path in self._paths(split)]
+        paths = [path for split in splits for path in self.source_files(split)]
         digest = self.store.digests.files(paths)
         if self.dataset.answer != "official":
             digest = sha256_json([digest, self.dataset.answer])

@@ -21,6 +21,7 @@ from icd_assets.datasets.vqa import read_split
 from icd_assets.experiment import Experiment
 from icd_assets.pools.config import PoolConfig
 from icd_assets.pools.samplers import build_pools
+from icd_assets.processes import ProcessRecord
 from icd_assets.settings import read_settings
 from icd_assets_tests.conftest import CELL, KEY, Workplace
 
@@ -277,6 +278,17 @@ def test_in_the_ui_every_asset_runs_with_launchpad_defaults(
     )
     assert ended.returncode == 0, ended.stderr
     with instance_of(copied) as instance:
+        run = instance.get_runs(limit=1)[0]
+        worker = ProcessRecord.from_tags(run.tags, run.run_id)
+        assert (
+            worker is not None and worker.gone()
+        )  # each step is a process of its own: the run worker is recorded
+        (started,) = {
+            event.dagster_event.engine_event_data.metadata["pid"].value
+            for event in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+            if event.dagster_event and "pid" in event.dagster_event.engine_event_data.metadata
+        }
+        assert str(worker.pid) == started
         assert materialization(instance, "rl_data").metadata["skipped"].value is True
         again = materialization(instance, "rce_checkpoints").metadata
         assert again["skipped"].value is True

@@ -19,6 +19,7 @@ from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
 
 from icd_assets import failures, progress
+from icd_assets.assets.owner import record_owner
 from icd_assets.catalog import Catalog
 from icd_assets.cell import Cell
 from icd_assets.device import lease
@@ -164,6 +165,7 @@ def step_asset(
     def wrap(make: Callable[[StepRun], Report]) -> dg.AssetsDefinition:
         def compute(context: Any, config: Any, shared: Any, reward: Any) -> Any:
             die_with_parent()
+            record_owner(context)
             explicit = config.model_dump(exclude={"force"})
             experiment = open_experiment(context.partition_key, shared, reward, {name: explicit})
             try:

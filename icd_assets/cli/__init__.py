@@ -1,4 +1,4 @@
-"""``icd-assets``: train a selector in one command, see what would be done, open the UI."""
+"""``icd-assets``: train a selector in one command, see what would be done and what is in the way, open the UI."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from icd_assets import __version__
 from icd_assets.cli.adopt import adopt
 from icd_assets.cli.commands import demo, evaluation, train, ui
 from icd_assets.cli.diff import diff
+from icd_assets.cli.doctor import doctor
 from icd_assets.cli.lineage import lineage
 from icd_assets.cli.prune import prune
 from icd_assets.cli.status import status, why
@@ -24,7 +25,7 @@ def group() -> None:
     """Train selectors of in-context demonstrations for vision-language models, as Dagster assets."""
 
 
-for _command in (train, demo, evaluation, ui, lineage, diff, adopt, status, why, verify, prune):
+for _command in (train, demo, evaluation, doctor, ui, lineage, diff, adopt, status, why, verify, prune):
     group.add_command(_command)
 
 

@@ -17,15 +17,15 @@ from icd_assets.experiment import Experiment, results_root
 from icd_assets.pipeline import STEP
 from icd_assets.settings import Settings, read_settings
 
-_SELECTOR_INPUT = "query_img_text_icd_img_text"
-_DEMO = ("vqa", "demo", "0", _SELECTOR_INPUT, "rand_sampler", "tiny_vl")
+SELECTOR_INPUT = "query_img_text_icd_img_text"
+_DEMO = ("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_vl")
 
 
 @click.command()
 @click.argument("task", default="vqa")
 @click.argument("dataset", default="okvqa_local")
 @click.argument("gpu_id", default="0")
-@click.argument("lever_lm", default=_SELECTOR_INPUT)
+@click.argument("lever_lm", default=SELECTOR_INPUT)
 @click.argument("sampler", default="rand_sampler")
 @click.argument("model", default="qwen2.5_vl_3B")
 @setting_options
@@ -102,23 +102,11 @@ def run_cell(
     force: frozenset[str] = frozenset(),
 ) -> None:
     """Plan one cell, make what is missing or changed, and print the summary."""
-    from icd_assets.cli.home import enter_home
     from icd_assets.cli.screen import console, show_plan
     from icd_assets.cli.summary import show_configuration, show_summary
     from icd_assets.plan import plan, require_metric, require_subset, require_vlm
 
-    task, dataset, gpu_id, lever_lm, sampler, model = names
-    if lever_lm != _SELECTOR_INPUT:
-        raise UserError(f"selector input {lever_lm!r} is not supported; the one input is {_SELECTOR_INPUT}.")
-    _choose_gpu(gpu_id)
-    enter_home()
-    catalog = Catalog.load()
-    cell = catalog.cell(dataset, sampler, model)
-    if task != (of_dataset := catalog.datasets[cell.dataset].task):
-        raise UserError(
-            f"task {task!r} is not that of {cell.dataset}; write: icd-assets train {of_dataset} {dataset}."
-        )
-    experiment = Experiment.open(cell, _with_subset(_with_source(settings), dataset), results_root(), catalog)
+    experiment = open_cell(names, settings)
     show_configuration(experiment, names)
     planned = plan(experiment, force, to)
     show_plan(planned)
@@ -140,6 +128,24 @@ def run_cell(
         console.print("\nnothing had to be done: every artifact is what is wanted", markup=False)
     if to in (None, "evaluation"):
         show_summary(experiment)
+
+
+def open_cell(names: tuple[str | None, str, str, str, str, str], settings: Settings) -> Experiment:
+    """The cell that train's six arguments mean, at home and with the GPU chosen; task None is the dataset's."""
+    from icd_assets.cli.home import enter_home
+
+    task, dataset, gpu_id, lever_lm, sampler, model = names
+    if lever_lm != SELECTOR_INPUT:
+        raise UserError(f"selector input {lever_lm!r} is not supported; the one input is {SELECTOR_INPUT}.")
+    _choose_gpu(gpu_id)
+    enter_home()
+    catalog = Catalog.load()
+    cell = catalog.cell(dataset, sampler, model)
+    if task not in (None, of_dataset := catalog.datasets[cell.dataset].task):
+        raise UserError(
+            f"task {task!r} is not that of {cell.dataset}; write: icd-assets train {of_dataset} {dataset}."
+        )
+    return Experiment.open(cell, _with_subset(_with_source(settings), dataset), results_root(), catalog)
 
 
 def _with_source(settings: Settings) -> Settings:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-import socket
+from uuid import uuid4
 
 import dagster as dg
 
 from icd_assets.assets.run_config import run_config
+from icd_assets.cli.ghosts import reap
 from icd_assets.cli.home import instance
-from icd_assets.cli.screen import Screen
+from icd_assets.cli.screen import Screen, console
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment
 from icd_assets.plan import Planned
+from icd_assets.processes import ProcessRecord
 
 
 class RunFailed(Exception):
@@ -38,7 +40,10 @@ def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]
     names = [item.step.name for item in planned if item.reason is not None]
     selected = [*names, "leaderboard"] if "evaluation" in names else names
     job = defs.resolve_implicit_global_asset_job_def()
+    run_id = str(uuid4())  # chosen here, for the tags name it
     with instance() as home, Screen(len(names)):
+        for sentence in reap(home):  # a killed run's slot would be waited for
+            console.print(sentence, markup=False)
         result = job.execute_in_process(
             instance=home,
             partition_key=experiment.cell.key,
@@ -46,16 +51,13 @@ def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]
             # The run's log goes to the instance, where the UI shows it; the terminal shows progress instead.
             run_config=run_config(experiment.settings, experiment.store.root, names, force)
             | {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={
-                "icd/trigger": "command line",
-                "icd/pid": str(os.getpid()),
-                "icd/host": socket.gethostname(),
-            },
+            tags={"icd/trigger": "command line", **ProcessRecord.of(os.getpid()).tags(run_id)},
+            run_id=run_id,
             raise_on_error=False,
         )
         if not result.success:
             raise _problem(result)
-    return result.run_id
+    return run_id
 
 
 def _problem(result: dg.ExecuteInProcessResult) -> Exception:

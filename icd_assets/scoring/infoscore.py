@@ -107,7 +107,7 @@ def infoscore_beams(
     counts prompts.
     """
     _require_pools(queries, pools, library, config.shots)
-    total = sum(_prompts_at_most(len(pools[query.row]), config) for query in queries)
+    total = sum(prompts_at_most(len(pools[query.row]), config) for query in queries)
     asker = _Asker(library, backend, on_progress, total)
     alone = asker.probabilities([(query, ()) for query in queries])
     beams = {query.row: [_Open((), (), (), p, p)] for query, p in zip(queries, alone, strict=True)}
@@ -140,7 +140,7 @@ def _require_pools(
             raise UserError(f"the pool of query {query.row} contains the query; make the pools again.")
 
 
-def _prompts_at_most(pool: int, config: BeamConfig) -> int:
+def prompts_at_most(pool: int, config: BeamConfig) -> int:
     later = min(pool, config.expand or pool)
     return 1 + pool + sum(config.beam_size * (later - step) for step in range(1, config.shots))
 

@@ -39,12 +39,17 @@ def decoding_config(generation: Generation, model: Any, tokenizer: Any) -> Gener
 def load_model(folder: Path, dtype: Dtype, device: str) -> Any:
     """The model in eval mode; missing or misshapen weights are an error."""
     config = read_config(folder)
-    if type(config) not in AutoModelForImageTextToText._model_mapping:
-        raise UserError(f"{folder}: {config.model_type!r} is no image-and-text model; take a chat VLM.")
+    require_image_text(config, folder)
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"device {device} was asked for, but torch sees no GPU; set the device to cpu.")
     model = pretrained(AutoModelForImageTextToText, folder, getattr(torch, dtype))
     return model.to(device).eval()
+
+
+def require_image_text(config: Any, folder: Path) -> None:
+    """Raises :class:`UserError` if transformers has no image-and-text model of this kind."""
+    if type(config) not in AutoModelForImageTextToText._model_mapping:
+        raise UserError(f"{folder}: {config.model_type!r} is no image-and-text model; take a chat VLM.")
 
 
 def pretrained(model_class: Any, folder: Path, dtype: torch.dtype, **options: Any) -> Any:

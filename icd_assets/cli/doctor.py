@@ -1,0 +1,109 @@
+"""``icd-assets doctor``: everything that could stop a run, one line each, and what is safe to mend is mended."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import click
+from rich.text import Text
+
+from icd_assets.catalog import Catalog
+from icd_assets.cli.commands import SELECTOR_INPUT, open_cell
+from icd_assets.cli.options import setting_options
+from icd_assets.cli.screen import console
+from icd_assets.doctor.finding import Finding
+from icd_assets.errors import UserError
+from icd_assets.experiment import results_root
+from icd_assets.pipeline import STEP
+from icd_assets.settings import Settings
+
+SCHEMA = 1
+_STYLES = {"ok": "green", "mended": "cyan", "warning": "yellow", "problem": "red"}
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[TASK DATASET GPU_ID LEVER_LM SAMPLER MODEL | DATASET SAMPLER MODEL]")
+@setting_options
+@click.option(
+    "--to",
+    type=click.Choice(list(STEP)),
+    metavar="ASSET",
+    help="As of train: the run would stop after this asset.",
+)
+@click.option("--fix/--no-fix", default=True, help="Mend what is safe to mend. [default: fix]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+def doctor(names: tuple[str, ...], settings: Settings, to: str | None, fix: bool, as_json: bool) -> None:
+    """Look for what would stop a run, before it costs hours.
+
+    With a cell: its data, models, memory, settings, plan and disk space too; without one, the instance, the
+    leftovers of killed runs, and what is there of each dataset and model. Exit code 2 if something blocks.
+
+    Mended are: runs marked as running whose process is gone, the pool slots they hold, a GPU pool without limit,
+    and half-done commits and staged files of killed runs. Artifacts and your own files are never touched.
+    """
+    if len(names) not in (0, 3, 6):
+        raise click.UsageError("give the six arguments of train, or dataset, sampler and model, or nothing.")
+    found = _home(fix, lambda: _cell(names, settings, to, fix) if names else _everything(fix))
+    blocked = any(finding.level == "problem" for finding in found)
+    if as_json:
+        lines = [{"subject": f.subject, "level": f.level, "found": f.found, "todo": f.todo} for f in found]
+        click.echo(json.dumps({"schema": SCHEMA, "blocked": blocked, "findings": lines}, indent=1))
+    else:
+        _show(found, blocked)
+    sys.exit(2 if blocked else 0)
+
+
+def _home(fix: bool, rest: Callable[[], list[Finding]]) -> list[Finding]:
+    """The instance, and the rest after it: without a home, relative paths mean nothing."""
+    from icd_assets.cli.home import enter_home
+
+    try:
+        home = enter_home()
+    except UserError as error:
+        return [Finding("home", "problem", str(error))]
+    from icd_assets.cli.instance_checks import check_instance
+
+    return [*check_instance(home, fix=fix), *rest()]
+
+
+def _cell(names: tuple[str, ...], settings: Settings, to: str | None, fix: bool) -> list[Finding]:
+    from icd_assets.doctor.cell import check_cell
+
+    task, dataset, gpu_id, lever_lm, sampler, model = names if len(names) == 6 else _six(*names)
+    try:
+        opened = open_cell((task, dataset, gpu_id, lever_lm, sampler, model), settings)
+    except UserError as error:
+        return [Finding("cell", "problem", str(error))]
+    return check_cell(replace(opened, look_only=True), to, fix=fix)
+
+
+def _six(dataset: str, sampler: str, model: str) -> tuple[str | None, str, str, str, str, str]:
+    """The arguments of train that the three leave open, at its defaults; the task is the dataset's."""
+    return None, dataset, "0", SELECTOR_INPUT, sampler, model
+
+
+def _everything(fix: bool) -> list[Finding]:
+    from icd_assets.doctor.cell import check_catalog, check_results
+
+    try:
+        catalog = Catalog.load()
+    except UserError as error:
+        return [Finding("catalog", "problem", str(error))]
+    root = results_root()
+    return [*check_results(root, fix=fix), *check_catalog(catalog, root)]
+
+
+def _show(found: Sequence[Finding], blocked: bool) -> None:
+    for finding in found:
+        line = Text(f"{finding.level:<8} ", style=_STYLES[finding.level])
+        line.append(f"{finding.subject:<14} {finding.found}", style="default")
+        if finding.todo:
+            line.append(f": {finding.todo}", style="bold")
+        console.print(line)
+    counts = Counter(finding.level for finding in found)
+    console.print(f"\n{counts['problem']} problems, {counts['warning']} warnings, {counts['mended']} mended")
+    console.print("something would stop the run" if blocked else "nothing would stop the run")
