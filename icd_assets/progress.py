@@ -20,8 +20,9 @@ class Listener:
     def started(self, asset: str, reason: str) -> None:
         """``asset`` is being made, because of ``reason``."""
 
-    def moved(self, asset: str, done: int, total: int, left: float) -> None:
-        """``done`` of ``total`` units of the asset's long part are done, and about ``left`` seconds remain."""
+    def moved(self, asset: str, done: int, total: int, left: float | None) -> None:
+        """``done`` of ``total`` units of the asset's long part are done, and about ``left`` seconds remain; None
+        while its pace is not known."""
 
     def noted(self, asset: str, note: str) -> None:
         """Something about ``asset`` that a person who waits wants to know."""
@@ -48,14 +49,22 @@ class Progress:
     def __init__(self, asset: str, log: Callable[[str], None]) -> None:
         self._asset, self._log = asset, log
         self._began = self._logged = time.monotonic()
-        self._total = 0
+        self._total = self._done_before = 0
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
         if total != self._total:  # another part of the asset's work, with a pace of its own
-            self._total, self._began = total, now
-        left = (now - self._began) / done * (total - done) if done else 0.0
+            if self._total:
+                self._began, self._done_before = now, done
+            self._total = total
+        paced = done - self._done_before
+        left = (now - self._began) / paced * (total - done) if paced > 0 else None
         current.moved(self._asset, done, total, left)
         if now - self._logged >= _LOG_EVERY_SECONDS:
             self._logged = now
-            self._log(f"{self._asset}: {done}/{total}, about {left:.0f} s left")
+            self._log(f"{self._asset}: {described(done, total, left)}")
+
+
+def described(done: int, total: int, left: float | None) -> str:
+    """``128/300, about 32 s left``"""
+    return f"{done}/{total}" + ("" if left is None else f", about {left:.0f} s left")

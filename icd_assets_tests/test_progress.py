@@ -10,20 +10,20 @@ from icd_assets import progress
 def test_time_left_starts_anew_with_each_part(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    seen: list[float] = []
+    seen: list[float | None] = []
 
     class Ear(progress.Listener):
-        def moved(self, asset: str, done: int, total: int, left: float) -> None:
+        def moved(self, asset: str, done: int, total: int, left: float | None) -> None:
             seen.append(left)
 
     lines: list[str] = []
     progress.listen(Ear())
     try:
         report = progress.Progress("evaluation", lines.append)
-        for now, done, total in ((0, 0, 10), (20, 5, 10), (40, 10, 10), (40, 0, 100), (50, 50, 100)):
+        for now, done, total in ((0, 0, 10), (20, 5, 10), (40, 10, 10), (40, 20, 100), (50, 60, 100)):
             clock[0] = now
             report(done, total)
     finally:
         progress.listen(progress.Listener())
-    assert seen == [0, 20, 0, 0, 10]
-    assert lines[-1] == "evaluation: 50/100, about 10 s left"
+    assert seen == [None, 20, 0, None, 10]  # the first report of a part says nothing about its pace
+    assert lines[-2:] == ["evaluation: 10/10, about 0 s left", "evaluation: 60/100, about 10 s left"]

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from icd_assets.plan import Planned
-from icd_assets.progress import Listener, listen
+from icd_assets.progress import Listener, described, listen
 
 # A log has no width of its own, and a reason cut into columns cannot be searched.
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
@@ -62,14 +62,14 @@ class Screen(Listener):
         if self._bar is not None:
             self._task = self._bar.add_task(asset, total=None)
 
-    def moved(self, asset: str, done: int, total: int, left: float) -> None:
+    def moved(self, asset: str, done: int, total: int, left: float | None) -> None:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, total=total)
             return
         now = time.monotonic()
         if now - self._printed >= 10:
             self._printed = now
-            console.print(f"      {asset}: {done}/{total}, about {left:.0f} s left", markup=False)
+            console.print(f"      {asset}: {described(done, total, left)}", markup=False)
 
     def noted(self, asset: str, note: str) -> None:
         console.print(f"      {asset}: {note}", markup=False)
