@@ -9,19 +9,23 @@ from icd_assets.lineage.records import produced
 from icd_assets.pipeline import STEP
 from icd_assets.store import Input, Manifest, Store
 
+_ORDER = {name: index for index, name in enumerate(STEP)}
+
 
 def trace(store: Store, manifest: Manifest, asset: str) -> Input | None:
-    """The ``asset`` that ``manifest`` was made from, directly or not: as it was consumed, not as it is now."""
-    waiting, seen = [manifest], set()
-    while waiting:
-        at = waiting.pop(0)
-        if (given := at.want.inputs.get(asset)) is not None:
-            return given
-        for name, given in at.want.inputs.items():
-            if name in STEP and (name, given.data_version) not in seen:
-                seen.add((name, given.data_version))
-                if (found := consumed(store, name, given)) is not None:
-                    waiting.append(found)
+    """The ``asset`` that ``manifest`` was made from, directly or not: as it was consumed, not as it is now.
+
+    The latest step is followed first: an evaluation's RL data are those of the checkpoint that it recommends.
+    """
+    if (given := manifest.want.inputs.get(asset)) is not None:
+        return given
+    # Only what comes earlier in the pipeline: manifests that name each other cannot lead round in circles.
+    at = _ORDER.get(manifest.want.asset, 0)
+    earlier = [name for name in manifest.want.inputs if name in STEP and _ORDER[name] < at]
+    for name in sorted(earlier, key=lambda name: _ORDER[name], reverse=True):
+        made = consumed(store, name, manifest.want.inputs[name])
+        if made is not None and (found := trace(store, made, asset)) is not None:
+            return found
     return None
 
 

@@ -96,10 +96,19 @@ def test_what_was_made_again_since_is_said_and_the_consumed_one_is_shown(world: 
 
 def test_the_same_bytes_made_by_another_run_are_the_same_data(world: World, run: Run) -> None:
     experiment = world.cell(run_id="run-1")
+    before = chain(run, "rce_checkpoints", KEY)
     world.make(experiment, "rl_data", "run-2", made="30:00")
-    rl_data = node(chain(run, "rce_checkpoints", KEY), "rl_data")
+    after = chain(run, "rce_checkpoints", KEY)
+    assert list(after["artifacts"]) == list(before["artifacts"])  # the consumed making, not the one on disk
+    world.make(experiment, "rce_checkpoints", "run-2", made="31:00")
+    world.make(experiment, "rl_data", "run-3", made="32:00")
+    of_second = chain(run, "rce_checkpoints", KEY)
+    (kept,) = [path for path in world.store.history.glob("rl_data/*") if document(path)["run_id"] == "run-2"]
+    assert f"rl_data@{kept.stem.replace('-', '#')}" in of_second["artifacts"]
+
+    rl_data = node(after, "rl_data")
     assert (rl_data["state"], rl_data["run_id"], rl_data["same_bytes_by_runs"]) == ("current", "run-1", ["run-2"])
-    assert "the same bytes were made again by run run-2" in run("lineage", "rce_checkpoints", KEY).output
+    assert "the same bytes were made again by run run-3" in run("lineage", "rce_checkpoints", KEY).output
 
 
 def test_a_removed_input_is_said_and_its_manifest_still_known(world: World, run: Run) -> None:

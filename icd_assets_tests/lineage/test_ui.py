@@ -130,7 +130,11 @@ def test_from_a_checkpoint_one_click_leads_to_the_rl_data_it_learned_from(made: 
     for asset in ("v2format_checkpoint", "evaluation"):
         assert place.shown(asset)["rl_data/run"].value == first
         assert place.shown(asset)["rl_data/data_version"].value == _version(place, first)
-    place.run("rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint")
+    # its RCE and GRPO were made again, it was not: the evaluation is of what it was converted from
+    place.run("rce_checkpoints", "grpo_checkpoints")
+    place.run("evaluation", evaluation={"force": True})
+    assert place.shown("evaluation")["rl_data/run"].value == first
+    place.run("v2format_checkpoint")
     assert place.shown("v2format_checkpoint")["rl_data/run"].value == second
     assert place.shown("v2format_checkpoint")["grpo_checkpoints/run"].value != first
 
@@ -235,7 +239,9 @@ def test_the_leaderboard_names_each_checkpoints_own_rl_data(made: tuple[Place, s
     NOTES["rl_data"] = "other answers"
     second = place.run("rl_data", rl_data={"force": True})
     assert rows() == [before]  # new RL data that nothing learned from yet
-    place.run("rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint")
+    place.run("rce_checkpoints", "grpo_checkpoints")
+    assert rows() == [before]  # and nothing is converted of what learned from them
+    place.run("v2format_checkpoint")
     (after,) = rows()
     assert (after["score_of"], after["rl_data_run"]) == ("an earlier checkpoint", second)
     assert after["rl_data_version"] != before["rl_data_version"]
