@@ -23,10 +23,10 @@ class TrainedRow:
 def trained_rows(chain: Artifact, store: Store) -> list[TrainedRow]:
     """The rows of the nearest RCE or GRPO training in the chain."""
     trained = next((node for node in chain.walk() if node.name in _TRAINED and node.manifest is not None), None)
-    if trained is None or trained.manifest is None:
+    if trained is None or trained.manifest is None or "trained_on_rows" not in trained.manifest.facts:
         raise UserError(
-            f"the manifest of the training behind this {chain.asset} is not under {store.root}, so its rows are "
-            "not known; --rows needs it."
+            f"no manifest under {store.root} tells what this {chain.asset} was trained on, so its rows are not "
+            "known; --rows needs a checkpoint that was trained here."
         )
     ids = _question_ids(trained.inputs["rl_data"], store)
     return [TrainedRow(row, ids.get(row)) for row in trained.manifest.facts["trained_on_rows"]]

@@ -77,7 +77,8 @@ def _of_input(given: Input | None) -> str:
 
 def fresh(manifest: Manifest) -> str:
     """What it means that an artifact need not be made again."""
+    by = f" by run {manifest.run_id}" if manifest.run_id is not None else ""
     return (
-        f"{manifest.origin} by run {manifest.run_id} on {manifest.created_at}, data version "
+        f"{manifest.origin}{by} on {manifest.created_at}, data version "
         f"{manifest.data_version}; code, config, inputs and files are what is wanted"
     )

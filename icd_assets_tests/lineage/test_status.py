@@ -112,14 +112,16 @@ def test_a_code_change(world: World, run: Run) -> None:
     assert reasons(run)["rl_data"].startswith("code version 0 → ")
 
 
-def test_imported_and_pruned_are_shown(world: World, run: Run) -> None:
+def test_adopted_is_shown(world: World, run: Run) -> None:
     world.cell()
     path = world.root / f"{RL}.manifest.json"
     content = document(path)
-    content["origin"] = "adopted"
+    content |= {"origin": "adopted", "run_id": None}
+    content["want"]["inputs"] = {}
     path.write_text(json.dumps(content), encoding="utf-8")
     assert table(run)[KEY]["rl_data"]["origin"] == "adopted"
     assert "adopted" in run("status").output
+    assert "adopted on 2026" in run("why", "rl_data", KEY).output
 
 
 def test_a_live_writer_is_running_and_a_dead_one_is_not(world: World, run: Run) -> None:
