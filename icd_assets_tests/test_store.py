@@ -147,6 +147,25 @@ def test_an_imported_file_is_never_touched(store: Store, path: Path) -> None:
     assert [p.read_text() for p in path.parent.glob("mine.json.kept-*")] == ["a year of work"]
 
 
+def test_an_adopted_file_that_was_changed_is_the_users_to_decide(store: Store, path: Path) -> None:
+    theirs = path.parent / "theirs.json"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("a year of work")
+    unknown = want(code_version="unknown", config={}, inputs={})
+    fields = {"want": unknown, "config_digest": "c", "facts": {}, "cell": "c", "run_id": None, "created_at": "t"}
+    fields |= {"seconds": 0.0, "environment": {}, "origin": "adopted", "unknown": ["config", "code"]}
+    manifest = store.commit(path, {theirs: theirs}, **fields)
+    assert store.stale(path, unknown) is None
+    theirs.write_text("a year of w0rk")
+    assert "was changed after it was adopted; adopt it again" in (store.stale(path, unknown) or "")
+    with pytest.raises(UserError, match=r"or make a new one with --force rl_data\."):
+        store.files(manifest)
+    commit(store, path, "made instead", name="theirs.json")
+    assert [p.read_text() for p in path.parent.glob("theirs.json.kept-*")] == ["a year of w0rk"]
+    theirs.unlink()
+    assert store.altered(manifest) is None  # gone is not changed: it is made anew
+
+
 @pytest.mark.parametrize("content", [b"", b'{"want": {"asset"', b"[]", b'{"files": []}', b"\xff\xfe\x00"])
 def test_a_broken_manifest_is_one_sentence(store: Store, path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True)

@@ -14,6 +14,7 @@ from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.tree import printable
 from icd_assets.compat.adopt import Adoption, Finding
+from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, results_root
 from icd_assets.pipeline import STEP
 from icd_assets.settings import Settings
@@ -70,7 +71,8 @@ def _lines(findings: Iterable[Finding], root: Path, dry_run: bool) -> Iterator[t
         word = "would adopt" if dry_run and first.outcome == "adopted" else _WORDS[first.outcome]
         where = printable(str(paths[0].relative_to(root)))
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        yield f"{word:<12} {first.asset or '–':<17} {where}{more}: {printable(first.why)}", first, len(alike)
+        why = printable(first.why.replace(f"{root}/", "").removeprefix(f"{paths[0].relative_to(root)}: "))
+        yield f"{word:<12} {first.asset or '–':<17} {where}{more}: {why}", first, len(alike)
 
 
 def _record(adoption: Adoption) -> None:
@@ -105,6 +107,9 @@ def _adopted(adoption: Adoption) -> Iterator[tuple[Experiment, str, Manifest]]:
     for dataset in adoption.catalog.datasets:
         for experiment in adoption.experiments(dataset):
             for asset in STEP:
-                path = experiment.manifest_path(asset)
-                if path.is_file() and (manifest := experiment.manifest(asset)) and manifest.origin == "adopted":
+                try:
+                    manifest = experiment.manifest(asset)
+                except UserError:  # reported with the file that it lies beside
+                    continue
+                if manifest is not None and manifest.origin == "adopted":
                     yield experiment, asset, manifest

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _ALWAYS_UNKNOWN = ("config", "code", "seed", "versions", "run")
 _BLOCK = 4096  # embedding rows looked at together
+_UPSTREAMS_HABITS = ("occurs twice", "holds the query itself")  # SPEC C: Mix, and ties of TextSim and ImgSim
 _SAID = 2000  # characters of one entry of `_meta` that are kept
 _SPOT_ROWS = 4
 _SPOT_COSINE = 0.999
@@ -87,9 +88,13 @@ def candidate_pools(cell: Examined, named: Named) -> Verified:
     try:
         pools = read_pools(path, n_rows=n_rows, size=size)
     except UserError as error:
-        problem = str(error).removesuffix(".").removesuffix("; delete the file to have it made again")
+        problem = str(error)
+        if not any(habit in problem for habit in _UPSTREAMS_HABITS):
+            raise
+        found = problem.partition(";")[0]
         raise UserError(
-            f"{problem}; RL data made from such pools are still usable, for they carry their own pools."
+            f"{found}, as Lever-Plus' samplers may leave it; pools are made anew, and RL data made from these can "
+            "still be adopted: they carry their own."
         ) from None
     if len(pools) != count:
         raise UserError(f"{path} holds {len(pools)} pools, not {count}; its sampler was interrupted.")
@@ -203,12 +208,12 @@ def embeddings(cell: Examined, named: Named) -> Verified:
         raise UserError(f"{query} and {candidate} differ in width; training uses one matrix for both.")
     for start in range(0, len(train), _BLOCK):
         block = found[start : start + _BLOCK]
+        unit = torch.isclose(block.norm(dim=-1), torch.ones(()), atol=1e-3)  # False for NaN
+        if not unit.all():
+            wrong = start + int(unit.logical_not().nonzero()[0])
+            raise UserError(f"{query}: row {wrong} is not finite or not of length 1; export the embeddings again.")
         if not torch.equal(block, other[start : start + _BLOCK]):
             raise UserError(f"{query} and {candidate} differ; training uses one matrix for both.")
-        norms = block.norm(dim=-1)
-        if not torch.allclose(norms, torch.ones(()), atol=1e-3):  # also for NaN
-            wrong = start + int((~torch.isclose(norms, torch.ones(()), atol=1e-3)).nonzero()[0])
-            raise UserError(f"{query}: row {wrong} is not finite or not of length 1; export the embeddings again.")
     width = cell.facts("v2_checkpoint").get("embedding_dim", found.size(1))
     if width != found.size(1):
         raise UserError(f"{query} has width {found.size(1)}, but the v2 checkpoint reads {width}.")
