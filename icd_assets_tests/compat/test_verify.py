@@ -321,7 +321,7 @@ def test_epochs_that_are_not_what_their_names_say(place: LeverPlus) -> None:
     (place.dataset / V3 / "rce_epoch9.pt").unlink()
     findings = adopted(place)
     assert "epochs up to 5 (only 4 of them are there)" in of(findings, "rce_checkpoints").why
-    assert of(findings, "grpo_checkpoints").outcome == "adopted"
+    assert of(findings, "grpo_checkpoints").outcome == "already"
     content = torch.load(place.dataset / V3 / "grpo_epoch2.pt", weights_only=True)
     content["model_state_dict"]["query_proj.weight"][0, 0] = float("nan")
     torch.save(content, place.dataset / V3 / "grpo_epoch2.pt")
