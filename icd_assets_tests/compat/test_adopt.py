@@ -105,7 +105,7 @@ def test_only_what_is_missing_is_trained(moved_in: MovedIn) -> None:
         }
 
 
-def test_the_ui_shows_adopted_assets_as_materialized_and_in_sync(moved_in: MovedIn) -> None:
+def test_the_ui_shows_adopted_assets_as_materialized(moved_in: MovedIn) -> None:
     place, _ = moved_in
     with instance_of(place) as instance:
         for asset in ADOPTED:
