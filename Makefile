@@ -5,13 +5,16 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export PYTHONWARNINGS ?= ignore::DeprecationWarning
 
-.PHONY: demo test coverage check ui clean
+.PHONY: demo test torture coverage check ui clean
 
 demo: $(BIN)/.ready          ## the whole pipeline on the built-in world; prints the comparison table
 	@$(BIN)/icd-assets demo
 
 test: $(BIN)/.ready          ## all tests
 	@$(BIN)/python -m pytest
+
+torture: $(BIN)/.ready       ## kills every asset at every point and runs it again
+	@$(BIN)/python -m pytest -m torture
 
 coverage: $(BIN)/.ready      ## all tests, and the share of lines they run: at least 90 %
 	@$(BIN)/python -m pytest --cov --cov-fail-under=90

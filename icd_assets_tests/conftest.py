@@ -72,6 +72,16 @@ def new_workplace(folder: Path) -> Workplace:
     return Workplace(folder)
 
 
+def shrink(place: Workplace) -> None:
+    """Make it smaller still, for tests that run it dozens of times."""
+    path = place.folder / "catalog.yaml"
+    catalog = yaml.safe_load(path.read_text(encoding="utf-8"))
+    demo = catalog["datasets"]["demo"]
+    demo["sample_num"] = 8
+    demo["settings"]["evaluation"]["num_queries"] = 12
+    path.write_text(yaml.safe_dump(catalog), encoding="utf-8")
+
+
 @pytest.fixture
 def workplace(tmp_path: Path) -> Workplace:
     """An empty one."""

@@ -14,6 +14,7 @@ import pytest
 
 from icd_assets.digests import DigestCache, sha256_file
 from icd_assets.errors import UserError
+from icd_assets.journal import Journal
 from icd_assets.locks import Holder
 from icd_assets.store import Input, Manifest, Store, Want
 
@@ -26,6 +27,18 @@ def want(**changes: Any) -> Want:
         "inputs": {"vlm": Input(data_version="a1", run_id="run-1")},
     }
     return Want(**(fields | changes))
+
+
+FIELDS: dict[str, Any] = {
+    "want": want(),
+    "config_digest": "c",
+    "facts": {},
+    "cell": "demo|RandSampler/tiny_vl",
+    "run_id": "run-2",
+    "created_at": "2026-01-01T00:00:00+00:00",
+    "seconds": 0.1,
+    "environment": {},
+}
 
 
 def commit(
@@ -198,9 +211,14 @@ commit(store, path, "two", want(config={"num_beams": 7}))
 
 @pytest.mark.parametrize(
     ("killed_at", "recovered"),
-    [("data.json.manifest.json.pending", None), ("data.json", None), ("data.json.manifest.json", "two")],
+    [
+        ("data.json.manifest.json.pending", "one"),
+        ("data.json.manifest.json.previous", "two"),
+        ("data.json", "two"),
+        ("data.json.manifest.json", "two"),
+    ],
 )
-def test_killed_at_any_point_of_a_commit(store: Store, path: Path, killed_at: str, recovered: str | None) -> None:
+def test_killed_at_any_point_of_a_commit(store: Store, path: Path, killed_at: str, recovered: str) -> None:
     commit(store, path, "one")
     arguments = [sys.executable, "-c", _KILLED, str(store.root), str(path), killed_at]
     died = subprocess.run(arguments, env={**os.environ, "PYTHONPATH": str(Path.cwd())}, timeout=60)
@@ -209,14 +227,65 @@ def test_killed_at_any_point_of_a_commit(store: Store, path: Path, killed_at: st
     with after.lock(path):
         after.recover(path)
     manifest = after.read(path)
-    if manifest is not None:
-        assert after.damage(manifest) is None  # complete, or not there
-    if recovered is not None:
-        assert manifest is not None
-        assert after.files(manifest)[0].read_text() == recovered
+    assert manifest is not None
+    assert after.files(manifest)[0].read_text() == recovered
     assert not list(path.parent.glob("*.pending"))
     commit(after, path, "three")
     assert not list(path.parent.glob("*.kept-*"))  # our own half-made files are not taken for the user's
+
+
+def test_equal_files_half_moved_are_both_found(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = store._staging_folder(path, want())
+    finals = [path.parent / name for name in ("query.pt", "candidate.pt")]
+    original = Path.replace
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if Path(target).name == "candidate.pt":
+            raise KeyboardInterrupt
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), store.lock(path), store.staging(path, want()) as staging:
+        for final in finals:
+            (staging / final.name).write_text("equal")
+        store.commit(path, {final: staging / final.name for final in finals}, **FIELDS)
+    monkeypatch.undo()
+    assert [file.read_text() for file in finals if file.exists()] == ["equal"]
+    with store.lock(path):
+        store.recover(path)
+    manifest = store.read(path)
+    assert manifest is not None
+    assert store.files(manifest) == finals
+    assert not folder.exists()
+
+
+def test_an_interrupted_want_finds_its_journal_again_and_no_other_does(store: Store, path: Path) -> None:
+    def staged(made_from: Want, *, afresh: bool = False) -> list[str]:
+        """What is there at the start; then it is interrupted."""
+        interrupted = pytest.raises(KeyboardInterrupt)
+        with interrupted, store.lock(path), store.staging(path, made_from, afresh=afresh) as staging:
+            found = sorted(file.name for file in staging.iterdir())
+            (staging / "state.pt").write_text("epoch 3")
+            Journal(staging).write({}, [staging / "state.pt"])
+            raise KeyboardInterrupt
+        return found
+
+    assert staged(want()) == []
+    assert staged(want()) == ["journal.json", "state.pt"]
+    assert staged(want(), afresh=True) == []
+    assert staged(want(config={"num_beams": 6})) == []
+    assert len(list((store.private / "staging").iterdir())) == 1  # the other want's is gone
+    assert staged(want()) == []
+    commit(store, path, "one")
+    assert not list((store.private / "staging").iterdir())
+
+
+def test_unfinished_files_without_a_journal_are_not_taken_over(store: Store, path: Path) -> None:
+    folder = store._staging_folder(path, want())
+    folder.mkdir(parents=True)
+    (folder / "rl.json").write_text("half")  # as SIGKILL leaves it
+    with store.lock(path), store.staging(path, want()) as staging:
+        assert list(staging.iterdir()) == []
 
 
 def test_digest_cache_sees_a_change_and_survives_a_broken_file(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """leaderboard: every cell's recommended checkpoint, the RL data it learned from, and its score if evaluated."""
 
-from __future__ import annotations
-
+# No postponed annotations here: Dagster reads the context's type as it is.
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +8,11 @@ from typing import Any
 
 import dagster as dg
 
+from icd_assets.assets.owner import record_owner
 from icd_assets.assets.step import SharedResource
 from icd_assets.digests import sha256_json
 from icd_assets.durable import write_atomic
+from icd_assets.lifeline import die_with_parent
 from icd_assets.lineage.trace import consumed, trace
 from icd_assets.store import Manifest, Store
 
@@ -23,8 +24,10 @@ from icd_assets.store import Manifest, Store
     kinds={"table"},
     group_name="icd",
 )
-def leaderboard(shared: SharedResource) -> dg.MaterializeResult[Any]:
+def leaderboard(context: dg.AssetExecutionContext, shared: SharedResource) -> dg.MaterializeResult[Any]:
     """Read the manifests of checkpoints and evaluations under the results root; nothing is computed."""
+    die_with_parent()
+    record_owner(context)
     store = Store(Path(shared.results_root))
     rows = [_row(store, *pair) for pair in _pairs(store)]
     rows.sort(key=lambda row: (row["dataset"], -(row["score"] or 0), row["sampler_model"]))

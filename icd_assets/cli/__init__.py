@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from pathlib import Path
+from typing import NoReturn
 
 import click
 
-from icd_assets import __version__
+from icd_assets import __version__, failures
 from icd_assets.cli.adopt import adopt
 from icd_assets.cli.commands import demo, evaluation, train, ui
 from icd_assets.cli.diff import diff
@@ -30,10 +33,19 @@ for _command in (train, demo, evaluation, doctor, ui, lineage, diff, adopt, stat
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one sentence and exit code 2."""
+    """Run the command line; a user's mistake, or a full disk, is one sentence and exit code 2."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
     try:
         hear_env_file()
         group()
     except UserError as error:
-        click.echo(f"icd-assets: {error}", err=True)
-        sys.exit(2)
+        _refuse(error)
+    except Exception as error:
+        if (told := failures.told(error, Path.cwd())) is None:
+            raise
+        _refuse(told)
+
+
+def _refuse(error: UserError) -> NoReturn:
+    click.echo(f"icd-assets: {error}", err=True)
+    sys.exit(2)

@@ -102,6 +102,7 @@ def run_cell(
     force: frozenset[str] = frozenset(),
 ) -> None:
     """Plan one cell, make what is missing or changed, and print the summary."""
+    from icd_assets.cli.records import may_be_unsaid
     from icd_assets.cli.screen import console, show_plan
     from icd_assets.cli.summary import show_configuration, show_summary
     from icd_assets.plan import plan, require_metric, require_subset, require_vlm
@@ -115,7 +116,8 @@ def run_cell(
     require_subset(experiment, planned)
     if dry_run:
         return
-    if any(item.reason is not None for item in planned):
+    run_id = None
+    if any(item.reason is not None for item in planned) or may_be_unsaid(experiment, planned):
         from icd_assets.cli.launch import RunFailed, launch
 
         try:
@@ -123,6 +125,7 @@ def run_cell(
         except RunFailed as error:
             click.echo(f"icd-assets: {error}", err=True)
             sys.exit(error.exit_code)
+    if run_id is not None:
         console.print(f"\nrun {run_id} ended well", markup=False)
     else:
         console.print("\nnothing had to be done: every artifact is what is wanted", markup=False)

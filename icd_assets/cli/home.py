@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from icd_assets.errors import UserError
 from icd_assets.home import find_home
 
@@ -33,12 +35,15 @@ def enter_home() -> Path:
 
 @contextmanager
 def instance() -> Iterator[dg.DagsterInstance]:
-    """The instance at home. Its tables are created here, once: two processes that both create them break it."""
+    """The instance at home. Its tables are created here, by one process at a time: two at once break it."""
     import dagster as dg  # a plan does without, and is a second faster
 
-    enter_home()
-    with dg.DagsterInstance.get() as found:
+    lock = enter_home() / "storage" / "icd_assets.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with FileLock(lock):
+        found = dg.DagsterInstance.get()
         found.get_runs(limit=1)
         found.get_asset_keys()
         found.all_instigator_state()
+    with found:
         yield found

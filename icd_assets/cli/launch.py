@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 from uuid import uuid4
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from sqlalchemy.exc import SQLAlchemyError
 
 from icd_assets.assets.run_config import run_config
 from icd_assets.cli.ghosts import reap
 from icd_assets.cli.home import instance
+from icd_assets.cli.records import open_run, unsaid
 from icd_assets.cli.screen import Screen, console
+from icd_assets.cli.waiting import patient
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment
 from icd_assets.plan import Planned
@@ -24,54 +31,84 @@ class RunFailed(Exception):
 
 
 class Interrupted(RunFailed):
-    """Ctrl-C."""
+    """Ctrl-C, or SIGTERM."""
 
     exit_code = 130
 
 
-def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]) -> str:
-    """Make what is planned, in one run; returns its id.
+def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]) -> str | None:
+    """Make what is planned, in one run; returns its id, or None if Dagster knows of all that is there.
 
     Raises :class:`UserError` with an asset's own sentence if it failed for the user's mistake, and
     :class:`RunFailed` otherwise. What was complete before stays complete.
     """
     from icd_assets.definitions import defs
 
-    names = [item.step.name for item in planned if item.reason is not None]
-    selected = [*names, "leaderboard"] if "evaluation" in names else names
     job = defs.resolve_implicit_global_asset_job_def()
     run_id = str(uuid4())  # chosen here, for the tags name it
-    with instance() as home, Screen(len(names)):
+    with instance() as home:
         for sentence in reap(home):  # a killed run's slot would be waited for
             console.print(sentence, markup=False)
-        result = job.execute_in_process(
-            instance=home,
-            partition_key=experiment.cell.key,
-            asset_selection=[dg.AssetKey(name) for name in selected],
-            # The run's log goes to the instance, where the UI shows it; the terminal shows progress instead.
-            run_config=run_config(experiment.settings, experiment.store.root, names, force)
-            | {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={"icd/trigger": "command line", **ProcessRecord.of(os.getpid()).tags(run_id)},
-            run_id=run_id,
-            raise_on_error=False,
-        )
-        if not result.success:
-            raise _problem(result)
+        missed = unsaid(home, experiment, planned)
+        names = [item.step.name for item in planned if item.reason is not None or item.step.name in missed]
+        with open_run(experiment.store, home, run_id), Screen(len(names)):
+            if not names:
+                return None
+            selected = [*names, "leaderboard"] if "evaluation" in names else names
+            with _ending(home, run_id), patient(home, run_id):
+                result = job.execute_in_process(
+                    run_id=run_id,
+                    instance=home,
+                    partition_key=experiment.cell.key,
+                    asset_selection=[dg.AssetKey(name) for name in selected],
+                    # The run's log goes to the instance, where the UI shows it; the terminal shows progress.
+                    run_config=run_config(experiment.settings, experiment.store.root, names, force)
+                    | {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                    tags={"icd/trigger": "command line", **ProcessRecord.of(os.getpid()).tags(run_id)},
+                    raise_on_error=False,
+                )
+            if not result.success:
+                raise _problem(result)
     return run_id
+
+
+@contextmanager
+def _ending(home: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """However the run is left, the records say that it ended, and its slot is free."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(SQLAlchemyError, OSError):  # a full disk; the next run finds out that this process is gone
+            run = home.get_run_by_id(run_id)
+            if run is not None and not run.is_finished:
+                home.report_run_failed(run, message=f"The command line ended: {type(error).__name__}.")
+            home.event_log_storage.free_concurrency_slots_for_run(run_id)
+        if isinstance(error, KeyboardInterrupt | DagsterExecutionInterruptedError):
+            raise _interrupted() from None
+        raise
+
+
+def _is_interrupt(failure: Any) -> bool:
+    """Of a step, or of the run while no step was at work."""
+    error = getattr(failure, "error", None)
+    cause = error.cause if error is not None and error.cause is not None else error
+    return cause is not None and "DagsterExecutionInterruptedError" in cause.message
+
+
+def _interrupted() -> Interrupted:
+    return Interrupted("interrupted; what is complete is kept, and the same command goes on from there")
 
 
 def _problem(result: dg.ExecuteInProcessResult) -> Exception:
     for event in result.all_events:
+        if event.is_failure and _is_interrupt(event.event_specific_data):
+            return _interrupted()
         if event.is_step_failure:
             failure = event.step_failure_data
             if failure.user_failure_data is not None and failure.user_failure_data.description:
                 return UserError(failure.user_failure_data.description)
             error = failure.error
             cause = error.cause if error is not None and error.cause is not None else error
-            if cause is not None and "DagsterExecutionInterruptedError" in cause.message:
-                return Interrupted(
-                    "interrupted; complete artifacts are kept, and the same command goes on from there"
-                )
             text = cause.message.strip() if cause is not None else "no reason was recorded"
             return RunFailed(f"{event.step_key} failed: {text} (run {result.run_id}; its log is in the UI)")
     return RunFailed(f"run {result.run_id} failed; its log is in the UI")

@@ -17,8 +17,8 @@ from icd_assets.selector.grpo import starting_beta, train_grpo
 from icd_assets.selector.metrics import METRICS
 from icd_assets.selector.model import PointerSelectorV2, new_policy
 from icd_assets.selector.rce import temperature_at, train_rce
-from icd_assets.selector.sft import beam_weights, train_sft, warmup_cosine
-from icd_assets.selector.training import EpochResult, best_epoch, constant_share
+from icd_assets.selector.sft import beam_weights, kept_epoch, train_sft, warmup_cosine
+from icd_assets.selector.training import EpochResult, Resumed, best_epoch, constant_share
 from icd_assets_tests.selector.world import World
 
 VALIDATION = range(150, 400)
@@ -126,6 +126,21 @@ def test_grpo_resumes_to_the_same_tensors(
         on_epoch=rest.append,
     )
     check_equal_ends(whole, rest)
+
+
+def test_sft_resumes_to_the_same_tensors(world: World) -> None:
+    config = SftConfig(hidden_dim=32, epochs=4, lr=0.05, batch_size=16)  # so fast that a later epoch is worse
+    groups, whole = world.beams(range(60)), list[EpochResult]()
+    expected = train_sft(groups, config, on_epoch=whole.append)
+    assert expected.best_epoch < 3
+    for done in range(1, 5):
+        torch.manual_seed(99)
+        history = [result.metrics for result in whole[:done]]
+        resumed = Resumed(history, whole[done - 1], whole[kept_epoch(history)])
+        found = train_sft(groups, config, resumed=resumed)
+        assert found.history == expected.history
+        assert found.best_epoch == expected.best_epoch
+        assert same(found.policy.state_dict(), expected.policy.state_dict())
 
 
 def check_equal_ends(whole: list[EpochResult], rest: list[EpochResult]) -> None:
