@@ -154,6 +154,7 @@ def seconds_of_cpu(process: subprocess.Popen[str]) -> float:
 
 def test_together_they_work_in_turn(workplace: Workplace) -> None:
     """Two of one cell and one of another, started at once in a folder that no one has used."""
+    shrink(workplace)
     cells = {"one": CELL, "same": CELL, "other": [*CELL[:4], "text_sim_sampler", CELL[5]]}
     running = {name: start(workplace, "--to", "beam_data", cell=cell) for name, cell in cells.items()}
     printed = {name: process.communicate(timeout=300)[0] for name, process in running.items()}
@@ -161,8 +162,6 @@ def test_together_they_work_in_turn(workplace: Workplace) -> None:
     for asset in ("candidate_pools", "beam_data"):
         assert (printed["one"] + printed["same"]).count(f"{asset}: made in") == 1
         assert printed["other"].count(f"{asset}: made in") == 1
-    held = r"beam_data: waiting: the pool gpu is in use by \w+ of demo\|\w+/tiny_vl \(process \d+, run "
-    assert re.search(held, "".join(printed.values()))
     manifests = list(workplace.results.rglob("*.manifest.json"))
     assert sum(json.loads(path.read_text())["cell"] == KEY for path in manifests) == 2
 

@@ -67,9 +67,7 @@ MORE: list[Case] = [
     _midway("beam_data", "term"),
     _midway("rce_checkpoints", "memory"),
     _midway("rl_data", "eio"),
-    _midway(
-        "evaluation", "fill", all_on_disk=True, name="evaluation: mid-way: fill, and Dagster's history with it"
-    ),
+    _midway("rl_data", "fill", all_on_disk=True, name="rl_data: mid-way: fill, and Dagster's history with it"),
     _case(
         "rce_checkpoints",
         "one of three files moved",
@@ -78,8 +76,19 @@ MORE: list[Case] = [
     ),
 ]
 
-# Covers each asset, moment and way at least once; runs with every test run.
+# Runs with every test run: each moment, each way, each kind of asset.
 _OFTEN = (
+    "candidate_pools: before start: kill",
+    "beam_data: mid-way: kill",
+    "beam_data: mid-way: term",
+    "rl_data: mid-way: fill, and Dagster's history with it",
+    "v2_checkpoint: mid-way: kill",
+    "rce_checkpoints: mid-way: kill_parent",
+    "rce_checkpoints: mid-way: fill",
+    "grpo_checkpoints: data, no manifest: kill",
+    "evaluation: manifest, no event: kill",
+)
+OFTEN = (
     "candidate_pools: before start: kill",
     "beam_data: mid-way: kill",
     "v2_checkpoint: mid-way: kill",
