@@ -12,19 +12,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from icd_assets.catalog import CaptionFiles, Catalog, DatasetEntry, EncoderEntry, ModelEntry, SplitFiles
+from icd_assets.catalog import Catalog
 from icd_assets.cell import Cell
 from icd_assets.datasets.captions import read_captions
 from icd_assets.datasets.files import locate_split
 from icd_assets.datasets.vqa import VqaSplit, load_split
 from icd_assets.digests import sha256_json
+from icd_assets.entries import CaptionFiles, DatasetEntry, EncoderEntry, ModelEntry, SplitFiles
 from icd_assets.errors import UserError
+from icd_assets.manifest import Input, Manifest
 from icd_assets.paths import CellPaths
 from icd_assets.pipeline import STEP
 from icd_assets.pools.config import PoolConfig
 from icd_assets.scoring.rewards import RewardConfig, needs_gt_prob, suffix
 from icd_assets.settings import Settings
-from icd_assets.store import Input, Manifest, Store
+from icd_assets.store import Store
 from icd_assets.weights import locate, weights_digest
 
 

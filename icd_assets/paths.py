@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from icd_assets.catalog import DatasetEntry, ModelEntry
 from icd_assets.cell import Cell
+from icd_assets.entries import DatasetEntry, ModelEntry
 
 
 @dataclass(frozen=True, slots=True)

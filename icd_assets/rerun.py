@@ -15,10 +15,11 @@ from icd_assets.cell import Cell
 from icd_assets.digests import sha256_json
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, MissingInput
+from icd_assets.manifest import Manifest
 from icd_assets.pipeline import STEP, STEPS, Shared, own_fields
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.settings import Settings, assigned
-from icd_assets.store import Manifest, Store
+from icd_assets.store import Store
 from icd_assets.wants import want
 
 

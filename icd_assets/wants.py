@@ -13,9 +13,9 @@ from typing import Any
 
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, MissingInput
+from icd_assets.manifest import Input, Want
 from icd_assets.pipeline import STEP
 from icd_assets.pools.config import needs_features
-from icd_assets.store import Input, Want
 
 
 def want(experiment: Experiment, asset: str, *, afresh: bool = False) -> Want:

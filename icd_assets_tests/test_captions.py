@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icd_assets.catalog import CaptionFiles, Catalog
+from icd_assets.catalog import Catalog
 from icd_assets.cell import Cell
+from icd_assets.entries import CaptionFiles
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment
 from icd_assets.settings import Settings

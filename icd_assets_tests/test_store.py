@@ -16,7 +16,8 @@ from icd_assets.digests import DigestCache, sha256_file
 from icd_assets.errors import UserError
 from icd_assets.journal import Journal
 from icd_assets.locks import Holder
-from icd_assets.store import Input, Manifest, Store, Want
+from icd_assets.manifest import Input, Manifest, Want
+from icd_assets.store import Store
 
 
 def want(**changes: Any) -> Want:

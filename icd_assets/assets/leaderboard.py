@@ -14,7 +14,8 @@ from icd_assets.digests import sha256_json
 from icd_assets.durable import write_atomic
 from icd_assets.lifeline import die_with_parent
 from icd_assets.lineage.trace import consumed, trace
-from icd_assets.store import Manifest, Store
+from icd_assets.manifest import Manifest
+from icd_assets.store import Store
 
 
 @dg.asset(

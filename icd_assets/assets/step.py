@@ -31,10 +31,10 @@ from icd_assets.home import hear_env_file
 from icd_assets.lifeline import die_with_parent
 from icd_assets.lineage.trace import trace
 from icd_assets.locks import Holder
+from icd_assets.manifest import Manifest, Want
 from icd_assets.pipeline import STEP, Shared, Step, own_fields
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.settings import Settings
-from icd_assets.store import Manifest, Want
 from icd_assets.wants import want
 
 hear_env_file()  # before the catalog, whose paths it may move

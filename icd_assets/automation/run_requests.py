@@ -9,7 +9,8 @@ import dagster as dg
 
 from icd_assets.assets.run_config import run_config
 from icd_assets.automation.jobs import GRPO_EPOCHS
-from icd_assets.catalog import AutomationEntry, Catalog
+from icd_assets.catalog import Catalog
+from icd_assets.entries import AutomationEntry
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, results_root
 from icd_assets.pipeline import STEP, STEPS

@@ -9,7 +9,7 @@ import dagster as dg
 
 from icd_assets.automation.jobs import grpo_recipe, rce_recipe
 from icd_assets.automation.run_requests import at_work, entry, experiments, recipe_of, request
-from icd_assets.catalog import AutomationEntry
+from icd_assets.entries import AutomationEntry
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment
 from icd_assets.rerun import changed_inputs, digest_of, rl_data_new_to_grpo

@@ -16,9 +16,9 @@ from icd_assets.cli.tree import printable
 from icd_assets.compat.adopt import Adoption, Finding
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, results_root
+from icd_assets.manifest import Manifest
 from icd_assets.pipeline import STEP
 from icd_assets.settings import Settings
-from icd_assets.store import Manifest
 
 _DATA_VERSION = "dagster/data_version"
 _WORDS = {"adopted": "adopted", "already": "already", "refused": "refused", "left": "left alone"}

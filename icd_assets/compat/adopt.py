@@ -21,8 +21,9 @@ from icd_assets.digests import sha256_json
 from icd_assets.durable import make_folder
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment
+from icd_assets.manifest import Manifest, Want
 from icd_assets.settings import Settings
-from icd_assets.store import Manifest, Store, Want
+from icd_assets.store import Store
 
 if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaSplit

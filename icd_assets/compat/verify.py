@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from icd_assets.compat.names import EMBEDDINGS, Name
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment
-from icd_assets.store import Input
+from icd_assets.manifest import Input
 
 if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaSplit

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from icd_assets.errors import UserError
 
 if TYPE_CHECKING:
-    from icd_assets.catalog import SplitFiles
+    from icd_assets.entries import SplitFiles
 
 
 @dataclass(frozen=True, slots=True)

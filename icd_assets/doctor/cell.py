@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from icd_assets.catalog import Catalog, EncoderEntry, ModelEntry
+from icd_assets.catalog import Catalog
 from icd_assets.cell import Cell
 from icd_assets.doctor import data, leftovers, machine, models, recipe, work
 from icd_assets.doctor.finding import Finding, findings
 from icd_assets.doctor.places import place, room
+from icd_assets.entries import EncoderEntry, ModelEntry
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment
 from icd_assets.plan import Planned, plan, require_metric, require_subset, require_vlm

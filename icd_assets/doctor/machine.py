@@ -19,7 +19,7 @@ from icd_assets.device import visible_gpus
 from icd_assets.doctor.finding import Finding, in_bytes
 
 if TYPE_CHECKING:
-    from icd_assets.catalog import ModelEntry
+    from icd_assets.entries import ModelEntry
     from icd_assets.vlm.memory import ModelSizes, PromptSize
 
 _MIB = 1 << 20

@@ -16,8 +16,8 @@ from icd_assets.vlm.endpoint import require_client
 from icd_assets.weights import locate, weights_digest
 
 if TYPE_CHECKING:
-    from icd_assets.catalog import EncoderEntry, ModelEntry
     from icd_assets.digests import DigestCache
+    from icd_assets.entries import EncoderEntry, ModelEntry
     from icd_assets.vlm.endpoint import Endpoint
 
 _SERVER_SECONDS = 5.0

@@ -11,7 +11,8 @@ from typing import Literal
 
 from icd_assets.lineage.records import FOLDERS, Records
 from icd_assets.locks import held_by
-from icd_assets.store import FileRecord, Manifest, Store
+from icd_assets.manifest import FileRecord, Manifest
+from icd_assets.store import Store
 
 # unfinished: a step or a write that was interrupted · orphaned: we wrote it, no manifest has it any more
 # kept: the user's, moved aside by us · foreign: never ours

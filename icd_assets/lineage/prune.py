@@ -19,7 +19,8 @@ from typing import Any, Literal
 from icd_assets.durable import write_atomic
 from icd_assets.lineage.leftovers import leftovers, working
 from icd_assets.lineage.records import Records
-from icd_assets.store import FileRecord, Manifest, Store
+from icd_assets.manifest import FileRecord, Manifest
+from icd_assets.store import Store
 
 TRAINED = ("rce_checkpoints", "grpo_checkpoints")
 _UNFINISHED_DAYS = 7  # so long an interrupted step may be meant to go on

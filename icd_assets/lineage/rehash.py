@@ -9,7 +9,8 @@ from icd_assets.cell import Cell
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment
 from icd_assets.lineage.chain import Artifact
-from icd_assets.store import Input, Store
+from icd_assets.manifest import Input
+from icd_assets.store import Store
 
 
 @dataclass

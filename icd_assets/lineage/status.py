@@ -12,14 +12,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from icd_assets.catalog import Catalog, EncoderEntry, ModelEntry
+from icd_assets.catalog import Catalog
 from icd_assets.cell import Cell
+from icd_assets.entries import EncoderEntry, ModelEntry
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, MissingInput
 from icd_assets.lineage.records import Records
+from icd_assets.manifest import Input, Manifest
 from icd_assets.pipeline import STEPS, Step
 from icd_assets.settings import Settings
-from icd_assets.store import Input, Manifest, Store
+from icd_assets.store import Store
 from icd_assets.wants import want
 
 # left out: the settings have no GRPO epochs, and none was trained · unjudged: something outside is not here

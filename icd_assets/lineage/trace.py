@@ -6,8 +6,9 @@ from pathlib import Path
 
 from icd_assets.errors import UserError
 from icd_assets.lineage.records import produced
+from icd_assets.manifest import Input, Manifest
 from icd_assets.pipeline import STEP
-from icd_assets.store import Input, Manifest, Store
+from icd_assets.store import Store
 
 _ORDER = {name: index for index, name in enumerate(STEP)}
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from icd_assets.digests import sha256_json
 from icd_assets.lineage.leftovers import leftovers, working
 from icd_assets.lineage.records import Records
-from icd_assets.store import Manifest, Store, data_version
+from icd_assets.manifest import Manifest, data_version
+from icd_assets.store import Store
 
 # done, of; in bytes
 OnProgress = Callable[[int, int], None]

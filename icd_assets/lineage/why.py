@@ -9,8 +9,8 @@ from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, MissingInput
 from icd_assets.lineage.differences import Difference, want_changes
 from icd_assets.lineage.status import AssetStatus, CellStatus
+from icd_assets.manifest import Input, Manifest, Want
 from icd_assets.pipeline import STEP
-from icd_assets.store import Input, Manifest, Want
 from icd_assets.wants import want
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from icd_assets.catalog import Catalog, SplitFiles
+from icd_assets.catalog import Catalog
 from icd_assets.cell import Cell
 from icd_assets.datasets.files import SplitSource, locate_split
 from icd_assets.digests import sha256_json
+from icd_assets.entries import SplitFiles
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment
 from icd_assets.settings import Settings

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from icd_assets.catalog import Catalog, ModelEntry
+from icd_assets.catalog import Catalog
 from icd_assets.doctor import machine
 from icd_assets.doctor.machine import Gpu, cpu_work, devices, gpu_memory, gpus, packages
+from icd_assets.entries import ModelEntry
 from icd_assets.vlm.memory import GIB, ModelSizes, PromptSize
 
 SIZES = ModelSizes(3_754_622_976, 36, 2, 128, 2048, 11_008, 151_936, 5120, one_image_at_a_time=True)

@@ -20,11 +20,12 @@ from icd_assets.catalog import SAMPLERS, Catalog
 from icd_assets.cell import Cell
 from icd_assets.digests import sha256_json
 from icd_assets.experiment import Experiment
+from icd_assets.manifest import Manifest, Want
 from icd_assets.pipeline import STEPS
 from icd_assets.scoring.rl_data import RlCandidate, RlData, RlQuery
 from icd_assets.scoring.rl_file import write_rl_data
 from icd_assets.settings import read_settings
-from icd_assets.store import Manifest, Store, Want
+from icd_assets.store import Store
 from icd_assets.wants import want
 
 STEP_NAMES = [step.name for step in STEPS]
