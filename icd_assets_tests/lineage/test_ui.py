@@ -230,7 +230,8 @@ def test_the_leaderboard_names_each_checkpoints_own_rl_data(made: tuple[Place, s
     place, first = made
 
     def rows() -> Any:
-        leaderboard(SharedResource(results_root=str(place.root)))
+        shared = SharedResource(results_root=str(place.root))
+        assert dg.materialize([leaderboard], resources={"shared": shared}, instance=place.instance).success
         return json.loads((place.root / "leaderboard.json").read_text(encoding="utf-8"))
 
     (before,) = rows()
