@@ -76,16 +76,19 @@ def test_the_command_line_hears_it_before_flags_and_variables(workplace: Workpla
 
 @pytest.mark.slow
 def test_a_run_that_dagster_launches_hears_it(workplace: Workplace):
-    (workplace.folder / ".env").write_text("RESULT_DIR=elsewhere\n")
+    """From another folder: Dagster itself hears a .env in the working directory, but no other."""
+    here = workplace.folder
+    (here / ".env").write_text(f"RESULT_DIR={here}/elsewhere\nDEMO_PATH='{here}/demo files'\n")
+    (here / "sub").mkdir()
     command = ["asset", "materialize", "-m", "icd_assets.definitions", "--select", "candidate_pools"]
     ended = subprocess.run(
         [Path(sys.executable).with_name("dagster"), *command, "--partition", KEY],
-        cwd=workplace.folder,
-        env=workplace.environment | {"DAGSTER_HOME": str(workplace.folder)},
+        cwd=here / "sub",
+        env=workplace.environment | {"DAGSTER_HOME": str(here)},
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert ended.returncode == 0, ended.stderr
-    assert list((workplace.folder / "elsewhere" / "demo" / "cache").glob("demo-RandSampler-*.json"))
-    assert not workplace.results.exists()
+    assert list((here / "elsewhere" / "demo" / "cache").glob("demo-RandSampler-*.json"))
+    assert (here / "demo files").is_dir() and not list((here / "sub").iterdir())

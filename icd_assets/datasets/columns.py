@@ -58,10 +58,10 @@ def table_of(records: Sequence[Record]) -> pa.Table:
 
 
 def write_table(path: Path, table: pa.Table, key: str, digest: str) -> None:
-    """``key`` names what the table was parsed from, ``digest`` is the split's."""
+    """``key`` names what the table was parsed from, and is part of the checksum; ``digest`` is the split's."""
     import pyarrow as pa
 
-    facts = {"key": key, "digest": digest, "checksum": _checksum(table, key, digest)}
+    facts = {"digest": digest, "checksum": _checksum(table, key, digest)}
     table = table.replace_schema_metadata({_FACTS: json.dumps(facts).encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -84,7 +84,7 @@ def read_table(path: Path, key: str) -> tuple[pa.Table, str] | None:
         facts: dict[str, Any] = json.loads(reader.schema.metadata[_FACTS])
         table = reader.read_all()
         table.validate(full=True)  # before anything follows an offset that a damaged file gives
-        sound = facts["key"] == key and facts["checksum"] == _checksum(table, key, facts["digest"])
+        sound = facts["checksum"] == _checksum(table, key, facts["digest"])
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
         return None
     return (table, str(facts["digest"])) if sound else None

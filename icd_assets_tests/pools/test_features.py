@@ -24,6 +24,7 @@ def base(tmp_path: Path) -> Path:
 
 def test_round_trip_is_mapped_and_ranks_alike(base):
     found = read_features(base, 50)
+    assert read_features(base, 49) is None
     assert found is not None and isinstance(found.text.base, np.memmap) and not found.image.flags.owndata
     assert np.array_equal(found.text, unit(1)) and np.array_equal(found.image, unit(2))
     excluded = [[row] for row in range(5)]

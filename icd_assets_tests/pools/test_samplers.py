@@ -212,5 +212,10 @@ def test_a_split_offers_what_the_same_items_do(tmp_path, sampler, same_image):
         )
 
     assert pools(split) == pools(list(split))
-    if not same_image:
-        assert all(ids[row] != ids[query] for query, pool in pools(split).items() for row in pool)
+    for query, pool in pools(split).items():
+        others = {row for row in range(N) if row != query and (same_image or ids[row] != ids[query])}
+        assert set(pool) <= others
+        # exactly these may be chosen, so a pool of their number is they
+        config = PoolConfig(pool_size=len(others), allow_same_image=same_image)
+        every = build_pools("RandSampler", [split[query]], split, config, same_split=True)
+        assert set(every[query]) == others

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,5 @@ def test_odd_metadata_is_no_reason_to_refuse_a_picture(tmp_path: Path) -> None:
     path = tmp_path / "odd.png"
     Image.new("P", (8, 8)).save(path, transparency=b"\x00\x80\xff")  # Pillow warns when it becomes RGB
     assert [image.mode for image in read_images([path])] == ["RGB"]
+    code = "import sys, pathlib, icd_assets.vlm.images as i; i.read_image(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-W", "error", "-c", code, str(path)], check=True)  # not only in tests
