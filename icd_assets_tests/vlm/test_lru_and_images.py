@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,13 @@ def test_images_read_ahead_come_in_order_and_a_bad_one_in_its_place(tmp_path: Pa
 
 def test_odd_metadata_is_no_reason_to_refuse_a_picture(tmp_path: Path) -> None:
     path = tmp_path / "odd.png"
-    Image.new("P", (8, 8)).save(path, transparency=b"\x00\x80\xff")  # Pillow warns when it becomes RGB
+    image = Image.new("P", (8, 8))
+    image.putpalette(list(range(256)) * 3)
+    image.putdata([0, 1, 2, 3] * 16)
+    image.save(path, transparency=b"\x00\x80\xff")
+    with Image.open(path) as plain, pytest.raises(UserWarning, match="Transparency"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plain.convert("RGB")
     assert [image.mode for image in read_images([path])] == ["RGB"]
     code = "import sys, pathlib, icd_assets.vlm.images as i; i.read_image(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-W", "error", "-c", code, str(path)], check=True)  # not only in tests
