@@ -84,9 +84,8 @@ _OFTEN = (
     "rl_data: mid-way: fill, and Dagster's history with it",
     "v2_checkpoint: mid-way: kill",
     "rce_checkpoints: mid-way: kill_parent",
-    "rce_checkpoints: mid-way: fill",
     "grpo_checkpoints: data, no manifest: kill",
-    "evaluation: manifest, no event: kill",
+    "v2format_checkpoint: manifest, no event: kill",
 )
 OFTEN = (
     "candidate_pools: before start: kill",
@@ -94,10 +93,9 @@ OFTEN = (
     "v2_checkpoint: mid-way: kill",
     "embeddings: data, no manifest: kill",
     "grpo_checkpoints: data, no manifest: kill",
-    "evaluation: manifest, no event: kill",
+    "v2format_checkpoint: manifest, no event: kill",
     "leaderboard: mid-way: kill",
     "rl_data: mid-way: fill",
-    "rce_checkpoints: mid-way: fill",
     "v2format_checkpoint: data, no manifest: fill",
     "rce_checkpoints: mid-way: kill_parent",
     "beam_data: mid-way: term",
