@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from icd_assets import device
+from icd_assets import device, locks
+from icd_assets.locks import Holder
 
 
 @pytest.fixture
@@ -38,6 +40,20 @@ def test_two_holders_get_two_gpus_and_give_them_back(two_gpus: Path) -> None:
             assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
         os.environ["CUDA_VISIBLE_DEVICES"] = "0"
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_who_waits_for_a_gpu_is_told_who_has_it(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "_TOLD_AFTER_SECONDS", 0.0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+
+    def tell(sentence: str) -> NoReturn:
+        raise InterruptedError(sentence)
+
+    with device.lease(two_gpus, Holder("rl_data of demo|RandSampler/tiny_vl")):
+        os.environ["CUDA_VISIBLE_DEVICES"] = "1"
+        told = pytest.raises(InterruptedError, match="GPU 1 is held by rl_data of demo")
+        with told, device.lease(two_gpus, on_wait=tell):
+            pass
 
 
 @pytest.mark.parametrize(("allowed", "seen"), [("1", ["1"]), ("1,0", ["1", "0"]), ("", []), ("-1", [])])

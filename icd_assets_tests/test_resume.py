@@ -147,9 +147,9 @@ def wait_for(running: subprocess.Popen[str], text: str) -> str:
 
 
 def seconds_of_cpu(process: subprocess.Popen[str]) -> float:
-    """Spent in user mode: field 14 of proc(5)'s stat."""
-    ticks = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11]
-    return int(ticks) / os.sysconf("SC_CLK_TCK")
+    """In user mode and in the kernel's: fields 14 and 15 of proc(5)'s stat."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_together_they_work_in_turn(workplace: Workplace) -> None:
@@ -177,7 +177,7 @@ def test_who_waits_can_be_ended_sleeps_and_outlives_who_is_killed(workplace: Wor
             wait_for(waiting, f"waiting: the pool gpu is in use by beam_data of {KEY} (process {first.pid}, run")
         before = seconds_of_cpu(outlives)
         time.sleep(3)
-        assert seconds_of_cpu(outlives) - before < 1.5
+        assert seconds_of_cpu(outlives) - before < 0.5
         ended.send_signal(signal.SIGTERM)
         assert "interrupted; what is complete is kept" in ended.communicate(timeout=60)[0]
         assert ended.returncode == 130
