@@ -10,14 +10,14 @@ export PYTHONWARNINGS ?= ignore::DeprecationWarning
 demo: $(BIN)/.ready          ## the whole pipeline on the built-in world; prints the comparison table
 	@$(BIN)/icd-assets demo
 
-test: $(BIN)/.ready          ## all tests
-	@$(BIN)/python -m pytest
+test: $(BIN)/.ready          ## all tests, two files at a time
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 torture: $(BIN)/.ready       ## kills every asset at every point and runs it again
 	@$(BIN)/python -m pytest -m torture
 
 coverage: $(BIN)/.ready      ## all tests, and the share of lines they run: at least 90 %
-	@$(BIN)/python -m pytest --cov --cov-fail-under=90
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-fail-under=90
 
 check: $(BIN)/.ready         ## style and types
 	@$(BIN)/ruff check .
