@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import threading
 from pathlib import Path
@@ -24,6 +25,12 @@ def write_atomic(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     fsync(path.parent)
+
+
+def remove_torn(path: Path) -> None:
+    """What writers of ``path`` that were killed left beside it. Nobody may be writing it meanwhile."""
+    for torn in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        torn.unlink()
 
 
 def make_folder(path: Path) -> None:

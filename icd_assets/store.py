@@ -11,7 +11,6 @@ checkpoint that was copied away still leads to the run that made its RL data.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import shutil
@@ -24,7 +23,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from icd_assets.digests import DigestCache
-from icd_assets.durable import fsync, make_folder, write_atomic
+from icd_assets.durable import fsync, make_folder, remove_torn, write_atomic
 from icd_assets.errors import UserError
 from icd_assets.journal import JOURNAL
 from icd_assets.locks import Holder, OnWait, held_by, hold_one, wait_silently
@@ -132,6 +131,22 @@ class Store:
                 found += manifest.vlm or self.vlms(manifest.want)  # the latter of a manifest older than the field
         return tuple(dict.fromkeys(found))
 
+    def mark_unsaid(self, run_id: str, cell: str | None) -> None:
+        """To be called before a run publishes something of ``cell`` (None: of all cells): if it is killed before
+        Dagster has heard of it, the mark is still there, and the next run looks."""
+        mark = self._unsaid / f"{_short(cell) if cell else 'all'}-{run_id}"
+        make_folder(mark.parent)
+        mark.touch()
+
+    def unsaid_marks(self, cell: str) -> dict[Path, str]:
+        """Mark → run."""
+        marks = [*self._unsaid.glob(f"{_short(cell)}-*"), *self._unsaid.glob("all-*")]
+        return {mark: mark.name.partition("-")[2] for mark in sorted(marks)}
+
+    @property
+    def _unsaid(self) -> Path:
+        return self.private / "unsaid"
+
     @contextmanager
     def lock(self, path: Path, holder: Holder | None = None, on_wait: OnWait = wait_silently) -> Iterator[None]:
         """One writer per artifact; the kernel frees the lock of a writer that died."""
@@ -227,8 +242,7 @@ class Store:
 
     def recover(self, path: Path) -> None:
         """End, or undo, a commit that was killed half-way. Call under :meth:`lock`."""
-        for torn in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-            torn.unlink()
+        remove_torn(path)
         coming, previous = self.read(_pending(path)), self.read(_previous(path))
         if coming is not None and (staged := self._where_it_is(path, coming)) is not None:
             self._install(path, coming, staged)

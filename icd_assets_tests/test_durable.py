@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from icd_assets.digests import DigestCache
-from icd_assets.durable import write_atomic
+from icd_assets.durable import remove_torn, write_atomic
 from icd_assets_tests.conftest import ROOT
 
 _WRITER = """
@@ -57,3 +57,10 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     with pytest.raises(OSError, match="Input/output"):
         write_atomic(path, b"new")
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("leaderboard.json", b"old")]
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".a[1].json.77-5.tmp", "a[1].json", ".ab.json.77-5.tmp"):
+        (tmp_path / name).touch()
+    remove_torn(tmp_path / "a[1].json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".ab.json.77-5.tmp", "a[1].json"]

@@ -289,6 +289,13 @@ def test_unfinished_files_without_a_journal_are_not_taken_over(store: Store, pat
         assert list(staging.iterdir()) == []
 
 
+def test_a_mark_is_found_by_its_cell_and_one_of_all_cells_by_each(store: Store) -> None:
+    store.mark_unsaid("1a-run", "demo|RandSampler/tiny_vl")
+    store.mark_unsaid("2b-run", None)
+    assert sorted(store.unsaid_marks("demo|RandSampler/tiny_vl").values()) == ["1a-run", "2b-run"]
+    assert list(store.unsaid_marks("demo|MixSampler/tiny_vl").values()) == ["2b-run"]
+
+
 def test_digest_cache_sees_a_change_and_survives_a_broken_file(tmp_path: Path) -> None:
     file, cache = tmp_path / "a", tmp_path / "digests.json"
     file.write_text("x")

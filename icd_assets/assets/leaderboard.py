@@ -9,11 +9,12 @@ from typing import Any
 import dagster as dg
 
 from icd_assets.assets.owner import record_owner
-from icd_assets.assets.step import SharedResource
+from icd_assets.assets.step import SharedResource, failing_in_words
 from icd_assets.digests import sha256_json
-from icd_assets.durable import write_atomic
+from icd_assets.durable import remove_torn, write_atomic
 from icd_assets.lifeline import die_with_parent
 from icd_assets.lineage.trace import consumed, trace
+from icd_assets.locks import Holder
 from icd_assets.manifest import Manifest
 from icd_assets.store import Store
 
@@ -29,11 +30,15 @@ def leaderboard(context: dg.AssetExecutionContext, shared: SharedResource) -> dg
     """Read the manifests of checkpoints and evaluations under the results root; nothing is computed."""
     die_with_parent()
     record_owner(context)
-    store = Store(Path(shared.results_root))
-    rows = [_row(store, *pair) for pair in _pairs(store)]
-    rows.sort(key=lambda row: (row["dataset"], -(row["score"] or 0), row["sampler_model"]))
+    store, run_id = Store(Path(shared.results_root)), context.run.run_id
     path = store.root / "leaderboard.json"
-    write_atomic(path, (json.dumps(rows, indent=1) + "\n").encode())
+    # Locked from the look at the manifests on: who looked first must not write last.
+    with failing_in_words(store, "the leaderboard"), store.lock(path, Holder("leaderboard", run_id)):
+        remove_torn(path)
+        rows = [_row(store, *pair) for pair in _pairs(store)]
+        rows.sort(key=lambda row: (row["dataset"], -(row["score"] or 0), row["sampler_model"]))
+        store.mark_unsaid(run_id, None)
+        write_atomic(path, (json.dumps(rows, indent=1) + "\n").encode())
     records = [dg.TableRecord({k: "–" if v is None else v for k, v in row.items()}) for row in rows]
     return dg.MaterializeResult(
         data_version=dg.DataVersion(sha256_json(rows)[:16]),

@@ -7,8 +7,8 @@ staging folder, say what was made. All the rest is here, once.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ from icd_assets.manifest import Manifest, Want
 from icd_assets.pipeline import STEP, Shared, Step, own_fields
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.settings import Settings
+from icd_assets.store import Store
 from icd_assets.wants import want
 
 hear_env_file()  # before the catalog, whose paths it may move
@@ -168,22 +169,12 @@ def step_asset(
             record_owner(context)
             explicit = config.model_dump(exclude={"force"})
             experiment = open_experiment(context.partition_key, shared, reward, {name: explicit})
-            try:
+            with failing_in_words(experiment.store, str(experiment.cell)):
                 manifest, skipped = _run(step, make, experiment, context, config.force)
                 return dg.MaterializeResult(
                     data_version=dg.DataVersion(manifest.data_version),
                     metadata=metadata(name, manifest, experiment) | {"skipped": skipped},
                 )
-            except MissingInput as missing:
-                raise _failure(
-                    f"{missing.asset} is not there yet for {experiment.cell}; materialize it first."
-                ) from missing
-            except UserError as error:
-                raise _failure(str(error)) from error
-            except (OSError, MemoryError, RuntimeError) as error:
-                if (told := failures.told(error, experiment.store.root)) is None:
-                    raise
-                raise _failure(str(told)) from error
 
         # Dagster reads the signature's types; the config type is known only now.
         compute.__annotations__ = {
@@ -208,6 +199,21 @@ def step_asset(
         )(compute)
 
     return wrap
+
+
+@contextmanager
+def failing_in_words(store: Store, cell: str) -> Iterator[None]:
+    """What the user, or the machine, is to blame for becomes the failure's one sentence."""
+    try:
+        yield
+    except MissingInput as missing:
+        raise _failure(f"{missing.asset} is not there yet for {cell}; materialize it first.") from missing
+    except UserError as error:
+        raise _failure(str(error)) from error
+    except (OSError, MemoryError, RuntimeError) as error:
+        if (told := failures.told(error, store.root)) is None:
+            raise
+        raise _failure(str(told)) from error
 
 
 def _failure(sentence: str) -> dg.Failure:
@@ -258,6 +264,7 @@ def _run(
                 context=context,
             )
             report = make(run)
+            store.mark_unsaid(context.run.run_id, experiment.cell.key)
             manifest = store.commit(
                 path,
                 report.files,

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from icd_assets.assets.run_config import run_config
 from icd_assets.cli.ghosts import reap
 from icd_assets.cli.home import instance
-from icd_assets.cli.records import open_run, unsaid
+from icd_assets.cli.records import forget_marks, unsaid
 from icd_assets.cli.screen import Screen, console
 from icd_assets.cli.waiting import patient
 from icd_assets.errors import UserError
@@ -51,11 +51,9 @@ def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]
             console.print(sentence, markup=False)
         missed = unsaid(home, experiment, planned)
         names = [item.step.name for item in planned if item.reason is not None or item.step.name in missed]
-        with open_run(experiment.store, home, run_id), Screen(len(names)):
-            if not names:
-                return None
+        if names:
             selected = [*names, "leaderboard"] if "evaluation" in names else names
-            with _ending(home, run_id), patient(home, run_id):
+            with Screen(len(names)), _ending(home, run_id), patient(home, run_id):
                 result = job.execute_in_process(
                     run_id=run_id,
                     instance=home,
@@ -69,7 +67,8 @@ def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]
                 )
             if not result.success:
                 raise _problem(result)
-    return run_id
+        forget_marks(home, experiment, planned)
+    return run_id if names else None
 
 
 @contextmanager

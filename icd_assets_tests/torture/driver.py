@@ -94,7 +94,7 @@ class Workshop:
         for old in {work, results.parent}:
             shutil.rmtree(old, ignore_errors=True)
         self._furnish(work)
-        shutil.copytree(self.before / asset, results, ignore=shutil.ignore_patterns("locks", "staging"))
+        shutil.copytree(self.before / asset, results, ignore=shutil.ignore_patterns("locks", "staging", "unsaid"))
         variables = {"RESULT_DIR": str(results)}
         first = self._first(case, fault, work, variables)
         open_runs = records(work, asset)["open_runs"] if fault.then not in _UNSEEN else None
@@ -231,7 +231,7 @@ def different(clean: Path, results: Path, asset: str) -> list[str]:
 
 def leftovers(results: Path) -> list[str]:
     anywhere = ("*.tmp", "*.pending", "*.previous", "*.kept-*")
-    ours = ("staging/*", "runs/*", "locks/*.json")
+    ours = ("staging/*", "locks/*.json")
     found = [path for pattern in anywhere for path in results.rglob(pattern)]
     found += [path for pattern in ours for path in (results / ".icd_assets").glob(pattern)]
     return [str(path.relative_to(results)) for path in found]
