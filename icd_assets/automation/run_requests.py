@@ -39,7 +39,10 @@ def recipe_of(experiment: Experiment) -> Recipe:
 
 def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reason: str) -> dg.RunRequest:
     """The run; ``reason`` makes its key unique, so that the same cause never asks twice."""
-    names = [step.name for step in STEPS if recipe == "grpo_recipe" or step.name != "grpo_checkpoints"]
+    left_out = set() if recipe == "grpo_recipe" else {"grpo_checkpoints"}
+    if "beam_data" not in found.force and experiment.importable_v2() is not None:
+        left_out.add("beam_data")  # only the training of a v2 checkpoint reads them, as in a plan
+    names = [step.name for step in STEPS if step.name not in left_out]
     config = run_config(experiment.settings, experiment.store.root, names, frozenset(found.force))
     if recipe == "grpo_recipe" and not experiment.config("grpo_checkpoints").grpo_epochs:
         config["ops"]["grpo_checkpoints"]["config"]["grpo_epochs"] = GRPO_EPOCHS
@@ -50,6 +53,7 @@ def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reas
         job_name=recipe,
         partition_key=experiment.cell.key,
         run_config=config,
+        asset_selection=[dg.AssetKey(name) for name in names],
         tags={"icd/trigger": found.name},
     )
 

@@ -109,6 +109,17 @@ def test_a_schedule_asks_for_every_trained_cell(at_home: Workplace, instance: dg
     assert plain.run_config["ops"]["v2format_checkpoint"]["config"]["source"] == "rce"  # not the GRPO of before
 
 
+def test_no_beams_are_searched_for_a_v2_checkpoint_of_the_users_own(
+    at_home: Workplace, instance: dg.DagsterInstance
+) -> None:
+    (ours,) = (at_home.results / "demo/model_cpk/v2").glob("*_best.ckpt")
+    shutil.copy(ours, ours.with_name(ours.name.replace("_best", "_epoch=12_train=21.9_val=22.0")))
+    (asked,) = schedule_ticks("rce_schedule", instance)
+    assert "beam_data" not in asked.run_config["ops"]
+    assert dg.AssetKey("beam_data") not in (asked.asset_selection or [])
+    assert dg.AssetKey("rl_data") in (asked.asset_selection or [])
+
+
 def test_a_schedule_forces_what_the_catalog_says(at_home: Workplace, instance: dg.DagsterInstance) -> None:
     declare(at_home, rce_schedule={"cells": [KEY], "force": ["rl_data"]})
     (asked,) = schedule_ticks("rce_schedule", instance)
@@ -123,7 +134,11 @@ def test_a_request_is_a_valid_run(at_home: Workplace, instance: dg.DagsterInstan
     (asked,) = schedule_ticks("grpo_schedule", instance)
     job = defs.resolve_job_def("grpo_recipe")
     result = job.execute_in_process(
-        instance=instance, partition_key=KEY, run_config=asked.run_config, raise_on_error=True
+        instance=instance,
+        partition_key=KEY,
+        run_config=asked.run_config,
+        asset_selection=asked.asset_selection,
+        raise_on_error=True,
     )
     assert result.success
     skipped = [
