@@ -26,8 +26,14 @@ def _schedule(name: str, recipe: Recipe, job: dg.JobDefinition | object) -> dg.S
     def rerun(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         found = entry(name)
         when = context.scheduled_execution_time.isoformat()
-        requests = [request(experiment, found, recipe, when) for experiment in experiments(found)]
-        return requests or dg.SkipReason("no cell is trained yet, and the catalog names none")
+        requests = []
+        for experiment in experiments(found):
+            try:
+                requests.append(request(experiment, found, recipe, when))
+            except UserError as error:  # one cell's problem does not stop the others
+                context.log.warning(f"{experiment.cell}: {error}")
+        nothing = "no cell is trained yet and the catalog names none, or each has a problem (see the log)"
+        return requests or dg.SkipReason(nothing)
 
     return rerun
 

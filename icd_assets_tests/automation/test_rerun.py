@@ -178,6 +178,9 @@ def test_two_new_v2_checkpoints_are_reported_not_drawn(at_home: Workplace, insta
     result = sensor_ticks("new_inputs", instance)
     assert not result.run_requests
     assert "holds 2 v2 checkpoints" in str(result.skip_reason)
+    declare(at_home, rce_schedule={"cells": [KEY, "demo|TextSimSampler/tiny_vl"]})
+    (other,) = schedule_ticks("rce_schedule", instance)  # whose turn it is all the same
+    assert other.partition_key == "demo|TextSimSampler/tiny_vl"
 
 
 def test_grpo_is_offered_for_rl_data_it_has_not_seen(at_home: Workplace, instance: dg.DagsterInstance) -> None:
