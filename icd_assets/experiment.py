@@ -255,6 +255,11 @@ class Experiment:
             return str(source)
         return "grpo" if self.trained_on_todays_rce() else "rce"
 
+    @property
+    def needs_beams(self) -> bool:
+        """Whether the recipe has beam data: only the training of a v2 checkpoint reads them."""
+        return self.importable_v2() is None
+
     def importable_v2(self) -> Path | None:
         """The user's own v2 checkpoint, or None if one is to be trained (SPEC A.3, without its lottery)."""
         config = self.config("v2_checkpoint")

@@ -32,7 +32,7 @@ def plan(experiment: Experiment, force: frozenset[str] = frozenset(), to: str | 
     for step in STEPS:
         if step.name == "grpo_checkpoints" and experiment.config(step.name).grpo_epochs == 0:
             continue
-        if step.name == "beam_data" and step.name not in {to, *force} and experiment.importable_v2() is not None:
+        if step.name == "beam_data" and step.name not in {to, *force} and not experiment.needs_beams:
             continue
         reason = _reason(experiment, step, coming, force)
         if reason is not None:

@@ -33,8 +33,6 @@ def run_cases(folder: Path, cases: list[Case], timeout: float) -> dict[str, dict
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONPATH": str(ROOT),
     }
-    for case in cases:
-        case["fault"]["disk"] = str(folder / "disk")
     driver = [sys.executable, "-m", "icd_assets_tests.torture.driver", str(folder)]
     ended = subprocess.run(
         ["unshare", "-rm", "sh", "-c", _OWN_DISK, "sh", str(folder), *driver],

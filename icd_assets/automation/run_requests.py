@@ -40,8 +40,8 @@ def recipe_of(experiment: Experiment) -> Recipe:
 def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reason: str) -> dg.RunRequest:
     """The run; ``reason`` makes its key unique, so that the same cause never asks twice."""
     left_out = set() if recipe == "grpo_recipe" else {"grpo_checkpoints"}
-    if "beam_data" not in found.force and experiment.importable_v2() is not None:
-        left_out.add("beam_data")  # only the training of a v2 checkpoint reads them, as in a plan
+    if "beam_data" not in found.force and not experiment.needs_beams:
+        left_out.add("beam_data")
     names = [step.name for step in STEPS if step.name not in left_out]
     config = run_config(experiment.settings, experiment.store.root, names, frozenset(found.force))
     if recipe == "grpo_recipe" and not experiment.config("grpo_checkpoints").grpo_epochs:

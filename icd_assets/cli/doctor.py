@@ -105,5 +105,5 @@ def _show(found: Sequence[Finding], blocked: bool) -> None:
             line.append(f": {finding.todo}", style="bold")
         console.print(line)
     counts = Counter(finding.level for finding in found)
-    console.print(f"\n{counts['problem']} problems, {counts['warning']} warnings, {counts['mended']} mended")
+    console.print(f"\nproblems: {counts['problem']}, warnings: {counts['warning']}, mended: {counts['mended']}")
     console.print("something would stop the run" if blocked else "nothing would stop the run")

@@ -131,17 +131,6 @@ def test_bad_image_pattern(tmp_path, images):
         read(tmp_path, images=images)
 
 
-def test_many_rows_are_read_in_seconds(tmp_path):
-    import time
-
-    n = 20_000
-    questions = [(i, i // 3, f"question {i}?") for i in range(n)]
-    files = write_files(tmp_path, questions, [annotation(i, i // 3, ["a"] * 10) for i in range(n)])
-    began = time.process_time()
-    assert len(read_split("vqav2", "train", *files, IMAGES)) == n
-    assert time.process_time() - began < 5
-
-
 def test_what_assets_import_stays_light():
     modules = [
         "datasets.vqa",

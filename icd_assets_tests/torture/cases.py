@@ -76,30 +76,18 @@ MORE: list[Case] = [
     ),
 ]
 
+_BY_NAME = {case["name"]: case for case in [*MATRIX, *MORE]}
 # Runs with every test run: each moment, each way, each kind of asset.
-_OFTEN = (
-    "candidate_pools: before start: kill",
-    "beam_data: mid-way: kill",
-    "beam_data: mid-way: term",
-    "rl_data: mid-way: fill, and Dagster's history with it",
-    "v2_checkpoint: mid-way: kill",
-    "rce_checkpoints: mid-way: kill_parent",
-    "grpo_checkpoints: data, no manifest: kill",
-    "v2format_checkpoint: manifest, no event: kill",
-)
-OFTEN = (
-    "candidate_pools: before start: kill",
-    "beam_data: mid-way: kill",
-    "v2_checkpoint: mid-way: kill",
-    "embeddings: data, no manifest: kill",
-    "grpo_checkpoints: data, no manifest: kill",
-    "v2format_checkpoint: manifest, no event: kill",
-    "leaderboard: mid-way: kill",
-    "rl_data: mid-way: fill",
-    "v2format_checkpoint: data, no manifest: fill",
-    "rce_checkpoints: mid-way: kill_parent",
-    "beam_data: mid-way: term",
-    "rce_checkpoints: mid-way: memory",
-    "evaluation: mid-way: fill, and Dagster's history with it",
-)
-OFTEN = [case for case in [*MATRIX, *MORE] if case["name"] in _OFTEN]
+OFTEN = [
+    _BY_NAME[name]
+    for name in (
+        "candidate_pools: before start: kill",
+        "beam_data: mid-way: kill",
+        "beam_data: mid-way: term",
+        "rl_data: mid-way: fill, and Dagster's history with it",
+        "v2_checkpoint: mid-way: kill",
+        "rce_checkpoints: mid-way: kill_parent",
+        "grpo_checkpoints: data, no manifest: kill",
+        "v2format_checkpoint: manifest, no event: kill",
+    )
+]

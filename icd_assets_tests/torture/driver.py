@@ -1,6 +1,6 @@
 """Runs cases: ``python -m icd_assets_tests.torture.driver FOLDER < cases.json``, one line of JSON per result.
 
-A case is an asset, a fault and where the files lie. Its workplace is what a clean run had when that asset began.
+A case is an asset and a fault. Its workplace is what a clean run had when that asset began.
 Each process is a fork of this one, which has the slow libraries imported already: a second instead of ten.
 """
 
@@ -87,8 +87,8 @@ class Workshop:
 
     def run(self, case: Mapping[str, Any]) -> dict[str, Any]:
         began = time.monotonic()
-        asset, fault = case["asset"], Fault(**case["fault"])
         disk = self.folder / "disk"
+        asset, fault = case["asset"], Fault(**case["fault"], disk=str(disk))
         work = disk / "work" if case.get("all_on_disk") else self.folder / "work"
         results = disk / "work" / "results" if fault.then == "fill" else work / "results"
         for old in {work, results.parent}:
