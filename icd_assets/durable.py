@@ -5,26 +5,37 @@ from __future__ import annotations
 import glob
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write, fsync, rename: a reader sees the old file or the new one, never half of it.
-
-    Processes and threads may write the same path at once; the last one wins.
-    """
+    """Write, fsync, rename: a reader sees the old file or the new one, never half of it."""
     make_folder(path.parent)
+    with replacing(path) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fsync(path.parent)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that becomes ``path`` if all went well, and is gone if not (a full disk, say).
+
+    It is not fsynced: for what costs time to lose, not truth. Processes and threads may write the same path at
+    once; the last one wins.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            yield file
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    fsync(path.parent)
 
 
 def remove_torn(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
+from icd_assets.processes import ProcessRecord, absent
 from icd_assets_tests.conftest import CELL, KEY, Workplace, new_workplace
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is not installed")
@@ -36,7 +38,7 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-WHOLE_FILE = 300  # seconds, however slow the machine is; one page's wait may come on top
+WHOLE_FILE = 400  # seconds, however slow the machine is; one page's wait may come on top
 ONE_PAGE = 30_000  # milliseconds
 
 pytestmark = [
@@ -56,9 +58,9 @@ def seconds_left() -> Callable[[], float]:
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory, seconds_left: Callable[[], float]) -> tuple[Workplace, str]:
     """A workplace in which the command line made one cell's everything up to the embeddings, and the pools of
-    two others; and the id of the first run."""
+    three others; and the id of the first run."""
     place = new_workplace(tmp_path_factory.mktemp("browser") / "work")
-    for sampler in ("text_sim_sampler", "img_sim_sampler"):
+    for sampler in ("text_sim_sampler", "img_sim_sampler", "mix_sampler"):
         cell = [sampler if word == "rand_sampler" else word for word in CELL]
         ended = place.run("train", *cell, "--to", "candidate_pools", timeout=seconds_left())
         assert ended.returncode == 0, ended.stderr + ended.stdout
@@ -170,6 +172,47 @@ def test_one_cell_is_materialized_in_the_ui_and_the_command_line_goes_on_from_it
     _value(page, "rl_data/run").get_by_role("link").click()
     page.wait_for_url(f"**/runs/{rl_data_run}")
     picture("from_checkpoint_to_rl_data_run")
+
+
+def test_a_killed_worker_of_the_daemon_leaves_no_step_and_no_slot_and_the_button_works_again(
+    page: Page,
+    picture: Callable[[str], None],
+    upstream: tuple[Workplace, str],
+    seconds_left: Callable[[], float],
+) -> None:
+    """As the kernel's out-of-memory killer does it: beneath the daemon, not in a terminal."""
+    place = upstream[0]
+
+    def launch() -> str:
+        _materialize(page, "beam_data", ["demo", "MixSampler/tiny_vl"], picture)
+        page.get_by_role("dialog").get_by_role("button", name="Launch 1 run", exact=True).click()
+        page.get_by_text("View", exact=True).click()
+        page.wait_for_url("**/runs/*")
+        return page.url.rsplit("/", 1)[-1]
+
+    with dg.DagsterInstance.from_config(str(place.folder)) as instance:
+
+        def worker() -> ProcessRecord | None:
+            run = instance.get_run_by_id(killed)
+            return None if run is None else ProcessRecord.from_tags(run.tags, killed)
+
+        def steps() -> list[int]:
+            notes = [json.loads(path.read_text()) for path in place.results.glob(".icd_assets/locks/*.json")]
+            return [note["pid"] for note in notes if note["run_id"] == killed]
+
+        killed = launch()
+        _wait_for(lambda: worker() is not None and steps() != [], seconds_left)
+        found, at_work = worker(), steps()
+        assert found is not None and found.gone() is False
+        assert found.pid not in at_work  # the step is a process of its own
+        os.kill(found.pid, signal.SIGKILL)
+        _wait_for(lambda: all(absent(pid) for pid in at_work), seconds_left)
+        _wait_for(lambda: instance.get_run_by_id(killed).status is dg.DagsterRunStatus.FAILURE, seconds_left)
+        slots = instance.event_log_storage
+        _wait_for(lambda: slots.get_concurrency_info("gpu").active_slot_count == 0, seconds_left)
+        picture("killed_worker")
+    launch()
+    _see_the_run_succeed(page, picture, place, seconds_left)
 
 
 def test_a_backfill_of_two_cells_takes_turns_at_the_gpu(

@@ -73,7 +73,7 @@ def _settings(opened: dg.DagsterInstance) -> Iterator[Finding]:
             "instance",
             "warning",
             "nothing frees the slot of a run whose worker was killed",
-            "set run_monitoring: {enabled: true, free_slots_after_run_end_seconds: 30} in dagster.yaml",
+            "set run_monitoring: {enabled: true, free_slots_after_run_end_seconds: 10} in dagster.yaml",
         )
 
 

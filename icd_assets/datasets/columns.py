@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from icd_assets.durable import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,13 +65,8 @@ def write_table(path: Path, table: pa.Table, key: str, digest: str) -> None:
     facts = {"digest": digest, "checksum": _checksum(table, key, digest)}
     table = table.replace_schema_metadata({_FACTS: json.dumps(facts).encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        with pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with replacing(path) as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
 
 
 def read_table(path: Path, key: str) -> tuple[pa.Table, str] | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +25,7 @@ from icd_assets.demo.world import (
     annotate,
     render,
 )
-from icd_assets.durable import write_atomic
+from icd_assets.durable import replacing, write_atomic
 from icd_assets.errors import UserError
 from icd_assets.seeding import python_rng
 
@@ -153,6 +152,5 @@ def _annotations(split: Split, drawn: list[Row]) -> dict[str, Any]:
 def _write_picture(target: Path, picture: Image.Image) -> None:
     """Whole or not at all, but not fsynced: hundreds would take seconds, and a lost picture is drawn anew."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    picture.save(temporary, "JPEG", quality=JPEG_QUALITY)
-    temporary.replace(target)
+    with replacing(target) as file:
+        picture.save(file, "JPEG", quality=JPEG_QUALITY)

@@ -48,9 +48,9 @@ def leftovers(records: Records) -> Iterator[Leftover]:
         if owner is not None and (owner.want.asset, owner.cell, path.parent) in there:
             left = replace(left, replaced=True)
         yield left
-    for path in sorted(store.private.glob("staging/*")):
-        yield Leftover("unfinished", path)
-    for path in sorted([*store.private.glob(".*.tmp"), *store.history.glob("*/.*.tmp")]):
+    staging = store.private / "staging"
+    torn = (path for path in store.private.rglob(".*.tmp") if staging not in path.parents)
+    for path in sorted([*staging.glob("*"), *torn]):
         yield Leftover("unfinished", path)
 
 

@@ -6,11 +6,11 @@ counts as absent.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
+from icd_assets.durable import replacing
 from icd_assets.pools.similarity import Features, SamplerFeatures
 
 
@@ -18,11 +18,8 @@ def write_features(base: Path, made: SamplerFeatures) -> None:
     """``<base>-text.npy`` and ``<base>-image.npy``, each whole or not at all."""
     base.parent.mkdir(parents=True, exist_ok=True)
     for kind, features in (("text", made.text), ("image", made.image)):
-        path = _path(base, kind)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with temporary.open("wb") as file:
+        with replacing(_path(base, kind)) as file:
             np.save(file, features, allow_pickle=False)
-        temporary.replace(path)
 
 
 def read_features(base: Path, rows: int) -> SamplerFeatures | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,17 @@ def test_a_folder_that_cannot_be_written_costs_time_only(folder, parses, caplog)
     (folder / "kept").write_text("a file where the folder should be")
     assert len(load(folder)) == len(load(folder)) == len(QUESTIONS)
     assert len(parses) == 2 and "parses the split again" in caplog.text
+
+
+def test_a_disk_that_is_full_half_way_costs_time_only_and_no_space(folder, caplog):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))  # no file may grow larger, as on a full disk
+    try:
+        assert len(load(folder)) == len(QUESTIONS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert "parses the split again" in caplog.text
+    assert list((folder / "kept").iterdir()) == []
 
 
 def test_two_processes_may_build_it_at_once(folder):
