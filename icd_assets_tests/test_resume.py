@@ -64,8 +64,11 @@ def often(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def always(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    return run_cases(tmp_path_factory.mktemp("torture"), [*MATRIX, *MORE], timeout=7200)
+def always(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Those that were chosen (``-k``)."""
+    items = [item for item in request.session.items if item.get_closest_marker("torture")]
+    chosen = [case for case in [*MATRIX, *MORE] if any(f"[{case['name']}]" in item.name for item in items)]
+    return run_cases(tmp_path_factory.mktemp("torture"), chosen, timeout=7200)
 
 
 def names(cases: list[Case]) -> list[str]:
