@@ -211,6 +211,8 @@ def test_a_killed_worker_of_the_daemon_leaves_no_step_and_no_slot_and_the_button
         slots = instance.event_log_storage
         _wait_for(lambda: slots.get_concurrency_info("gpu").active_slot_count == 0, seconds_left)
         picture("killed_worker")
+    # An orphan would have ended its work by now.
+    assert list(place.results.glob("demo/generated_data/*MixSampler*.manifest.json")) == []
     launch()
     _see_the_run_succeed(page, picture, place, seconds_left)
 
