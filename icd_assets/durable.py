@@ -25,8 +25,8 @@ def write_atomic(path: Path, content: bytes) -> None:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write that becomes ``path`` if all went well, and is gone if not (a full disk, say).
 
-    It is not fsynced: for what costs time to lose, not truth. Processes and threads may write the same path at
-    once; the last one wins.
+    Whoever cannot do without it after a power cut fsyncs it; a cache costs time to lose, not truth. Processes
+    and threads may write the same path at once; the last one wins.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:

@@ -152,11 +152,8 @@ def test_one_cell_is_materialized_in_the_ui_and_the_command_line_goes_on_from_it
     """rl_data in the browser: the run, its numbers, its check; then RCE in the terminal, its curve, and back from
     the checkpoint to the run that made the RL data it learned from."""
     place, earlier_run = upstream
-    _materialize(page, "rl_data", KEY.split("|"), picture)
-    page.get_by_role("dialog").get_by_role("button", name="Launch 1 run", exact=True).click()
-    page.get_by_text("View", exact=True).click()
+    rl_data_run = _launch(page, "rl_data", KEY, picture)
     _see_the_run_succeed(page, picture, place, seconds_left)
-    rl_data_run = page.url.rsplit("/", 1)[-1]
 
     _open_partition(page, "rl_data")
     picture("rl_data_partition")
@@ -181,15 +178,7 @@ def test_a_killed_worker_of_the_daemon_leaves_no_step_and_no_slot_and_the_button
     seconds_left: Callable[[], float],
 ) -> None:
     """As the kernel's out-of-memory killer does it: beneath the daemon, not in a terminal."""
-    place = upstream[0]
-
-    def launch() -> str:
-        _materialize(page, "beam_data", ["demo", "MixSampler/tiny_vl"], picture)
-        page.get_by_role("dialog").get_by_role("button", name="Launch 1 run", exact=True).click()
-        page.get_by_text("View", exact=True).click()
-        page.wait_for_url("**/runs/*")
-        return page.url.rsplit("/", 1)[-1]
-
+    place, cell = upstream[0], "demo|MixSampler/tiny_vl"
     with dg.DagsterInstance.from_config(str(place.folder)) as instance:
 
         def worker() -> ProcessRecord | None:
@@ -197,10 +186,13 @@ def test_a_killed_worker_of_the_daemon_leaves_no_step_and_no_slot_and_the_button
             return None if run is None else ProcessRecord.from_tags(run.tags, killed)
 
         def steps() -> list[int]:
-            notes = [json.loads(path.read_text()) for path in place.results.glob(".icd_assets/locks/*.json")]
+            notes = []
+            for path in place.results.glob(".icd_assets/locks/*.json"):
+                with suppress(OSError, ValueError):  # it is being written, or has just gone
+                    notes.append(json.loads(path.read_text()))
             return [note["pid"] for note in notes if note["run_id"] == killed]
 
-        killed = launch()
+        killed = _launch(page, "beam_data", cell, picture)
         _wait_for(lambda: worker() is not None and steps() != [], seconds_left)
         found, at_work = worker(), steps()
         assert found is not None and found.gone() is False
@@ -213,7 +205,7 @@ def test_a_killed_worker_of_the_daemon_leaves_no_step_and_no_slot_and_the_button
         picture("killed_worker")
     # An orphan would have ended its work by now.
     assert list(place.results.glob("demo/generated_data/*MixSampler*.manifest.json")) == []
-    launch()
+    _launch(page, "beam_data", cell, picture)
     _see_the_run_succeed(page, picture, place, seconds_left)
 
 
@@ -264,11 +256,19 @@ def _materialize(page: Page, asset: str, chosen: list[str], picture: Callable[[s
     picture(f"{asset}_dialog")
 
 
+def _launch(page: Page, asset: str, key: str, picture: Callable[[str], None]) -> str:
+    """Materialize one cell's asset, and go to its run's page; the run's id."""
+    _materialize(page, asset, key.split("|"), picture)
+    page.get_by_role("dialog").get_by_role("button", name="Launch 1 run", exact=True).click()
+    page.get_by_text("View", exact=True).click()
+    page.wait_for_url("**/runs/*")
+    return page.url.rsplit("/", 1)[-1]
+
+
 def _see_the_run_succeed(
     page: Page, picture: Callable[[str], None], place: Workplace, seconds_left: Callable[[], float]
 ) -> None:
     """Watch the run's page until the run has ended."""
-    page.wait_for_url("**/runs/*")
     ended = page.get_by_text(re.compile("^(Success|Failure|Canceled)$")).first
     ended.wait_for(timeout=1000 * seconds_left())
     picture("run")
