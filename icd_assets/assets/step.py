@@ -28,6 +28,7 @@ from icd_assets.environment import describe
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, MissingInput, results_root
 from icd_assets.home import hear_env_file
+from icd_assets.interrupts import hear_every_interrupt
 from icd_assets.lifeline import die_with_parent
 from icd_assets.lineage.trace import trace
 from icd_assets.locks import Holder
@@ -166,6 +167,7 @@ def step_asset(
     def wrap(make: Callable[[StepRun], Report]) -> dg.AssetsDefinition:
         def compute(context: Any, config: Any, shared: Any, reward: Any) -> Any:
             die_with_parent()
+            hear_every_interrupt()
             record_owner(context)
             explicit = config.model_dump(exclude={"force"})
             experiment = open_experiment(context.partition_key, shared, reward, {name: explicit})

@@ -20,6 +20,7 @@ from icd_assets.cli.status import status, why
 from icd_assets.cli.verify import verify
 from icd_assets.errors import UserError
 from icd_assets.home import hear_env_file
+from icd_assets.interrupts import hear_every_interrupt
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,6 +36,7 @@ for _command in (train, demo, evaluation, doctor, ui, lineage, diff, adopt, stat
 def main() -> None:
     """Run the command line; a user's mistake, or a full disk, is one sentence and exit code 2."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
+    hear_every_interrupt()
     try:
         hear_env_file()
         group()

@@ -65,6 +65,7 @@ def _midway(asset: str, way: str, **more: Any) -> Case:
 # Beyond the matrix: other ways to end, Dagster's own history on the full disk, files half moved.
 MORE: list[Case] = [
     _midway("beam_data", "term"),
+    _midway("beam_data", "term_unheard"),
     _midway("rce_checkpoints", "memory"),
     _midway("rl_data", "eio"),
     _midway("rl_data", "fill", all_on_disk=True, name="rl_data: mid-way: fill, and Dagster's history with it"),
@@ -84,6 +85,7 @@ OFTEN = [
         "candidate_pools: before start: kill",
         "beam_data: mid-way: kill",
         "beam_data: mid-way: term",
+        "beam_data: mid-way: term_unheard",
         "rl_data: mid-way: fill, and Dagster's history with it",
         "v2_checkpoint: mid-way: kill",
         "rce_checkpoints: mid-way: kill_parent",

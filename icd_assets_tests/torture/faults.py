@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,6 +100,8 @@ def _strike(fault: Fault) -> None:
         raise MemoryError
     elif fault.then == "eio":
         raise OSError(errno.EIO, os.strerror(errno.EIO))
+    elif fault.then == "term_unheard":
+        _in_a_destructor(lambda: signal.raise_signal(signal.SIGTERM))
     elif fault.then == "kill_parent":
         parent = multiprocessing.parent_process()
         assert parent is not None
@@ -107,6 +110,17 @@ def _strike(fault: Fault) -> None:
         time.sleep(30)  # long enough to be found alive if nothing ends this process
     else:
         os.kill(os.getpid(), {"kill": signal.SIGKILL, "term": signal.SIGTERM}[fault.then])
+
+
+def _in_a_destructor(act: Callable[[], None]) -> None:
+    """Where Python ignores what ``act`` raises, an interrupt too."""
+
+    class Doomed:
+        pass
+
+    doomed = Doomed()
+    _watching = weakref.ref(doomed, lambda _: act())
+    del doomed
 
 
 def fill(disk: Path) -> None:
