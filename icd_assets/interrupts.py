@@ -1,8 +1,8 @@
 """Ctrl-C is heard wherever it falls.
 
-Python runs a signal's handler between any two instructions of the main thread, and an interrupt is what that handler
-raises. If it falls into a destructor or the callback of a weak reference, which the garbage collector may run at any
-moment, Python prints "Exception ignored in …" and goes on: hours of work would go on that were told to end.
+Python runs a signal's handler between any two instructions of the main thread, and that handler raises. Where it
+falls into a destructor or the callback of a weak reference, which the garbage collector may run at any moment,
+Python prints "Exception ignored in …" and goes on: for hours, with work that was told to end.
 """
 
 from __future__ import annotations

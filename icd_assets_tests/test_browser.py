@@ -171,38 +171,52 @@ def test_one_cell_is_materialized_in_the_ui_and_the_command_line_goes_on_from_it
     picture("from_checkpoint_to_rl_data_run")
 
 
-def test_a_killed_worker_of_the_daemon_leaves_no_step_and_no_slot_and_the_button_works_again(
+def test_a_terminated_run_and_a_killed_worker_leave_no_step_and_no_slot_and_the_button_works_again(
     page: Page,
     picture: Callable[[str], None],
     upstream: tuple[Workplace, str],
     seconds_left: Callable[[], float],
 ) -> None:
-    """As the kernel's out-of-memory killer does it: beneath the daemon, not in a terminal."""
+    """Beneath the daemon, not in a terminal: the UI's Terminate, then a kill as for lack of memory."""
     place, cell = upstream[0], "demo|MixSampler/tiny_vl"
     with dg.DagsterInstance.from_config(str(place.folder)) as instance:
 
-        def worker() -> ProcessRecord | None:
-            run = instance.get_run_by_id(killed)
-            return None if run is None else ProcessRecord.from_tags(run.tags, killed)
+        def at_work() -> tuple[str, ProcessRecord, list[int]]:
+            """A new run of beam_data: its id, its worker, and its steps' processes."""
+            run_id = _launch(page, "beam_data", cell, picture)
 
-        def steps() -> list[int]:
-            notes = []
-            for path in place.results.glob(".icd_assets/locks/*.json"):
-                with suppress(OSError, ValueError):  # it is being written, or has just gone
-                    notes.append(json.loads(path.read_text()))
-            return [note["pid"] for note in notes if note["run_id"] == killed]
+            def worker() -> ProcessRecord | None:
+                run = instance.get_run_by_id(run_id)
+                return None if run is None else ProcessRecord.from_tags(run.tags, run_id)
 
-        killed = _launch(page, "beam_data", cell, picture)
-        _wait_for(lambda: worker() is not None and steps() != [], seconds_left)
-        found, at_work = worker(), steps()
-        assert found is not None and found.gone() is False
-        assert found.pid not in at_work  # the step is a process of its own
-        os.kill(found.pid, signal.SIGKILL)
-        _wait_for(lambda: all(absent(pid) for pid in at_work), seconds_left)
-        _wait_for(lambda: instance.get_run_by_id(killed).status is dg.DagsterRunStatus.FAILURE, seconds_left)
-        slots = instance.event_log_storage
-        _wait_for(lambda: slots.get_concurrency_info("gpu").active_slot_count == 0, seconds_left)
-        picture("killed_worker")
+            def steps() -> list[int]:
+                notes = []
+                for path in place.results.glob(".icd_assets/locks/*.json"):
+                    with suppress(OSError, ValueError):  # it is being written, or has just gone
+                        notes.append(json.loads(path.read_text()))
+                return [note["pid"] for note in notes if note["run_id"] == run_id]
+
+            _wait_for(lambda: worker() is not None and steps() != [], seconds_left)
+            found, processes = worker(), steps()
+            assert found is not None and found.gone() is False
+            assert found.pid not in processes  # the step is a process of its own
+            return run_id, found, processes
+
+        def nothing_is_left(run_id: str, processes: list[int], status: dg.DagsterRunStatus) -> None:
+            _wait_for(lambda: all(absent(pid) for pid in processes), seconds_left)
+            _wait_for(lambda: instance.get_run_by_id(run_id).status is status, seconds_left)
+            slots = instance.event_log_storage
+            _wait_for(lambda: slots.get_concurrency_info("gpu").active_slot_count == 0, seconds_left)
+            picture(f"{status.value.lower()}_run")
+
+        run_id, _, processes = at_work()
+        page.get_by_role("button", name="Terminate").click()
+        page.get_by_role("dialog").get_by_role("button", name="Terminate 1 run", exact=True).click()
+        nothing_is_left(run_id, processes, dg.DagsterRunStatus.CANCELED)
+
+        run_id, worker, processes = at_work()
+        os.kill(worker.pid, signal.SIGKILL)
+        nothing_is_left(run_id, processes, dg.DagsterRunStatus.FAILURE)
     # An orphan would have ended its work by now.
     assert list(place.results.glob("demo/generated_data/*MixSampler*.manifest.json")) == []
     _launch(page, "beam_data", cell, picture)
