@@ -7,12 +7,17 @@ Python prints "Exception ignored in …" and goes on: for hours, with work that 
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import signal
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from functools import cache
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 # By name: whoever asks for the state of a folder does not wait for Dagster's import.
 _INTERRUPTS = {"KeyboardInterrupt", "DagsterExecutionInterruptedError"}
@@ -41,3 +46,25 @@ def hear_every_interrupt() -> None:
 
     threading.Thread(target=send_again, name="interrupts", daemon=True).start()
     sys.unraisablehook = hook
+
+
+def run_async(work: Coroutine[Any, Any, Result]) -> Result:
+    """``asyncio.run``; an interrupt cancels ``work`` and is then raised as it would be outside.
+
+    asyncio logs and forgets what is raised in a callback, unless it is of Python's own handler of SIGINT, in whose
+    stead asyncio cancels. Dagster's handler, of SIGINT and SIGTERM alike, raises an error of its own.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no signal is handled there
+        return asyncio.run(work)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    signal.raise_signal(signal.SIGINT)
+    raise KeyboardInterrupt  # whoever handles signals here has only taken note

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from icd_assets.digests import sha256_json
+from icd_assets.interrupts import run_async
 from icd_assets.progress import OnProgress, ignore
 from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, unheard
 from icd_assets.vlm.data_url import data_url
@@ -56,7 +57,7 @@ class EndpointBackend:
         self._tails: dict[Tail, list[int]] = {}
         self.digest = endpoint.digest
         if not endpoint.pinned and endpoint.server != "transformers":
-            self.digest = sha256_json([endpoint.digest, asyncio.run(self._root())])
+            self.digest = sha256_json([endpoint.digest, run_async(self._root())])
 
     async def _root(self) -> str | None:
         async with EndpointClient(self.endpoint) as client:
@@ -115,7 +116,7 @@ class EndpointBackend:
     ) -> list[Result]:
         """``one`` for every index, in request order; the first failure ends the others."""
         try:
-            return asyncio.run(self._gathered(total, one, on_progress, on_results))
+            return run_async(self._gathered(total, one, on_progress, on_results))
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -11,10 +12,13 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError, raise_execution_interrupts
+from dagster._utils.interrupts import capture_interrupts
 
 from icd_assets.errors import UserError
 from icd_assets.vlm.answers import AnswerStore, StoredBackend
@@ -213,6 +217,26 @@ def test_a_server_that_dies_loses_what_was_in_flight_and_nothing_else(image: Pat
             again = StoredBackend(backend(server.endpoint()), store)
             assert again.generate(asked) == answers(60)
         assert len(server.bodies) == again.asked == 60 - kept
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_heard_wherever_the_event_loop_is(sent: signal.Signals, image: Path) -> None:
+    """asyncio logs what Dagster's handler raises in a callback, and goes on."""
+    known: dict[int, str] = {}
+
+    def interrupted(some: Mapping[int, str]) -> None:
+        if not known:
+            asyncio.get_running_loop().call_soon(signal.raise_signal, sent)
+        known.update(some)
+
+    with FakeServer(slowly(0.05, echo)) as server:
+        asking = backend(server.endpoint(concurrency=4))
+        with capture_interrupts(), raise_execution_interrupts():  # as a step is
+            mine = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+            with pytest.raises(DagsterExecutionInterruptedError):
+                asking.generate(prompts(image, 40), on_answers=interrupted)
+            assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == mine
+        assert 1 <= len(known) <= len(server.bodies) <= 12  # what came before is kept, the rest is not asked for
 
 
 def test_a_killed_run_asks_again_for_what_was_in_flight_only(image: Path, tmp_path: Path) -> None:
