@@ -154,12 +154,18 @@ class Store:
         with hold_one(locks, holder or Holder(), on_wait):
             yield
 
+    @contextmanager
+    def turn(self, cell: str, holder: Holder, on_wait: OnWait) -> Iterator[None]:
+        """One command per cell: two with other settings would each read what the other has just made."""
+        with hold_one({cell: self.private / "locks" / f"cell-{_short(cell)}.lock"}, holder, on_wait):
+            yield
+
     def writer(self, path: Path) -> str | None:
         """Who holds the lock of the artifact at ``path`` right now, in words."""
         return held_by(self._lock_file(path))
 
     def _lock_file(self, path: Path) -> Path:
-        return self.private / "locks" / f"{path.name.split('.')[0]}-{_short(str(path))}.lock"
+        return self.private / "locks" / f"{path.name.split('.')[0]}-{_short(self._relative(path))}.lock"
 
     @contextmanager
     def staging(self, path: Path, want: Want, *, afresh: bool = False) -> Iterator[Path]:

@@ -168,15 +168,29 @@ def test_together_they_work_in_turn(workplace: Workplace) -> None:
     assert sum(json.loads(path.read_text())["cell"] == KEY for path in manifests) == 2
 
 
-def test_who_waits_can_be_ended_sleeps_and_outlives_who_is_killed(workplace: Workplace) -> None:
+@pytest.mark.parametrize(
+    ("samplers", "said"),
+    [
+        (("rand_sampler", "rand_sampler"), f"waiting: {KEY} is held by another command (process"),
+        (
+            ("text_sim_sampler", "img_sim_sampler"),
+            f"waiting: the pool gpu is in use by beam_data of {KEY} (process",
+        ),
+    ],
+    ids=["of the same cell", "of other cells"],
+)
+def test_who_waits_can_be_ended_sleeps_and_outlives_who_is_killed(
+    workplace: Workplace, samplers: tuple[str, str], said: str
+) -> None:
     shrink(workplace)
     first = start(workplace, "--to", "beam_data")
     wait_for(first, "beam_data: missing")
-    os.kill(first.pid, signal.SIGSTOP)  # it will hold the slot for as long as we like
-    ended, outlives = start(workplace, "--to", "beam_data"), start(workplace, "--to", "beam_data")
+    os.kill(first.pid, signal.SIGSTOP)  # it will hold its turn and the slot for as long as we like
+    cells = [[sampler if word == "rand_sampler" else word for word in CELL] for sampler in samplers]
+    ended, outlives = (start(workplace, "--to", "beam_data", cell=cell) for cell in cells)
     try:
         for waiting in (ended, outlives):
-            wait_for(waiting, f"waiting: the pool gpu is in use by beam_data of {KEY} (process {first.pid}, run")
+            wait_for(waiting, f"{said} {first.pid}, ")
         before = seconds_of_cpu(outlives)
         time.sleep(3)
         assert seconds_of_cpu(outlives) - before < 0.5

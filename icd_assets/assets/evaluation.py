@@ -84,7 +84,7 @@ def evaluation(run: StepRun) -> Report:
 
 def _pools(run: StepRun, queries: Sequence[VqaItem]) -> dict[int, tuple[int, ...]]:
     """Validation row → the train rows that the cell's sampler offers it; upstream has none (SPEC M)."""
-    from icd_assets.pools.config import needs_features
+    from icd_assets.pools.config import PoolConfig, needs_features
     from icd_assets.pools.samplers import build_pools
 
     experiment = run.experiment
@@ -97,7 +97,7 @@ def _pools(run: StepRun, queries: Sequence[VqaItem]) -> dict[int, tuple[int, ...
         sampler,
         queries,
         library,
-        experiment.pools_as_made(),
+        PoolConfig(**{name: value for name, value in run.want.config["pools"].items() if name != "sampler"}),
         same_split=False,
         query_features=of_queries,
         library_features=of_library,
@@ -154,9 +154,10 @@ def _policies(run: StepRun) -> dict[str, PointerSelectorV2]:
     names = _trained_phases(run)
     found = {names[0]: inputs.v2_policy(run).to("cpu")}
     if "GRPO" in names:
-        found["RCE"] = inputs.epoch_policy(run, run.experiment.files("rce_checkpoints")[-1]).to("cpu")
-    converted = run.experiment.files("v2format_checkpoint")[0]
-    found[names[-1]] = load_policy(read_v2(converted).state, converted)
+        found["RCE"] = inputs.last_epoch(run, "rce_checkpoints").to("cpu")
+    found[names[-1]] = run.read(
+        "v2format_checkpoint", lambda files, _: load_policy(read_v2(files[0]).state, files[0])
+    )
     return found
 
 

@@ -18,7 +18,7 @@ def grpo_checkpoints(run: StepRun) -> Report:
             "of the selection (job rce_recipe)."
         )
     groups = inputs.training_groups(run)
-    rce = inputs.epoch_policy(run, run.experiment.files("rce_checkpoints")[-1])
+    rce = inputs.last_epoch(run, "rce_checkpoints")
     writer = EpochWriter(run, "grpo", run.config.grpo_epochs)
     train_grpo(
         writer.policy(rce),

@@ -9,7 +9,6 @@ from icd_assets.digests import sha256_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -28,11 +27,9 @@ def train_pools(run: StepRun) -> dict[int, tuple[int, ...]]:
     """Anchor row → its pool of train rows."""
     from icd_assets.pools.files import read_pools
 
-    experiment = run.experiment
-    return read_pools(
-        experiment.files("candidate_pools")[0],
-        n_rows=experiment.facts("candidate_pools")["train_rows"],
-        size=experiment.settings.shared.pool_size,
+    size = run.experiment.settings.shared.pool_size
+    return run.read(
+        "candidate_pools", lambda files, facts: read_pools(files[0], n_rows=facts["train_rows"], size=size)
     )
 
 
@@ -157,7 +154,7 @@ def encoder_of(run: StepRun, checkpoint: V2Checkpoint) -> ClipEncoder:
 def v2_checkpoint(run: StepRun) -> V2Checkpoint:
     from icd_assets.selector.lightning import read_v2
 
-    return read_v2(run.experiment.files("v2_checkpoint")[0])
+    return run.read("v2_checkpoint", lambda files, _: read_v2(files[0]))
 
 
 def v2_encoder(run: StepRun) -> ClipEncoder:
@@ -168,22 +165,28 @@ def v2_encoder(run: StepRun) -> ClipEncoder:
 def v2_policy(run: StepRun) -> PointerSelectorV2:
     """The supervised selector, in eval mode."""
     from icd_assets.selector.checkpoints import load_policy
+    from icd_assets.selector.lightning import read_v2
 
-    return load_policy(v2_checkpoint(run).state, run.experiment.files("v2_checkpoint")[0], device=run.device)
+    return run.read(
+        "v2_checkpoint", lambda files, _: load_policy(read_v2(files[0]).state, files[0], device=run.device)
+    )
 
 
-def epoch_policy(run: StepRun, path: Path) -> PointerSelectorV2:
-    """The selector of one epoch's ``.pt``, in eval mode."""
+def last_epoch(run: StepRun, asset: str) -> PointerSelectorV2:
+    """The selector of a training's last ``.pt``, in eval mode."""
     from icd_assets.selector.checkpoints import load_policy, read_v3
 
-    return load_policy(read_v3(path).model_state_dict, path, device=run.device)
+    return run.read(
+        asset,
+        lambda files, _: load_policy(read_v3(files[-1]).model_state_dict, files[-1], device=run.device),
+    )
 
 
 def embeddings(run: StepRun) -> Tensor:
     """Every train row's embedding [n, D]."""
     from icd_assets.embedding_file import read_embeddings
 
-    return read_embeddings(run.experiment.files("embeddings")[0], rows=len(run.experiment.train))
+    return run.read("embeddings", lambda files, _: read_embeddings(files[0], rows=len(run.experiment.train)))
 
 
 def training_groups(run: StepRun) -> list[PointerGroup]:
@@ -195,7 +198,7 @@ def training_groups(run: StepRun) -> list[PointerGroup]:
     from icd_assets.selector.groups import PointerGroup
 
     experiment, config = run.experiment, run.config
-    data = read_rl_data(experiment.files("rl_data")[0], n_rows=len(experiment.train))
+    data = run.read("rl_data", lambda files, _: read_rl_data(files[0], n_rows=len(experiment.train)))
     rows = training_rows(
         data,
         experiment.reward,

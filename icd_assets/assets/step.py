@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 from pydantic import Field, create_model
@@ -38,6 +38,8 @@ from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.settings import Settings
 from icd_assets.store import Store
 from icd_assets.wants import want
+
+Read = TypeVar("Read")
 
 hear_env_file()  # before the catalog, whose paths it may move
 _CATALOG = Catalog.load()
@@ -113,6 +115,27 @@ class StepRun:
     on_progress: progress.OnProgress
     note: Callable[[str], None]  # one line for the run's log and the terminal
     context: dg.AssetExecutionContext
+
+    def read(self, asset: str, reader: Callable[[list[Path], Mapping[str, Any]], Read]) -> Read:
+        """What ``reader`` makes of an input's verified files and its facts.
+
+        Another run may make the input again at any moment: it must be the one that the want names before it is
+        read and after, or the artifact would say that it is made of what it is not.
+        """
+        manifest = self._as_wanted(asset)
+        found = reader(self.experiment.store.files(manifest), manifest.facts)
+        self._as_wanted(asset)
+        return found
+
+    def _as_wanted(self, asset: str) -> Manifest:
+        manifest = self.experiment.store.require(self.experiment.manifest_path(asset), asset)
+        given = next(given for name, given in self.want.inputs.items() if name.partition(".")[0] == asset)
+        # Of a v2 checkpoint the encoder alone may be wanted.
+        if given.data_version not in (manifest.data_version, manifest.facts.get("encoder_digest")):
+            raise UserError(
+                f"another run made {asset} again while {self.want.asset} was about to read it; run this again."
+            )
+        return manifest
 
     def observe(self, metrics: Mapping[str, float]) -> None:
         """One epoch's numbers, live: the asset's plot shows them while training runs."""
@@ -247,14 +270,16 @@ def _run(
             return manifest, True
         if not force and (there := store.read(path)) is not None and store.altered(there) is not None:
             raise UserError(f"{reason}.")
-        wanted = want(experiment, step.name, afresh=True)
         context.log.info(f"{step.name}: {reason}")
         progress.current.started(step.name, reason)
         began = time.monotonic()
         gpu = (
             lease(store.private / "locks", holder, note) if experiment.needs_gpu(step.name) else nullcontext("cpu")
         )
-        with store.staging(path, wanted, afresh=force) as staging, gpu as device:
+        with ExitStack() as held:
+            device = held.enter_context(gpu)
+            wanted = want(experiment, step.name, afresh=True)  # of the inputs as they are after hours of waiting
+            staging = held.enter_context(store.staging(path, wanted, afresh=force))
             run = StepRun(
                 experiment=experiment,
                 config=experiment.config(step.name),

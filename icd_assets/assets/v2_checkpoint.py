@@ -13,6 +13,7 @@ from icd_assets.assets.step import Report, StepRun, step_asset
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from icd_assets.scoring.infoscore import QueryBeams
     from icd_assets.selector.groups import PointerGroup
 
 
@@ -91,9 +92,13 @@ def _groups(run: StepRun, encoder: Any) -> list[PointerGroup]:
     from icd_assets.selector.groups import PointerGroup
 
     experiment, pools = run.experiment, inputs.train_pools(run)
-    path = experiment.files("beam_data")[0]
-    beams = read_beams(path)
-    require_in_pools(path, beams, pools)
+
+    def checked(files: list[Path], _: object) -> dict[int, QueryBeams]:
+        beams = read_beams(files[0])
+        require_in_pools(files[0], beams, pools)
+        return beams
+
+    beams = run.read("beam_data", checked)
     rows = sorted({*pools, *inputs.rows_of(pools)})
     place = {row: index for index, row in enumerate(rows)}
     embeddings = encoder.encode([experiment.train[row] for row in rows])

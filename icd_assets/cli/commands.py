@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from icd_assets.cli.options import setting_options
 from icd_assets.device import visible_gpus
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, results_root
+from icd_assets.locks import Holder
 from icd_assets.pipeline import STEP
 from icd_assets.settings import Settings, read_settings
 
@@ -102,13 +104,33 @@ def run_cell(
     force: frozenset[str] = frozenset(),
 ) -> None:
     """Plan one cell, make what is missing or changed, and print the summary."""
-    from icd_assets.cli.records import may_be_unsaid
-    from icd_assets.cli.screen import console, show_plan
-    from icd_assets.cli.summary import show_configuration, show_summary
-    from icd_assets.plan import plan, require_metric, require_subset, require_vlm
+    from icd_assets.cli.screen import console
+    from icd_assets.cli.summary import show_configuration
 
     experiment = open_cell(names, settings)
     show_configuration(experiment, names)
+
+    def note(sentence: str) -> None:
+        console.print(sentence, markup=False)
+
+    holder = Holder("another command")
+    turn = nullcontext() if dry_run else experiment.store.turn(experiment.cell.key, holder, note)
+    try:
+        with turn:
+            _make(experiment, dry_run, to, force)
+    except KeyboardInterrupt:
+        click.echo(
+            "icd-assets: interrupted; what is complete is kept, and the same command goes on from there", err=True
+        )
+        sys.exit(130)
+
+
+def _make(experiment: Experiment, dry_run: bool, to: str | None, force: frozenset[str]) -> None:
+    from icd_assets.cli.records import may_be_unsaid
+    from icd_assets.cli.screen import console, show_plan
+    from icd_assets.cli.summary import show_summary
+    from icd_assets.plan import plan, require_metric, require_subset, require_vlm
+
     planned = plan(experiment, force, to)
     show_plan(planned)
     require_vlm(experiment, planned)

@@ -30,17 +30,12 @@ class RunFailed(Exception):
     exit_code = 1
 
 
-class Interrupted(RunFailed):
-    """Ctrl-C, or SIGTERM."""
-
-    exit_code = 130
-
-
 def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]) -> str | None:
     """Make what is planned, in one run; returns its id, or None if Dagster knows of all that is there.
 
     Raises :class:`UserError` with an asset's own sentence if it failed for the user's mistake, and
-    :class:`RunFailed` otherwise. What was complete before stays complete.
+    :class:`RunFailed` otherwise; a run that was told to end raises KeyboardInterrupt. What was complete before
+    stays complete.
     """
     from icd_assets.definitions import defs
 
@@ -83,7 +78,7 @@ def _ending(home: dg.DagsterInstance, run_id: str) -> Iterator[None]:
                 home.report_run_failed(run, message=f"The command line ended: {type(error).__name__}.")
             home.event_log_storage.free_concurrency_slots_for_run(run_id)
         if isinstance(error, KeyboardInterrupt | DagsterExecutionInterruptedError):
-            raise _interrupted() from None
+            raise KeyboardInterrupt from None
         raise
 
 
@@ -94,14 +89,10 @@ def _is_interrupt(failure: Any) -> bool:
     return cause is not None and "DagsterExecutionInterruptedError" in cause.message
 
 
-def _interrupted() -> Interrupted:
-    return Interrupted("interrupted; what is complete is kept, and the same command goes on from there")
-
-
-def _problem(result: dg.ExecuteInProcessResult) -> Exception:
+def _problem(result: dg.ExecuteInProcessResult) -> BaseException:
     for event in result.all_events:
         if event.is_failure and _is_interrupt(event.event_specific_data):
-            return _interrupted()
+            return KeyboardInterrupt()
         if event.is_step_failure:
             failure = event.step_failure_data
             if failure.user_failure_data is not None and failure.user_failure_data.description:
