@@ -76,6 +76,7 @@ class Experiment:
             shots=shared.shots,
             pool_size=shared.pool_size,
             beam_size=shared.beam_size,
+            seed=shared.seed,
         )
 
     @cached_property

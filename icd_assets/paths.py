@@ -23,6 +23,7 @@ class CellPaths:
     shots: int = 2
     pool_size: int = 64
     beam_size: int = 5
+    seed: int = 42
 
     @property
     def cache(self) -> Path:
@@ -34,7 +35,9 @@ class CellPaths:
 
     @property
     def anchors(self) -> Path:
-        return self.cache / f"{self.cell.dataset}-anchor_sample_num:{self.dataset.sample_num}.json"
+        """One file for all samplers, which draw the same anchors from the same seed; 42 is upstream's."""
+        drawn = "" if self.seed == 42 else f"-seed:{self.seed}"
+        return self.cache / f"{self.cell.dataset}-anchor_sample_num:{self.dataset.sample_num}{drawn}.json"
 
     @property
     def train_pools(self) -> Path:

@@ -36,7 +36,12 @@ class Settings(BaseModel):
         given = {key: value for key, value in self.explicit.get(asset, {}).items() if value is not None}
         values = {**_catalog_values(step, catalog), **given}
         values |= {name: getattr(self.shared, name) for name in shared_fields(step.config)}
-        return step.config(**values)
+        try:
+            return step.config(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise UserError(f"{asset}.{field}={first['input']}: {_problem(first['msg'])}; mend it.") from None
 
 
 def _catalog_values(step: Step, catalog: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -119,9 +124,12 @@ def _set(values: dict[str, dict[str, Any]], section: str, field: str, value: Any
         checked = model.model_validate({field: value})
     except ValidationError as error:
         first = next((e for e in error.errors() if e["loc"][:1] == (field,)), error.errors()[0])
-        problem = first["msg"][0].lower() + first["msg"][1:]
-        raise UserError(f"{origin}={value}: {problem}; mend or unset {origin}.") from None
+        raise UserError(f"{origin}={value}: {_problem(first['msg'])}; mend or unset {origin}.") from None
     values.setdefault(section, {})[field] = json.loads(checked.model_dump_json())[field]
+
+
+def _problem(message: str) -> str:
+    return message[0].lower() + message[1:]
 
 
 def _decide_contradictions(values: dict[str, dict[str, Any]]) -> None:

@@ -223,22 +223,40 @@ class Store:
         if (previous := self.read(_previous(path))) is not None:
             self._remember(_previous(path), previous)
         ours = {record.path: record.sha256 for record in _own_files(previous)}
-        for record, temporary in zip(manifest.files, staged, strict=True):
-            final = self.resolve(record)
-            if final == temporary:
-                continue
-            make_folder(final.parent)
-            self._keep_foreign(final, ours.get(record.path))
-            temporary.replace(final)
-            fsync(final.parent)
-        self.digests.learn({self.resolve(record): record.sha256 for record in manifest.files})
-        for record in _own_files(previous):  # epochs that the new artifact no longer has
-            if record.path not in {kept.path for kept in manifest.files}:
-                self.remove_own(record)
+        with self._moving():
+            for record, temporary in zip(manifest.files, staged, strict=True):
+                final = self.resolve(record)
+                if final == temporary or (final.is_file() and self.digests.file(final) == record.sha256):
+                    continue
+                make_folder(final.parent)
+                self._keep_foreign(final, ours.get(record.path))
+                temporary.replace(final)
+                fsync(final.parent)
+            self.digests.learn({self.resolve(record): record.sha256 for record in manifest.files})
+            gone = set(ours) - {record.path for record in manifest.files}  # epochs that it no longer has
+            for record in _own_files(previous):
+                if record.path in gone:
+                    self._remove(path, record)
         _previous(path).unlink(missing_ok=True)
         _pending(path).replace(path)
         fsync(path.parent)
         self._remember(path, manifest)
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """One commit at a time moves its files: samplers share the anchors' file, each under its own lock."""
+        with hold_one({"moving files": self.private / "locks" / "moving.lock"}, Holder("a commit")):
+            yield
+
+    def _remove(self, path: Path, record: FileRecord) -> None:
+        """Remove a file that the artifact at ``path`` no longer has, unless one beside it has it, or soon will."""
+        for other in path.parent.glob("*.manifest.json*"):
+            if (
+                not other.name.startswith((path.name, "."))
+                and json.dumps(record.path, ensure_ascii=False).encode() in other.read_bytes()
+            ):
+                return
+        self.remove_own(record)
 
     def _remember(self, path: Path, manifest: Manifest) -> None:
         """Keep a copy of the manifest at ``path``; a record of the past is never rewritten."""
@@ -256,9 +274,10 @@ class Store:
             _pending(path).unlink(missing_ok=True)
             _previous(path).replace(path)
         else:
-            for manifest in (coming, previous) if not path.exists() else ():
-                for record in _own_files(manifest):
-                    self.remove_own(record)
+            with self._moving():
+                for manifest in (coming, previous) if not path.exists() else ():
+                    for record in _own_files(manifest):
+                        self._remove(path, record)
             _pending(path).unlink(missing_ok=True)
             _previous(path).unlink(missing_ok=True)
         if (complete := self.read(path)) is not None:  # killed before its staging folder was removed

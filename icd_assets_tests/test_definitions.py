@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 import icd_assets
+from icd_assets.assets import SharedResource
 from icd_assets.definitions import defs
 from icd_assets.pipeline import STEPS
 
@@ -83,3 +84,14 @@ def test_libraries_do_not_know_dagster() -> None:
                 assert not name.startswith(("icd_assets.assets", "icd_assets.automation", "icd_assets.cli")), (
                     inside
                 )
+
+
+@pytest.mark.parametrize(("given", "meant"), [("~/mine", "home/mine"), ("", "elsewhere"), ("here", "work/here")])
+def test_the_launchpads_results_root_is_what_a_shell_would_make_of_it(
+    given: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RESULT_DIR", str(tmp_path / "elsewhere"))
+    assert SharedResource(results_root=given).store().root == tmp_path / meant

@@ -6,7 +6,7 @@ import pytest
 
 from icd_assets.errors import UserError
 from icd_assets.pipeline import STEP, STEPS, sections
-from icd_assets.settings import PRESETS, environment_fields, read_settings
+from icd_assets.settings import PRESETS, Settings, environment_fields, read_settings
 
 # SPEC K.6: variable → the default that train_v3.sh really has.
 UPSTREAM = {
@@ -148,3 +148,10 @@ def test_presets_are_valid_and_differ_from_the_defaults(name: str) -> None:
 def test_an_unknown_preset_is_one_sentence() -> None:
     with pytest.raises(UserError, match="unknown preset 'best'; valid: lever_plus, plan_five"):
         read_settings("best", environment={})
+
+
+def test_a_launchpads_value_out_of_range_is_named() -> None:
+    """Fields that may be left unset lose their bounds in Dagster's form."""
+    settings = Settings(explicit={"v2_checkpoint": {"hidden_dim": 0}})
+    with pytest.raises(UserError, match=r"v2_checkpoint\.hidden_dim=0: input should be greater than or equal"):
+        settings.config("v2_checkpoint", {})

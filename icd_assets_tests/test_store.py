@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -233,6 +234,56 @@ def test_killed_at_any_point_of_a_commit(store: Store, path: Path, killed_at: st
     assert not list(path.parent.glob("*.pending"))
     commit(after, path, "three")
     assert not list(path.parent.glob("*.kept-*"))  # our own half-made files are not taken for the user's
+
+
+def _share(root: Path, sampler: str, anchors: str | None = "[1, 2]") -> Path:
+    """Commit an artifact that has a file of its own and one that all samplers have."""
+    store, folder = Store(root), root / "demo" / "cache"
+    path, made_from = folder / f"{sampler}.json.manifest.json", want(config={"sampler": sampler})
+    with store.lock(path):
+        store.recover(path)
+        with store.staging(path, made_from) as staging:
+            files = {f"{sampler}.json": sampler} | ({"anchors.json": anchors} if anchors is not None else {})
+            for name, text in files.items():
+                (staging / name).write_text(text)
+            store.commit(path, {folder / name: staging / name for name in files}, **FIELDS | {"want": made_from})
+    return path
+
+
+def test_a_file_of_several_artifacts_is_written_once_and_stays_as_long_as_one_has_it(tmp_path: Path) -> None:
+    first, second = _share(tmp_path, "one"), _share(tmp_path, "two")
+    store = Store(tmp_path)
+    assert sorted(path.name for path in first.parent.glob("anchors*")) == ["anchors.json"]
+    _share(tmp_path, "one", anchors=None)
+    there = store.read(second)
+    assert there is not None
+    assert store.damage(there) is None
+    _share(tmp_path, "two", anchors=None)
+    assert not list(first.parent.glob("anchors*"))
+
+
+def _shares(root: Path, sampler: str, start: Any, failed: Any) -> None:
+    start.wait()
+    try:
+        _share(root, sampler)
+    except BaseException as error:  # noqa: BLE001 — told to the test
+        failed.put(repr(error))
+
+
+def test_several_artifacts_commit_a_shared_file_at_once(tmp_path: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    for number in range(30):
+        root, start, failed = tmp_path / str(number), fork.Barrier(3), fork.SimpleQueue()
+        (root / "demo" / "cache").mkdir(parents=True)
+        (root / "demo" / "cache" / "anchors.json").write_text("the user's")
+        makers = [fork.Process(target=_shares, args=(root, name, start, failed)) for name in ("a", "b", "c")]
+        for maker in makers:
+            maker.start()
+        for maker in makers:
+            maker.join()
+        assert failed.empty(), failed.get()
+        kept = [path.read_text() for path in root.glob("demo/cache/*.kept-*")]
+        assert kept == ["the user's"]
 
 
 def test_equal_files_half_moved_are_both_found(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

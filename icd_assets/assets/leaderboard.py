@@ -3,7 +3,6 @@
 # No postponed annotations here: Dagster reads the context's type as it is.
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -30,7 +29,7 @@ def leaderboard(context: dg.AssetExecutionContext, shared: SharedResource) -> dg
     """Read the manifests of checkpoints and evaluations under the results root; nothing is computed."""
     die_with_parent()
     record_owner(context)
-    store, run_id = Store(Path(shared.results_root)), context.run.run_id
+    store, run_id = shared.store(), context.run.run_id
     path = store.root / "leaderboard.json"
     # Locked from the look at the manifests on: who looked first must not write last.
     with failing_in_words(store, "the leaderboard"), store.lock(path, Holder("leaderboard", run_id)):

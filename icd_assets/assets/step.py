@@ -81,6 +81,9 @@ class SharedResource(Shared, dg.ConfigurableResource[Shared]):
         description="Folder of all artifacts, in Lever-Plus' layout. Default: $RESULT_DIR, else ./results.",
     )
 
+    def store(self) -> Store:
+        return Store(Path(self.results_root).expanduser() if self.results_root else results_root())
+
     def settings(self) -> Shared:
         return Shared(**{name: getattr(self, name) for name in Shared.model_fields})
 
@@ -100,7 +103,7 @@ def open_experiment(
 ) -> Experiment:
     """The cell of a run, with the run's settings."""
     settings = Settings(shared=shared.settings(), reward=reward.settings(), explicit=explicit or {})
-    return Experiment.open(Cell.parse(partition_key), settings, Path(shared.results_root))
+    return Experiment(Cell.parse(partition_key), settings, shared.store(), Catalog.load())
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from icd_assets.errors import UserError
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.randomness import isolated_rng
 
@@ -37,7 +38,9 @@ class PointerSelectorV2(nn.Module):
     def __init__(self, config: SelectorConfig) -> None:
         super().__init__()
         if config.hidden_dim % config.num_heads:
-            raise ValueError(f"hidden_dim {config.hidden_dim} is not divisible by num_heads {config.num_heads}")
+            raise UserError(
+                f"hidden_dim {config.hidden_dim} is not divisible by num_heads {config.num_heads}; mend one."
+            )
         self.config = config
         width, heads = config.hidden_dim, config.num_heads
         self.input_proj: nn.Module = nn.Identity()

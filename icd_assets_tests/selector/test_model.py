@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from icd_assets.errors import UserError
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.decoding import evaluating
 from icd_assets.selector.model import PointerSelectorV2, new_policy
@@ -100,5 +101,5 @@ def test_dropout_is_set_on_the_whole_policy() -> None:
 
 
 def test_heads_must_divide_the_width() -> None:
-    with pytest.raises(ValueError, match="not divisible"):
+    with pytest.raises(UserError, match="not divisible"):
         PointerSelectorV2(SelectorConfig(embedding_dim=8, hidden_dim=6, num_heads=4))
