@@ -108,12 +108,14 @@ def load(part: str, folder: Path) -> VqaSplit:
 
 
 def build(sampler: str, folder: Path, anchors: int) -> None:
+    from icd_assets.digests import DigestCache
     from icd_assets.pools import PoolConfig, needs_features
     from icd_assets.pools.features import read_features
     from icd_assets.pools.samplers import build_pools, draw_anchors
 
     split = load("second load", folder)
-    features = read_features(folder / "features", QUESTIONS) if needs_features(sampler) else None
+    digests = DigestCache(folder / "kept" / "digests.json")
+    features = read_features(folder / "features", QUESTIONS, digests) if needs_features(sampler) else None
     rows = draw_anchors(QUESTIONS, anchors, seed=42)
     pools = build_pools(
         sampler,
@@ -150,11 +152,14 @@ def read_matrix(folder: Path, anchors: int) -> None:
 
 
 def write_files(folder: Path) -> None:
-    if (folder / "features-image.npy").is_file():
+    from icd_assets.pools.features import seal
+
+    if (folder / "features.json").is_file():
         return
     write_dataset(folder / "questions.json", folder / "annotations.json")
     for kind, seed in (("text", 1), ("image", 2)):
         write_features(folder / f"features-{kind}.npy", seed)
+    seal(folder / "features")
 
 
 def write_dataset(questions: Path, annotations: Path) -> None:

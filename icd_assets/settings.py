@@ -40,8 +40,9 @@ class Settings(BaseModel):
             return step.config(**values)
         except ValidationError as error:
             first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise UserError(f"{asset}.{field}={first['input']}: {_problem(first['msg'])}; mend it.") from None
+            field = "".join(f".{part}" for part in first["loc"])
+            value = f"={first['input']}" if field else ""  # of a whole step, all its settings
+            raise UserError(f"{asset}{field}{value}: {_problem(first['msg'])}; mend that setting.") from None
 
 
 def _catalog_values(step: Step, catalog: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -129,6 +130,7 @@ def _set(values: dict[str, dict[str, Any]], section: str, field: str, value: Any
 
 
 def _problem(message: str) -> str:
+    message = message.removeprefix("Value error, ")
     return message[0].lower() + message[1:]
 
 

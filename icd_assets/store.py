@@ -244,8 +244,9 @@ class Store:
 
     @contextmanager
     def _moving(self) -> Iterator[None]:
-        """One commit at a time moves its files: samplers share the anchors' file, each under its own lock."""
-        with hold_one({"moving files": self.private / "locks" / "moving.lock"}, Holder("a commit")):
+        """One commit at a time moves its files: samplers share the anchors' file, each under its own lock. Not
+        among those locks: who ends others' commits holds all of them."""
+        with hold_one({"moving files": self.private / "moving.lock"}, Holder("a commit")):
             yield
 
     def _remove(self, path: Path, record: FileRecord) -> None:

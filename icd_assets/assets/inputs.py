@@ -50,7 +50,7 @@ def sampler_features(
     captions = offered and experiment.dataset.task == "caption"
     part = "-captions" if captions else "" if len(items) == len(split) else _named([item.row for item in items])
     base = folder / f"{split.dataset}-{split.split}{part}-{split.digest[:16]}"
-    if (found := read_features(base, len(items))) is None:
+    if (found := read_features(base, len(items), experiment.store.digests)) is None:
         from icd_assets.encoder import ClipEncoder
         from icd_assets.pools.similarity import SamplerFeatures
 
@@ -62,7 +62,7 @@ def sampler_features(
             text = encoder.text_features([item.answer for item in items], on_progress=run.on_progress).numpy()
         made = SamplerFeatures(text=text, image=image)
         write_features(base, made)
-        found = read_features(base, len(items)) or made
+        found = read_features(base, len(items), experiment.store.digests) or made
     return found
 
 

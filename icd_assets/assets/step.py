@@ -276,9 +276,7 @@ def _run(
         context.log.info(f"{step.name}: {reason}")
         progress.current.started(step.name, reason)
         began = time.monotonic()
-        gpu = (
-            lease(store.private / "locks", holder, note) if experiment.needs_gpu(step.name) else nullcontext("cpu")
-        )
+        gpu = lease(holder, note) if experiment.needs_gpu(step.name) else nullcontext("cpu")
         with ExitStack() as held:
             device = held.enter_context(gpu)
             wanted = want(experiment, step.name, afresh=True)  # of the inputs as they are after hours of waiting

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from icd_assets.doctor.finding import Finding, in_bytes
+from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment
 from icd_assets.pipeline import STEPS
 from icd_assets.plan import Planned
@@ -18,10 +17,8 @@ def settings(experiment: Experiment, rows: Mapping[str, int]) -> Iterator[Findin
     try:
         for step in STEPS:
             experiment.config(step.name)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = f"{step.name}.{'.'.join(map(str, first['loc']))}".rstrip(".")
-        yield Finding("settings", "problem", f"{where}: {first['msg'].lower()}", "mend that setting")
+    except UserError as error:
+        yield Finding("settings", "problem", str(error))
         return
     found = list(_contradictions(experiment, rows))
     for text in found:

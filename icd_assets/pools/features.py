@@ -1,4 +1,4 @@
-"""Sampler features on disk: two ``.npy`` files, mapped into memory when read.
+"""Sampler features on disk: two ``.npy`` files, mapped into memory when read, and their SHA-256 in ``.json``.
 
 They are a cache: losing them costs time, never truth. A file that is damaged, of another shape or not normalized
 counts as absent.
@@ -6,26 +6,38 @@ counts as absent.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 
-from icd_assets.durable import replacing
+from icd_assets.digests import DigestCache, sha256_file
+from icd_assets.durable import replacing, write_atomic
 from icd_assets.pools.similarity import Features, SamplerFeatures
+
+_KINDS = ("text", "image")
 
 
 def write_features(base: Path, made: SamplerFeatures) -> None:
     """``<base>-text.npy`` and ``<base>-image.npy``, each whole or not at all."""
     base.parent.mkdir(parents=True, exist_ok=True)
-    for kind, features in (("text", made.text), ("image", made.image)):
+    for kind, features in zip(_KINDS, (made.text, made.image), strict=True):
         with replacing(_path(base, kind)) as file:
             np.save(file, features, allow_pickle=False)
+    seal(base)
 
 
-def read_features(base: Path, rows: int) -> SamplerFeatures | None:
+def seal(base: Path) -> None:
+    """``<base>.json``: what the files are known by. A flipped sign would still be a feature, of something else."""
+    write_atomic(_sums(base), json.dumps({kind: sha256_file(_path(base, kind)) for kind in _KINDS}).encode())
+
+
+def read_features(base: Path, rows: int, digests: DigestCache) -> SamplerFeatures | None:
     """The features of ``rows`` rows, or None if there are no sound ones."""
     try:
-        text, image = (_mapped(_path(base, kind), rows) for kind in ("text", "image"))
+        if json.loads(_sums(base).read_bytes()) != {kind: digests.file(_path(base, kind)) for kind in _KINDS}:
+            return None
+        text, image = (_mapped(_path(base, kind), rows) for kind in _KINDS)
         return SamplerFeatures(text=text, image=image)
     except (OSError, ValueError, EOFError):
         return None
@@ -41,3 +53,7 @@ def _mapped(path: Path, rows: int) -> Features:
 
 def _path(base: Path, kind: str) -> Path:
     return base.with_name(f"{base.name}-{kind}.npy")
+
+
+def _sums(base: Path) -> Path:
+    return base.with_name(f"{base.name}.json")

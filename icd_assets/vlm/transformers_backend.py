@@ -12,6 +12,7 @@ Deviations from upstream (SPEC G.4, D.1, G.6):
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from icd_assets.digests import sha256_json
 from icd_assets.errors import UserError
@@ -204,7 +206,9 @@ class TransformersBackend:
 
     def _generate_batch(self, batch: Sequence[_Job]) -> list[list[str]]:
         inputs = self._inputs.prompts([job.row for job in batch])
-        output: Tensor = self._model.generate(**inputs, generation_config=self._decoding)  # [B, L + new]
+        output: Tensor = self._model.generate(  # [B, L + new]
+            **inputs, generation_config=self._decoding, logits_processor=LogitsProcessorList([_Numbers()])
+        )
         new = output[:, inputs["input_ids"].shape[1] :]
         texts = self._tokenizer.batch_decode(new, skip_special_tokens=True)
         return [[text] * len(job.requests) for job, text in zip(batch, texts, strict=True)]
@@ -227,7 +231,25 @@ def _likelihood(logits: Tensor, end: int, target: tuple[int, ...]) -> Likelihood
     """``logits``: [P, V]; the ``target`` tokens are predicted by its positions before ``end``."""
     rows = logits[end - len(target) : end].float().log_softmax(dim=-1)
     picked = rows.gather(1, torch.tensor(target, device=rows.device)[:, None])[:, 0]
-    return Likelihood(logprob=sum(picked.tolist()), tokens=len(target))
+    if not math.isfinite(logprob := sum(picked.tolist())):
+        raise _no_number()
+    return Likelihood(logprob=logprob, tokens=len(target))
+
+
+class _Numbers(LogitsProcessor):  # type: ignore[misc]
+    """Ends the generation where scores are no numbers: transformers would take the first of them for the best."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if scores.isnan().any():
+            raise _no_number()
+        return scores
+
+
+def _no_number() -> UserError:
+    return UserError(
+        "the model computes scores that are no numbers, as its weights may in float16; set its dtype to bfloat16 "
+        "or float32 in the catalog, or look at its weights."
+    )
 
 
 def _answer_tokens(prompt: Row, full: Row) -> tuple[int, ...]:

@@ -7,13 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icd_assets.pools.features import read_features, write_features
+from icd_assets.digests import DigestCache
+from icd_assets.pools.features import read_features, seal, write_features
 from icd_assets.pools.similarity import SamplerFeatures, top_similar
 
 
 def unit(seed: int, rows: int = 50) -> np.ndarray:
     array = np.random.default_rng(seed).normal(size=(rows, 16)).astype(np.float32)
     return array / np.linalg.norm(array, axis=1, keepdims=True)
+
+
+def digests(base: Path) -> DigestCache:
+    return DigestCache(base.parent.parent / "digests.json")
 
 
 @pytest.fixture
@@ -23,8 +28,8 @@ def base(tmp_path: Path) -> Path:
 
 
 def test_round_trip_is_mapped_and_ranks_alike(base):
-    found = read_features(base, 50)
-    assert read_features(base, 49) is None
+    found = read_features(base, 50, digests(base))
+    assert read_features(base, 49, digests(base)) is None
     assert found is not None and isinstance(found.text.base, np.memmap) and not found.image.flags.owndata
     assert np.array_equal(found.text, unit(1)) and np.array_equal(found.image, unit(2))
     excluded = [[row] for row in range(5)]
@@ -32,7 +37,24 @@ def test_round_trip_is_mapped_and_ranks_alike(base):
     assert sorted(path.name for path in base.parent.iterdir()) == [
         "vqav2-train-0123-image.npy",
         "vqav2-train-0123-text.npy",
+        "vqav2-train-0123.json",
     ]
+
+
+@pytest.mark.parametrize("byte", [1, 60, 128 + 3])  # of the magic, of the header's dict; a number's sign
+def test_a_flipped_bit_counts_as_absent(base, byte):
+    path = base.with_name(f"{base.name}-text.npy")
+    content = bytearray(path.read_bytes())
+    content[byte] ^= 0x80
+    path.write_bytes(content)
+    assert read_features(base, 50, digests(base)) is None
+
+
+@pytest.mark.parametrize("sums", [None, b"", b"[]", b"{}", b"null"])
+def test_without_its_checksums_it_counts_as_absent(base, sums):
+    path = base.with_name(f"{base.name}.json")
+    path.unlink() if sums is None else path.write_bytes(sums)
+    assert read_features(base, 50, digests(base)) is None
 
 
 @pytest.mark.parametrize(
@@ -55,4 +77,6 @@ def test_anything_else_counts_as_absent(base, how):
         path.write_bytes(b"PK\x03\x04" + b"\0" * 100)
     else:
         np.save(path, other[how], allow_pickle=True)
-    assert read_features(base, 50) is None
+    if how != "absent":
+        seal(base)  # as it was written, not damaged since
+    assert read_features(base, 50, digests(base)) is None

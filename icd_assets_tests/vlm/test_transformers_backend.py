@@ -246,6 +246,21 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     assert "batch size is now 3" in caplog.text
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_model_whose_scores_are_no_numbers_is_told(images: list[Path], beams: int) -> None:
+    """An answer store must not keep what such a model says."""
+    backend = load(tiny_vl(), generation=Generation(max_new_tokens=3, num_beams=beams))
+    with torch.no_grad():
+        backend._model.get_output_embeddings().weight[7] = float("nan")
+    prompts = [Prompt((), images[0], "which?")]
+    heard: list[Any] = []
+    with pytest.raises(UserError, match="no numbers"):
+        backend.generate(prompts, on_answers=heard.append)
+    with pytest.raises(UserError, match="no numbers"):
+        backend.answer_likelihoods(prompts, ["dog"], on_answers=heard.append)
+    assert heard == []
+
+
 def test_a_prompt_too_large_for_the_gpu_is_told(images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     backend = load(tiny_vl())
 
