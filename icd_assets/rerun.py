@@ -73,8 +73,10 @@ def _trained(root: Path, catalog: Catalog) -> Iterator[Experiment]:
         if cell not in catalog.cells:  # of a catalog overlay that is not in use today
             continue
         experiment = Experiment.open(cell, _settings(manifests), root, catalog)
-        if (evaluation := experiment.manifest("evaluation")) is not None:
-            manifests["evaluation"] = evaluation
+        # An RCE checkpoint that is recommended does not lead to the GRPO beside it, which may be hours of work.
+        for asset in ("grpo_checkpoints", "evaluation"):
+            if (beside := experiment.manifest(asset)) is not None:
+                manifests.setdefault(asset, beside)
         settings = _with_checkpoint(experiment, manifests, _settings(manifests))
         yield Experiment.open(cell, settings, root, catalog)
 

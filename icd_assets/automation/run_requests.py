@@ -33,8 +33,11 @@ def experiments(found: AutomationEntry) -> Iterator[Experiment]:
 
 
 def recipe_of(experiment: Experiment) -> Recipe:
-    """The recipe that a cell was trained with."""
-    return "grpo_recipe" if experiment.config("grpo_checkpoints").grpo_epochs else "rce_recipe"
+    """The recipe of what a cell recommends; where it recommends nothing yet, of its settings."""
+    source = experiment.config("v2format_checkpoint").source
+    if source == "auto":
+        source = "grpo" if experiment.config("grpo_checkpoints").grpo_epochs else "rce"
+    return "grpo_recipe" if source == "grpo" else "rce_recipe"
 
 
 def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reason: str) -> dg.RunRequest:

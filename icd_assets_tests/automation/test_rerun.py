@@ -55,8 +55,7 @@ def schedule_ticks(name: str, instance: dg.DagsterInstance) -> list[dg.RunReques
     schedule = next(found for found in SCHEDULES if found.name == name)
     when = datetime(2026, 1, 3, 2, tzinfo=UTC)
     result = schedule(dg.build_schedule_context(instance=instance, scheduled_execution_time=when))
-    assert isinstance(result, list)
-    return result
+    return result if isinstance(result, list) else []
 
 
 def declare(place: Workplace, **automation: Any) -> None:
@@ -71,6 +70,18 @@ def change_annotations(place: Workplace) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     for answer in content["annotations"][0]["answers"]:
         answer["answer"] = "buzz"
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def recommend_rce(place: Workplace) -> None:
+    """The record of the v2-format checkpoint, as a run with ``v2format_checkpoint.source=rce`` leaves it."""
+    (path,) = place.results.glob("demo/model_cpk/v3_*/v2format_checkpoint.manifest.json")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    (rce,) = place.results.glob("demo/model_cpk/v3_*/rce_checkpoints.manifest.json")
+    version = json.loads(rce.read_text(encoding="utf-8"))["data_version"]
+    content["facts"]["phase"] = content["want"]["config"]["phase"] = "rce"
+    where = str(rce.relative_to(place.results))
+    content["want"]["inputs"] = {"rce_checkpoints": {"data_version": version, "manifest": where}}
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -104,9 +115,33 @@ def test_a_schedule_asks_for_every_trained_cell(at_home: Workplace, instance: dg
     assert ops["grpo_checkpoints"]["config"]["grpo_epochs"] == 3
     assert ops["v2format_checkpoint"]["config"]["source"] == "grpo"
     assert not any(op["config"]["force"] for op in ops.values())
+
+
+def test_the_rce_schedule_leaves_a_cell_that_recommends_grpo(
+    at_home: Workplace, instance: dg.DagsterInstance
+) -> None:
+    assert schedule_ticks("rce_schedule", instance) == []
+    declare(at_home, rce_schedule={"settings": {"v2format_checkpoint.source": "rce"}})
+    (asked,) = schedule_ticks("rce_schedule", instance)  # unless it is told to recommend RCE
+    assert "grpo_checkpoints" not in asked.run_config["ops"]
+
+
+def test_grpo_beside_a_recommended_rce_keeps_its_settings(
+    at_home: Workplace, instance: dg.DagsterInstance
+) -> None:
+    recommend_rce(at_home)
+    (experiment,) = chosen(at_home.results, Catalog.load(), [], {})
+    trained = experiment.manifest("grpo_checkpoints")
+    assert trained is not None
+    (asked,) = schedule_ticks("grpo_schedule", instance)
+    config = asked.run_config["ops"]["grpo_checkpoints"]["config"]
+    assert {**trained.want.config, **config} == {**trained.want.config, "force": False}
+    assert config["freeze_backbone_in_grpo"] is True
+    change_annotations(at_home)
+    (again,) = sensor_ticks("new_inputs", instance).run_requests or []
+    assert again.job_name == "rce_recipe"  # what is recommended stays so
     (plain,) = schedule_ticks("rce_schedule", instance)
-    assert "grpo_checkpoints" not in plain.run_config["ops"]
-    assert plain.run_config["ops"]["v2format_checkpoint"]["config"]["source"] == "rce"  # not the GRPO of before
+    assert plain.run_config["ops"]["v2format_checkpoint"]["config"]["source"] == "rce"
 
 
 def test_no_beams_are_searched_for_a_v2_checkpoint_of_the_users_own(
@@ -114,15 +149,15 @@ def test_no_beams_are_searched_for_a_v2_checkpoint_of_the_users_own(
 ) -> None:
     (ours,) = (at_home.results / "demo/model_cpk/v2").glob("*_best.ckpt")
     shutil.copy(ours, ours.with_name(ours.name.replace("_best", "_epoch=12_train=21.9_val=22.0")))
-    (asked,) = schedule_ticks("rce_schedule", instance)
+    (asked,) = schedule_ticks("grpo_schedule", instance)
     assert "beam_data" not in asked.run_config["ops"]
     assert dg.AssetKey("beam_data") not in (asked.asset_selection or [])
     assert dg.AssetKey("rl_data") in (asked.asset_selection or [])
 
 
 def test_a_schedule_forces_what_the_catalog_says(at_home: Workplace, instance: dg.DagsterInstance) -> None:
-    declare(at_home, rce_schedule={"cells": [KEY], "force": ["rl_data"]})
-    (asked,) = schedule_ticks("rce_schedule", instance)
+    declare(at_home, grpo_schedule={"cells": [KEY], "force": ["rl_data"]})
+    (asked,) = schedule_ticks("grpo_schedule", instance)
     forced = [name for name, op in asked.run_config["ops"].items() if op["config"]["force"]]
     assert forced == ["rl_data"]
 
@@ -178,8 +213,8 @@ def test_two_new_v2_checkpoints_are_reported_not_drawn(at_home: Workplace, insta
     result = sensor_ticks("new_inputs", instance)
     assert not result.run_requests
     assert "holds 2 v2 checkpoints" in str(result.skip_reason)
-    declare(at_home, rce_schedule={"cells": [KEY, "demo|TextSimSampler/tiny_vl"]})
-    (other,) = schedule_ticks("rce_schedule", instance)  # whose turn it is all the same
+    declare(at_home, grpo_schedule={"cells": [KEY, "demo|TextSimSampler/tiny_vl"]})
+    (other,) = schedule_ticks("grpo_schedule", instance)  # whose turn it is all the same
     assert other.partition_key == "demo|TextSimSampler/tiny_vl"
 
 
