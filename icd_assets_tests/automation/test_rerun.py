@@ -108,6 +108,35 @@ def test_a_named_cell_that_was_never_trained_has_the_defaults(at_home: Workplace
     assert experiment.settings.explicit == {}
 
 
+def test_a_cell_that_was_not_trained_to_its_end_keeps_its_settings(at_home: Workplace) -> None:
+    (path,) = at_home.results.glob("demo/model_cpk/v3_*/v2format_checkpoint.manifest.json")
+    path.unlink()
+    (experiment,) = chosen(at_home.results, Catalog.load(), [KEY], {})
+    assert experiment.config("rce_checkpoints").rce_epochs == 5
+    assert experiment.config("grpo_checkpoints").freeze_backbone_in_grpo is True
+
+
+def test_a_removed_manifest_does_not_take_its_settings_along(at_home: Workplace) -> None:
+    """``delete the manifest to have it made again`` is our own advice."""
+    (path,) = at_home.results.glob("demo/generated_data/rl_data*.manifest.json")
+    before = json.loads(path.read_text(encoding="utf-8"))["want"]["config"]
+    path.unlink()
+    (experiment,) = chosen(at_home.results, Catalog.load(), [], {})
+    assert experiment.settings.explicit["rl_data"]["num_beams"] == before["num_beams"]
+
+
+def test_a_named_v2_checkpoint_stays_the_one_though_another_lies_in_the_folder(at_home: Workplace) -> None:
+    (ours,) = (at_home.results / "demo/model_cpk/v2").glob("*_best.ckpt")
+    mine = at_home.folder / "mine.ckpt"
+    shutil.copy(ours, mine)
+    path = ours.with_name(ours.name + ".manifest.json")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["files"][0]["path"] = str(mine)
+    path.write_text(json.dumps(content | {"origin": "imported"}), encoding="utf-8")
+    (experiment,) = chosen(at_home.results, Catalog.load(), [], {})
+    assert experiment.importable_v2() == mine  # not ours, which lies where an unnamed one is looked for
+
+
 def test_a_schedule_asks_for_every_trained_cell(at_home: Workplace, instance: dg.DagsterInstance) -> None:
     (asked,) = schedule_ticks("grpo_schedule", instance)
     assert asked.partition_key == KEY
