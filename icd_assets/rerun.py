@@ -65,10 +65,15 @@ def _with(experiment: Experiment, assignments: dict[str, Any]) -> Experiment:
 
 def changed_inputs(experiment: Experiment) -> dict[str, str]:
     """``asset.input`` → its digest now, for all from outside the results root (dataset files, a v2 checkpoint,
-    weights) that is no longer what the artifact on disk was made from."""
+    weights) that is no longer what the artifact on disk was made from; with the making that it would replace,
+    for content that changes there and back is another cause each time."""
     changed = {}
     for step in STEPS:
+        if step.name == "beam_data" and not experiment.needs_beams:
+            continue  # of no run that would be asked for
         if (manifest := experiment.manifest(step.name)) is None:
+            if step.name == "v2_checkpoint" and (mine := experiment.importable_v2()) is not None:
+                changed["v2_checkpoint.file"] = experiment.store.digests.file(mine)
             continue
         try:
             wanted = want(experiment, step.name)
@@ -76,16 +81,17 @@ def changed_inputs(experiment: Experiment) -> dict[str, str]:
             continue
         for name, given in wanted.inputs.items():
             if given.manifest is None and manifest.want.digests.get(name) != given.data_version:
-                changed[f"{step.name}.{name}"] = given.data_version
+                changed[f"{step.name}.{name}"] = f"{given.data_version} over {manifest.making}"
     return changed
 
 
 def rl_data_new_to_grpo(experiment: Experiment) -> str | None:
-    """The version of RL data that no GRPO checkpoint on disk has learned from, or None."""
+    """The version of RL data that no GRPO checkpoint on disk has learned from, and the making of the one that is
+    there; or None."""
     rl_data, grpo = experiment.manifest("rl_data"), experiment.manifest("grpo_checkpoints")
     if rl_data is None or (grpo is not None and grpo.want.digests.get("rl_data") == rl_data.data_version):
         return None
-    return rl_data.data_version
+    return f"{rl_data.data_version}-{grpo.making if grpo else 'none'}"
 
 
 def _latest(store: Store, cell: Cell) -> Path | None:

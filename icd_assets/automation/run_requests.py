@@ -14,7 +14,7 @@ from icd_assets.entries import AutomationEntry
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, results_root
 from icd_assets.pipeline import STEP, STEPS
-from icd_assets.rerun import chosen
+from icd_assets.rerun import Say, chosen
 
 Recipe = Literal["rce_recipe", "grpo_recipe"]
 
@@ -27,9 +27,9 @@ def entry(name: str) -> AutomationEntry:
     return found
 
 
-def experiments(found: AutomationEntry) -> Iterator[Experiment]:
-    """The cells that an automation cares for, read anew at every tick."""
-    yield from chosen(results_root(), Catalog.load(), found.cells, found.settings)
+def experiments(found: AutomationEntry, say: Say) -> Iterator[Experiment]:
+    """The cells that an automation cares for, read anew at every tick; ``say`` is told of the unreadable."""
+    yield from chosen(results_root(), Catalog.load(), found.cells, found.settings, say)
 
 
 def recipe_of(experiment: Experiment) -> Recipe:

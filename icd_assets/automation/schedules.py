@@ -28,7 +28,7 @@ def _schedule(name: str, recipe: Recipe, job: dg.JobDefinition | object) -> dg.S
         found = entry(name)
         when = context.scheduled_execution_time.isoformat()
         requests = []
-        for experiment in experiments(found):
+        for experiment in experiments(found, context.log.warning):
             if recipe == "rce_recipe" and recipe_of(experiment) == "grpo_recipe":
                 context.log.info(f"{experiment.cell}: its GRPO stays recommended; grpo_schedule runs it again.")
                 continue

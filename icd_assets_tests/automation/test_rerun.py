@@ -227,6 +227,63 @@ def test_a_changed_annotation_file_asks_once(at_home: Workplace, instance: dg.Da
     assert again.run_key == asked.run_key  # which Dagster answers once
 
 
+def test_content_that_changes_there_and_back_is_another_cause(
+    at_home: Workplace, instance: dg.DagsterInstance
+) -> None:
+    """Dagster never answers a sensor's key twice."""
+    change_annotations(at_home)
+    (asked,) = sensor_ticks("new_inputs", instance).run_requests or []
+    offered = rl_data_key(at_home)
+    for path in at_home.results.rglob(
+        "*.manifest.json"
+    ):  # as if all had been made again, twice, to the same bytes
+        content = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(content | {"created_at": "2030-01-01T00:00:00+00:00"}), encoding="utf-8")
+    (again,) = sensor_ticks("new_inputs", instance).run_requests or []
+    assert again.run_key != asked.run_key
+    assert rl_data_key(at_home) != offered
+
+
+def rl_data_key(place: Workplace) -> str | None:
+    """Why GRPO is offered for RL data of other bytes."""
+    (path,) = place.results.glob("demo/generated_data/rl_data*.manifest.json")
+    kept = path.read_text(encoding="utf-8")
+    path.write_text(json.dumps(json.loads(kept) | {"data_version": "0123456789abcdef"}), encoding="utf-8")
+    (experiment,) = chosen(place.results, Catalog.load(), [], {})
+    found = rl_data_new_to_grpo(experiment)
+    path.write_text(kept, encoding="utf-8")
+    return found
+
+
+def test_beams_that_no_run_would_make_ask_for_nothing(at_home: Workplace) -> None:
+    (ours,) = (at_home.results / "demo/model_cpk/v2").glob("*_best.ckpt")
+    shutil.copy(ours, ours.with_name(ours.name.replace("_best", "_epoch=12_train=21.9_val=22.0")))
+    change_annotations(at_home)
+    (experiment,) = chosen(at_home.results, Catalog.load(), [], {})
+    assert not [name for name in changed_inputs(experiment) if name.startswith("beam_data")]
+
+
+def test_a_v2_checkpoint_of_a_named_cell_that_was_never_trained_asks(
+    at_home: Workplace, instance: dg.DagsterInstance
+) -> None:
+    other = "demo|TextSimSampler/tiny_vl"
+    declare(at_home, new_inputs={"cells": [other]})
+    assert not sensor_ticks("new_inputs", instance).run_requests
+    (ours,) = (at_home.results / "demo/model_cpk/v2").glob("*_best.ckpt")
+    shutil.copy(ours, ours.with_name("tiny_vl_TextSimSampler_new.ckpt"))
+    (asked,) = sensor_ticks("new_inputs", instance).run_requests or []
+    assert asked.partition_key == other
+
+
+def test_a_broken_manifest_stops_its_own_cell_alone(at_home: Workplace, instance: dg.DagsterInstance) -> None:
+    folder = at_home.results / "demo/model_cpk/v3_ImgSimSampler_tiny_vl"
+    folder.mkdir()
+    (folder / "v2format_checkpoint.manifest.json").write_text("{", encoding="utf-8")
+    assert "v3_ImgSimSampler_tiny_vl" in str(sensor_ticks("new_inputs", instance).skip_reason)
+    (asked,) = schedule_ticks("grpo_schedule", instance)
+    assert asked.partition_key == KEY
+
+
 def test_a_new_v2_checkpoint_asks(at_home: Workplace, instance: dg.DagsterInstance) -> None:
     (ours,) = (at_home.results / "demo/model_cpk/v2").glob("*_best.ckpt")
     mine = ours.with_name(ours.name.replace("_best", "_epoch=12_train=21.9_val=22.0"))
@@ -253,7 +310,7 @@ def test_grpo_is_offered_for_rl_data_it_has_not_seen(at_home: Workplace, instanc
     path.write_text(json.dumps(content | {"data_version": "0123456789abcdef"}), encoding="utf-8")
     (asked,) = sensor_ticks("offer_grpo", instance).run_requests or []
     assert asked.run_key is not None
-    assert asked.run_key.endswith("0123456789abcdef")
+    assert asked.run_key.rpartition(":")[2].startswith("0123456789abcdef-")
 
 
 def test_grpo_is_offered_where_there_is_none(at_home: Workplace) -> None:
