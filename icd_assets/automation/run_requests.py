@@ -56,7 +56,7 @@ def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reas
         job_name=recipe,
         partition_key=experiment.cell.key,
         run_config=config,
-        asset_selection=[dg.AssetKey(name) for name in names],
+        asset_selection=[dg.AssetKey(name) for name in [*names, "leaderboard"]],
         tags={"icd/trigger": found.name},
     )
 

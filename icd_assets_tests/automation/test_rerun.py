@@ -196,6 +196,7 @@ def test_a_request_is_a_valid_run(at_home: Workplace, instance: dg.DagsterInstan
     from icd_assets.definitions import defs
 
     (asked,) = schedule_ticks("grpo_schedule", instance)
+    (at_home.results / "leaderboard.json").unlink(missing_ok=True)
     job = defs.resolve_job_def("grpo_recipe")
     result = job.execute_in_process(
         instance=instance,
@@ -211,6 +212,7 @@ def test_a_request_is_a_valid_run(at_home: Workplace, instance: dg.DagsterInstan
         if "skipped" in event.materialization.metadata
     ]
     assert skipped == [True] * 9
+    assert (at_home.results / "leaderboard.json").is_file()  # of no partition, and in the same run
 
 
 def test_unchanged_inputs_ask_for_nothing(at_home: Workplace, instance: dg.DagsterInstance) -> None:
