@@ -334,6 +334,10 @@ def test_a_cell_at_work_is_left_alone(at_home: Workplace, instance: dg.DagsterIn
     [
         ({"nightly": {}}, "unknown automation 'nightly'"),
         ({"rce_schedule": {"cells": ["demo|RandSampler/tiny_v1"]}}, r"did you mean demo\|RandSampler/tiny_vl"),
+        ({"rce_schedule": {"enabled": True}}, r"automation\.rce_schedule\.enabled would not be heard"),
+        ({"new_inputs": {"cron": "nonsense"}}, r"automation\.new_inputs\.cron would not be heard"),
+        ({"changed_data": {"cells": [KEY]}}, r"automation\.changed_data\.cells would not be heard"),
+        ({"rce_schedule": {"force": ["grpo_checkpoints"]}}, "its job has no grpo_checkpoints"),
         ({"rce_schedule": {"cells": "demo"}}, r"automation\.rce_schedule\.cells"),
     ],
 )
