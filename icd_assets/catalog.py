@@ -35,8 +35,15 @@ SAMPLERS = {
     "mix_sampler": "MixSampler",
 }
 
-# What can run by itself, once it is switched on; ``icd_assets/automation`` defines each.
-AUTOMATION = ("rce_schedule", "grpo_schedule", "new_inputs", "offer_grpo", "changed_data")
+# What can run by itself, once it is switched on, and the fields that it hears: see ``icd_assets/automation``.
+_RUN = ("cells", "settings", "force")
+AUTOMATION = {
+    "rce_schedule": (*_RUN, "cron", "timezone"),
+    "grpo_schedule": (*_RUN, "cron", "timezone"),
+    "new_inputs": _RUN,
+    "offer_grpo": _RUN,
+    "changed_data": ("enabled",),
+}
 
 
 class Catalog(BaseModel):
@@ -96,6 +103,15 @@ class Catalog(BaseModel):
         for entry in self.automation.values():
             if entry.name not in AUTOMATION:
                 raise _unknown("automation", entry.name, AUTOMATION)
+            for field in sorted(entry.model_fields_set - {"name", *AUTOMATION[entry.name]}):
+                raise UserError(
+                    f"catalog: automation.{entry.name}.{field} would not be heard; remove it: valid are "
+                    f"{', '.join(AUTOMATION[entry.name])}."
+                )
+            if entry.name == "rce_schedule" and "grpo_checkpoints" in entry.force:
+                raise UserError(
+                    "catalog: automation.rce_schedule.force: its job has no grpo_checkpoints; take grpo_schedule."
+                )
             for key in entry.cells:
                 if key not in keys:
                     raise _unknown(f"cell of automation {entry.name}", key, keys)

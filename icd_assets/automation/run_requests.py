@@ -14,7 +14,7 @@ from icd_assets.entries import AutomationEntry
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, results_root
 from icd_assets.pipeline import STEP, STEPS
-from icd_assets.rerun import chosen
+from icd_assets.rerun import Say, chosen
 
 Recipe = Literal["rce_recipe", "grpo_recipe"]
 
@@ -27,14 +27,17 @@ def entry(name: str) -> AutomationEntry:
     return found
 
 
-def experiments(found: AutomationEntry) -> Iterator[Experiment]:
-    """The cells that an automation cares for, read anew at every tick."""
-    yield from chosen(results_root(), Catalog.load(), found.cells, found.settings)
+def experiments(found: AutomationEntry, say: Say) -> Iterator[Experiment]:
+    """The cells that an automation cares for, read anew at every tick; ``say`` is told of the unreadable."""
+    yield from chosen(results_root(), Catalog.load(), found.cells, found.settings, say)
 
 
 def recipe_of(experiment: Experiment) -> Recipe:
-    """The recipe that a cell was trained with."""
-    return "grpo_recipe" if experiment.config("grpo_checkpoints").grpo_epochs else "rce_recipe"
+    """The recipe of what a cell recommends; where it recommends nothing yet, of its settings."""
+    source = experiment.config("v2format_checkpoint").source
+    if source == "auto":
+        source = "grpo" if experiment.config("grpo_checkpoints").grpo_epochs else "rce"
+    return "grpo_recipe" if source == "grpo" else "rce_recipe"
 
 
 def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reason: str) -> dg.RunRequest:
@@ -53,7 +56,7 @@ def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reas
         job_name=recipe,
         partition_key=experiment.cell.key,
         run_config=config,
-        asset_selection=[dg.AssetKey(name) for name in names],
+        asset_selection=[dg.AssetKey(name) for name in [*names, "leaderboard"]],
         tags={"icd/trigger": found.name},
     )
 

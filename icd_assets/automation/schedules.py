@@ -6,7 +6,7 @@ import dagster as dg
 from dagster._utils.schedules import is_valid_cron_schedule
 
 from icd_assets.automation.jobs import grpo_recipe, rce_recipe
-from icd_assets.automation.run_requests import Recipe, entry, experiments, request
+from icd_assets.automation.run_requests import Recipe, entry, experiments, recipe_of, request
 from icd_assets.errors import UserError
 
 
@@ -21,18 +21,22 @@ def _schedule(name: str, recipe: Recipe, job: dg.JobDefinition | object) -> dg.S
         cron_schedule=declared.cron,
         execution_timezone=declared.timezone,
         default_status=dg.DefaultScheduleStatus.STOPPED,
-        description=f"{recipe} for the cells of automation.{name} in the catalog, or every trained cell.",
+        description=f"{recipe} for the cells of automation.{name} in the catalog, or every trained cell"
+        + (", but those whose GRPO is recommended." if recipe == "rce_recipe" else "."),
     )
     def rerun(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         found = entry(name)
         when = context.scheduled_execution_time.isoformat()
         requests = []
-        for experiment in experiments(found):
+        for experiment in experiments(found, context.log.warning):
+            if recipe == "rce_recipe" and recipe_of(experiment) == "grpo_recipe":
+                context.log.info(f"{experiment.cell}: its GRPO stays recommended; grpo_schedule runs it again.")
+                continue
             try:
                 requests.append(request(experiment, found, recipe, when))
             except UserError as error:  # one cell's problem does not stop the others
                 context.log.warning(f"{experiment.cell}: {error}")
-        nothing = "no cell is trained yet and the catalog names none, or each has a problem (see the log)"
+        nothing = "no cell is trained yet and the catalog names none, or the log says of each why not"
         return requests or dg.SkipReason(nothing)
 
     return rerun

@@ -19,8 +19,10 @@ Judge = Callable[[Experiment, AutomationEntry], dg.RunRequest | None]
 
 def _each_cell(context: dg.SensorEvaluationContext, name: str, judge: Judge) -> dg.SensorResult:
     """One request per cell that ``judge`` wants run; a cell with a problem does not stop the others."""
-    found, requests, problems = entry(name), [], []
-    for experiment in experiments(found):
+    found = entry(name)
+    requests: list[dg.RunRequest] = []
+    problems: list[str] = []
+    for experiment in experiments(found, problems.append):
         if at_work(context.instance, experiment):
             continue
         try:
