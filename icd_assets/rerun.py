@@ -59,6 +59,12 @@ def chosen(
         yield _with(experiment, assignments)
 
 
+def as_made(experiment: Experiment, asset: str) -> Experiment:
+    """The cell with the settings that ``asset`` was made with; as it is, where there is none."""
+    found = chosen(experiment.store.root, experiment.catalog, [experiment.cell.key], {})
+    return next((made for made in found if made.manifest(asset) is not None), experiment)
+
+
 def _with(experiment: Experiment, assignments: dict[str, Any]) -> Experiment:
     return replace(experiment, settings=assigned(experiment.settings, assignments))
 

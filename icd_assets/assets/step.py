@@ -34,12 +34,14 @@ from icd_assets.lineage.trace import trace
 from icd_assets.locks import Holder
 from icd_assets.manifest import Manifest, Want
 from icd_assets.pipeline import STEP, Shared, Step, own_fields
+from icd_assets.rerun import as_made
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.settings import Settings
 from icd_assets.store import Store
 from icd_assets.wants import want
 
 Read = TypeVar("Read")
+_BY_CONDITION = "dagster/from_automation_condition"  # Dagster's tag of a run that a condition asked for
 
 hear_env_file()  # before the catalog, whose paths it may move
 _CATALOG = Catalog.load()
@@ -63,10 +65,10 @@ GPU_OP_TAGS = {
 
 def changed_data(step: Step) -> dg.AutomationCondition[Any] | None:
     """Opt-in (the catalog's ``automation: {changed_data: {enabled: true}}``): make a cell's artifact again when
-    an input of it got other bytes. Never what was not made before: that would start hours of GPU unasked; and
-    not GRPO, whose default is zero epochs."""
+    an input of it got other bytes, with the settings that it was made with. Never what was not made before: that
+    would start hours of GPU unasked."""
     entry = _CATALOG.automation.get("changed_data")
-    if entry is None or not entry.enabled or step.name == "grpo_checkpoints":
+    if entry is None or not entry.enabled:
         return None
     condition = dg.AutomationCondition
     changed = condition.any_deps_match(condition.data_version_changed())
@@ -197,6 +199,8 @@ def step_asset(
             record_owner(context)
             explicit = config.model_dump(exclude={"force"})
             experiment = open_experiment(context.partition_key, shared, reward, {name: explicit})
+            if _BY_CONDITION in context.run.tags:
+                experiment = as_made(experiment, name)  # such a run carries no settings of its own
             with failing_in_words(experiment.store, str(experiment.cell)):
                 manifest, skipped = _run(step, make, experiment, context, config.force)
                 return dg.MaterializeResult(

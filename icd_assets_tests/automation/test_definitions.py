@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from icd_assets.definitions import defs
+from icd_assets_tests.conftest import KEY, Workplace
 
 PROGRAM = """
 import dagster as dg
@@ -74,6 +75,48 @@ def test_the_condition_fires_on_changed_bytes_of_what_was_made_before(tmp_path: 
     assert ended.returncode == 0, ended.stderr
     # Never made: not asked for. The same bytes again: not asked for. Other bytes: asked for.
     assert ended.stdout.splitlines() == ["[]", "[]", "['beam_data']"]
+
+
+ASKED = """
+import sys
+import dagster as dg
+from icd_assets.definitions import defs
+
+key, tags = sys.argv[1], {"dagster/from_automation_condition": "true"} if sys.argv[2] == "condition" else {}
+assets = [asset for asset in defs.assets if isinstance(asset, dg.AssetsDefinition)]
+for name in ("rl_data", "rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint"):
+    ended = dg.materialize(
+        assets, selection=[name], partition_key=key, instance=dg.DagsterInstance.ephemeral(),
+        resources=defs.resources, tags=tags, raise_on_error=False,
+    )
+    made = ended.asset_materializations_for_node(name) if ended.success else []
+    print(name, made[0].metadata["skipped"].value if made else "failed")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("asker", "grpo"), [("condition", "True"), ("somebody", "failed")], ids=["a condition", "a click"]
+)
+def test_what_a_condition_asks_for_has_the_settings_it_was_made_with(
+    copied: Workplace, asker: str, grpo: str
+) -> None:
+    """The default, of zero epochs, is what a click without settings asks for."""
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ASKED, KEY, asker],
+        cwd=copied.folder,
+        env=copied.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == [
+        "rl_data True",
+        "rce_checkpoints True",
+        f"grpo_checkpoints {grpo}",
+        "v2format_checkpoint True",
+    ]
 
 
 @pytest.mark.slow
