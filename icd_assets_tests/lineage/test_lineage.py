@@ -7,15 +7,18 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from icd_assets.settings import assigned
 from icd_assets_tests.conftest import KEY as DEMO
 from icd_assets_tests.conftest import ROOT, Workplace
 from icd_assets_tests.lineage.conftest import Run
-from icd_assets_tests.lineage.world import KEY, World, changed, document
+from icd_assets_tests.lineage.world import KEY, STEP_NAMES, World, changed, document
 
 RL = "d0/generated_data/rl_data_RandSampler_m0.json"
 V3 = "d0/model_cpk/v3_RandSampler_m0"
@@ -167,6 +170,42 @@ def test_verify_reads_every_file_again(world: World, run: Run) -> None:
             (differs, *_) = json.loads(ended.output)["verified"]["differs"]
             assert differs.startswith("vlm is not what" if "m0" in outside else "dataset is not what")
     assert run("lineage", KEY, "--verify").code == 0
+
+
+def test_verify_reads_what_lies_there_where_only_a_part_is_the_same(world: World, run: Run) -> None:
+    """The embeddings were made with the encoder of a v2 checkpoint that was trained again since."""
+    experiment = world.cell()
+    new = world.make(experiment, "v2_checkpoint", "run-2", made="30:00", note="another seed")
+    assert node(chain(run, "embeddings", KEY), "v2_checkpoint.encoder")["state"] == "current"
+    ended = run("lineage", "embeddings", KEY, "--verify")
+    assert (ended.code, "all of it is what was recorded" in ended.output) == (0, True), ended.output
+    with changed(experiment.paths.v2_checkpoint):
+        ended = run("lineage", "embeddings", KEY, "--verify")
+        assert ended.code == 2
+        assert f"(v2_checkpoint {new.data_version})" in " ".join(ended.output.split())
+
+
+def test_verify_reads_the_subset_of_an_evaluation(world: World, run: Run) -> None:
+    subset = world.folder / "subset.json"
+    subset.write_text("[1, 2]", encoding="utf-8")
+    path = world.folder / "catalog.yaml"
+    catalog = yaml.safe_load(path.read_text(encoding="utf-8"))
+    catalog["datasets"]["d0"]["validation"]["subset"] = str(subset)
+    path.write_text(yaml.safe_dump(catalog), encoding="utf-8")
+    experiment = world.experiment()
+    experiment = replace(experiment, settings=assigned(experiment.settings, {"evaluation.subset": True}))
+    for asset in STEP_NAMES:
+        if asset != "grpo_checkpoints":
+            world.make(experiment, asset)
+    assert run("lineage", "evaluation", KEY, "--verify").code == 0
+    with changed(subset, hidden=True):
+        assert "subset is not what evaluation read" in run("lineage", "evaluation", KEY, "--verify").output
+    subset.unlink()
+    ended = run("lineage", "evaluation", KEY, "--verify")
+    assert (ended.code, "not checked: subset" in ended.output) == (0, True)
+    manifest = experiment.manifest_path("evaluation")
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace('"subset": {', '"novelty": {'))
+    assert "not checked: novelty" in run("lineage", "evaluation", KEY, "--verify").output
 
 
 def test_a_changed_file_is_named_by_its_place(world: World, run: Run) -> None:
