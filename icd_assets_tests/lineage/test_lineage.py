@@ -14,6 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
+from icd_assets.errors import UserError
+from icd_assets.lineage import Records
+from icd_assets.lineage.chain import Chains
+from icd_assets.lineage.inside import Inside
+from icd_assets.lineage.rows import trained_rows
 from icd_assets.settings import assigned
 from icd_assets_tests.conftest import KEY as DEMO
 from icd_assets_tests.conftest import ROOT, Workplace
@@ -225,6 +230,17 @@ def test_rows_name_what_a_checkpoint_was_trained_on(world: World, run: Run) -> N
     assert rows == [{"row": 3, "question_id": None}, {"row": 5, "question_id": None}]
     ended = run("lineage", "rl_data", KEY, "--rows")
     assert (ended.code, "its rows are not known" in ended.error) == (2, True)
+
+
+def test_rows_are_never_those_of_another_training(world: World) -> None:
+    """Of a GRPO file that was taken here without its manifest, the RCE behind it is known, and is not it."""
+    manifest = world.cell().manifest("grpo_checkpoints")
+    assert manifest is not None
+    inside = Inside.model_validate(manifest.want.lineage())
+    alone = Chains(Records(world.store)).of_inside(inside)
+    assert alone.inputs["rce_checkpoints"].manifest is not None
+    with pytest.raises(UserError, match="its rows are not known"):
+        trained_rows(alone, world.store)
 
 
 @pytest.mark.parametrize(
