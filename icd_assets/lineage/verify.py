@@ -44,7 +44,8 @@ def verify(store: Store, cells: Collection[str], on_progress: OnProgress) -> Fin
     total = sum(record.size for manifest in chosen.values() for record in manifest.files)
     with store.digests.at_once():
         for place, manifest in chosen.items():
-            found.rotted += _contradictions(store.root / place, manifest)
+            path = store.root / place
+            found.rotted += _contradictions(path, manifest) or _edited(path, manifest, records)
             for record in manifest.files:
                 if (problem := store.rot(record, manifest.want.asset)) is not None:
                     found.rotted.append(f"{problem} ({manifest.cell})")
@@ -65,6 +66,24 @@ def _contradictions(path: Path, manifest: Manifest) -> list[str]:
     if manifest.config_digest != sha256_json(manifest.want.config):
         return [f"{path}: its config digest is not that of the config it holds"]
     return []
+
+
+def _edited(path: Path, manifest: Manifest, records: Records) -> list[str]:
+    """A manifest that is no longer what was committed, in fields over which there is no digest. One without a copy
+    (its writer was killed just before, or the history was not taken along) is not judged."""
+    copies = [_unpruned(copy) for copy in records.past if copy.making == manifest.making]
+    if not copies or (here := _unpruned(manifest)) in copies:
+        return []
+    copy = next((copy for copy in copies if copy.data_version == here.data_version), copies[-1])
+    fields = ", ".join(name for name in Manifest.model_fields if getattr(here, name) != getattr(copy, name))
+    kept = records.store.history / copy.want.asset / f"{copy.data_version}-{copy.making}.json"
+    return [f"{path}: its {fields} differs from what was committed and is kept as {kept}"]
+
+
+def _unpruned(manifest: Manifest) -> Manifest:
+    """Without the one thing that is written into it later."""
+    files = [record.model_copy(update={"pruned": None}) for record in manifest.files]
+    return manifest.model_copy(update={"files": files})
 
 
 def _beside(records: Records, found: Findings) -> None:

@@ -213,6 +213,19 @@ def test_verify_reads_the_subset_of_an_evaluation(world: World, run: Run) -> Non
     assert "not checked: novelty" in run("lineage", "evaluation", KEY, "--verify").output
 
 
+def test_verify_says_what_it_could_not_check(world: World, run: Run, tmp_path: Path) -> None:
+    """A colleague's file: nothing of what it names is here."""
+    world.cell()
+    away = tmp_path / "rl.json"
+    away.write_bytes((world.root / RL).read_bytes())
+    (world.root).rename(tmp_path / "elsewhere")
+    ended = run("lineage", str(away), "--verify")
+    assert ended.code == 0
+    assert "read again: 0 files" in ended.output
+    assert "what could be read is what was recorded; 6 could not be checked" in ended.output
+    assert "all of it" not in ended.output
+
+
 def test_a_changed_file_is_named_by_its_place(world: World, run: Run) -> None:
     world.cell()
     with changed(world.root / V3 / "rce_epoch1.pt"):
