@@ -82,7 +82,10 @@ def _classified(path: Path, known: _Known, records: Records) -> Leftover:
     if path.name.endswith(_HALF) or _TORN.match(path.name):
         return Leftover("unfinished", path)
     known = [(m, record) for m, record in known if path.is_file() and path.stat().st_size == record.size]
-    known = [(m, record) for m, record in known if records.store.is_own(record)]
+    try:
+        known = [(m, record) for m, record in known if records.store.is_own(record)]
+    except PermissionError:  # whose it is cannot be told
+        known = []
     if not known:
         return Leftover("foreign", path)
     return Leftover("orphaned", path, known[0][1], all(records.replaced(manifest) for manifest, _ in known))

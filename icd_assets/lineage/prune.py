@@ -77,7 +77,7 @@ def removals(
             if now.timestamp() - _touched(one.path) >= age.total_seconds()
         ]
     outside = [one for one in found if not _inside(one.path, store)]
-    alone += [f"what {path.name} names: it is damaged" for path in records.broken]
+    alone += [f"what {path.name} names: it cannot be read" for path in records.broken]
     alone += [f"{one.path} lies outside the results root, behind a link" for one in outside]
     return [one for one in found if one not in outside], alone
 

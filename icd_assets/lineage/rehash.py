@@ -68,7 +68,7 @@ def _outside(node: Artifact, consumer: Artifact, open: Callable[[Cell], Experime
         return
     try:
         today = _digests(node.name, open(Cell.parse(consumer.manifest.cell)))
-    except (UserError, ValueError, KeyError) as error:
+    except (UserError, ValueError, KeyError, OSError) as error:
         found.unchecked.append(f"{what}: {error}")
         return
     found.files += 1

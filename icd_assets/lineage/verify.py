@@ -104,20 +104,40 @@ def _caches(store: Store) -> list[str]:
     """Answers and features have checksums of their own."""
     problems = []
     answers = store.private / "answers.sqlite"
-    if answers.is_file():
-        try:
-            with closing(sqlite3.connect(f"{answers.as_uri()}?mode=ro", uri=True)) as connection:
-                (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        except sqlite3.Error as error:
-            verdict = str(error)
-        if verdict != "ok":
-            problems.append(f"{answers}: {verdict}; move it away, and answers are asked for again")
+    if answers.is_file() and (problem := _database(answers)) is not None:
+        problems.append(problem)
     for path in sorted(store.private.glob("features/*/*.npz")):
         try:
             with zipfile.ZipFile(path) as archive:
                 broken = archive.testzip()
-        except (zipfile.BadZipFile, OSError) as error:
+        except zipfile.BadZipFile as error:
             broken = str(error)
+        except OSError as error:
+            problems.append(f"{path} cannot be read ({error.strerror})")
+            continue
         if broken is not None:
             problems.append(f"{path}: {broken} is damaged; delete it, and it is made again")
     return problems
+
+
+def _database(path: Path) -> str | None:
+    """What is wrong with the store of answers. In a folder that may only be read SQLite cannot make the files that
+    it shares with writers; there are none then, unless the log of one lies there."""
+    address = f"{path.as_uri()}?mode=ro"
+    try:
+        try:
+            verdict = _quick_check(address)
+        except sqlite3.OperationalError:
+            if path.with_name(f"{path.name}-wal").exists():
+                raise
+            verdict = _quick_check(f"{address}&immutable=1")
+    except sqlite3.OperationalError as error:
+        return f"{path} cannot be read ({error})"
+    except sqlite3.DatabaseError as error:
+        verdict = str(error)
+    return None if verdict == "ok" else f"{path}: {verdict}; move it away, and answers are asked for again"
+
+
+def _quick_check(address: str) -> str:
+    with closing(sqlite3.connect(address, uri=True)) as connection:
+        return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])

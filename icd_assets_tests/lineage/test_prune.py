@@ -192,7 +192,7 @@ def test_beams_beside_those_of_other_settings_outlive_their_manifest(cell: World
         manifest.write_text("{", encoding="utf-8") if lost == "damaged" else manifest.unlink()
     ended = run("prune", "--older-than", "7d", "--yes")
     assert all(path.is_file() for path in kept)
-    assert (f"what {kept[0].name}.manifest.json names: it is damaged" in ended.output) == (lost == "damaged")
+    assert (f"what {kept[0].name}.manifest.json names: it cannot be read" in ended.output) == (lost == "damaged")
     assert ("orphaned" in run("verify").output) == (lost == "removed")
 
 
