@@ -1,4 +1,5 @@
-"""What a machine can do to a step, each as one sentence: a full or a failing disk, too little memory."""
+"""What a machine can do to a step, each as one sentence: a full, a failing or a
+read-only disk, too little memory."""
 
 from __future__ import annotations
 
@@ -33,6 +34,10 @@ def _told(error: BaseException, folder: Path) -> UserError | None:
     path = Path(error.filename) if isinstance(error.filename, str) else folder  # write() does not say which
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return disk_full(path)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError(
+            f"{path} may not be read or written ({error.strerror}); mend its permissions, {_GOES_ON}."
+        )
     return _disk_failed(path) if error.errno == errno.EIO else None
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, MissingInput
+from icd_assets.manifest import Manifest
 from icd_assets.pipeline import STEPS, Step
 from icd_assets.scoring.ptb_tokenizer import require_caption_tools
 from icd_assets.wants import want
@@ -23,44 +25,55 @@ class Planned:
 def plan(experiment: Experiment, force: frozenset[str] = frozenset(), to: str | None = None) -> list[Planned]:
     """The steps that belong to the recipe, up to ``to`` (default: all), each with the reason to make it.
 
-    GRPO is left out of a recipe with no GRPO epochs (SPEC K.6: the default), beam data of one whose v2
-    checkpoint is the user's own: only its training reads them. A step after one that will be made is planned
-    too; it ends at once if what it reads turns out to be the same bytes.
+    A step after one that will be made is planned too; it ends at once if what it reads turns out to be the same
+    bytes.
     """
     planned: list[Planned] = []
     coming: set[str] = set()
     for step in STEPS:
-        if step.name == "grpo_checkpoints" and experiment.config(step.name).grpo_epochs == 0:
+        asked = step.name == "beam_data" and step.name in {to, *force}
+        if not asked and left_out(experiment, step):
             continue
-        if step.name == "beam_data" and step.name not in {to, *force} and not experiment.needs_beams:
-            continue
-        reason = _reason(experiment, step, coming, force)
-        if reason is not None:
+        why = "forced" if step.name in force else reason(experiment, step, coming)
+        if why is not None:
             coming.add(step.name)
         there = experiment.manifest(step.name)
-        planned.append(Planned(step, reason, None if there is None else there.origin))
+        planned.append(Planned(step, why, None if there is None else there.origin))
         if step.name == to:
             break
     return planned
 
 
-def _reason(experiment: Experiment, step: Step, coming: set[str], force: frozenset[str]) -> str | None:
-    if step.name in force:
-        return "forced"
+def left_out(experiment: Experiment, step: Step) -> bool:
+    """Whether the recipe has no such step: GRPO without GRPO epochs (SPEC K.6: the default), beam data where the
+    v2 checkpoint is the user's own: only its training reads them."""
+    if step.name == "grpo_checkpoints":
+        return bool(experiment.config(step.name).grpo_epochs == 0)
+    return step.name == "beam_data" and not experiment.needs_beams
+
+
+def reason(experiment: Experiment, step: Step, coming: Collection[str]) -> str | None:
+    """Why the artifact must be made, where ``coming`` will be; None if it is what is wanted. Raises
+    ``UserError`` for the user's own files, and what is not here to be compared with."""
     if (there := experiment.manifest(step.name)) is None:
         return "missing"
     if experiment.model.unsupported is not None and experiment.asks_vlm(step.name):
         return None  # what there is stays: it could not be made again
-    upstream = [parent for parent in step.parents if parent in coming]
-    if there.origin == "adopted":  # what is not known of it cannot make it stale
-        known = {name.split(".")[0] for name in there.want.inputs}
-        upstream = [parent for parent in upstream if parent in known]
-    if upstream:
+    if upstream := awaited(step, there, coming):
         return f"after {', '.join(upstream)}"
     try:
         return experiment.store.stale(experiment.manifest_path(step.name), want(experiment, step.name))
     except MissingInput as missing:
         return f"{missing.asset} is missing"
+
+
+def awaited(step: Step, there: Manifest | None, coming: Collection[str]) -> list[str]:
+    """The parents that will be made before this; what is not known of an adopted artifact cannot make it stale."""
+    parents = [parent for parent in step.parents if parent in coming]
+    if there is None or there.origin != "adopted":
+        return parents
+    known = {name.partition(".")[0] for name in there.want.inputs}
+    return [parent for parent in parents if parent in known]
 
 
 def require_vlm(experiment: Experiment, planned: list[Planned]) -> None:

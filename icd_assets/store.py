@@ -51,6 +51,8 @@ class Store:
             return Manifest.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return None
+        except PermissionError as error:
+            raise _unreadable(path, error) from None
         except ValidationError as error:
             raise UserError(
                 f"{path} is not a manifest of icd_assets ({error.errors()[0]['msg'].lower()}); "
@@ -94,6 +96,12 @@ class Store:
 
     def rot(self, record: FileRecord, asset: str) -> str | None:
         """What is wrong with one file, in words; one that was pruned may be gone."""
+        try:
+            return self._rot(record, asset)
+        except OSError as error:
+            return f"{self.resolve(record)} cannot be read ({error.strerror})"
+
+    def _rot(self, record: FileRecord, asset: str) -> str | None:
         path = self.resolve(record)
         if not path.is_file():
             return None if record.pruned is not None else f"{path} is gone"
@@ -102,7 +110,14 @@ class Store:
         return None
 
     def stale(self, path: Path, want: Want) -> str | None:
-        """Why the artifact must be made again, in words; None if it is what is wanted."""
+        """Why the artifact must be made again, in words; None if it is what is wanted. What may not be read is not
+        known to be damaged: that is the user's to mend (:class:`UserError`), and nothing is made again for it."""
+        try:
+            return self._stale(path, want)
+        except PermissionError as error:
+            raise _unreadable(Path(error.filename or path), error) from None
+
+    def _stale(self, path: Path, want: Want) -> str | None:
         manifest = self.read(path)
         if manifest is None:
             return "missing"
@@ -116,7 +131,8 @@ class Store:
         for name in sorted(have.digests | want.digests):
             if have.digests.get(name) != want.digests.get(name):
                 return f"{name} changed"
-        return self.damage(manifest)
+        problems = (self._rot(record, have.asset) for record in manifest.files)
+        return next((problem for problem in problems if problem is not None), None)
 
     def vlms(self, want: Want) -> tuple[str, ...]:
         """The VLMs at work in an artifact: the one it asks, and those behind the artifacts it is made from.
@@ -323,6 +339,10 @@ class Store:
 def _own_files(manifest: Manifest | None) -> list[FileRecord]:
     """The files that we wrote: an imported artifact's are the user's."""
     return manifest.files if manifest is not None and manifest.origin == "made" else []
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path} cannot be read ({error.strerror}); mend its permissions.")
 
 
 def _pending(path: Path) -> Path:

@@ -21,6 +21,11 @@ class OutOfMemoryError(RuntimeError):
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full: / has"),
         (OSError(errno.EDQUOT, "Quota exceeded", "/nowhere/rl.json"), "the disk is full: / has"),
         (OSError(errno.EIO, "Input/output error", "/results/rl.json"), "/results/rl.json: the disk failed"),
+        (
+            OSError(errno.EACCES, "Permission denied", "/results/x.lock"),
+            "/results/x.lock may not be read or written",
+        ),
+        (OSError(errno.EROFS, "Read-only file system", "/results/x"), "/results/x may not be read or written"),
         (MemoryError(), "the memory does not suffice"),
         (OutOfMemoryError("CUDA out of memory"), "the memory does not suffice"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "the memory does not suffice"),

@@ -40,8 +40,13 @@ def diff(a: str, b: str, asset: str | None, as_json: bool) -> None:
         return
     for side, target in (("A", one), ("B", other)):
         console.print(Text(printable(f"{side}  {_named(target)}")))
+        if target.problem is not None:
+            console.print(Text(printable(f"   {target.problem}"), "bold red"))
     if same:
         console.print("\nthe same content")
+        return
+    if not found and (one.problem or other.problem):
+        console.print("\nthe same artifact, by what was recorded when it was made; the bytes are others now")
         return
     if not found:
         console.print("\ntwo files of the same artifact: made together, from the same inputs and settings")
@@ -79,7 +84,8 @@ def _named(target: Target) -> str:
 
 def _document(one: Target, other: Target, same: bool, found: list[Difference]) -> dict[str, Any]:
     def side(target: Target) -> dict[str, Any]:
-        return {"artifact": target.chain.key, "file": str(target.file) if target.file else None}
+        file = str(target.file) if target.file else None
+        return {"artifact": target.chain.key, "file": file, "problem": target.problem}
 
     return {
         "diff_schema": 1,

@@ -72,5 +72,9 @@ def _show(verified: Verified | None, rows: list[TrainedRow] | None) -> None:
             console.print(printable(f"not checked: {line}"), markup=False)
         for line in verified.differs:
             console.print(printable(f"differs: {line}"), markup=False, style="bold red")
-        if not verified.differs:
+        if not verified.differs and not verified.unchecked:
             console.print("all of it is what was recorded")
+        elif not verified.differs:
+            console.print(
+                f"what could be read is what was recorded; {len(verified.unchecked)} could not be checked"
+            )

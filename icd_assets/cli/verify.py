@@ -16,7 +16,7 @@ from icd_assets.lineage.verify import Findings
 from icd_assets.lineage.verify import verify as verify_all
 
 _TOLD = {
-    "rotted": "ROTTED",
+    "rotted": "ROTTED, or not to be read",
     "unfinished": "half-written (the next run goes on from it, or `icd-assets prune` removes it)",
     "orphaned": "orphaned: ours, but no manifest names it any more (`icd-assets prune` removes it)",
     "kept": "yours, moved aside and never touched",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -25,8 +25,8 @@ _HALF = (".manifest.json.pending", ".manifest.json.previous")
 
 @dataclass(frozen=True)
 class Leftover:
-    """``record`` is what our history knows of an orphaned file; ``replaced`` whether the artifact that it was of
-    is there, made anew. If not, its manifest was lost, and the file may be hours of work."""
+    """``record`` is what our history knows of an orphaned file; ``replaced`` whether every artifact that it was of
+    is there, made anew. If not, a manifest was lost, and the file may be hours of work."""
 
     kind: Kind
     path: Path
@@ -37,17 +37,14 @@ class Leftover:
 def leftovers(records: Records) -> Iterator[Leftover]:
     """Every file of Lever-Plus' folders that no manifest claims, and what our own folder holds unfinished."""
     store = records.store
-    claimed = {store.resolve(record) for manifest in records.live.values() for record in manifest.files}
+    standing = [*records.live.values(), *records.unreadable]
+    claimed = {store.resolve(record) for manifest in standing for record in manifest.files}
     claimed |= {store.root / path for path in records.live} | set(records.broken)
     ours = _once_ours(records.past)
-    there = {(m.want.asset, m.cell, (store.root / path).parent) for path, m in records.live.items()}
     for path in _files(store.root):
         if path in claimed:
             continue
-        left, owner = _classified(path, ours.get(str(path.relative_to(store.root)), []), store)
-        if owner is not None and (owner.want.asset, owner.cell, path.parent) in there:
-            left = replace(left, replaced=True)
-        yield left
+        yield _classified(path, ours.get(str(path.relative_to(store.root)), []), records)
     staging = store.private / "staging"
     torn = (path for path in store.private.rglob(".*.tmp") if staging not in path.parents)
     for path in sorted([*staging.glob("*"), *torn]):
@@ -79,13 +76,16 @@ def _once_ours(past: list[Manifest]) -> dict[str, _Known]:
     return ours
 
 
-def _classified(path: Path, known: _Known, store: Store) -> tuple[Leftover, Manifest | None]:
-    """What a file is, and of which artifact it once was."""
+def _classified(path: Path, known: _Known, records: Records) -> Leftover:
     if _KEPT.search(path.name):
-        return Leftover("kept", path), None
+        return Leftover("kept", path)
     if path.name.endswith(_HALF) or _TORN.match(path.name):
-        return Leftover("unfinished", path), None
-    for manifest, record in known:
-        if path.is_file() and path.stat().st_size == record.size and store.is_own(record):
-            return Leftover("orphaned", path, record), manifest
-    return Leftover("foreign", path), None
+        return Leftover("unfinished", path)
+    known = [(m, record) for m, record in known if path.is_file() and path.stat().st_size == record.size]
+    try:
+        known = [(m, record) for m, record in known if records.store.is_own(record)]
+    except PermissionError:  # whose it is cannot be told
+        known = []
+    if not known:
+        return Leftover("foreign", path)
+    return Leftover("orphaned", path, known[0][1], all(records.replaced(manifest) for manifest, _ in known))

@@ -1,9 +1,9 @@
 """Removing what no kept checkpoint needs. What is removed is recorded, so that it is not made again for nothing.
 
 Never removed: the last epoch (GRPO starts from RCE's, the evaluation reads it, and by default it becomes the
-v2-format file), the epoch that became the v2-format file, RL data and all else that an artifact names; a file
-whose manifest was lost rather than replaced; what a user imported, adopted, changed or put there; anything whose
-real place is outside the results root.
+v2-format file), the epoch that became the v2-format file, any epoch of a training that is not whole, RL data and
+all else that an artifact names; a file whose manifest was damaged or lost rather than replaced; what a user
+imported, adopted, changed or put there; anything whose real place is outside the results root.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ def removals(
             if (who := store.writer(store.root / place)) is not None:
                 alone.append(f"{manifest.want.asset} of {manifest.cell} is being made by {who}")
                 continue
+            if (problem := store.damage(manifest)) is not None:  # which epochs are needed is not known any more
+                alone.append(f"{manifest.want.asset} of {manifest.cell}: {problem}")
+                continue
             found += _epochs(store, store.root / place, manifest, keep, _converted(records, manifest))
     if not cells:
         age = older_than or timedelta(days=_UNFINISHED_DAYS)
@@ -74,6 +77,7 @@ def removals(
             if now.timestamp() - _touched(one.path) >= age.total_seconds()
         ]
     outside = [one for one in found if not _inside(one.path, store)]
+    alone += [f"what {path.name} names: it cannot be read" for path in records.broken]
     alone += [f"{one.path} lies outside the results root, behind a link" for one in outside]
     return [one for one in found if one not in outside], alone
 
@@ -100,7 +104,7 @@ def prune(store: Store, chosen: Sequence[Removal], now: datetime | None = None) 
 def _prune_epochs(store: Store, place: Path, chosen: Sequence[Removal], at: str) -> int:
     with store.lock(place):
         manifest = store.read(place)
-        if manifest is None:
+        if manifest is None or store.damage(manifest) is not None:
             return 0
         going = [
             record
@@ -135,7 +139,7 @@ def _converted(records: Records, trained: Manifest) -> set[str]:
     """The epochs of this training that became a v2-format file."""
     return {
         str(manifest.facts["source"])
-        for manifest in records.live.values()
+        for manifest in [*records.live.values(), *records.unreadable]
         if manifest.want.asset == "v2format_checkpoint"
         and manifest.want.digests.get(trained.want.asset) == trained.data_version
     }

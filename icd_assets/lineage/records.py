@@ -39,6 +39,12 @@ class Records:
         return sorted(found, key=lambda manifest: manifest.created_at)
 
     @cached_property
+    def unreadable(self) -> list[Manifest]:
+        """What the history knows of artifacts whose own manifest is damaged: their files are still theirs."""
+        assert self.live is not None  # it fills ``broken``
+        return [manifest for manifest in self.past if any(place in self.broken for place in self._lay(manifest))]
+
+    @cached_property
     def all(self) -> list[Manifest]:
         """Each making once; what lies beside an artifact knows best what was pruned of it."""
         makings = {manifest.making: manifest for manifest in self.past}
@@ -74,11 +80,21 @@ class Records:
         """Where the manifest lies today; None if its artifact was replaced or removed."""
         return self._places.get(manifest.making)
 
+    def replaced(self, manifest: Manifest) -> bool:
+        """Whether a manifest lies today where that of this artifact of ours lay. Its folder does not tell: beam
+        data and pools of other settings lie side by side there."""
+        return any(str(place.relative_to(self.store.root)) in self.live for place in self._lay(manifest))
+
     def successor(self, manifest: Manifest) -> Manifest | None:
         """What lies today where this artifact's files lay."""
         paths = {record.path for record in manifest.files}
         found = (live for live in self.live.values() if paths & {record.path for record in live.files})
         return next(found, None)
+
+    def _lay(self, manifest: Manifest) -> list[Path]:
+        """Where the manifest of an artifact that we made can have lain (``Experiment.manifest_path``)."""
+        firsts = [self.store.resolve(record) for record in manifest.files[:1]]
+        return [path.with_name(name + _SUFFIX) for path in firsts for name in (path.name, manifest.want.asset)]
 
     @cached_property
     def _places(self) -> dict[str, str]:

@@ -41,10 +41,10 @@ def rehash(chain: Artifact, store: Store, open: Callable[[Cell], Experiment]) ->
     for node in chain.walk():
         if node.state == "outside":
             _outside(node, consumers[node.key], open, found)
-        elif node.state == "current" and node.manifest is not None:
-            for record in node.manifest.files:
+        elif node.state == "current" and (there := node.now or node.manifest) is not None:
+            for record in there.files:  # of another making, if only the part that was consumed is the same
                 if (problem := store.rot(record, node.asset)) is not None:
-                    found.differs.append(f"{problem} ({node.asset} {node.data_version})")
+                    found.differs.append(f"{problem} ({node.asset} {there.data_version})")
                 found.files += record.pruned is None
         else:
             found.unchecked.append(f"{node.name} {node.data_version}: {_WHY[node.state]}")
@@ -68,7 +68,7 @@ def _outside(node: Artifact, consumer: Artifact, open: Callable[[Cell], Experime
         return
     try:
         today = _digests(node.name, open(Cell.parse(consumer.manifest.cell)))
-    except (UserError, ValueError, KeyError) as error:
+    except (UserError, ValueError, KeyError, OSError) as error:
         found.unchecked.append(f"{what}: {error}")
         return
     found.files += 1
@@ -84,7 +84,12 @@ def _digests(name: str, experiment: Experiment) -> list[str]:
         given = [experiment.dataset_digest("train", "validation"), experiment.dataset_digest("train")]
     elif name == "vlm":
         given = [experiment.vlm()]
+    elif name == "subset":
+        given = [Input(data_version=experiment.store.digests.file(experiment.subset_path()))]
+    elif name == "encoder":
+        given = [experiment.weights_of(entries[experiment.dataset.encoder])]
+    elif name == "sampler_encoder":
+        given = [experiment.weights_of(entries[experiment.dataset.sampler_encoder])]
     else:
-        kind = experiment.dataset.sampler_encoder if name == "sampler_encoder" else experiment.dataset.encoder
-        given = [experiment.weights_of(entries[kind])]
+        raise UserError("what an input of this name is, is not known to this version")
     return [one.data_version for one in given]

@@ -21,8 +21,9 @@ class TrainedRow:
 
 
 def trained_rows(chain: Artifact, store: Store) -> list[TrainedRow]:
-    """The rows of the nearest RCE or GRPO training in the chain."""
-    trained = next((node for node in chain.walk() if node.name in _TRAINED and node.manifest is not None), None)
+    """The rows of the nearest RCE or GRPO training in the chain; where its manifest is not here, those of another
+    training behind it are not they."""
+    trained = next((node for node in chain.walk() if node.name in _TRAINED), None)
     if trained is None or trained.manifest is None or "trained_on_rows" not in trained.manifest.facts:
         raise UserError(
             f"no manifest under {store.root} tells what this {chain.asset} was trained on, so its rows are not "

@@ -12,19 +12,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from icd_assets import plan
 from icd_assets.catalog import Catalog
 from icd_assets.cell import Cell
 from icd_assets.entries import EncoderEntry, ModelEntry
 from icd_assets.errors import UserError
-from icd_assets.experiment import Experiment, MissingInput
+from icd_assets.experiment import Experiment
 from icd_assets.lineage.records import Records
 from icd_assets.manifest import Input, Manifest
 from icd_assets.pipeline import STEPS, Step
 from icd_assets.settings import Settings
 from icd_assets.store import Store
-from icd_assets.wants import want
 
-# left out: the settings have no GRPO epochs, and none was trained · unjudged: something outside is not here
+# left out: not what would be made, but the recipe has no such step · unjudged: something outside is not here
 State = Literal["fresh", "stale", "missing", "running", "left out", "unjudged"]
 
 
@@ -91,37 +91,42 @@ class Survey:
         )
         experiment = experiment.with_own_grpo()
         found: list[AssetStatus] = []
+        coming: set[str] = set()
         for step in STEPS:
-            coming = [one.asset for one in found if one.to_be_made and one.asset in step.parents]
-            found.append(_judge(experiment, step, coming))
+            one = _judge(experiment, step, coming)
+            found.append(one)
+            if one.to_be_made and not _left_out(experiment, step):
+                coming.add(step.name)
         return CellStatus(experiment, tuple(found))
 
 
-def _judge(experiment: Experiment, step: Step, coming: list[str]) -> AssetStatus:
-    store, path = experiment.store, experiment.manifest_path(step.name)
-    writer = store.writer(path)
-    try:
-        manifest = store.read(path)
-    except UserError as error:
-        return AssetStatus(step.name, "running" if writer else "stale", str(error), None, writer)
+def _judge(experiment: Experiment, step: Step, coming: set[str]) -> AssetStatus:
+    store = experiment.store
+    writer = store.writer(experiment.manifest_path(step.name))
+    manifest: Manifest | None = None
     state: State = "stale"
-    if manifest is None:
-        left_out = step.name == "grpo_checkpoints" and experiment.config(step.name).grpo_epochs == 0
-        state, reason = ("left out", None) if left_out else ("missing", "missing")
-    elif coming:
-        reason = f"after {', '.join(coming)}"
+    try:
+        manifest = experiment.manifest(step.name)
+        reason = plan.reason(experiment, step, coming)
+    except UserError as error:
+        reason = store.damage(manifest) if manifest is not None else str(error)
+        if reason is None:
+            state, reason = "unjudged", str(error)
     else:
-        try:
-            reason = store.stale(path, want(experiment, step.name))
-        except MissingInput as missing:
-            reason = f"{missing.asset} is missing"
-        except UserError as error:
-            reason = store.damage(manifest)
-            if reason is None:
-                state, reason = "unjudged", str(error)
-    if reason is None and state == "stale":
-        state = "fresh"
+        if reason is None:
+            state = "fresh"
+        elif _left_out(experiment, step):
+            state, reason = "left out", None
+        elif manifest is None:
+            state = "missing"
     return AssetStatus(step.name, "running" if writer else state, reason, manifest, writer)
+
+
+def _left_out(experiment: Experiment, step: Step) -> bool:
+    try:
+        return plan.left_out(experiment, step)
+    except UserError:  # the user's own v2 checkpoint is to be read, and cannot be: that step says why
+        return True
 
 
 class _Snapshot(Store):

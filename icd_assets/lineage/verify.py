@@ -44,7 +44,8 @@ def verify(store: Store, cells: Collection[str], on_progress: OnProgress) -> Fin
     total = sum(record.size for manifest in chosen.values() for record in manifest.files)
     with store.digests.at_once():
         for place, manifest in chosen.items():
-            found.rotted += _contradictions(store.root / place, manifest)
+            path = store.root / place
+            found.rotted += _contradictions(path, manifest) or _edited(path, manifest, records)
             for record in manifest.files:
                 if (problem := store.rot(record, manifest.want.asset)) is not None:
                     found.rotted.append(f"{problem} ({manifest.cell})")
@@ -67,6 +68,24 @@ def _contradictions(path: Path, manifest: Manifest) -> list[str]:
     return []
 
 
+def _edited(path: Path, manifest: Manifest, records: Records) -> list[str]:
+    """A manifest that is no longer what was committed, in fields over which there is no digest. One without a copy
+    (its writer was killed just before, or the history was not taken along) is not judged."""
+    copies = [_unpruned(copy) for copy in records.past if copy.making == manifest.making]
+    if not copies or (here := _unpruned(manifest)) in copies:
+        return []
+    copy = next((copy for copy in copies if copy.data_version == here.data_version), copies[-1])
+    fields = ", ".join(name for name in Manifest.model_fields if getattr(here, name) != getattr(copy, name))
+    kept = records.store.history / copy.want.asset / f"{copy.data_version}-{copy.making}.json"
+    return [f"{path}: its {fields} differs from what was committed and is kept as {kept}"]
+
+
+def _unpruned(manifest: Manifest) -> Manifest:
+    """Without the one thing that is written into it later."""
+    files = [record.model_copy(update={"pruned": None}) for record in manifest.files]
+    return manifest.model_copy(update={"files": files})
+
+
 def _beside(records: Records, found: Findings) -> None:
     store = records.store
     for manifest in records.past:
@@ -85,20 +104,40 @@ def _caches(store: Store) -> list[str]:
     """Answers and features have checksums of their own."""
     problems = []
     answers = store.private / "answers.sqlite"
-    if answers.is_file():
-        try:
-            with closing(sqlite3.connect(f"{answers.as_uri()}?mode=ro", uri=True)) as connection:
-                (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        except sqlite3.Error as error:
-            verdict = str(error)
-        if verdict != "ok":
-            problems.append(f"{answers}: {verdict}; move it away, and answers are asked for again")
+    if answers.is_file() and (problem := _database(answers)) is not None:
+        problems.append(problem)
     for path in sorted(store.private.glob("features/*/*.npz")):
         try:
             with zipfile.ZipFile(path) as archive:
                 broken = archive.testzip()
-        except (zipfile.BadZipFile, OSError) as error:
+        except zipfile.BadZipFile as error:
             broken = str(error)
+        except OSError as error:
+            problems.append(f"{path} cannot be read ({error.strerror})")
+            continue
         if broken is not None:
             problems.append(f"{path}: {broken} is damaged; delete it, and it is made again")
     return problems
+
+
+def _database(path: Path) -> str | None:
+    """What is wrong with the store of answers. In a folder that may only be read SQLite cannot make the files that
+    it shares with writers; there are none then, unless the log of one lies there."""
+    address = f"{path.as_uri()}?mode=ro"
+    try:
+        try:
+            verdict = _quick_check(address)
+        except sqlite3.OperationalError:
+            if path.with_name(f"{path.name}-wal").exists():
+                raise
+            verdict = _quick_check(f"{address}&immutable=1")
+    except sqlite3.OperationalError as error:
+        return f"{path} cannot be read ({error})"
+    except sqlite3.DatabaseError as error:
+        verdict = str(error)
+    return None if verdict == "ok" else f"{path}: {verdict}; move it away, and answers are asked for again"
+
+
+def _quick_check(address: str) -> str:
+    with closing(sqlite3.connect(address, uri=True)) as connection:
+        return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])

@@ -11,6 +11,7 @@ from icd_assets.lineage.differences import Difference, want_changes
 from icd_assets.lineage.status import AssetStatus, CellStatus
 from icd_assets.manifest import Input, Manifest, Want
 from icd_assets.pipeline import STEP
+from icd_assets.plan import awaited
 from icd_assets.wants import want
 
 
@@ -36,7 +37,7 @@ def causes(status: CellStatus, asset: str) -> Iterator[Cause]:
         if one.state in ("fresh", "left out"):
             continue
         yield from _of(status.experiment, one)
-        waiting += [parent for parent in STEP[name].parents if by_name[parent].to_be_made]
+        waiting += awaited(STEP[name], one.manifest, [other.asset for other in status.assets if other.to_be_made])
 
 
 def _of(experiment: Experiment, one: AssetStatus) -> Iterator[Cause]:

@@ -11,7 +11,7 @@ import pytest
 
 from icd_assets_tests.lineage.conftest import Run
 from icd_assets_tests.lineage.test_lineage import RL, V3
-from icd_assets_tests.lineage.world import KEY, World, document
+from icd_assets_tests.lineage.world import KEY, World, changed, document
 
 
 @pytest.fixture
@@ -113,3 +113,16 @@ def test_different_kinds_of_things(world: World, run: Run) -> None:
     world.cell()
     found = causes(run, f"results/{V3}/rce_epoch1.pt", f"results/{V3}/grpo_epoch1.pt")
     assert found == [("asset", ["rce_checkpoints"], "asset", "rce_checkpoints", "grpo_checkpoints")]
+
+
+def test_a_damaged_file_is_not_said_to_be_what_was_made(world: World, run: Run, first: Path) -> None:
+    second = f"results/{V3}/rce_epoch5.pt"
+    with changed(world.folder / second):
+        for pair, side in (((first, second), "b"), ((second, first), "a")):
+            shown = " ".join(run("diff", *map(str, pair)).output.split())
+            assert "is no longer what rce_checkpoints wrote" in shown
+            assert "the bytes are others now" in shown
+            assert "made together" not in shown
+            found = json.loads(run("diff", *map(str, pair), "--json").output)
+            assert "is no longer what" in found.pop(side)["problem"]
+            assert {found.pop(other)["problem"] for other in "ab" if other in found} == {None}

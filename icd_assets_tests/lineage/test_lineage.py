@@ -7,15 +7,23 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from icd_assets.errors import UserError
+from icd_assets.lineage import Records
+from icd_assets.lineage.chain import Chains
+from icd_assets.lineage.inside import Inside
+from icd_assets.lineage.rows import trained_rows
+from icd_assets.settings import assigned
 from icd_assets_tests.conftest import KEY as DEMO
 from icd_assets_tests.conftest import ROOT, Workplace
 from icd_assets_tests.lineage.conftest import Run
-from icd_assets_tests.lineage.world import KEY, World, changed, document
+from icd_assets_tests.lineage.world import KEY, STEP_NAMES, World, changed, document
 
 RL = "d0/generated_data/rl_data_RandSampler_m0.json"
 V3 = "d0/model_cpk/v3_RandSampler_m0"
@@ -169,6 +177,55 @@ def test_verify_reads_every_file_again(world: World, run: Run) -> None:
     assert run("lineage", KEY, "--verify").code == 0
 
 
+def test_verify_reads_what_lies_there_where_only_a_part_is_the_same(world: World, run: Run) -> None:
+    """The embeddings were made with the encoder of a v2 checkpoint that was trained again since."""
+    experiment = world.cell()
+    new = world.make(experiment, "v2_checkpoint", "run-2", made="30:00", note="another seed")
+    assert node(chain(run, "embeddings", KEY), "v2_checkpoint.encoder")["state"] == "current"
+    ended = run("lineage", "embeddings", KEY, "--verify")
+    assert (ended.code, "all of it is what was recorded" in ended.output) == (0, True), ended.output
+    with changed(experiment.paths.v2_checkpoint):
+        ended = run("lineage", "embeddings", KEY, "--verify")
+        assert ended.code == 2
+        assert f"(v2_checkpoint {new.data_version})" in " ".join(ended.output.split())
+
+
+def test_verify_reads_the_subset_of_an_evaluation(world: World, run: Run) -> None:
+    subset = world.folder / "subset.json"
+    subset.write_text("[1, 2]", encoding="utf-8")
+    path = world.folder / "catalog.yaml"
+    catalog = yaml.safe_load(path.read_text(encoding="utf-8"))
+    catalog["datasets"]["d0"]["validation"]["subset"] = str(subset)
+    path.write_text(yaml.safe_dump(catalog), encoding="utf-8")
+    experiment = world.experiment()
+    experiment = replace(experiment, settings=assigned(experiment.settings, {"evaluation.subset": True}))
+    for asset in STEP_NAMES:
+        if asset != "grpo_checkpoints":
+            world.make(experiment, asset)
+    assert run("lineage", "evaluation", KEY, "--verify").code == 0
+    with changed(subset, hidden=True):
+        assert "subset is not what evaluation read" in run("lineage", "evaluation", KEY, "--verify").output
+    subset.unlink()
+    ended = run("lineage", "evaluation", KEY, "--verify")
+    assert (ended.code, "not checked: subset" in ended.output) == (0, True)
+    manifest = experiment.manifest_path("evaluation")
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace('"subset": {', '"novelty": {'))
+    assert "not checked: novelty" in run("lineage", "evaluation", KEY, "--verify").output
+
+
+def test_verify_says_what_it_could_not_check(world: World, run: Run, tmp_path: Path) -> None:
+    """A colleague's file: nothing of what it names is here."""
+    world.cell()
+    away = tmp_path / "rl.json"
+    away.write_bytes((world.root / RL).read_bytes())
+    (world.root).rename(tmp_path / "elsewhere")
+    ended = run("lineage", str(away), "--verify")
+    assert ended.code == 0
+    assert "read again: 0 files" in ended.output
+    assert "what could be read is what was recorded; 6 could not be checked" in ended.output
+    assert "all of it" not in ended.output
+
+
 def test_a_changed_file_is_named_by_its_place(world: World, run: Run) -> None:
     world.cell()
     with changed(world.root / V3 / "rce_epoch1.pt"):
@@ -186,6 +243,17 @@ def test_rows_name_what_a_checkpoint_was_trained_on(world: World, run: Run) -> N
     assert rows == [{"row": 3, "question_id": None}, {"row": 5, "question_id": None}]
     ended = run("lineage", "rl_data", KEY, "--rows")
     assert (ended.code, "its rows are not known" in ended.error) == (2, True)
+
+
+def test_rows_are_never_those_of_another_training(world: World) -> None:
+    """Of a GRPO file that was taken here without its manifest, the RCE behind it is known, and is not it."""
+    manifest = world.cell().manifest("grpo_checkpoints")
+    assert manifest is not None
+    inside = Inside.model_validate(manifest.want.lineage())
+    alone = Chains(Records(world.store)).of_inside(inside)
+    assert alone.inputs["rce_checkpoints"].manifest is not None
+    with pytest.raises(UserError, match="its rows are not known"):
+        trained_rows(alone, world.store)
 
 
 @pytest.mark.parametrize(

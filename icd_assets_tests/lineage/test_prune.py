@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from icd_assets.locks import Holder
+from icd_assets.settings import assigned
 from icd_assets_tests.conftest import Workplace
 from icd_assets_tests.lineage.conftest import Run
 from icd_assets_tests.lineage.test_lineage import RL, V3, chain, node
@@ -174,6 +176,46 @@ def test_a_pruned_epoch_that_was_put_back_is_an_epoch_again(cell: World, run: Ru
     assert states(run)["rce_checkpoints"] == "fresh"
     epoch.write_bytes(content + b"x")
     assert "is no longer what" in reasons(run)["rce_checkpoints"]
+
+
+@pytest.mark.parametrize("lost", ["damaged", "removed"])
+def test_beams_beside_those_of_other_settings_outlive_their_manifest(cell: World, run: Run, lost: str) -> None:
+    one = cell.experiment()
+    other = replace(one, settings=assigned(one.settings, {"shared.pool_size": 32}))
+    for asset in ("candidate_pools", "beam_data"):
+        cell.make(other, asset, "run-2")
+    kept = [one.paths.beam_data, one.paths.train_pools]
+    long_ago = time.time() - 30 * 86400
+    for path in kept:
+        os.utime(path, (long_ago, long_ago))
+        manifest = path.with_name(f"{path.name}.manifest.json")
+        manifest.write_text("{", encoding="utf-8") if lost == "damaged" else manifest.unlink()
+    ended = run("prune", "--older-than", "7d", "--yes")
+    assert all(path.is_file() for path in kept)
+    assert (f"what {kept[0].name}.manifest.json names: it cannot be read" in ended.output) == (lost == "damaged")
+    assert ("orphaned" in run("verify").output) == (lost == "removed")
+
+
+def test_a_training_that_lost_its_last_epoch_keeps_the_others(cell: World, run: Run) -> None:
+    (cell.root / V3 / "rce_epoch5.pt").unlink()
+    ended = run("prune", "--keep", "last", "--yes")
+    assert epochs(cell) == {*(f"rce_epoch{n}.pt" for n in range(1, 5)), "grpo_epoch3.pt"}
+    assert "left alone: rce_checkpoints of d0|RandSampler/m0: " in ended.output
+    assert "rce_epoch5.pt is gone" in ended.output
+
+
+def test_the_converted_epoch_stays_though_its_manifest_is_damaged(world: World, run: Run) -> None:
+    experiment = world.experiment()
+    for asset in STEP_NAMES:
+        if asset != "grpo_checkpoints":
+            world.make(experiment, asset)
+    (kept,) = world.store.history.glob("v2format_checkpoint/*.json")
+    content = document(kept)
+    content["facts"]["source"] = "rce_epoch3.pt"
+    kept.write_text(json.dumps(content), encoding="utf-8")
+    (world.root / V3 / "v2format_checkpoint.manifest.json").write_text("{", encoding="utf-8")
+    run("prune", "--keep", "last", "--yes")
+    assert epochs(world) == {"rce_epoch3.pt", "rce_epoch5.pt"}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 
 from icd_assets.catalog import SAMPLERS
 from icd_assets.locks import Holder
+from icd_assets.plan import plan
 from icd_assets_tests.conftest import ROOT
 from icd_assets_tests.lineage.conftest import Run
 from icd_assets_tests.lineage.world import KEY, STEP_NAMES, World, changed, document, hundred_cells
@@ -121,6 +122,79 @@ def test_adopted_is_shown(world: World, run: Run) -> None:
     assert table(run)[KEY]["rl_data"]["origin"] == "adopted"
     assert "adopted" in run("status").output
     assert "adopted on 2026" in run("why", "rl_data", KEY).output
+
+
+def agree(world: World, run: Run, *expected: str, **variables: str) -> dict[str, str]:
+    """``expected`` is what both the table and a plan with GRPO would make; the states."""
+    found = states(run, "--grpo-epochs", "3")
+    experiment = world.experiment(GRPO_EPOCHS="3", **variables)
+    planned = {one.step.name for one in plan(experiment) if one.reason is not None}
+    assert {asset for asset, state in found.items() if state in ("stale", "missing")} == planned == set(expected)
+    return found
+
+
+def adopt(world: World, asset: str, *inputs: str) -> None:
+    """As if it were Lever-Plus' and only ``inputs`` were known of it."""
+    path = world.experiment().manifest_path(asset)
+    content = document(path)
+    content |= {"origin": "adopted", "run_id": None}
+    content["want"]["inputs"] = {name: content["want"]["inputs"][name] for name in inputs}
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def remove(world: World, asset: str) -> None:
+    path = world.experiment().manifest_path(asset)
+    for record in document(path)["files"]:
+        (world.root / record["path"]).unlink()
+    path.unlink()
+
+
+@pytest.mark.parametrize("beams", ["there", "of other settings", "never made"])
+def test_an_imported_v2_checkpoint_needs_no_beams(
+    world: World, run: Run, monkeypatch: pytest.MonkeyPatch, beams: str
+) -> None:
+    mine = world.folder / "mine.ckpt"
+    mine.write_bytes(b"mine")
+    monkeypatch.setenv("LEVER_LM_CHECKPOINT_PATH", str(mine))
+    world.cell(LEVER_LM_CHECKPOINT_PATH=str(mine))
+    if beams == "never made":
+        remove(world, "beam_data")
+    elif beams == "of other settings":
+        path = world.experiment().manifest_path("beam_data")
+        path.write_text(path.read_text(encoding="utf-8").replace('"rank"', '"order"'), encoding="utf-8")
+    found = agree(world, run, LEVER_LM_CHECKPOINT_PATH=str(mine))
+    assert found["beam_data"] == ("fresh" if beams == "there" else "left out")
+    assert "never been made" not in run("why", "evaluation", KEY).output
+    if beams != "there":
+        assert "only the training of a v2 checkpoint reads them" in run("why", "beam_data", KEY).output
+    mine.unlink()
+    assert states(run)["v2_checkpoint"] == "unjudged"  # what its path leads to is not known
+
+
+def test_an_adopted_v2_checkpoint_comes_after_what_is_known_of_it(world: World, run: Run) -> None:
+    world.cell()
+    adopt(world, "v2_checkpoint", "dataset", "encoder")
+    remove(world, "beam_data")
+    remove(world, "candidate_pools")
+    agree(world, run, "candidate_pools", *STEP_NAMES[4:])
+    assert states(run)["v2_checkpoint"] == "fresh"
+
+
+def test_adopted_grpo_without_rce(world: World, run: Run) -> None:
+    world.cell()
+    adopt(world, "grpo_checkpoints")
+    remove(world, "rce_checkpoints")
+    agree(world, run, "rce_checkpoints", "v2format_checkpoint", "evaluation")
+    assert "fresh" in run("why", "grpo_checkpoints", KEY).output
+
+
+def test_what_a_model_that_cannot_be_asked_answered_stays(world: World, run: Run) -> None:
+    world.cell()
+    path = world.folder / "catalog.yaml"
+    text = path.read_text(encoding="utf-8").replace("  m0:", "  m0:\n    unsupported: gone; take another")
+    path.write_text(text, encoding="utf-8")
+    remove(world, "candidate_pools")
+    agree(world, run, *(name for name in STEP_NAMES if name not in ("beam_data", "rl_data", "evaluation")))
 
 
 def test_a_live_writer_is_running_and_a_dead_one_is_not(world: World, run: Run) -> None:

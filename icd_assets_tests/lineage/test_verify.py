@@ -90,6 +90,24 @@ def test_manifests_that_are_broken_or_contradict_themselves(cell: World, run: Ru
     assert any("is not a manifest" in line for line in findings(run)["rotted"])
 
 
+@pytest.mark.parametrize("field", ["inputs", "facts", "environment"])
+def test_a_manifest_edited_where_no_digest_is_over_it(cell: World, run: Run, field: str) -> None:
+    path = cell.root / f"{RL}.manifest.json"
+    content = document(path)
+    if field == "inputs":
+        content["want"]["inputs"]["vlm"]["data_version"] = "0" * 64
+    else:
+        content[field]["device"] = "a GPU"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    for words in ((), (KEY,)):
+        (line,) = findings(run, *words)["rotted"]
+        name = "want" if field == "inputs" else field
+        assert f"{RL}.manifest.json: its {name} differs from what was committed and is kept as" in line
+    for kept in cell.store.history.glob("rl_data/*.json"):
+        kept.unlink()
+    assert findings(run)["rotted"] == []
+
+
 def test_the_history_is_verified_too(cell: World, run: Run) -> None:
     (kept,) = cell.store.history.glob("rl_data/*.json")
     content = kept.read_bytes()
@@ -142,7 +160,8 @@ def test_a_user_file_that_was_imported_is_verified_where_it_lies(world: World, r
         {mine: mine},
         origin="imported",
         want=experiment.manifest("rl_data").want,  # type: ignore[union-attr]
-        **{n: before[n] for n in ("config_digest", "facts", "cell", "run_id", "created_at", "seconds")},
+        **{n: before[n] for n in ("config_digest", "facts", "cell", "created_at", "seconds")},
+        run_id="run-2",
         environment={},
     )
     assert findings(run)["rotted"] == []
