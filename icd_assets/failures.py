@@ -1,5 +1,4 @@
-"""What a machine can do to a step, each as one sentence: a full, a failing or a
-read-only disk, too little memory."""
+"""What a machine can do to a step, in one sentence each: a disk full, failing or not to be written, no memory."""
 
 from __future__ import annotations
 

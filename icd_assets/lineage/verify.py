@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import zipfile
 from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -102,21 +101,22 @@ def _beside(records: Records, found: Findings) -> None:
 
 def _caches(store: Store) -> list[str]:
     """Answers and features have checksums of their own."""
+    from icd_assets.pools.features import sound  # which imports NumPy
+
     problems = []
     answers = store.private / "answers.sqlite"
     if answers.is_file() and (problem := _database(answers)) is not None:
         problems.append(problem)
-    for path in sorted(store.private.glob("features/*/*.npz")):
+    for path in sorted(store.private.glob("features/*/*.json")):
         try:
-            with zipfile.ZipFile(path) as archive:
-                broken = archive.testzip()
-        except zipfile.BadZipFile as error:
-            broken = str(error)
+            whole = sound(path.with_name(path.name.removesuffix(".json")), store.digests)
         except OSError as error:
-            problems.append(f"{path} cannot be read ({error.strerror})")
+            problems.append(f"{path} or its .npy files cannot be read ({error.strerror})")
             continue
-        if broken is not None:
-            problems.append(f"{path}: {broken} is damaged; delete it, and it is made again")
+        except ValueError:
+            whole = False
+        if not whole:
+            problems.append(f"{path}: its .npy files are not those written; delete it, and they are made again")
     return problems
 
 

@@ -35,12 +35,18 @@ def seal(base: Path) -> None:
 def read_features(base: Path, rows: int, digests: DigestCache) -> SamplerFeatures | None:
     """The features of ``rows`` rows, or None if there are no sound ones."""
     try:
-        if json.loads(_sums(base).read_bytes()) != {kind: digests.file(_path(base, kind)) for kind in _KINDS}:
+        if not sound(base, digests):
             return None
         text, image = (_mapped(_path(base, kind), rows) for kind in _KINDS)
         return SamplerFeatures(text=text, image=image)
     except (OSError, ValueError, EOFError):
         return None
+
+
+def sound(base: Path, digests: DigestCache) -> bool:
+    """Whether the files are what was written. Raises ``OSError`` or ``ValueError`` where that cannot be told."""
+    kept = json.loads(_sums(base).read_bytes())
+    return bool(kept == {kind: digests.file(_path(base, kind)) for kind in _KINDS})
 
 
 def _mapped(path: Path, rows: int) -> Features:

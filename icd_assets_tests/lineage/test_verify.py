@@ -10,8 +10,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from icd_assets.pools.features import write_features
+from icd_assets.pools.similarity import SamplerFeatures
 from icd_assets.vlm.answer_store import AnswerStore
 from icd_assets_tests.lineage.conftest import Run
 from icd_assets_tests.lineage.test_lineage import RL, V3
@@ -137,11 +140,13 @@ def test_answers_and_features_are_checked(cell: World, run: Run) -> None:
         answers.add({bytes([n]) * 32: "an answer " * 50 for n in range(200)})
     with closing(sqlite3.connect(private / "answers.sqlite")) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    features = private / "features/0123/d0-train.npz"
-    features.parent.mkdir(parents=True)
-    features.write_bytes(b"PK not a zip")
+    features = private / "features/0123/d0-train"
+    unit = np.eye(3, 4, dtype=np.float32)
+    write_features(features, SamplerFeatures(text=unit, image=unit))
+    assert findings(run)["rotted"] == []
+    (features.parent / "d0-train-text.npy").write_bytes(b"other")
     (line,) = findings(run)["rotted"]
-    assert "d0-train.npz" in line
+    assert "d0-train.json: its .npy files are not those written" in line
     shutil.rmtree(features.parent)
     assert findings(run)["rotted"] == []
     content = bytearray((private / "answers.sqlite").read_bytes())
