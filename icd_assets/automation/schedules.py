@@ -36,7 +36,7 @@ def _schedule(name: str, recipe: Recipe, job: dg.JobDefinition | object) -> dg.S
                 requests.append(request(experiment, found, recipe, when))
             except UserError as error:  # one cell's problem does not stop the others
                 context.log.warning(f"{experiment.cell}: {error}")
-        nothing = "no cell is trained yet and the catalog names none, or this tick's log says why each was left out"
+        nothing = "no cell is trained yet and the catalog names none, or this tick's log says why each was left"
         return requests or dg.SkipReason(nothing)
 
     return rerun
