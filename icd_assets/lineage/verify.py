@@ -41,10 +41,15 @@ def verify(store: Store, cells: Collection[str], on_progress: OnProgress) -> Fin
     records, found = Records(store), Findings()
     chosen = {place: m for place, m in records.live.items() if not cells or m.cell in cells}
     total = sum(record.size for manifest in chosen.values() for record in manifest.files)
+    committed: dict[str, list[Manifest]] = {}
+    for copy in records.past:
+        committed.setdefault(copy.making, []).append(copy)
     with store.digests.at_once():
         for place, manifest in chosen.items():
             path = store.root / place
-            found.rotted += _contradictions(path, manifest) or _edited(path, manifest, records)
+            found.rotted += _contradictions(path, manifest) or _edited(
+                path, manifest, committed.get(manifest.making, []), store.history
+            )
             for record in manifest.files:
                 if (problem := store.rot(record, manifest.want.asset)) is not None:
                     found.rotted.append(f"{problem} ({manifest.cell})")
@@ -67,15 +72,15 @@ def _contradictions(path: Path, manifest: Manifest) -> list[str]:
     return []
 
 
-def _edited(path: Path, manifest: Manifest, records: Records) -> list[str]:
+def _edited(path: Path, manifest: Manifest, committed: list[Manifest], history: Path) -> list[str]:
     """A manifest that is no longer what was committed, in fields over which there is no digest. One without a copy
     (its writer was killed just before, or the history was not taken along) is not judged."""
-    copies = [_unpruned(copy) for copy in records.past if copy.making == manifest.making]
+    copies = [_unpruned(copy) for copy in committed]
     if not copies or (here := _unpruned(manifest)) in copies:
         return []
     copy = next((copy for copy in copies if copy.data_version == here.data_version), copies[-1])
     fields = ", ".join(name for name in Manifest.model_fields if getattr(here, name) != getattr(copy, name))
-    kept = records.store.history / copy.want.asset / f"{copy.data_version}-{copy.making}.json"
+    kept = history / copy.want.asset / f"{copy.data_version}-{copy.making}.json"
     return [f"{path}: its {fields} differs from what was committed and is kept as {kept}"]
 
 
