@@ -267,12 +267,15 @@ class Store:
 
     def _remove(self, path: Path, record: FileRecord) -> None:
         """Remove a file that the artifact at ``path`` no longer has, unless one beside it has it, or soon will."""
-        for other in path.parent.glob("*.manifest.json*"):
-            if (
-                not other.name.startswith((path.name, "."))
-                and json.dumps(record.path, ensure_ascii=False).encode() in other.read_bytes()
-            ):
+        name = json.dumps(record.path, ensure_ascii=False).encode()
+        others = [
+            other for other in path.parent.glob("*.manifest.json*") if not other.name.startswith((path.name, "."))
+        ]
+        try:
+            if any(name in other.read_bytes() for other in others):
                 return
+        except FileNotFoundError:  # just published: a file too many is better than one too few
+            return
         self.remove_own(record)
 
     def _remember(self, path: Path, manifest: Manifest) -> None:

@@ -262,6 +262,13 @@ def test_a_file_of_several_artifacts_is_written_once_and_stays_as_long_as_one_ha
     assert not list(first.parent.glob("anchors*"))
 
 
+def test_a_file_stays_whose_other_owner_is_just_being_published(tmp_path: Path) -> None:
+    first = _share(tmp_path, "one")
+    (first.parent / "two.json.manifest.json.pending").symlink_to("renamed meanwhile")
+    _share(tmp_path, "one", anchors=None)
+    assert [path.name for path in first.parent.glob("anchors*")] == ["anchors.json"]
+
+
 def _shares(root: Path, sampler: str, start: Any, failed: Any) -> None:
     start.wait()
     try:
