@@ -262,6 +262,17 @@ def test_a_file_of_several_artifacts_is_written_once_and_stays_as_long_as_one_ha
     assert not list(first.parent.glob("anchors*"))
 
 
+def test_a_lock_is_the_same_however_the_results_root_is_spelled(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "link").symlink_to("results")
+    roots = (tmp_path / "results", tmp_path / "link", tmp_path / "link" / ".." / "results")
+    stores = [Store(root) for root in roots]
+    with stores[0].lock(roots[0] / "demo" / "a.manifest.json"):
+        assert all(
+            store.writer(root / "demo" / "a.manifest.json") for store, root in zip(stores, roots, strict=True)
+        )
+
+
 def test_a_file_stays_whose_other_owner_is_just_being_published(tmp_path: Path) -> None:
     first = _share(tmp_path, "one")
     (first.parent / "two.json.manifest.json.pending").symlink_to("renamed meanwhile")
