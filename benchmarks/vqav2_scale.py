@@ -152,6 +152,7 @@ def read_matrix(folder: Path, anchors: int) -> None:
 
 
 def write_files(folder: Path) -> None:
+    from icd_assets.digests import DigestCache
     from icd_assets.pools.features import seal
 
     if (folder / "features.json").is_file():
@@ -159,7 +160,7 @@ def write_files(folder: Path) -> None:
     write_dataset(folder / "questions.json", folder / "annotations.json")
     for kind, seed in (("text", 1), ("image", 2)):
         write_features(folder / f"features-{kind}.npy", seed)
-    seal(folder / "features")
+    seal(folder / "features", DigestCache(folder / "kept" / "digests.json"))
 
 
 def write_dataset(questions: Path, annotations: Path) -> None:

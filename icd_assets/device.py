@@ -39,6 +39,7 @@ def visible_gpus() -> dict[str, str]:
 
 
 def lock_folder() -> Path:
+    """Where this machine's GPUs have their locks."""
     own = f"icd_assets-gpus-{os.getuid()}"
     return Path(os.environ.get("ICD_LOCK_DIR") or Path(tempfile.gettempdir(), own)).expanduser()
 

@@ -294,9 +294,10 @@ class Store:
             _pending(path).unlink(missing_ok=True)
             _previous(path).replace(path)
         else:
-            with self._moving():
-                for manifest in (coming, previous) if not path.exists() else ():
-                    for record in _own_files(manifest):
+            halves = (coming, previous) if not path.exists() else ()
+            if lost := [record for manifest in halves for record in _own_files(manifest)]:
+                with self._moving():
+                    for record in lost:
                         self._remove(path, record)
             _pending(path).unlink(missing_ok=True)
             _previous(path).unlink(missing_ok=True)

@@ -49,8 +49,8 @@ def sampler_features(
     folder = experiment.store.private / "features" / run.want.inputs["sampler_encoder"].data_version[:16]
     captions = offered and experiment.dataset.task == "caption"
     part = "-captions" if captions else "" if len(items) == len(split) else _named([item.row for item in items])
-    base = folder / f"{split.dataset}-{split.split}{part}-{split.digest[:16]}"
-    if (found := read_features(base, len(items), experiment.store.digests)) is None:
+    base, digests = folder / f"{split.dataset}-{split.split}{part}-{split.digest[:16]}", experiment.store.digests
+    if (found := read_features(base, len(items), digests)) is None:
         from icd_assets.encoder import ClipEncoder
         from icd_assets.pools.similarity import SamplerFeatures
 
@@ -61,8 +61,8 @@ def sampler_features(
         if captions:
             text = encoder.text_features([item.answer for item in items], on_progress=run.on_progress).numpy()
         made = SamplerFeatures(text=text, image=image)
-        write_features(base, made)
-        found = read_features(base, len(items), experiment.store.digests) or made
+        write_features(base, made, digests)
+        found = read_features(base, len(items), digests) or made
     return found
 
 

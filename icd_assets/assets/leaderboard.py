@@ -7,11 +7,10 @@ from typing import Any
 
 import dagster as dg
 
-from icd_assets.assets.owner import record_owner
+from icd_assets.assets.process import enter_process
 from icd_assets.assets.step import SharedResource, failing_in_words
 from icd_assets.digests import sha256_json
 from icd_assets.durable import remove_torn, write_atomic
-from icd_assets.lifeline import die_with_parent
 from icd_assets.lineage.trace import consumed, trace
 from icd_assets.locks import Holder
 from icd_assets.manifest import Manifest
@@ -27,8 +26,7 @@ from icd_assets.store import Store
 )
 def leaderboard(context: dg.AssetExecutionContext, shared: SharedResource) -> dg.MaterializeResult[Any]:
     """Read the manifests of checkpoints and evaluations under the results root; nothing is computed."""
-    die_with_parent()
-    record_owner(context)
+    enter_process(context)
     store, run_id = shared.store(), context.run.run_id
     path = store.root / "leaderboard.json"
     # Locked from the look at the manifests on: who looked first must not write last.

@@ -19,7 +19,7 @@ from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
 
 from icd_assets import failures, progress
-from icd_assets.assets.owner import record_owner
+from icd_assets.assets.process import enter_process
 from icd_assets.catalog import Catalog
 from icd_assets.cell import Cell
 from icd_assets.device import lease
@@ -28,8 +28,6 @@ from icd_assets.environment import describe
 from icd_assets.errors import UserError
 from icd_assets.experiment import Experiment, MissingInput, results_root
 from icd_assets.home import hear_env_file
-from icd_assets.interrupts import hear_every_interrupt
-from icd_assets.lifeline import die_with_parent
 from icd_assets.lineage.trace import trace
 from icd_assets.locks import Holder
 from icd_assets.manifest import Manifest, Want
@@ -194,9 +192,7 @@ def step_asset(
 
     def wrap(make: Callable[[StepRun], Report]) -> dg.AssetsDefinition:
         def compute(context: Any, config: Any, shared: Any, reward: Any) -> Any:
-            die_with_parent()
-            hear_every_interrupt()
-            record_owner(context)
+            enter_process(context)
             explicit = config.model_dump(exclude={"force"})
             experiment = open_experiment(context.partition_key, shared, reward, {name: explicit})
             if _BY_CONDITION in context.run.tags:

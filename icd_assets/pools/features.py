@@ -11,25 +11,25 @@ from pathlib import Path
 
 import numpy as np
 
-from icd_assets.digests import DigestCache, sha256_file
+from icd_assets.digests import DigestCache
 from icd_assets.durable import replacing, write_atomic
 from icd_assets.pools.similarity import Features, SamplerFeatures
 
 _KINDS = ("text", "image")
 
 
-def write_features(base: Path, made: SamplerFeatures) -> None:
+def write_features(base: Path, made: SamplerFeatures, digests: DigestCache) -> None:
     """``<base>-text.npy`` and ``<base>-image.npy``, each whole or not at all."""
     base.parent.mkdir(parents=True, exist_ok=True)
     for kind, features in zip(_KINDS, (made.text, made.image), strict=True):
         with replacing(_path(base, kind)) as file:
             np.save(file, features, allow_pickle=False)
-    seal(base)
+    seal(base, digests)
 
 
-def seal(base: Path) -> None:
+def seal(base: Path, digests: DigestCache) -> None:
     """``<base>.json``: what the files are known by. A flipped sign would still be a feature, of something else."""
-    write_atomic(_sums(base), json.dumps({kind: sha256_file(_path(base, kind)) for kind in _KINDS}).encode())
+    write_atomic(_sums(base), json.dumps(_hashed(base, digests)).encode())
 
 
 def read_features(base: Path, rows: int, digests: DigestCache) -> SamplerFeatures | None:
@@ -45,8 +45,11 @@ def read_features(base: Path, rows: int, digests: DigestCache) -> SamplerFeature
 
 def sound(base: Path, digests: DigestCache) -> bool:
     """Whether the files are what was written. Raises ``OSError`` or ``ValueError`` where that cannot be told."""
-    kept = json.loads(_sums(base).read_bytes())
-    return bool(kept == {kind: digests.file(_path(base, kind)) for kind in _KINDS})
+    return bool(json.loads(_sums(base).read_bytes()) == _hashed(base, digests))
+
+
+def _hashed(base: Path, digests: DigestCache) -> dict[str, str]:
+    return {kind: digests.file(_path(base, kind)) for kind in _KINDS}
 
 
 def _mapped(path: Path, rows: int) -> Features:

@@ -236,9 +236,8 @@ def test_content_that_changes_there_and_back_is_another_cause(
     change_annotations(at_home)
     (asked,) = sensor_ticks("new_inputs", instance).run_requests or []
     offered = rl_data_key(at_home)
-    for path in at_home.results.rglob(
-        "*.manifest.json"
-    ):  # as if all had been made again, twice, to the same bytes
+    # As if all had been made again, twice, to the same bytes.
+    for path in at_home.results.rglob("*.manifest.json"):
         content = json.loads(path.read_text(encoding="utf-8"))
         path.write_text(json.dumps(content | {"created_at": "2030-01-01T00:00:00+00:00"}), encoding="utf-8")
     (again,) = sensor_ticks("new_inputs", instance).run_requests or []

@@ -142,7 +142,7 @@ def test_answers_and_features_are_checked(cell: World, run: Run) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     features = private / "features/0123/d0-train"
     unit = np.eye(3, 4, dtype=np.float32)
-    write_features(features, SamplerFeatures(text=unit, image=unit))
+    write_features(features, SamplerFeatures(text=unit, image=unit), cell.store.digests)
     assert findings(run)["rotted"] == []
     (features.parent / "d0-train-text.npy").write_bytes(b"other")
     (line,) = findings(run)["rotted"]

@@ -23,8 +23,9 @@ def digests(base: Path) -> DigestCache:
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    write_features(tmp_path / "kept" / "vqav2-train-0123", SamplerFeatures(text=unit(1), image=unit(2)))
-    return tmp_path / "kept" / "vqav2-train-0123"
+    path = tmp_path / "kept" / "vqav2-train-0123"
+    write_features(path, SamplerFeatures(text=unit(1), image=unit(2)), digests(path))
+    return path
 
 
 def test_round_trip_is_mapped_and_ranks_alike(base):
@@ -78,5 +79,5 @@ def test_anything_else_counts_as_absent(base, how):
     else:
         np.save(path, other[how], allow_pickle=True)
     if how != "absent":
-        seal(base)  # as it was written, not damaged since
+        seal(base, digests(base))  # as it was written, not damaged since
     assert read_features(base, 50, digests(base)) is None

@@ -1,4 +1,4 @@
-"""Who executes this run: recorded in its tags, so that a run whose process died is known for dead."""
+"""What every asset does first in its process, whichever executor started it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ import os
 
 import dagster as dg
 
+from icd_assets.interrupts import hear_every_interrupt
+from icd_assets.lifeline import die_with_parent
 from icd_assets.processes import ProcessRecord
 
 
-def record_owner(context: dg.AssetExecutionContext) -> None:
-    """Tag the run with the process that executes it, unless whoever launched it did.
+def enter_process(context: dg.AssetExecutionContext) -> None:
+    """End with the run's worker, hear every interrupt, and say whose the run is."""
+    die_with_parent()
+    hear_every_interrupt()
+    _record_owner(context)
+
+
+def _record_owner(context: dg.AssetExecutionContext) -> None:
+    """Tag the run with the process that executes it, unless whoever launched it did: a run whose process died is
+    then known for dead.
 
     The daemon's run workers and ``dagster asset materialize`` say their number in an event, but not which machine
     counts so. A step that is that process or its child knows; one that an executor put elsewhere does not.
