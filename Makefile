@@ -19,10 +19,11 @@ torture: $(BIN)/.ready       ## kills every asset at every point and runs it aga
 coverage: $(BIN)/.ready      ## all tests, and the share of lines they run: at least 90 %
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-fail-under=90
 
-check: $(BIN)/.ready         ## style and types
+check: $(BIN)/.ready         ## style, types, and who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 ui: $(BIN)/.ready            ## Dagster's UI on http://127.0.0.1:3000
 	@$(BIN)/icd-assets ui

@@ -30,7 +30,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from icd_assets.demo.pieces import qwen_tokenizer
 from icd_assets.vlm.backend import Generation
-from icd_assets.vlm.kept import KeptInputs
+from icd_assets.vlm.cached_inputs import KeptInputs
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 from icd_assets.vlm.transformers_backend import TransformersBackend

@@ -95,7 +95,7 @@ def measured(part: str, folder: Path, anchors: int) -> dict[str, float]:
 
 def load(part: str, folder: Path) -> VqaSplit:
     from icd_assets.datasets.vqa import load_split, read_split
-    from icd_assets.digests import DigestCache
+    from icd_assets.store.digests import DigestCache
 
     names: tuple[Any, ...] = ("vqav2", "train", folder / "questions.json", folder / "annotations.json")
     if part == "parse":
@@ -108,10 +108,10 @@ def load(part: str, folder: Path) -> VqaSplit:
 
 
 def build(sampler: str, folder: Path, anchors: int) -> None:
-    from icd_assets.digests import DigestCache
     from icd_assets.pools import PoolConfig, needs_features
     from icd_assets.pools.features import read_features
     from icd_assets.pools.samplers import build_pools, draw_anchors
+    from icd_assets.store.digests import DigestCache
 
     split = load("second load", folder)
     digests = DigestCache(folder / "kept" / "digests.json")
@@ -132,7 +132,7 @@ def build(sampler: str, folder: Path, anchors: int) -> None:
 def write_matrix(folder: Path) -> None:
     import torch
 
-    from icd_assets.embedding_file import write_embeddings
+    from icd_assets.selector.embedding_file import write_embeddings
 
     generator = torch.Generator().manual_seed(0)
     write_embeddings(folder / "embeddings.pt", torch.randn(QUESTIONS, WIDTH, generator=generator))
@@ -142,7 +142,7 @@ def read_matrix(folder: Path, anchors: int) -> None:
     """Each anchor's query and pool vectors, a chunk at a time, as RL data are proposed."""
     import torch
 
-    from icd_assets.embedding_file import read_embeddings
+    from icd_assets.selector.embedding_file import read_embeddings
 
     matrix = read_embeddings(folder / "embeddings.pt", rows=QUESTIONS)
     rng = random.Random(0)
@@ -152,8 +152,8 @@ def read_matrix(folder: Path, anchors: int) -> None:
 
 
 def write_files(folder: Path) -> None:
-    from icd_assets.digests import DigestCache
     from icd_assets.pools.features import seal
+    from icd_assets.store.digests import DigestCache
 
     if (folder / "features.json").is_file():
         return

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dagster as dg
 
-from icd_assets.assets import ASSETS, RewardResource, SharedResource
-from icd_assets.automation import CHECKS, JOBS, SCHEDULES, SENSORS
+from icd_assets.defs.assets import ASSETS, RewardResource, SharedResource
+from icd_assets.defs.automation import CHECKS, JOBS, SCHEDULES, SENSORS
 
 defs = dg.Definitions(
     assets=ASSETS,

@@ -10,7 +10,7 @@ import yaml
 
 from icd_assets.demo.dataset import TRAIN, VALIDATION, rows
 from icd_assets.demo.world import ANSWERS, COLOR_NAMES, SHAPES, Scene, render
-from icd_assets.seeding import python_rng
+from icd_assets.runtime.seeding import python_rng
 from icd_assets_tests.conftest import Workplace, new_workplace
 
 IMAGES = {"train": 100, "val": 30}

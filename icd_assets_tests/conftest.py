@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from icd_assets.experiment.catalog import CATALOG
+
 ROOT = Path(__file__).parents[1]
 CELL = ["vqa", "demo", "0", "query_img_text_icd_img_text", "rand_sampler", "tiny_vl"]
 KEY = "demo|RandSampler/tiny_vl"
@@ -59,7 +61,7 @@ def new_workplace(folder: Path) -> Workplace:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("dagster.yaml", "workspace.yaml"):
         shutil.copy(ROOT / name, folder / name)
-    demo = yaml.safe_load((ROOT / "icd_assets" / "catalog.yaml").read_text(encoding="utf-8"))["datasets"]["demo"]
+    demo = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))["datasets"]["demo"]
     demo |= {
         "sample_num": 24,
         "settings": {

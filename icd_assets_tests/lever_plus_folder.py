@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import yaml
 
+from icd_assets.experiment.catalog import CATALOG
 from icd_assets_tests.conftest import ROOT, Workplace
 
 MODEL = "Qwen2_5-VL-3B-Instruct"
@@ -97,7 +98,7 @@ def _datasets(demo: Path, folder: Path) -> None:
 
 def _catalog() -> dict[str, Any]:
     """OK-VQA with the demo's encoder and anchors, and Qwen2.5-VL-3B's name for the demo's model."""
-    ours = yaml.safe_load((ROOT / "icd_assets/catalog.yaml").read_text(encoding="utf-8"))
+    ours = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))
     dataset = ours["datasets"]["okvqa"] | {
         "sample_num": 24,
         "encoder": "tiny_clip",

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
-from icd_assets.processes import ProcessRecord, absent
+from icd_assets.runtime.process_record import ProcessRecord, absent
 from icd_assets_tests.conftest import CELL, KEY, Workplace, new_workplace
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is not installed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icd_assets.cell import Cell
+from icd_assets.experiment.cell import Cell
 
 
 def test_round_trip() -> None:

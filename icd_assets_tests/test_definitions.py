@@ -11,9 +11,9 @@ import dagster as dg
 import pytest
 
 import icd_assets
-from icd_assets.assets import SharedResource
 from icd_assets.definitions import defs
-from icd_assets.pipeline import STEPS
+from icd_assets.defs.assets import SharedResource
+from icd_assets.experiment.steps import STEPS
 
 PACKAGE = Path(icd_assets.__file__).parent
 # A renamed asset, job or check loses its history in every user's instance: it must show in review.
@@ -51,8 +51,8 @@ def test_import_is_light() -> None:
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_every_step_is_an_asset_with_the_shared_partition(step: object) -> None:
-    from icd_assets.assets import partitions
-    from icd_assets.pipeline import Step
+    from icd_assets.defs.assets import partitions
+    from icd_assets.experiment.steps import Step
 
     assert isinstance(step, Step)
     node = defs.resolve_asset_graph().get(dg.AssetKey(step.name))
@@ -63,8 +63,8 @@ def test_every_step_is_an_asset_with_the_shared_partition(step: object) -> None:
 
 
 def test_partition_keys_are_cells() -> None:
-    from icd_assets.assets import partitions
-    from icd_assets.catalog import Catalog
+    from icd_assets.defs.assets import partitions
+    from icd_assets.experiment.catalog import Catalog
 
     assert set(partitions.get_partition_keys()) == {cell.key for cell in Catalog.load().cells}
 
@@ -81,9 +81,9 @@ def test_libraries_do_not_know_dagster() -> None:
                 names = [node.module]
             for name in names:
                 assert name.split(".")[0] != "dagster", inside
-                assert not name.startswith(("icd_assets.assets", "icd_assets.automation", "icd_assets.cli")), (
-                    inside
-                )
+                assert not name.startswith(
+                    ("icd_assets.defs.assets", "icd_assets.defs.automation", "icd_assets.cli")
+                ), inside
 
 
 @pytest.mark.parametrize(("given", "meant"), [("~/mine", "home/mine"), ("", "elsewhere"), ("here", "work/here")])

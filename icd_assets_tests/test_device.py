@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import pytest
 
-from icd_assets import device, locks
-from icd_assets.locks import Holder
+from icd_assets.runtime import device, locks
+from icd_assets.runtime.locks import Holder
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_part_of_a_gpu_is_known_by_its_own_name(two_gpus: None, monkeypatch: p
 
 def test_a_dead_holder_holds_nothing(two_gpus: None) -> None:
     program = (
-        "import time; from icd_assets.device import lease\n"
+        "import time; from icd_assets.runtime.device import lease\n"
         "with lease():\n    print('held', flush=True); time.sleep(60)"
     )
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "0", "PYTHONPATH": str(Path.cwd())}

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets.digests import DigestCache
-from icd_assets.durable import remove_torn, write_atomic
+from icd_assets.store.atomic import remove_torn, write_atomic
+from icd_assets.store.digests import DigestCache
 from icd_assets_tests.conftest import ROOT
 
 _WRITER = """
 import sys
 from pathlib import Path
-from icd_assets.digests import DigestCache
+from icd_assets.store.digests import DigestCache
 folder = Path(sys.argv[1])
 for number in range(40):
     file = folder / f"{sys.argv[2]}{number}"
@@ -39,7 +39,7 @@ def test_digests_are_found_though_they_cannot_be_kept(tmp_path: Path, monkeypatc
     def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("icd_assets.digests.write_atomic", full)
+    monkeypatch.setattr("icd_assets.store.digests.write_atomic", full)
     (tmp_path / "a").write_text("x")
     assert DigestCache(tmp_path / "digests.json").file(tmp_path / "a").startswith("2d711642")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from icd_assets.embedding_file import read_embeddings, write_embeddings
 from icd_assets.errors import UserError
+from icd_assets.selector.embedding_file import read_embeddings, write_embeddings
 
 
 def test_round_trip_is_a_bare_tensor_with_equal_bytes_under_any_name(tmp_path: Path) -> None:

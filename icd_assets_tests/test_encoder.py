@@ -14,8 +14,8 @@ from torch.nn.functional import normalize
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from icd_assets.datasets.vqa import VqaItem, read_split
-from icd_assets.encoder import ClipEncoder, combine
 from icd_assets.errors import UserError
+from icd_assets.selector.encoder import ClipEncoder, combine
 from icd_assets.vlm.images import read_image
 from icd_assets_tests.datasets.vqa_files import annotation, write_files
 from icd_assets_tests.vlm.tiny import tiny_clip, tiny_vl, write_images
@@ -178,7 +178,7 @@ def test_a_large_split_is_combined_in_parts_of_the_same_bits(
     text, image = map(torch.from_numpy, encoder.features(items))
     whole = combine(text, image)
     for rows in (1, 2, 3, 100):
-        monkeypatch.setattr("icd_assets.encoder._ROWS", rows)
+        monkeypatch.setattr("icd_assets.selector.encoder._ROWS", rows)
         assert torch.equal(encoder.encode(items), whole)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets.failures import told
+from icd_assets.runtime.machine_errors import told
 
 
 class OutOfMemoryError(RuntimeError):

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from icd_assets.assets.figures import curve
+from icd_assets.defs.assets.figures import curve
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 50, 1000])

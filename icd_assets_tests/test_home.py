@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from icd_assets.errors import UserError
-from icd_assets.home import find_home, hear_env_file
+from icd_assets.runtime.home import find_home, hear_env_file
 from icd_assets_tests.conftest import KEY, Workplace
 
 

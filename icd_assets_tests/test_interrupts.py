@@ -8,7 +8,7 @@ import sys
 BODY = """
 import signal, time, weakref
 from dagster._core.errors import raise_execution_interrupts
-from icd_assets.interrupts import hear_every_interrupt
+from icd_assets.runtime.interrupts import hear_every_interrupt
 
 class Doomed:
     pass

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets.journal import JOURNAL, Journal
+from icd_assets.store.journal import JOURNAL, Journal
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets import locks
-from icd_assets.locks import Holder, hold_one
+from icd_assets.runtime import locks
+from icd_assets.runtime.locks import Holder, hold_one
 from icd_assets_tests.conftest import ROOT
 
 _HOLDER = """
 import multiprocessing, sys, time
 from pathlib import Path
-from icd_assets.locks import Holder, hold_one
+from icd_assets.runtime.locks import Holder, hold_one
 with hold_one({"a": Path(sys.argv[1])}, Holder("rl_data of demo|RandSampler/tiny_vl", "1a2b3c4d-77")):
     if sys.argv[2] == "with a child":
         multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True).start()

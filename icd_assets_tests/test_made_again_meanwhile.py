@@ -15,12 +15,12 @@ from icd_assets_tests.conftest import KEY, Workplace, shrink
 PROGRAM = """
 import json, sys
 import dagster as dg
-from icd_assets.cell import Cell
+from icd_assets.experiment.cell import Cell
 from icd_assets.definitions import defs
-from icd_assets.experiment import Experiment, results_root
+from icd_assets.experiment.experiment import Experiment, results_root
 from icd_assets.pools.files import read_pools
 from icd_assets.scoring.beam_file import read_beams
-from icd_assets.settings import read_settings
+from icd_assets.experiment.settings import read_settings
 from icd_assets_tests.torture.faults import wrap
 
 key, place, after = sys.argv[1], sys.argv[2], sys.argv[3] == "after"
@@ -80,12 +80,12 @@ def told(place: Workplace, call: str, when: str) -> dict[str, object]:
 
 
 def test_while_it_waits_for_its_gpu(workplace: Workplace) -> None:
-    found = told(workplace, "icd_assets.device:visible_gpus", "before")  # the first that a lease does
+    found = told(workplace, "icd_assets.runtime.device:visible_gpus", "before")  # the first that a lease does
     assert found.pop("problem") is None
     assert found == {"changed": True, "made": True, "of_todays": True, "foreign": 0, "again": None}
 
 
-READS = {"before": "icd_assets.assets.inputs:train_pools", "after": "icd_assets.pools.files:read_pools"}
+READS = {"before": "icd_assets.defs.assets.inputs:train_pools", "after": "icd_assets.pools.files:read_pools"}
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets.catalog import Catalog
-from icd_assets.paths import CellPaths
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.paths import CellPaths
 
 CATALOG = Catalog.load()
 

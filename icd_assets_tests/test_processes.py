@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import pytest
 
-from icd_assets import processes
-from icd_assets.processes import ProcessRecord
+from icd_assets.runtime import process_record as processes
+from icd_assets.runtime.process_record import ProcessRecord
 
 RUN = "run-1"
 

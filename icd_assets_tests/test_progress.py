@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icd_assets import progress
+from icd_assets.runtime import progress
 
 
 def test_time_left_starts_anew_with_each_part(monkeypatch: pytest.MonkeyPatch) -> None:

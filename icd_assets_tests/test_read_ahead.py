@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from icd_assets.read_ahead import WORKERS, read_ahead
+from icd_assets.runtime.prefetch import WORKERS, read_ahead
 
 
 def test_order_and_bound():

@@ -19,21 +19,21 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 import yaml
 
-from icd_assets.cell import Cell
 from icd_assets.demo.world import ANSWERS
 from icd_assets.errors import UserError
-from icd_assets.experiment import Experiment
-from icd_assets.plan import plan, require_vlm
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.made_from import want
+from icd_assets.experiment.plan import plan, require_vlm
+from icd_assets.experiment.settings import read_settings
 from icd_assets.selector.config import SelectorConfig
-from icd_assets.selector.lightning import V2Checkpoint, write_v2
 from icd_assets.selector.model import new_policy
-from icd_assets.settings import read_settings
+from icd_assets.selector.v2_file import V2Checkpoint, write_v2
 from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.endpoint import Endpoint
 from icd_assets.vlm.endpoint_backend import EndpointBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 from icd_assets.vlm.transformers_backend import TransformersBackend
-from icd_assets.wants import want
 from icd_assets_tests.conftest import CELL, Workplace, new_workplace
 from icd_assets_tests.vlm.tiny import root, vocab_size, write_images
 from icd_assets_tests.vlm.tiny_idefics3 import tiny_idefics3

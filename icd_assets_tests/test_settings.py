@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from icd_assets.errors import UserError
-from icd_assets.pipeline import STEP, STEPS, sections
-from icd_assets.settings import PRESETS, Settings, environment_fields, read_settings
+from icd_assets.experiment.settings import PRESETS, Settings, environment_fields, read_settings
+from icd_assets.experiment.steps import STEP, STEPS, sections
 
 # SPEC K.6: variable → the default that train_v3.sh really has.
 UPSTREAM = {

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from icd_assets.digests import DigestCache, sha256_file
 from icd_assets.errors import UserError
-from icd_assets.journal import Journal
-from icd_assets.locks import Holder
-from icd_assets.manifest import Input, Manifest, Want
-from icd_assets.store import Store
+from icd_assets.runtime.locks import Holder
+from icd_assets.store.digests import DigestCache, sha256_file
+from icd_assets.store.journal import Journal
+from icd_assets.store.manifest import Input, Manifest, Want
+from icd_assets.store.store import Store
 
 
 def want(**changes: Any) -> Want:
@@ -197,7 +197,7 @@ def test_require_names_the_asset(store: Store, path: Path) -> None:
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from icd_assets import store as module
+from icd_assets.store import store as module
 from icd_assets_tests.test_store import commit, want
 store, path = module.Store(Path(sys.argv[1])), Path(sys.argv[2])
 moves, original = 0, Path.replace
@@ -494,5 +494,5 @@ def test_the_writer_is_known_while_it_writes(store: Store, path: Path) -> None:
 
 def test_what_was_just_written_is_not_hashed_again(store: Store, path: Path, monkeypatch: Any) -> None:
     manifest = commit(store, path, "one")
-    monkeypatch.setattr("icd_assets.digests.sha256_file", lambda path: pytest.fail(f"{path} was hashed"))
+    monkeypatch.setattr("icd_assets.store.digests.sha256_file", lambda path: pytest.fail(f"{path} was hashed"))
     assert Store(store.root).damage(manifest) is None

@@ -16,13 +16,13 @@ import dagster as dg
 import pytest
 import torch
 
-from icd_assets.cell import Cell
 from icd_assets.datasets.vqa import read_split
-from icd_assets.experiment import Experiment
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.settings import read_settings
 from icd_assets.pools.config import PoolConfig
 from icd_assets.pools.samplers import build_pools
-from icd_assets.processes import ProcessRecord
-from icd_assets.settings import read_settings
+from icd_assets.runtime.process_record import ProcessRecord
 from icd_assets_tests.conftest import CELL, KEY, Workplace
 
 pytestmark = pytest.mark.slow

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets.cell import Cell
 from icd_assets.errors import UserError
-from icd_assets.experiment import Experiment
-from icd_assets.plan import plan, require_vlm
-from icd_assets.settings import read_settings
-from icd_assets.wants import want
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.made_from import want
+from icd_assets.experiment.plan import plan, require_vlm
+from icd_assets.experiment.settings import read_settings
 from icd_assets_tests.conftest import CELL, Workplace
 
 FLAMINGO = [*CELL[:-1], "flamingo_3B"]

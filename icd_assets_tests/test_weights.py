@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets.digests import DigestCache
 from icd_assets.errors import UserError
-from icd_assets.weights import locate, weights_digest
+from icd_assets.store.digests import DigestCache
+from icd_assets.vlm.weights import locate, weights_digest
 
 
 def model(folder: Path, **files: str) -> Path:
@@ -94,7 +94,7 @@ def test_a_wrong_revision_is_one_sentence(hub: Path, tmp_path: Path) -> None:
 
 
 def test_the_environment_says_where_the_hub_lies(hub: Path) -> None:
-    code = "import sys; from icd_assets.weights import locate; print(locate('org/name', sys.argv[1]))"
+    code = "import sys; from icd_assets.vlm.weights import locate; print(locate('org/name', sys.argv[1]))"
     environment = {**os.environ, "HF_HOME": str(hub.parents[1]), "HF_HUB_OFFLINE": "1"}
     environment.pop("HF_HUB_CACHE", None)
     ended = subprocess.run(

@@ -9,18 +9,19 @@ from typing import NoReturn
 
 import click
 
-from icd_assets import __version__, failures
+from icd_assets import __version__
 from icd_assets.cli.adopt import adopt
-from icd_assets.cli.commands import demo, evaluation, train, ui
 from icd_assets.cli.diff import diff
 from icd_assets.cli.doctor import doctor
 from icd_assets.cli.lineage import lineage
 from icd_assets.cli.prune import prune
 from icd_assets.cli.status import status, why
+from icd_assets.cli.train import demo, evaluation, train, ui
 from icd_assets.cli.verify import verify
 from icd_assets.errors import UserError
-from icd_assets.home import hear_env_file
-from icd_assets.interrupts import hear_every_interrupt
+from icd_assets.runtime import machine_errors as failures
+from icd_assets.runtime.home import hear_env_file
+from icd_assets.runtime.interrupts import hear_every_interrupt
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import click
 
-from icd_assets.catalog import Catalog
-from icd_assets.cli.home import enter_home, instance
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.tree import printable
-from icd_assets.compat.adopt import Adoption, Finding
+from icd_assets.defs.runs.instance import enter_home, instance
 from icd_assets.errors import UserError
-from icd_assets.experiment import Experiment, results_root
-from icd_assets.manifest import Manifest
-from icd_assets.pipeline import STEP
-from icd_assets.settings import Settings
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.experiment import Experiment, results_root
+from icd_assets.experiment.settings import Settings
+from icd_assets.experiment.steps import STEP
+from icd_assets.lever_plus.adopt import Adoption, Finding
+from icd_assets.store.manifest import Manifest
 
 _DATA_VERSION = "dagster/data_version"
 _WORDS = {"adopted": "adopted", "already": "already", "refused": "refused", "left": "left alone"}
@@ -79,7 +79,7 @@ def _record(adoption: Adoption) -> None:
     """Tell Dagster of every adopted artifact that it does not know yet, inputs before what was made of them."""
     import dagster as dg
 
-    from icd_assets.assets.step import metadata
+    from icd_assets.defs.assets.step import metadata
 
     with instance() as home:
         for experiment, asset, manifest in _adopted(adoption):

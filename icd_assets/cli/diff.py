@@ -11,8 +11,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from icd_assets.cli.look import Look
 from icd_assets.cli.screen import console
+from icd_assets.cli.session import Look
 from icd_assets.cli.tree import printable, shown
 from icd_assets.errors import UserError
 from icd_assets.lineage import Records, Target, find

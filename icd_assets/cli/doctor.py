@@ -11,15 +11,15 @@ from dataclasses import replace
 import click
 from rich.text import Text
 
-from icd_assets.catalog import Catalog
-from icd_assets.cli.commands import SELECTOR_INPUT, open_cell
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
-from icd_assets.doctor.finding import Finding
+from icd_assets.cli.train import SELECTOR_INPUT, open_cell
 from icd_assets.errors import UserError
-from icd_assets.experiment import results_root
-from icd_assets.pipeline import STEP
-from icd_assets.settings import Settings
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.experiment import results_root
+from icd_assets.experiment.settings import Settings
+from icd_assets.experiment.steps import STEP
+from icd_assets.upkeep.doctor.finding import Finding
 
 SCHEMA = 1
 _STYLES = {"ok": "green", "mended": "cyan", "warning": "yellow", "problem": "red"}
@@ -59,19 +59,19 @@ def doctor(names: tuple[str, ...], settings: Settings, to: str | None, fix: bool
 
 def _home(fix: bool, rest: Callable[[], list[Finding]]) -> list[Finding]:
     """The instance, and the rest after it: without a home, relative paths mean nothing."""
-    from icd_assets.cli.home import enter_home
+    from icd_assets.defs.runs.instance import enter_home
 
     try:
         home = enter_home()
     except UserError as error:
         return [Finding("home", "problem", str(error))]
-    from icd_assets.cli.instance_checks import check_instance
+    from icd_assets.defs.runs.instance_checks import check_instance
 
     return [*check_instance(home, fix=fix), *rest()]
 
 
 def _cell(names: tuple[str, ...], settings: Settings, to: str | None, fix: bool) -> list[Finding]:
-    from icd_assets.doctor.cell import check_cell
+    from icd_assets.upkeep.doctor.cell import check_cell
 
     task, dataset, gpu_id, lever_lm, sampler, model = names if len(names) == 6 else _six(*names)
     try:
@@ -87,7 +87,7 @@ def _six(dataset: str, sampler: str, model: str) -> tuple[str | None, str, str, 
 
 
 def _everything(fix: bool) -> list[Finding]:
-    from icd_assets.doctor.cell import check_catalog, check_results
+    from icd_assets.upkeep.doctor.cell import check_catalog, check_results
 
     try:
         catalog = Catalog.load()

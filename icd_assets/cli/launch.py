@@ -12,16 +12,16 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from sqlalchemy.exc import SQLAlchemyError
 
-from icd_assets.assets.run_config import run_config
-from icd_assets.cli.ghosts import reap
-from icd_assets.cli.home import instance
-from icd_assets.cli.records import forget_marks, unsaid
 from icd_assets.cli.screen import Screen, console
-from icd_assets.cli.waiting import patient
+from icd_assets.defs.runs.dead_runs import reap
+from icd_assets.defs.runs.instance import instance
+from icd_assets.defs.runs.pool_wait import patient
+from icd_assets.defs.runs.run_config import run_config
+from icd_assets.defs.runs.unrecorded import forget_marks, unsaid
 from icd_assets.errors import UserError
-from icd_assets.experiment import Experiment
-from icd_assets.plan import Planned
-from icd_assets.processes import ProcessRecord
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.plan import Planned
+from icd_assets.runtime.process_record import ProcessRecord
 
 
 class RunFailed(Exception):

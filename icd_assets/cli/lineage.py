@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from icd_assets.cli.look import Look
 from icd_assets.cli.screen import console
+from icd_assets.cli.session import Look
 from icd_assets.cli.tree import printable, tree
 from icd_assets.lineage import Records, find
 from icd_assets.lineage.as_json import as_json as document_of

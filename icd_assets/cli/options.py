@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from icd_assets.errors import UserError
-from icd_assets.pipeline import sections
-from icd_assets.settings import PRESETS, environment_fields, read_settings
+from icd_assets.experiment.settings import PRESETS, environment_fields, read_settings
+from icd_assets.experiment.steps import sections
 
 
 def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:

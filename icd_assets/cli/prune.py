@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import click
 
-from icd_assets.cli.look import Look
 from icd_assets.cli.screen import console
+from icd_assets.cli.session import Look
 from icd_assets.cli.tree import printable
 from icd_assets.errors import UserError
-from icd_assets.lineage.prune import Keep, Removal, removals
-from icd_assets.lineage.prune import prune as remove
+from icd_assets.upkeep.prune import Keep, Removal, removals
+from icd_assets.upkeep.prune import prune as remove
 
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 

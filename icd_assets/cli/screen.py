@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from icd_assets.plan import Planned
-from icd_assets.progress import Listener, described, listen
+from icd_assets.experiment.plan import Planned
+from icd_assets.runtime.progress import Listener, described, listen
 
 # A log has no width of its own, and a reason cut into columns cannot be searched.
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)

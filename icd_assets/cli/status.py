@@ -11,17 +11,17 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from icd_assets.catalog import Catalog
-from icd_assets.cell import Cell
-from icd_assets.cli.look import Look
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
+from icd_assets.cli.session import Look
 from icd_assets.cli.tree import printable
 from icd_assets.errors import UserError
-from icd_assets.lineage.status import AssetStatus, CellStatus, Survey
-from icd_assets.lineage.why import causes, fresh
-from icd_assets.pipeline import STEP
-from icd_assets.settings import Settings
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.settings import Settings
+from icd_assets.experiment.steps import STEP
+from icd_assets.upkeep.status import AssetStatus, CellStatus, Survey
+from icd_assets.upkeep.why import causes, fresh
 
 _HEADERS = ("pools", "beams", "v2", "embed", "RL data", "RCE", "GRPO", "v2format", "evaluated")
 _SHOWN = {"missing": "–", "left out": "·", "unjudged": "?"}

@@ -9,7 +9,7 @@ from rich.table import Table
 from icd_assets.cli.screen import console
 from icd_assets.errors import UserError
 from icd_assets.evaluation.report import Comparison, Interval
-from icd_assets.experiment import Experiment
+from icd_assets.experiment.experiment import Experiment
 
 
 def show_configuration(experiment: Experiment, names: tuple[str, ...]) -> None:

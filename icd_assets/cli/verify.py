@@ -9,11 +9,11 @@ from dataclasses import asdict
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from icd_assets.cli.look import Look
 from icd_assets.cli.screen import console
+from icd_assets.cli.session import Look
 from icd_assets.cli.tree import printable
-from icd_assets.lineage.verify import Findings
-from icd_assets.lineage.verify import verify as verify_all
+from icd_assets.upkeep.verify import Findings
+from icd_assets.upkeep.verify import verify as verify_all
 
 _TOLD = {
     "rotted": "ROTTED, or not to be read",

@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from icd_assets.datasets.columns import table_of
 from icd_assets.datasets.json_file import read_json
 from icd_assets.datasets.official import Record
@@ -29,6 +31,21 @@ from icd_assets.errors import UserError
 _KARPATHY_SPLITS = ("train", "restval", "val", "validation", "test")
 
 _Captions = dict[int, list[str]]  # by image_id
+
+
+class CaptionFiles(BaseModel):
+    """The captions of one split, and where image ``image_id`` lies.
+
+    ``captions`` is COCO's annotation file of the split, or Karpathy's file of all splits, of which ``split`` is
+    taken.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    captions: str
+    images: str
+    split: str | None = None
+    variables: list[str] = []  # the environment variables that the path was made of
 
 
 def read_captions(dataset: str, split: str, path: Path, images: str, part: str | None = None) -> VqaSplit:

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icd_assets.durable import replacing
+from icd_assets.store.atomic import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa

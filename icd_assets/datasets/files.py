@@ -4,12 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from icd_assets.errors import UserError
 
-if TYPE_CHECKING:
-    from icd_assets.entries import SplitFiles
+
+class SplitFiles(BaseModel):
+    """The VQA files of one split in either layout or both (SPEC B.2), and where image ``image_id`` lies.
+
+    :func:`locate_split` says which are read.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    questions: str | None = None
+    annotations: str | None = None
+    joined: str | None = None  # official annotations whose elements carry their question
+    override: str = ""  # a joined file that wins over all others
+    subset: str | None = None  # a joined file that names some of the split's questions
+    images: str
+    variables: list[str] = []  # the environment variables that the paths were made of
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.questions is None) != (self.annotations is None):
+            raise ValueError("questions and annotations belong together; give both, or joined alone")
+        if self.questions is None and self.joined is None and not self.override:
+            raise ValueError("no file is named; give questions and annotations, or joined")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from icd_assets.datasets.sound_images import SoundImages, Stamp
+from icd_assets.datasets.verified_images import SoundImages, Stamp
 from icd_assets.datasets.vqa import VqaItem, VqaSplit
 from icd_assets.errors import UserError
-from icd_assets.progress import OnProgress, ignore
-from icd_assets.read_ahead import read_ahead
+from icd_assets.runtime.prefetch import read_ahead
+from icd_assets.runtime.progress import OnProgress, ignore
 
 _CHUNK = 1000  # images between two looks into what is known
 

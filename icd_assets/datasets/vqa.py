@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from icd_assets.datasets.columns import SCHEMA_VERSION, read_table, table_of, write_table
 from icd_assets.datasets.official import Answer, read_records
-from icd_assets.digests import DigestCache, sha256_json
 from icd_assets.errors import UserError
+from icd_assets.store.digests import DigestCache, sha256_json
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from icd_assets.demo.world import SHAPES, Scene, render
-from icd_assets.seeding import python_rng
+from icd_assets.runtime.seeding import python_rng
 
 CHUNK = 500  # pictures held as PIL images at once
 

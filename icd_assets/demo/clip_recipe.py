@@ -31,8 +31,8 @@ from icd_assets.demo.tiny_clip import (
     wording_features,
 )
 from icd_assets.demo.world import COLORS, KINDS, OPENERS, PLACES, SHAPES, Wording, caption
-from icd_assets.progress import OnProgress, ignore
-from icd_assets.seeding import python_rng, seed_for, torch_rng
+from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.seeding import python_rng, seed_for, torch_rng
 
 HEAD_SCALE = 20.0  # heads read 20 × the unit embedding, so that a quiet attribute is loud enough for them
 

@@ -25,9 +25,9 @@ from icd_assets.demo.world import (
     annotate,
     render,
 )
-from icd_assets.durable import replacing, write_atomic
 from icd_assets.errors import UserError
-from icd_assets.seeding import python_rng
+from icd_assets.runtime.seeding import python_rng
+from icd_assets.store.atomic import replacing, write_atomic
 
 SEED = 7
 PERCEPTION_SHARE = 0.12  # questions that ask what is seen

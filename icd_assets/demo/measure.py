@@ -15,7 +15,7 @@ from icd_assets.demo import tiny_clip, tiny_vl
 from icd_assets.demo.bank import Bank
 from icd_assets.demo.episodes import TurnLayout, one_relevant_episode
 from icd_assets.demo.world import KINDS, Wording
-from icd_assets.seeding import python_rng
+from icd_assets.runtime.seeding import python_rng
 
 PICTURE_ATTRIBUTES = ("shape", "color", "background", "place")
 WORDING_ATTRIBUTES = ("kind", "opener", "core")

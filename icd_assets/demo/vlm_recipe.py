@@ -21,8 +21,8 @@ from icd_assets.demo.pieces import qwen_image_processor, qwen_tokenizer
 from icd_assets.demo.tiny_vl import config, look, read, to_patches
 from icd_assets.demo.vlm_losses import Aids, answer_loss, cross_entropy
 from icd_assets.demo.world import COLORS, PLACES, SHAPES
-from icd_assets.progress import OnProgress, ignore
-from icd_assets.seeding import python_rng, seed_for, torch_rng
+from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.seeding import python_rng, seed_for, torch_rng
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from icd_assets.errors import UserError
-from icd_assets.evaluation.choices import Choice
-from icd_assets.progress import OnProgress, ignore
+from icd_assets.evaluation.selections import Choice
+from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.vlm.prompts import Prompt
 
 if TYPE_CHECKING:

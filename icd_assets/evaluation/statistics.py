@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from icd_assets.evaluation.report import Interval
-from icd_assets.seeding import seed_for
+from icd_assets.runtime.seeding import seed_for
 
 Floats = NDArray[np.float64]
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from icd_assets.evaluation.choices import Choice
+from icd_assets.evaluation.selections import Choice
 from icd_assets.pools.similarity import SamplerFeatures, exact_similarity
-from icd_assets.seeding import python_rng
+from icd_assets.runtime.seeding import python_rng
 
 if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaItem

@@ -23,7 +23,7 @@ from icd_assets.lineage.chain import Artifact
 from icd_assets.lineage.rehash import Verified
 from icd_assets.lineage.rows import TrainedRow
 from icd_assets.lineage.target import Target
-from icd_assets.store import Store
+from icd_assets.store.store import Store
 
 LINEAGE_SCHEMA = 1
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from icd_assets.errors import UserError
-from icd_assets.lineage.inside import Inside
+from icd_assets.experiment.steps import STEP
+from icd_assets.lineage.embedded import Inside
 from icd_assets.lineage.records import Records, produced
-from icd_assets.manifest import Input, Manifest
-from icd_assets.pipeline import STEP
+from icd_assets.store.manifest import Input, Manifest
 
 # current: it lies where it lay · remade: other bytes lie there now · removed: nothing does
 # outside: dataset, weights, the user's own file · unknown: no manifest under this root tells of it

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from icd_assets.lineage.chain import Artifact
-from icd_assets.manifest import Want
+from icd_assets.store.manifest import Want
 
 # asset: two kinds of thing, of which only common inputs are compared · config: a setting · seed: a seed
 # code: a step's code version · data: an input that has no parts to compare

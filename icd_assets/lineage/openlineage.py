@@ -14,7 +14,7 @@ from typing import Any
 from icd_assets import __version__
 from icd_assets.lineage.chain import Artifact
 from icd_assets.lineage.in_toto import times
-from icd_assets.manifest import Manifest
+from icd_assets.store.manifest import Manifest
 
 SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 PRODUCER = f"urn:icd-assets:{__version__}"

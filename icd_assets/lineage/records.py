@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from icd_assets.errors import UserError
-from icd_assets.manifest import Input, Manifest
-from icd_assets.store import Store
+from icd_assets.store.manifest import Input, Manifest
+from icd_assets.store.store import Store
 
 # Lever-Plus' layout (paths.py) has these folders; to search all of a results root could take minutes.
 FOLDERS = ("*/cache", "*/generated_data", "*/model_cpk/*", "*/icl_inference/*")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from icd_assets.cell import Cell
 from icd_assets.errors import UserError
-from icd_assets.experiment import Experiment
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.experiment import Experiment
 from icd_assets.lineage.chain import Artifact
-from icd_assets.manifest import Input
-from icd_assets.store import Store
+from icd_assets.store.manifest import Input
+from icd_assets.store.store import Store
 
 
 @dataclass

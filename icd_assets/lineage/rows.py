@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from icd_assets.errors import UserError
 from icd_assets.lineage.chain import Artifact
 from icd_assets.scoring.rl_file import read_rl_data
-from icd_assets.store import Store
+from icd_assets.store.store import Store
 
 _TRAINED = ("grpo_checkpoints", "rce_checkpoints")
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from icd_assets.cell import Cell
 from icd_assets.errors import UserError
-from icd_assets.experiment import Experiment
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.steps import STEP, STEPS
 from icd_assets.lineage.chain import Artifact, Chains
-from icd_assets.lineage.inside import read_inside
+from icd_assets.lineage.embedded import read_inside
 from icd_assets.lineage.records import Records
-from icd_assets.manifest import Manifest
-from icd_assets.pipeline import STEP, STEPS
+from icd_assets.store.manifest import Manifest
 
 _RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){0,3}(-[0-9a-f]{12})?")
 Open = Callable[[Cell], Experiment]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from icd_assets.errors import UserError
+from icd_assets.experiment.steps import STEP
 from icd_assets.lineage.records import produced
-from icd_assets.manifest import Input, Manifest
-from icd_assets.pipeline import STEP
-from icd_assets.store import Store
+from icd_assets.store.manifest import Input, Manifest
+from icd_assets.store.store import Store
 
 _ORDER = {name: index for index, name in enumerate(STEP)}
 

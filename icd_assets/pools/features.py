@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from icd_assets.digests import DigestCache
-from icd_assets.durable import replacing, write_atomic
 from icd_assets.pools.similarity import Features, SamplerFeatures
+from icd_assets.store.atomic import replacing, write_atomic
+from icd_assets.store.digests import DigestCache
 
 _KINDS = ("text", "image")
 

@@ -25,8 +25,8 @@ from icd_assets.datasets.vqa import VqaItem, VqaSplit
 from icd_assets.errors import UserError
 from icd_assets.pools.config import SAMPLERS, PoolConfig, needs_features
 from icd_assets.pools.similarity import Features, SamplerFeatures, top_similar
-from icd_assets.progress import OnProgress, ignore
-from icd_assets.seeding import python_rng
+from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.seeding import python_rng
 
 _CHUNK = 256  # queries between two progress reports
 
@@ -34,7 +34,7 @@ _CHUNK = 256  # queries between two progress reports
 def draw_anchors(n_rows: int, count: int, seed: int) -> list[int]:
     """The queries that training data are made for, in upstream's order.
 
-    The one draw that is not derived by :mod:`icd_assets.seeding`: upstream's ``random.seed(42)`` must be
+    The one draw that is not derived by :mod:`icd_assets.runtime.seeding`: upstream's ``random.seed(42)`` must be
     matched.
     """
     if not 0 < count <= n_rows:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from icd_assets.errors import UserError
-from icd_assets.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.vlm.prompts import Prompt
 
 if TYPE_CHECKING:

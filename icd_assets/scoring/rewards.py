@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from icd_assets.datasets.task import Task
 from icd_assets.errors import UserError
-from icd_assets.tasks import Task
 
 if TYPE_CHECKING:
     from icd_assets.scoring.rl_data import RlCandidate

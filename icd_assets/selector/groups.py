@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from icd_assets.errors import UserError
-from icd_assets.seeding import torch_rng
+from icd_assets.runtime.seeding import torch_rng
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from icd_assets.errors import UserError
-from icd_assets.seeding import torch_rng
+from icd_assets.runtime.seeding import torch_rng
 from icd_assets.selector.config import ProposalConfig
 from icd_assets.selector.decoding import beam_search, evaluating, log_prob, sample
 from icd_assets.selector.model import PointerSelectorV2

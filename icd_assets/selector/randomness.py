@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from icd_assets.seeding import seed_for
+from icd_assets.runtime.seeding import seed_for
 
 
 @contextmanager

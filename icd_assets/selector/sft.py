@@ -19,7 +19,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from icd_assets.seeding import torch_rng
+from icd_assets.runtime.seeding import torch_rng
 from icd_assets.selector.config import SelectorConfig, SftConfig
 from icd_assets.selector.decoding import evaluating, greedy
 from icd_assets.selector.groups import PointerGroup, collate, ordered_batches, split_by_query

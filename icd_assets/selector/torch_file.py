@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from icd_assets.errors import UserError
-from icd_assets.selector.stand_ins import ARRAYS, is_tensors, settings_stand_in
+from icd_assets.selector.pickle_stubs import ARRAYS, is_tensors, settings_stand_in
 
 
 def read_torch_file(path: Path, *, lightning: bool = False) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from icd_assets.durable import fsync
 from icd_assets.errors import UserError
-from icd_assets.failures import sqlite_told
+from icd_assets.runtime.machine_errors import sqlite_told
+from icd_assets.store.atomic import fsync
 from icd_assets.vlm.backend import Likelihood
 
 _APPLICATION = 0x49434441  # "ICDA": marks the file as ours

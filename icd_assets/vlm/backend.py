@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from icd_assets.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 
 

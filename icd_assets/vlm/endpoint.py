@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from icd_assets.digests import sha256_json
 from icd_assets.errors import UserError
+from icd_assets.store.digests import sha256_json
 from icd_assets.vlm.backend import Generation
 
 Server = Literal["vllm", "sglang", "transformers", "openai"]

@@ -24,9 +24,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from icd_assets.digests import sha256_json
-from icd_assets.interrupts import run_async
-from icd_assets.progress import OnProgress, ignore
+from icd_assets.runtime.interrupts import run_async
+from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.store.digests import sha256_json
 from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, unheard
 from icd_assets.vlm.data_url import data_url
 from icd_assets.vlm.endpoint import Endpoint

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from icd_assets.errors import UserError
-from icd_assets.read_ahead import read_ahead
+from icd_assets.runtime.prefetch import read_ahead
 
 # Odd metadata is no reason to refuse a picture. Said once for the process: a filter that is set and taken back
 # around each file, as catch_warnings does, is not safe in threads.

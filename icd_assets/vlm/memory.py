@@ -30,8 +30,8 @@ from transformers import AutoModelForImageTextToText
 
 from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.chat import Chat
+from icd_assets.vlm.image_features import can_keep
 from icd_assets.vlm.inputs import special_tokens
-from icd_assets.vlm.looks import can_keep
 from icd_assets.vlm.model import Dtype
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 
@@ -54,7 +54,7 @@ class ModelSizes:
     widest: int  # layer of the decoder, its head left out
     vocabulary: int
     vision_widest: int
-    one_image_at_a_time: bool  # and its features are kept: icd_assets.vlm.looks
+    one_image_at_a_time: bool  # and its features are kept: icd_assets.vlm.image_features
 
     def kv_bytes(self, dtype: Dtype) -> int:
         """Of one token of one row."""

@@ -12,16 +12,24 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-
-if TYPE_CHECKING:
-    from icd_assets.datasets.vqa import VqaItem
 
 Message = dict[str, Any]
 
 _TOKENS = re.compile(r"\{question\}|\{answer\}")
+
+
+class Item(Protocol):
+    """What a prompt takes of a dataset's item."""
+
+    @property
+    def image(self) -> Path: ...
+    @property
+    def question(self) -> str: ...
+    @property
+    def answer(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ class Prompt:
     question: str
 
     @classmethod
-    def of(cls, query: VqaItem, icds: Sequence[VqaItem]) -> Prompt:
+    def of(cls, query: Item, icds: Sequence[Item]) -> Prompt:
         """The prompt that asks ``query`` after the demonstrations ``icds``."""
         shots = tuple(Shot(icd.image, icd.question, icd.answer) for icd in icds)
         return cls(shots, query.image, query.question)

@@ -22,19 +22,19 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from icd_assets.digests import sha256_json
 from icd_assets.errors import UserError
-from icd_assets.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.store.digests import sha256_json
 from icd_assets.vlm.backend import Answer, Generation, Likelihood, OnAnswers, unheard
+from icd_assets.vlm.cached_inputs import KeptInputs
 from icd_assets.vlm.chat import Chat
 from icd_assets.vlm.cpu import tune_cpu
+from icd_assets.vlm.image_features import can_keep
 from icd_assets.vlm.inputs import Inputs, ProcessorInputs, Row
-from icd_assets.vlm.kept import KeptInputs
-from icd_assets.vlm.looks import can_keep
 from icd_assets.vlm.model import Dtype, decoding_config, load_model
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle
-from icd_assets.weights import locate
+from icd_assets.vlm.weights import locate
 
 # With fewer rows BLAS takes another kernel, and a result's last bits would depend on the batch.
 _LEAST_LOGITS = 8

@@ -13,10 +13,10 @@ import dagster as dg
 import pytest
 import yaml
 
-from icd_assets.catalog import Catalog
 from icd_assets.errors import UserError
-from icd_assets.plan import plan
-from icd_assets.rerun import changed_inputs, chosen, rl_data_new_to_grpo
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.plan import plan
+from icd_assets.lineage.as_made import changed_inputs, chosen, rl_data_new_to_grpo
 from icd_assets_tests.conftest import KEY, Workplace
 
 pytestmark = pytest.mark.slow
@@ -41,7 +41,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 def sensor_ticks(name: str, instance: dg.DagsterInstance) -> dg.SensorResult:
-    from icd_assets.automation.sensors import SENSORS
+    from icd_assets.defs.automation.sensors import SENSORS
 
     sensor = next(found for found in SENSORS if found.name == name)
     result = sensor(dg.build_sensor_context(instance=instance))
@@ -50,7 +50,7 @@ def sensor_ticks(name: str, instance: dg.DagsterInstance) -> dg.SensorResult:
 
 
 def schedule_ticks(name: str, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
-    from icd_assets.automation.schedules import SCHEDULES
+    from icd_assets.defs.automation.schedules import SCHEDULES
 
     schedule = next(found for found in SCHEDULES if found.name == name)
     when = datetime(2026, 1, 3, 2, tzinfo=UTC)

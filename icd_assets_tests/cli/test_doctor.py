@@ -13,8 +13,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from icd_assets.cli.instance_checks import check_instance
-from icd_assets.doctor.finding import Finding
+from icd_assets.defs.runs.instance_checks import check_instance
+from icd_assets.upkeep.doctor.finding import Finding
 from icd_assets_tests.conftest import CELL, ROOT, Workplace
 
 pytestmark = pytest.mark.slow

@@ -19,8 +19,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from icd_assets.cli.ghosts import held_slots, open_runs, reap
-from icd_assets.processes import ProcessRecord
+from icd_assets.defs.runs.dead_runs import held_slots, open_runs, reap
+from icd_assets.runtime.process_record import ProcessRecord
 from icd_assets_tests.conftest import CELL, Workplace, new_workplace
 
 pytestmark = pytest.mark.slow
@@ -154,7 +154,7 @@ def test_a_run_that_ended_well_meanwhile_stays_a_success(
         instance.report_dagster_event(
             dg.DagsterEvent(event_type_value="PIPELINE_SUCCESS", job_name="x"), run_id=killed.run_id
         )
-        monkeypatch.setattr("icd_assets.cli.ghosts.open_runs", lambda instance: listed)
+        monkeypatch.setattr("icd_assets.defs.runs.dead_runs.open_runs", lambda instance: listed)
         assert [sentence.split(":")[0] for sentence in reap(instance)] == ["slot of pool gpu freed"]
         run = instance.get_run_by_id(killed.run_id)
         assert run is not None and run.status is dg.DagsterRunStatus.SUCCESS

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from icd_assets.selector.checkpoints import V3Checkpoint, write_v3
 from icd_assets.selector.config import SelectorConfig
-from icd_assets.selector.lightning import V2Checkpoint, write_v2, write_v2format
+from icd_assets.selector.key_names import expected_shapes, older_names
 from icd_assets.selector.model import new_policy
-from icd_assets.selector.naming import expected_shapes, older_names
+from icd_assets.selector.v2_file import V2Checkpoint, write_v2, write_v2format
+from icd_assets.selector.v3_file import V3Checkpoint, write_v3
 from icd_assets_tests.conftest import Workplace
 
 CONFIG = SelectorConfig(embedding_dim=12, hidden_dim=8)

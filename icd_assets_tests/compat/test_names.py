@@ -6,10 +6,10 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from icd_assets.catalog import Catalog
-from icd_assets.compat.names import Name, read_name
-from icd_assets.experiment import Experiment
-from icd_assets.settings import read_settings
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.settings import read_settings
+from icd_assets.lever_plus.names import Name, read_name
 
 CATALOG = Catalog.load()
 BEAMS = "vqa-okvqa-{model}-RandSampler-scorer:{blank}infoscore-construct_order:left-beam_size:5-{shot}_shot:2-"

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from icd_assets.catalog import Catalog
-from icd_assets.compat.adopt import Adoption, Finding
-from icd_assets.embedding_file import read_embeddings
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.settings import read_settings
+from icd_assets.lever_plus.adopt import Adoption, Finding
 from icd_assets.scoring.beam_file import read_beams
-from icd_assets.settings import read_settings
-from icd_assets.store import Store
+from icd_assets.selector.embedding_file import read_embeddings
+from icd_assets.store.store import Store
 from icd_assets_tests.conftest import Workplace
 from icd_assets_tests.lever_plus_folder import (
     ANCHORS,

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from icd_assets.catalog import Catalog
-from icd_assets.cell import Cell
-from icd_assets.datasets.files import SplitSource, locate_split
-from icd_assets.digests import sha256_json
-from icd_assets.entries import SplitFiles
+from icd_assets.datasets.files import SplitFiles, SplitSource, locate_split
 from icd_assets.errors import UserError
-from icd_assets.experiment import Experiment
-from icd_assets.settings import Settings
+from icd_assets.experiment.catalog import CATALOG, Catalog
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.settings import Settings
+from icd_assets.store.digests import sha256_json
 from icd_assets_tests.datasets.vqa_files import annotation, joined
 
 CELL = Cell("okvqa", "RandSampler", "tiny_vl")
@@ -129,7 +128,7 @@ def test_variables_move_images_and_files(home, monkeypatch):
 
 def overlay(home: Path, monkeypatch: pytest.MonkeyPatch, **fields: object) -> None:
     """The packaged okvqa entry with other fields, as a user's catalog."""
-    packaged = yaml.safe_load((Path(__file__).parents[2] / "icd_assets/catalog.yaml").read_text(encoding="utf-8"))
+    packaged = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))
     content = {"datasets": {"okvqa": packaged["datasets"]["okvqa"] | fields}}
     (home / "mine.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     monkeypatch.setenv("ICD_CATALOG", str(home / "mine.yaml"))

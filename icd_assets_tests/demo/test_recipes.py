@@ -15,7 +15,7 @@ from icd_assets.demo.pieces import clip_tokenizer, qwen_tokenizer, words
 from icd_assets.demo.vlm_losses import attention_loss
 from icd_assets.demo.vlm_recipe import VlmRecipe, train_vlm
 from icd_assets.demo.world import COLOR_NAMES, LORE, Wording, all_wordings
-from icd_assets.seeding import python_rng
+from icd_assets.runtime.seeding import python_rng
 
 VLM = VlmRecipe(bank=60, vision_steps=2, vision_batch=8, steps=2, batch=2)
 CLIP = ClipRecipe(bank=60, vision_steps=2, vision_batch=8, steps=2, batch=8)

@@ -17,7 +17,7 @@ from icd_assets.demo import measure
 from icd_assets.demo.pieces import clip_image_processor, clip_tokenizer, qwen_image_processor, qwen_tokenizer
 from icd_assets.demo.train import WEIGHTS, card
 from icd_assets.demo.world import ANSWERS, LORE, SHAPES, Knowledge, Scene, Wording, render
-from icd_assets.seeding import python_rng
+from icd_assets.runtime.seeding import python_rng
 
 FACTS = json.loads((WEIGHTS / "facts.json").read_text())
 

@@ -22,7 +22,7 @@ from icd_assets.demo.world import (
     caption,
     render,
 )
-from icd_assets.seeding import python_rng
+from icd_assets.runtime.seeding import python_rng
 
 SCENE = Scene(shape=0, color=0, background=2, place=0)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from icd_assets.catalog import Catalog
-from icd_assets.experiment import Experiment
-from icd_assets.settings import read_settings
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.settings import read_settings
 from icd_assets_tests.conftest import new_workplace
 
 Opened = Callable[..., Experiment]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets.doctor import data
-from icd_assets.doctor.data import Seen, dataset
-from icd_assets.doctor.finding import Finding
-from icd_assets.experiment import Experiment
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.upkeep.doctor import data
+from icd_assets.upkeep.doctor.data import Seen, dataset
+from icd_assets.upkeep.doctor.finding import Finding
 from icd_assets_tests.doctor.conftest import Opened
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets.doctor import databases as module
-from icd_assets.doctor.databases import databases, half_written
+from icd_assets.upkeep.doctor import databases as module
+from icd_assets.upkeep.doctor.databases import databases, half_written
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets.doctor.leftovers import answers, leftovers
-from icd_assets.journal import JOURNAL
-from icd_assets.store import Store
+from icd_assets.store.journal import JOURNAL
+from icd_assets.store.store import Store
+from icd_assets.upkeep.doctor.leftovers import answers, leftovers
 from icd_assets.vlm.answer_store import AnswerStore
 from icd_assets_tests.test_store import commit
 
@@ -69,7 +69,7 @@ def test_while_somebody_writes_nothing_is_mended(store: Store, manifest: Path) -
 
 
 def test_a_broken_pending_manifest_is_named_not_removed(store: Store, manifest: Path) -> None:
-    from icd_assets.doctor.finding import findings
+    from icd_assets.upkeep.doctor.finding import findings
 
     pending = manifest.with_name(manifest.name + ".pending")
     pending.write_text("{")

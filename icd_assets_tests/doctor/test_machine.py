@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from icd_assets.catalog import Catalog
-from icd_assets.doctor import machine
-from icd_assets.doctor.machine import Gpu, cpu_work, devices, gpu_memory, gpus, packages
-from icd_assets.entries import ModelEntry
+from icd_assets.experiment.catalog import CATALOG, Catalog
+from icd_assets.experiment.entries import ModelEntry
+from icd_assets.upkeep.doctor import machine
+from icd_assets.upkeep.doctor.machine import Gpu, cpu_work, devices, gpu_memory, gpus, packages
 from icd_assets.vlm.memory import GIB, ModelSizes, PromptSize
 
 SIZES = ModelSizes(3_754_622_976, 36, 2, 128, 2048, 11_008, 151_936, 5120, one_image_at_a_time=True)
@@ -23,7 +23,7 @@ GPU = Gpu("0", "H100", "550.1", 80 * GIB, 79 * GIB, ())
 
 @pytest.fixture
 def qwen() -> ModelEntry:
-    return Catalog.load(Path(machine.__file__).parents[1] / "catalog.yaml").models["Qwen2_5-VL-3B-Instruct"]
+    return Catalog.load(CATALOG).models["Qwen2_5-VL-3B-Instruct"]
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from icd_assets.catalog import PACKAGE, Catalog
-from icd_assets.digests import DigestCache
-from icd_assets.doctor import models
-from icd_assets.doctor.finding import Finding
-from icd_assets.entries import EncoderEntry, ModelEntry
+from icd_assets.experiment.catalog import PACKAGE, Catalog
+from icd_assets.experiment.entries import EncoderEntry, ModelEntry
+from icd_assets.store.digests import DigestCache
+from icd_assets.upkeep.doctor import models
+from icd_assets.upkeep.doctor.finding import Finding
 from icd_assets_tests.vlm.fake_server import FakeServer, as_json
 
 TINY = PACKAGE / "demo/weights/tiny_vl"

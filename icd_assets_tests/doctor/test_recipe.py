@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from icd_assets.doctor import recipe
-from icd_assets.doctor.finding import Finding, findings
-from icd_assets.plan import plan
+from icd_assets.experiment.plan import plan
 from icd_assets.scoring.rl_data import RlCandidate, RlData, RlQuery
 from icd_assets.scoring.rl_file import write_rl_data
 from icd_assets.selector.config import SelectorConfig
-from icd_assets.selector.lightning import V2Checkpoint, write_v2
 from icd_assets.selector.model import new_policy
+from icd_assets.selector.v2_file import V2Checkpoint, write_v2
+from icd_assets.upkeep.doctor import recipe
+from icd_assets.upkeep.doctor.finding import Finding, findings
 from icd_assets_tests.doctor.conftest import Opened
 
 ROWS = {"train": 300, "validation": 40}

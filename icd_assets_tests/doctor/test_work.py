@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from icd_assets.catalog import Catalog
-from icd_assets.doctor.work import prompts, written
-from icd_assets.experiment import Experiment
-from icd_assets.settings import read_settings
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.settings import read_settings
+from icd_assets.upkeep.doctor.cost import prompts, written
 from icd_assets_tests.conftest import Workplace
 from icd_assets_tests.doctor.conftest import Opened
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from icd_assets.errors import UserError
-from icd_assets.evaluation.choices import Choice
 from icd_assets.evaluation.evaluate import evaluate
+from icd_assets.evaluation.selections import Choice
 from icd_assets.evaluation.strategies import shuffled_labels, zero_shot
 from icd_assets.scoring.metric import VqaAccuracy
 from icd_assets.vlm.prompts import Prompt

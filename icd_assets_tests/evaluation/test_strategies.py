@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from icd_assets.evaluation.choices import Choice
+from icd_assets.evaluation.selections import Choice
 from icd_assets.evaluation.strategies import random_choice, shuffled_labels, similarity_choice, zero_shot
 from icd_assets.pools.similarity import SamplerFeatures
 from icd_assets_tests.datasets.vqa_files import item

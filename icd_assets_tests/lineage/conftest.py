@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from icd_assets.cli import group
 from icd_assets.errors import UserError
-from icd_assets.settings import environment_fields
+from icd_assets.experiment.settings import environment_fields
 from icd_assets_tests.lineage.world import World, new_world
 
 

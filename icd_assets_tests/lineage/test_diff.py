@@ -68,7 +68,7 @@ def test_a_seed_is_a_cause_of_its_own(world: World, run: Run, first: Path) -> No
 
 
 def test_code_and_environment(world: World, run: Run, first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from icd_assets.manifest import Want
+    from icd_assets.store.manifest import Want
     from icd_assets_tests.lineage import world as module
 
     real = module.want

@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 from icd_assets.errors import UserError
+from icd_assets.experiment.settings import assigned
 from icd_assets.lineage import Records
 from icd_assets.lineage.chain import Chains
-from icd_assets.lineage.inside import Inside
+from icd_assets.lineage.embedded import Inside
 from icd_assets.lineage.rows import trained_rows
-from icd_assets.settings import assigned
 from icd_assets_tests.conftest import KEY as DEMO
 from icd_assets_tests.conftest import ROOT, Workplace
 from icd_assets_tests.lineage.conftest import Run

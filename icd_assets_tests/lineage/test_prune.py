@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets.locks import Holder
-from icd_assets.settings import assigned
+from icd_assets.experiment.settings import assigned
+from icd_assets.runtime.locks import Holder
 from icd_assets_tests.conftest import Workplace
 from icd_assets_tests.lineage.conftest import Run
 from icd_assets_tests.lineage.test_lineage import RL, V3, chain, node

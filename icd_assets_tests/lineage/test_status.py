@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from icd_assets.catalog import SAMPLERS
-from icd_assets.locks import Holder
-from icd_assets.plan import plan
+from icd_assets.experiment.catalog import SAMPLERS
+from icd_assets.experiment.plan import plan
+from icd_assets.runtime.locks import Holder
 from icd_assets_tests.conftest import ROOT
 from icd_assets_tests.lineage.conftest import Run
 from icd_assets_tests.lineage.world import KEY, STEP_NAMES, World, changed, document, hundred_cells

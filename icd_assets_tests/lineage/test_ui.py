@@ -16,15 +16,15 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleCause
 from dagster._core.loader import LoadingContextForTest
 
-from icd_assets import pipeline
-from icd_assets.assets import RewardResource, SharedResource
-from icd_assets.assets.leaderboard import leaderboard
-from icd_assets.assets.step import Report, StepRun, step_asset
-from icd_assets.catalog import Catalog
-from icd_assets.cell import Cell
-from icd_assets.lineage.status import Survey
-from icd_assets.settings import read_settings
-from icd_assets.store import Store
+from icd_assets.defs.assets import RewardResource, SharedResource
+from icd_assets.defs.assets.leaderboard import leaderboard
+from icd_assets.defs.assets.step import Report, StepRun, step_asset
+from icd_assets.experiment import steps as pipeline
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.settings import read_settings
+from icd_assets.store.store import Store
+from icd_assets.upkeep.status import Survey
 from icd_assets_tests.lineage.world import STEP_NAMES, World, content
 
 KEY = "demo|RandSampler/tiny_vl"  # partitions are the packaged catalog's

@@ -16,17 +16,17 @@ from unittest.mock import patch
 
 import yaml
 
-from icd_assets.catalog import SAMPLERS, Catalog
-from icd_assets.cell import Cell
-from icd_assets.digests import sha256_json
-from icd_assets.experiment import Experiment
-from icd_assets.manifest import Manifest, Want
-from icd_assets.pipeline import STEPS
+from icd_assets.experiment.catalog import SAMPLERS, Catalog
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.made_from import want
+from icd_assets.experiment.settings import read_settings
+from icd_assets.experiment.steps import STEPS
 from icd_assets.scoring.rl_data import RlCandidate, RlData, RlQuery
 from icd_assets.scoring.rl_file import write_rl_data
-from icd_assets.settings import read_settings
-from icd_assets.store import Store
-from icd_assets.wants import want
+from icd_assets.store.digests import sha256_json
+from icd_assets.store.manifest import Manifest, Want
+from icd_assets.store.store import Store
 
 STEP_NAMES = [step.name for step in STEPS]
 KEY = "d0|RandSampler/m0"

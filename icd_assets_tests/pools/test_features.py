@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icd_assets.digests import DigestCache
 from icd_assets.pools.features import read_features, seal, write_features
 from icd_assets.pools.similarity import SamplerFeatures, top_similar
+from icd_assets.store.digests import DigestCache
 
 
 def unit(seed: int, rows: int = 50) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from icd_assets.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, unheard
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from icd_assets.scoring.caption_metric import Cider
-from icd_assets.scoring.generate import answer_proposals
+from icd_assets.scoring.collect import answer_proposals
 from icd_assets.scoring.metric import VqaAccuracy
 from icd_assets.scoring.rl_data import RlData
 from icd_assets.scoring.rl_file import read_rl_data, write_rl_data

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from icd_assets.datasets.vqa import VqaItem
 from icd_assets.errors import UserError
-from icd_assets.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.scoring.beam_file import write_beams
 from icd_assets.scoring.infoscore import BeamConfig, infoscore_beams
-from icd_assets.vlm.answers import AnswerStore, StoredBackend
 from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, unheard
+from icd_assets.vlm.cached_backend import AnswerStore, StoredBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 from icd_assets.vlm.transformers_backend import TransformersBackend
 from icd_assets_tests.vlm.tiny import tiny_vl, write_images

@@ -14,7 +14,11 @@ import pytest
 import torch
 
 from icd_assets.errors import UserError
-from icd_assets.selector.checkpoints import (
+from icd_assets.selector.config import SelectorConfig
+from icd_assets.selector.key_names import infer_config
+from icd_assets.selector.model import new_policy
+from icd_assets.selector.training import Optimization
+from icd_assets.selector.v3_file import (
     V3Checkpoint,
     load_policy,
     read_training_state,
@@ -22,10 +26,6 @@ from icd_assets.selector.checkpoints import (
     write_training_state,
     write_v3,
 )
-from icd_assets.selector.config import SelectorConfig
-from icd_assets.selector.model import new_policy
-from icd_assets.selector.naming import infer_config
-from icd_assets.selector.training import Optimization
 
 CONFIG = SelectorConfig(embedding_dim=12, hidden_dim=8)
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from icd_assets.errors import UserError
-from icd_assets.selector.checkpoints import V3Checkpoint, load_policy
 from icd_assets.selector.config import SelectorConfig
-from icd_assets.selector.lightning import V2Checkpoint, read_v2, write_v2, write_v2format
 from icd_assets.selector.model import new_policy
+from icd_assets.selector.v2_file import V2Checkpoint, read_v2, write_v2, write_v2format
+from icd_assets.selector.v3_file import V3Checkpoint, load_policy
 from icd_assets_tests.selector.test_checkpoints import Hostile
 from icd_assets_tests.selector.test_model import PUBLISHED_KEYS
 

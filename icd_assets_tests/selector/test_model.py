@@ -6,8 +6,8 @@ import torch
 from icd_assets.errors import UserError
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.decoding import evaluating
+from icd_assets.selector.key_names import expected_shapes
 from icd_assets.selector.model import PointerSelectorV2, new_policy
-from icd_assets.selector.naming import expected_shapes
 
 V2 = SelectorConfig()
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from icd_assets.errors import UserError
-from icd_assets.selector.checkpoints import read_training_state, write_training_state
 from icd_assets.selector.config import LEVER_PLUS, GrpoConfig, RceConfig, SelectorConfig, SftConfig
 from icd_assets.selector.groups import PointerGroup
 from icd_assets.selector.grpo import starting_beta, train_grpo
@@ -19,6 +18,7 @@ from icd_assets.selector.model import PointerSelectorV2, new_policy
 from icd_assets.selector.rce import temperature_at, train_rce
 from icd_assets.selector.sft import beam_weights, kept_epoch, train_sft, warmup_cosine
 from icd_assets.selector.training import EpochResult, Resumed, best_epoch, constant_share
+from icd_assets.selector.v3_file import read_training_state, write_training_state
 from icd_assets_tests.selector.world import World
 
 VALIDATION = range(150, 400)

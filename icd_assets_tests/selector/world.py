@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from icd_assets.seeding import torch_rng
+from icd_assets.runtime.seeding import torch_rng
 from icd_assets.selector.config import ProposalConfig
 from icd_assets.selector.decoding import greedy
 from icd_assets.selector.groups import PointerGroup

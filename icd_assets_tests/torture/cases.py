@@ -10,12 +10,12 @@ Case = dict[str, Any]
 _MIDWAY: dict[str, tuple[str, int]] = {
     "candidate_pools": ("icd_assets.pools.files:write_pools", 1),
     "beam_data": ("icd_assets.vlm.answer_store:AnswerStore.add", 10),
-    "v2_checkpoint": ("icd_assets.journal:Journal.write", 3),
-    "embeddings": ("icd_assets.embedding_file:write_embeddings", 2),
+    "v2_checkpoint": ("icd_assets.store.journal:Journal.write", 3),
+    "embeddings": ("icd_assets.selector.embedding_file:write_embeddings", 2),
     "rl_data": ("icd_assets.vlm.answer_store:AnswerStore.add", 3),
-    "rce_checkpoints": ("icd_assets.journal:Journal.write", 3),
-    "grpo_checkpoints": ("icd_assets.journal:Journal.write", 2),
-    "v2format_checkpoint": ("icd_assets.selector.lightning:write_v2format", 1),
+    "rce_checkpoints": ("icd_assets.store.journal:Journal.write", 3),
+    "grpo_checkpoints": ("icd_assets.store.journal:Journal.write", 2),
+    "v2format_checkpoint": ("icd_assets.selector.v2_file:write_v2format", 1),
     "evaluation": ("icd_assets.vlm.answer_store:AnswerStore.add", 10),
 }
 _WAYS = ("kill", "kill_parent", "fill")
@@ -23,7 +23,7 @@ _WAYS = ("kill", "kill_parent", "fill")
 
 def _moments(asset: str, way: str) -> dict[str, Case]:
     if asset == "leaderboard":  # a table of what is there: no staging folder, no manifest
-        module = "icd_assets.assets.leaderboard"
+        module = "icd_assets.defs.assets.leaderboard"
         return {
             "before start": {"place": f"{module}:_row"},
             "mid-way": {"place": f"{module}:write_atomic"},
@@ -33,15 +33,15 @@ def _moments(asset: str, way: str) -> dict[str, Case]:
     place, nth = _MIDWAY[asset]
     # A rename needs no space: the last moment at which a full disk matters is the start of the commit.
     last = (
-        {"place": "icd_assets.store:Store.commit"}
+        {"place": "icd_assets.store.store:Store.commit"}
         if way == "fill"
         else {"place": "pathlib:Path.replace", "matching": ".json.pending", "nth": 2}
     )
     return {
-        "before start": {"place": "icd_assets.store:Store.staging"},
+        "before start": {"place": "icd_assets.store.store:Store.staging"},
         "mid-way": {"place": place, "nth": nth},
         "data, no manifest": last,
-        "manifest, no event": {"place": "icd_assets.store:Store.commit", "after": True},
+        "manifest, no event": {"place": "icd_assets.store.store:Store.commit", "after": True},
     }
 
 

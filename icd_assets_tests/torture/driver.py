@@ -21,9 +21,9 @@ import dagster as dg
 import transformers.models.clip.modeling_clip
 import transformers.models.qwen2_5_vl.modeling_qwen2_5_vl  # noqa: F401
 
-from icd_assets.digests import sha256_file
-from icd_assets.pipeline import STEPS
-from icd_assets.store import Store
+from icd_assets.experiment.steps import STEPS
+from icd_assets.store.digests import sha256_file
+from icd_assets.store.store import Store
 from icd_assets_tests.conftest import CELL, KEY, new_workplace, shrink
 from icd_assets_tests.torture import faults
 from icd_assets_tests.torture.faults import Fault
@@ -67,7 +67,7 @@ class Workshop:
             faults.count(self.clean / "asked", 0)  # ends the batches of the asset before
 
         def train() -> None:
-            faults.wrap("icd_assets.store:Store.staging", snapshot, after=False)
+            faults.wrap("icd_assets.store.store:Store.staging", snapshot, after=False)
             faults.arm(None, self.clean / "asked")
             command_line("train", *CELL, "--to", last)
 

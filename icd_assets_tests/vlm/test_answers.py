@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from icd_assets.errors import UserError
-from icd_assets.progress import OnProgress, ignore
-from icd_assets.vlm.answers import AnswerStore, StoredBackend
+from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, unheard
+from icd_assets.vlm.cached_backend import AnswerStore, StoredBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 
 
@@ -185,7 +185,7 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
         """
         import sys
         from pathlib import Path
-        from icd_assets.vlm.answers import AnswerStore
+        from icd_assets.vlm.cached_backend import AnswerStore
         from icd_assets.vlm.backend import Likelihood
         with AnswerStore(Path(sys.argv[1])) as store:
             for number in range(60):

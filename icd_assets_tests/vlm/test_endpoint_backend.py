@@ -21,8 +21,8 @@ from dagster._core.errors import DagsterExecutionInterruptedError, raise_executi
 from dagster._utils.interrupts import capture_interrupts
 
 from icd_assets.errors import UserError
-from icd_assets.vlm.answers import AnswerStore, StoredBackend
 from icd_assets.vlm.backend import Generation
+from icd_assets.vlm.cached_backend import AnswerStore, StoredBackend
 from icd_assets.vlm.endpoint import Endpoint
 from icd_assets.vlm.endpoint_backend import EndpointBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
@@ -244,7 +244,7 @@ def test_a_killed_run_asks_again_for_what_was_in_flight_only(image: Path, tmp_pa
         """
         import sys
         from pathlib import Path
-        from icd_assets.vlm.answers import AnswerStore, StoredBackend
+        from icd_assets.vlm.cached_backend import AnswerStore, StoredBackend
         from icd_assets.vlm.backend import Generation
         from icd_assets.vlm.endpoint import Endpoint
         from icd_assets.vlm.endpoint_backend import EndpointBackend

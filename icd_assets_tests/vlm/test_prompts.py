@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from icd_assets.catalog import Catalog
+from icd_assets.experiment.catalog import Catalog
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot, messages
 
 DOG = Shot(Path("a.jpg"), "what is it?", "a dog")

@@ -15,8 +15,8 @@ import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
 from icd_assets.errors import UserError
-from icd_assets.vlm.answers import AnswerStore, StoredBackend
 from icd_assets.vlm.backend import Generation
+from icd_assets.vlm.cached_backend import AnswerStore, StoredBackend
 from icd_assets.vlm.images import read_image
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot, messages

@@ -1,0 +1,100 @@
+"""leaderboard: every cell's recommended checkpoint, the RL data it learned from, and its score if evaluated."""
+
+# No postponed annotations here: Dagster reads the context's type as it is.
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from icd_assets.defs.assets.step import SharedResource, failing_in_words
+from icd_assets.defs.runs.step_process import enter_process
+from icd_assets.lineage.trace import consumed, trace
+from icd_assets.runtime.locks import Holder
+from icd_assets.store.atomic import remove_torn, write_atomic
+from icd_assets.store.digests import sha256_json
+from icd_assets.store.manifest import Manifest
+from icd_assets.store.store import Store
+
+
+@dg.asset(
+    deps=["evaluation"],
+    description="Every cell: its recommended checkpoint, the RL data behind it, and its accuracy or CIDEr.",
+    code_version="2",
+    kinds={"table"},
+    group_name="icd",
+)
+def leaderboard(context: dg.AssetExecutionContext, shared: SharedResource) -> dg.MaterializeResult[Any]:
+    """Read the manifests of checkpoints and evaluations under the results root; nothing is computed."""
+    enter_process(context)
+    store, run_id = shared.store(), context.run.run_id
+    path = store.root / "leaderboard.json"
+    # Locked from the look at the manifests on: who looked first must not write last.
+    with failing_in_words(store, "the leaderboard"), store.lock(path, Holder("leaderboard", run_id)):
+        remove_torn(path)
+        rows = [_row(store, *pair) for pair in _pairs(store)]
+        rows.sort(key=lambda row: (row["dataset"], -(row["score"] or 0), row["sampler_model"]))
+        store.mark_unsaid(run_id, None)
+        write_atomic(path, (json.dumps(rows, indent=1) + "\n").encode())
+    records = [dg.TableRecord({k: "–" if v is None else v for k, v in row.items()}) for row in rows]
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(sha256_json(rows)[:16]),
+        metadata={
+            "dagster/row_count": len(rows),
+            "leaderboard": dg.MetadataValue.table(records=records) if records else "no cell is trained yet",
+            "path": dg.MetadataValue.path(str(path)),
+        },
+    )
+
+
+def _pairs(store: Store) -> Iterator[tuple[Manifest | None, Manifest | None]]:
+    """(v2-format checkpoint, evaluation) of each cell and reward; one of the two may be missing."""
+    checkpoints = _by_name(store, "model_cpk", "v2format_checkpoint")
+    evaluations = _by_name(store, "icl_inference", "evaluation")
+    for name in sorted({*checkpoints, *evaluations}):
+        yield checkpoints.get(name), evaluations.get(name)
+
+
+def _by_name(store: Store, kind: str, asset: str) -> dict[tuple[str, str], Manifest]:
+    """By (dataset, folder): checkpoints and evaluation of a cell lie in folders of one name."""
+    found = {}
+    for path in store.root.glob(f"*/{kind}/*/{asset}.manifest.json"):
+        found[path.parts[-4], path.parent.name] = store.require(path, asset)
+    return found
+
+
+def _row(store: Store, checkpoint: Manifest | None, evaluation: Manifest | None) -> dict[str, Any]:
+    given = evaluation.want.inputs["v2format_checkpoint"] if evaluation else None
+    evaluated = consumed(store, "v2format_checkpoint", given) if given else None
+    shown = checkpoint or evaluated
+    known = checkpoint or evaluation
+    assert known is not None
+    rl_data = trace(store, shown, "rl_data") if shown else None
+    dataset, rest = known.cell.split("|")
+    facts = evaluation.facts if evaluation else {}
+    metric = facts.get("metric", "accuracy")  # evaluations of before captions do not say
+    score = facts.get(f"recommended_{metric}")
+    return {
+        "dataset": dataset,
+        "sampler_model": rest,
+        "metric": metric if evaluation else None,
+        "score": None if score is None else round(score, 4),
+        "score_of": _whose(checkpoint, evaluation),
+        "shots": facts.get("compare_shots"),
+        "questions": facts.get("rows"),
+        "rl_data_version": rl_data.data_version if rl_data else "unknown",
+        "rl_data_run": rl_data.run_id if rl_data else None,
+        "recommended": shown.files[0].path if shown else "unknown",
+        "evaluated_at": evaluation.created_at if evaluation else None,
+    }
+
+
+def _whose(checkpoint: Manifest | None, evaluation: Manifest | None) -> str:
+    """Whether the score is that of the checkpoint beside it, or of one that was made again since."""
+    if evaluation is None:
+        return "not evaluated yet"
+    if checkpoint is None:
+        return "a checkpoint that was removed"
+    if evaluation.want.digests["v2format_checkpoint"] == checkpoint.data_version:
+        return "this checkpoint"
+    return "an earlier checkpoint"

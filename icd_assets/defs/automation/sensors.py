@@ -1,0 +1,74 @@
+"""Sensors, off until switched on. Both look at content, not at times: a file that is copied again, or touched,
+asks for nothing, and the same change is asked for once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import dagster as dg
+
+from icd_assets.defs.automation.jobs import grpo_recipe, rce_recipe
+from icd_assets.defs.automation.run_requests import at_work, entry, experiments, recipe_of, request
+from icd_assets.errors import UserError
+from icd_assets.experiment.entries import AutomationEntry
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.lineage.as_made import changed_inputs, digest_of, rl_data_new_to_grpo
+
+Judge = Callable[[Experiment, AutomationEntry], dg.RunRequest | None]
+
+
+def _each_cell(context: dg.SensorEvaluationContext, name: str, judge: Judge) -> dg.SensorResult:
+    """One request per cell that ``judge`` wants run; a cell with a problem does not stop the others."""
+    found = entry(name)
+    requests: list[dg.RunRequest] = []
+    problems: list[str] = []
+    for experiment in experiments(found, problems.append):
+        if at_work(context.instance, experiment):
+            continue
+        try:
+            wanted = judge(experiment, found)
+        except UserError as error:
+            problems.append(f"{experiment.cell}: {error}")
+            continue
+        requests += [wanted] if wanted is not None else []
+    for problem in problems:
+        context.log.warning(problem)
+    quiet = "; ".join(problems) or "nothing has changed"
+    return dg.SensorResult(run_requests=requests, skip_reason=None if requests else quiet)
+
+
+@dg.sensor(
+    name="new_inputs",
+    jobs=[rce_recipe, grpo_recipe],
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description="Trains a cell again when its v2 checkpoint, dataset files or models have other content than "
+    "what it was made from.",
+)
+def new_inputs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    def judge(experiment: Experiment, found: AutomationEntry) -> dg.RunRequest | None:
+        changed = changed_inputs(experiment)
+        if not changed:
+            return None
+        context.log.info(f"{experiment.cell}: {', '.join(changed)}")
+        return request(experiment, found, recipe_of(experiment), digest_of(changed))
+
+    return _each_cell(context, "new_inputs", judge)
+
+
+@dg.sensor(
+    name="offer_grpo",
+    job=grpo_recipe,
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description="Runs GRPO for RL data that no GRPO checkpoint has learned from.",
+)
+def offer_grpo(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    def judge(experiment: Experiment, found: AutomationEntry) -> dg.RunRequest | None:
+        version = rl_data_new_to_grpo(experiment)
+        return None if version is None else request(experiment, found, "grpo_recipe", version)
+
+    return _each_cell(context, "offer_grpo", judge)
+
+
+SENSORS = [new_inputs, offer_grpo]

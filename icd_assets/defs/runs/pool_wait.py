@@ -1,0 +1,68 @@
+"""A step may have to wait for a slot of Dagster's pool of GPUs.
+
+Dagster's in-process executor (1.13.27, the version that is pinned) does not sleep while it waits, since the method
+replaced here never returns more than 0: it takes a core from the run that it waits for. Nor does it hear Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from dagster._utils.interrupts import pop_captured_interrupt
+
+from icd_assets.defs.runs.dead_runs import reap
+from icd_assets.runtime import progress
+
+_POOL = "gpu"
+_LOOK_EVERY_SECONDS = 0.5
+_TOLD_AFTER_SECONDS = 2.0
+_REAP_EVERY_SECONDS = 5.0
+
+
+@contextmanager
+def patient(home: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """While entered, a run that waits for a slot sleeps, can be interrupted, and says once whom it waits for."""
+    since: dict[str, float] = {}
+    reaped = time.monotonic()
+
+    def seconds_to_sleep(self: InstanceConcurrencyContext) -> float:
+        nonlocal reaped
+        if pop_captured_interrupt():
+            raise DagsterExecutionInterruptedError
+        now = time.monotonic()
+        for step in self.pending_claim_steps():
+            if now - since.setdefault(step, now) >= _TOLD_AFTER_SECONDS and (holders := _holders(home, run_id)):
+                since[step] = float("inf")
+                progress.current.noted(step, f"waiting: the pool {_POOL} is in use by {'; '.join(holders)}")
+        if now - reaped >= _REAP_EVERY_SECONDS:  # who has the slot may be killed meanwhile
+            reaped = now
+            reap(home)
+        return _LOOK_EVERY_SECONDS
+
+    original = InstanceConcurrencyContext.interval_to_next_pending_claim_check
+    InstanceConcurrencyContext.interval_to_next_pending_claim_check = seconds_to_sleep  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        InstanceConcurrencyContext.interval_to_next_pending_claim_check = original  # type: ignore[method-assign]
+
+
+def _holders(home: dg.DagsterInstance, run_id: str) -> list[str]:
+    slots = home.event_log_storage.get_concurrency_info(_POOL).claimed_slots
+    return [_who(home, slot.run_id, slot.step_key) for slot in slots if slot.run_id != run_id]
+
+
+def _who(home: dg.DagsterInstance, run_id: str, step: str) -> str:
+    record = home.get_run_record_by_id(run_id)
+    if record is None:
+        return f"{step} (run {run_id[:8]}, which was deleted)"
+    tags = record.dagster_run.tags
+    process = f"process {tags['icd/pid']}, " if "icd/pid" in tags else ""
+    since = f", since {datetime.fromtimestamp(record.start_time):%H:%M:%S}" if record.start_time else ""
+    return f"{step} of {tags.get('dagster/partition', 'another cell')} ({process}run {run_id[:8]}{since})"

@@ -1,4 +1,0 @@
-"""What stands in the way of a run, looked for before it costs hours: one file per subject, no Dagster here.
-
-Every check returns :class:`~icd_assets.doctor.finding.Finding`s and raises nothing a user could cause.
-"""

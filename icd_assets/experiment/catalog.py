@@ -1,0 +1,230 @@
+"""What a cell can be made of: datasets, models and encoders, from ``catalog.yaml`` and the user's overlay."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from icd_assets.datasets.task import Task
+from icd_assets.errors import UserError
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.entries import (
+    AutomationEntry,
+    DatasetEntry,
+    EncoderEntry,
+    ModelEntry,
+    TaskEntry,
+)
+
+PACKAGE = Path(__file__).parents[1]
+CATALOG = Path(__file__).with_name("catalog.yaml")
+MODELS = Path(__file__).with_name("models.yaml")  # entries to copy into an overlay: see there
+
+# Command-line alias → the name that files carry (SPEC A.1).
+SAMPLERS = {
+    "rand_sampler": "RandSampler",
+    "text_sim_sampler": "TextSimSampler",
+    "img_sim_sampler": "ImgSimSampler",
+    "mix_sampler": "MixSampler",
+}
+
+# What can run by itself, once it is switched on, and the fields that it hears: see ``icd_assets/automation``.
+_RUN = ("cells", "settings", "force")
+AUTOMATION = {
+    "rce_schedule": (*_RUN, "cron", "timezone"),
+    "grpo_schedule": (*_RUN, "cron", "timezone"),
+    "new_inputs": _RUN,
+    "offer_grpo": _RUN,
+    "changed_data": ("enabled",),
+}
+
+
+class Catalog(BaseModel):
+    """All entries by name.
+
+    >>> Catalog.load().cell("okvqa_local", "rand_sampler", "qwen2.5_vl_3B").key
+    'okvqa|RandSampler/Qwen2_5-VL-3B-Instruct'
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tasks: dict[Task, TaskEntry]
+    datasets: dict[str, DatasetEntry]
+    models: dict[str, ModelEntry]
+    encoders: dict[str, EncoderEntry]
+    automation: dict[str, AutomationEntry]
+
+    @classmethod
+    def load(cls, overlay: Path | None = None) -> Catalog:
+        """The packaged catalog, with the entries of ``overlay`` (default: ``$ICD_CATALOG``) on top."""
+        merged = _read(CATALOG)
+        if overlay is None and (named := os.environ.get("ICD_CATALOG")):
+            overlay = Path(named)
+        if overlay is not None:
+            for section, entries in _read(overlay).items():
+                merged.setdefault(section, {}).update(entries or {})
+        for entries in merged.values():
+            for name, entry in entries.items():
+                entry["name"] = name
+        try:
+            catalog = cls.model_validate(merged)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UserError(
+                f"{overlay or 'catalog.yaml'}: {where}: {first['msg'].lower()}; mend that field."
+            ) from None
+        for dataset in catalog.datasets.values():
+            for field in ("encoder", "sampler_encoder"):
+                if (name := getattr(dataset, field)) not in catalog.encoders:
+                    raise _unknown(f"{field} of dataset {dataset.name}", name, catalog.encoders)
+        catalog._check_automation()
+        for name in (*catalog.datasets, *catalog.models):
+            if re.search(r"[|/,\[\]\s]", name):
+                raise UserError(
+                    f"catalog: the name {name!r} holds one of | / , [ ] or a blank; take another name."
+                )
+        return catalog
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """Every combination, in catalog order."""
+        return [Cell(d, s, m) for d in self.datasets for s in SAMPLERS.values() for m in self.models]
+
+    def _check_automation(self) -> None:
+        keys = [cell.key for cell in self.cells]
+        for entry in self.automation.values():
+            if entry.name not in AUTOMATION:
+                raise _unknown("automation", entry.name, AUTOMATION)
+            for field in sorted(entry.model_fields_set - {"name", *AUTOMATION[entry.name]}):
+                raise UserError(
+                    f"catalog: automation.{entry.name}.{field} would not be heard; remove it: valid are "
+                    f"{', '.join(AUTOMATION[entry.name])}."
+                )
+            if entry.name == "rce_schedule" and "grpo_checkpoints" in entry.force:
+                raise UserError(
+                    "catalog: automation.rce_schedule.force: its job has no grpo_checkpoints; take grpo_schedule."
+                )
+            for key in entry.cells:
+                if key not in keys:
+                    raise _unknown(f"cell of automation {entry.name}", key, keys)
+
+    def cell(self, dataset: str, sampler: str, model: str) -> Cell:
+        """The cell that three command-line names mean; an unknown one is answered with the nearest valid."""
+        return Cell(self._dataset(dataset), self._sampler(sampler), self._model(model))
+
+    def prompted(self, model: str, task: Task) -> ModelEntry:
+        """A model as it is asked for answers of ``task``."""
+        entry, over = self.models[model], self.tasks[task]
+        return entry.model_copy(
+            update={
+                "prompt": entry.prompt.model_copy(update=over.prompt),
+                "generation": entry.generation.model_copy(update=over.generation),
+            }
+        )
+
+    def _dataset(self, alias: str) -> str:
+        if alias in self.datasets:
+            return alias
+        fitting = [
+            (len(prefix), name)
+            for name, entry in self.datasets.items()
+            for prefix in entry.alias_prefixes
+            if re.match(re.escape(prefix) + r"(_|$)", alias)
+        ]
+        if not fitting:
+            raise _unknown("dataset", alias, [*self.datasets, *(f"{name}_local" for name in self.datasets)])
+        return max(fitting)[1]
+
+    def _sampler(self, alias: str) -> str:
+        if alias in SAMPLERS.values():
+            return alias
+        if alias not in SAMPLERS:
+            raise _unknown("sampler", alias, SAMPLERS)
+        return SAMPLERS[alias]
+
+    def _model(self, alias: str) -> str:
+        for name, entry in self.models.items():
+            if entry.means(alias):
+                return name
+        for name, entry in known_models().items():
+            if entry.means(alias) and entry.unsupported is not None:
+                raise UserError(f"model {name} cannot be used: {entry.unsupported}.")
+            if entry.means(alias):
+                raise UserError(
+                    f"model {name} is not in the catalog; copy its entry from {MODELS} into an overlay and name "
+                    "that by ICD_CATALOG."
+                )
+        raise _unknown("model", alias, [a for entry in self.models.values() for a in entry.aliases])
+
+
+def known_models() -> dict[str, ModelEntry]:
+    """Models that are known to work, or not to, and are not in the catalog."""
+    entries = _read(MODELS)["models"]
+    return {name: ModelEntry.model_validate({"name": name, **entry}) for name, entry in entries.items()}
+
+
+def _unknown(kind: str, found: str, valid: Iterable[str]) -> UserError:
+    names = list(dict.fromkeys(valid))
+    near = difflib.get_close_matches(found, names, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return UserError(f"unknown {kind} {found!r}: {hint}valid: {', '.join(names)}.")
+
+
+def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"catalog {path} does not exist; mend ICD_CATALOG.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"catalog {path} is not readable YAML ({str(error).splitlines()[0]}); mend it.") from None
+    well_formed = isinstance(content, dict) and all(
+        isinstance(section, dict) and all(isinstance(entry, dict) for entry in section.values())
+        for section in content.values()
+    )
+    if not well_formed:
+        raise UserError(f"catalog {path} must hold sections of named entries, as catalog.yaml does; mend it.")
+    for entry in content.get("datasets", {}).values():
+        for files in entry.values():
+            if isinstance(files, dict) and "images" in files:
+                files["variables"] = _variables([text for name, text in files.items() if name != "images"])
+    return _expand(content)  # type: ignore[no-any-return]
+
+
+# A default may hold variables itself, but no further defaults of defaults.
+_VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>(?:[^{}]|\$\{[^{}]*\})*))?\}")
+
+
+def _variables(texts: Iterable[Any]) -> list[str]:
+    """The names in ``${NAME}`` and ``${NAME:-…}``, each once; a file of a split can be moved by them."""
+    return list(dict.fromkeys(name for text in texts for name in re.findall(r"\$\{(\w+)", str(text))))
+
+
+def _expand(value: Any) -> Any:
+    """``${NAME:-default}`` from the environment, ``${package}`` for the package's folder."""
+    if isinstance(value, Mapping):
+        return {key: _expand(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_expand(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+
+    def replaced(match: re.Match[str]) -> str:
+        name, default = match["name"], match["default"]
+        if name == "package":
+            return str(PACKAGE)
+        if found := os.environ.get(name):
+            return str(Path(found).expanduser()) if found.startswith("~/") else found
+        if default is None:
+            raise UserError(f"catalog: the environment variable {name} is not set; set it or give a default.")
+        return str(_expand(default))
+
+    return _VARIABLE.sub(replaced, value)

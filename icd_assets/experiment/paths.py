@@ -1,0 +1,92 @@
+"""Where every artifact lies: Lever-Plus' own paths (SPEC A.2) under one results root.
+
+Blanks and colons in names are upstream's; they are kept so that an existing results folder is used as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.entries import DatasetEntry, ModelEntry
+
+
+@dataclass(frozen=True, slots=True)
+class CellPaths:
+    """The paths of one cell. ``reward_suffix`` is SPEC A.2's, from the reward settings."""
+
+    root: Path
+    cell: Cell
+    dataset: DatasetEntry
+    model: ModelEntry
+    shots: int = 2
+    pool_size: int = 64
+    beam_size: int = 5
+    seed: int = 42
+
+    @property
+    def cache(self) -> Path:
+        return self.root / self.cell.dataset / "cache"
+
+    @property
+    def generated(self) -> Path:
+        return self.root / self.cell.dataset / "generated_data"
+
+    @property
+    def anchors(self) -> Path:
+        """One file for all samplers, which draw the same anchors from the same seed; 42 is upstream's."""
+        drawn = "" if self.seed == 42 else f"-seed:{self.seed}"
+        return self.cache / f"{self.cell.dataset}-anchor_sample_num:{self.dataset.sample_num}{drawn}.json"
+
+    @property
+    def train_pools(self) -> Path:
+        tail = "" if self.cell.sampler == "RandSampler" else "-"
+        name = f"{self.cell.dataset}-{self.cell.sampler}-anchor_sample_num: {self.dataset.sample_num}"
+        return self.cache / f"{name}:{self.pool_size}{tail}.json"
+
+    @property
+    def beam_data(self) -> Path:
+        name = (
+            f"{self.dataset.task}-{self.cell.dataset}-{self.cell.model}-{self.cell.sampler}-scorer:infoscore-"
+            f"construct_order:left-beam_size:{self.beam_size}-max_shot:{self.shots}-"
+            f"candidate_num:{self.pool_size}-sample_num:{self.dataset.sample_num}.json"
+        )
+        return self.generated / name
+
+    @property
+    def v2_folder(self) -> Path:
+        return self.root / self.cell.dataset / "model_cpk" / "v2"
+
+    @property
+    def v2_checkpoint(self) -> Path:
+        """``_best.ckpt``: the name that upstream's look-up tries first (SPEC A.3)."""
+        name = (
+            f"{self.model.safe_name}_{self.cell.sampler}_infoscore_left_beam{self.beam_size}_"
+            f"shot{self.shots}_cand{self.pool_size}_sample{self.dataset.sample_num}_best.ckpt"
+        )
+        return self.v2_folder / name
+
+    @property
+    def query_embeddings(self) -> Path:
+        return self.cache / "query_embeddings.pt"
+
+    @property
+    def candidate_embeddings(self) -> Path:
+        return self.cache / "candidate_embeddings.pt"
+
+    @property
+    def rl_data(self) -> Path:
+        return self.generated / f"rl_data_{self.cell.sampler}_{self.cell.model}.json"
+
+    def v3_folder(self, reward_suffix: str) -> Path:
+        name = f"v3_{self.cell.sampler}_{self.cell.model}{reward_suffix}"
+        return self.root / self.cell.dataset / "model_cpk" / name
+
+    def epoch_checkpoint(self, phase: str, epoch: int, reward_suffix: str) -> Path:
+        """``phase`` is ``rce`` or ``grpo``; ``epoch`` counts from 1 in the name (SPEC K.4)."""
+        return self.v3_folder(reward_suffix) / f"{phase}_epoch{epoch}.pt"
+
+    def evaluation(self, reward_suffix: str) -> Path:
+        name = f"v3_{self.cell.sampler}_{self.cell.model}{reward_suffix}"
+        return self.root / self.cell.dataset / "icl_inference" / name

@@ -1,0 +1,166 @@
+"""The settings of one run, and where each comes from.
+
+A setting's value is, from weakest to strongest: the library's default, the catalog's value for the dataset,
+a preset, an environment variable (SPEC K.6), a flag or a field of Dagster's Launchpad. The catalog may only
+set what the Launchpad shows as unset, so a value shown there is the value used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from icd_assets.errors import UserError
+from icd_assets.experiment.steps import STEP, Shared, Step, sections, shared_fields
+from icd_assets.scoring.rewards import RewardSettings
+from icd_assets.selector.config import LEVER_PLUS
+
+
+class Settings(BaseModel):
+    """Every explicit setting of one run: what differs from defaults and catalog, and nothing else."""
+
+    model_config = ConfigDict(frozen=True)
+
+    shared: Shared = Shared()
+    reward: RewardSettings = RewardSettings()
+    explicit: dict[str, dict[str, Any]] = {}
+
+    def config(self, asset: str, catalog: Mapping[str, Mapping[str, Any]]) -> Any:
+        """The complete config of one step; ``catalog`` is the dataset entry's ``settings``."""
+        step = STEP[asset]
+        given = {key: value for key, value in self.explicit.get(asset, {}).items() if value is not None}
+        values = {**_catalog_values(step, catalog), **given}
+        values |= {name: getattr(self.shared, name) for name in shared_fields(step.config)}
+        try:
+            return step.config(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = "".join(f".{part}" for part in first["loc"])
+            value = f"={first['input']}" if field else ""  # of a whole step, all its settings
+            raise UserError(f"{asset}{field}{value}: {_problem(first['msg'])}; mend that setting.") from None
+
+
+def _catalog_values(step: Step, catalog: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    values = dict(catalog.get(step.name, {}))
+    if foreign := sorted(set(values) - step.unset):
+        allowed = ", ".join(sorted(step.unset)) or "nothing"
+        raise UserError(
+            f"catalog: settings.{step.name}.{foreign[0]} cannot be set per dataset (allowed here: {allowed})."
+        )
+    return values
+
+
+def environment_fields() -> dict[str, list[tuple[str, str]]]:
+    """Environment variable → its (section, field)s, for every setting that has one (SPEC K.6).
+
+    One variable may mean several: BATCH_SIZE is that of RCE and of GRPO.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    for section, model in sections().items():
+        for name, field in model.model_fields.items():
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and isinstance(variable := extra.get("env"), str):
+                found.setdefault(variable, []).append((section, name))
+    return found
+
+
+def read_settings(
+    preset: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    assignments: Mapping[tuple[str, str], str] | None = None,
+) -> Settings:
+    """Settings from a preset, the environment (with flags on top) and ``--set``, each stronger than the last.
+
+    Every value is checked against its field, and a bad one is named by where it came from: ``RCE_EPOCHS``.
+    """
+    environment = os.environ if environment is None else environment
+    values: dict[str, dict[str, Any]] = {}
+    if preset is not None:
+        for section, fields in _preset(preset).items():
+            for field, value in fields.items():
+                _set(values, section, field, value, f"preset {preset}: {section}.{field}")
+    for variable, places in environment_fields().items():
+        if (text := environment.get(variable)) not in (None, ""):
+            for section, field in places:
+                _set(values, section, field, text, variable)
+    for (section, field), value in (assignments or {}).items():
+        _set(values, section, field, value, f"{section}.{field}")
+    return _checked(values)
+
+
+def assigned(settings: Settings, assignments: Mapping[str, Any]) -> Settings:
+    """``settings`` with ``{"asset.field": value}`` on top, each value checked against its field."""
+    values = {"shared": settings.shared.model_dump(), "reward": settings.reward.model_dump()}
+    values |= {asset: dict(fields) for asset, fields in settings.explicit.items()}
+    for place, value in assignments.items():
+        section, _, field = place.partition(".")
+        _set(values, section, field, value, place)
+    return _checked(values)
+
+
+def _checked(values: dict[str, dict[str, Any]]) -> Settings:
+    _decide_contradictions(values)
+    shared, reward = values.pop("shared", {}), values.pop("reward", {})
+    return Settings(shared=Shared(**shared), reward=RewardSettings(**reward), explicit=values)
+
+
+def _set(values: dict[str, dict[str, Any]], section: str, field: str, value: Any, origin: str) -> None:
+    model = sections().get(section)
+    if model is None or field not in model.model_fields:
+        known = ", ".join(sections()) if model is None else ", ".join(model.model_fields)
+        raise UserError(f"{origin}: there is no such setting; known: {known}.")
+    if section in STEP and field in Shared.model_fields:
+        raise UserError(f"{origin}: all steps share this setting; set shared.{field} instead.")
+    info = model.model_fields[field]
+    if isinstance(value, str) and "list" in str(info.annotation):
+        value = [part for part in value.replace(",", " ").split() if part]
+    if isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("path"):
+        value = str(Path(value).expanduser().absolute())  # the command, unlike the UI, may run in any folder
+    try:
+        checked = model.model_validate({field: value})
+    except ValidationError as error:
+        first = next((e for e in error.errors() if e["loc"][:1] == (field,)), error.errors()[0])
+        raise UserError(f"{origin}={value}: {_problem(first['msg'])}; mend or unset {origin}.") from None
+    values.setdefault(section, {})[field] = json.loads(checked.model_dump_json())[field]
+
+
+def _problem(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[0].lower() + message[1:]
+
+
+def _decide_contradictions(values: dict[str, dict[str, Any]]) -> None:
+    """Raw and normalized RCE reward exclude each other; upstream heard only the first (SPEC K.6)."""
+    rce = values.get("rce_checkpoints", {})
+    if rce.get("rce_use_normalized_reward"):
+        if rce.get("rce_use_raw_reward"):
+            raise UserError("RCE_USE_RAW_REWARD and RCE_USE_NORMALIZED_REWARD are both true; unset one of them.")
+        rce["rce_use_raw_reward"] = False
+
+
+# Named recipes: section → field → value. Flags and environment variables win over them.
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    # Upstream's arithmetic wherever ours differs (SPEC K, O.2), for comparison.
+    "lever_plus": {
+        "beam_data": {"rank": "last_step", "keep_reorderings": True},
+        "rce_checkpoints": LEVER_PLUS["RceConfig"],
+        "grpo_checkpoints": LEVER_PLUS["GrpoConfig"],
+    },
+    # The best recipe that upstream reports (SPEC K.6): pick the GRPO epoch by hand or with epoch=best.
+    "plan_five": {
+        "rce_checkpoints": {"rce_epochs": 5, "rce_use_raw_reward": True},
+        "grpo_checkpoints": {"grpo_epochs": 50, "grpo_lr": 5e-6, "kl_beta": 0.1},
+        "v2format_checkpoint": {"epoch": "best"},
+    },
+}
+
+
+def _preset(name: str) -> dict[str, dict[str, Any]]:
+    if name not in PRESETS:
+        raise UserError(f"unknown preset {name!r}; valid: {', '.join(PRESETS)}.")
+    return PRESETS[name]

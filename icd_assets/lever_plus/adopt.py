@@ -1,0 +1,232 @@
+"""Take the files of a Lever-Plus results folder as the pipeline's own artifacts, where they lie.
+
+Adoption writes manifests beside the files and nothing else; the one file that it makes is beam data put together
+from rank shards. A manifest says ``origin: adopted``, what the files say of themselves, and what nobody knows.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Literal
+
+from icd_assets.errors import UserError
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.settings import Settings
+from icd_assets.lever_plus.folder import Found, files_under
+from icd_assets.lever_plus.names import NOT_OF_A_CELL, Name, read_name
+from icd_assets.lever_plus.verify import VERIFY, Examined, Verified
+from icd_assets.store.atomic import make_folder
+from icd_assets.store.digests import sha256_json
+from icd_assets.store.manifest import Manifest, Want
+from icd_assets.store.store import Store
+
+if TYPE_CHECKING:
+    from icd_assets.datasets.vqa import VqaSplit
+
+Outcome = Literal["adopted", "already", "refused", "left"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of one artifact, or of one file that is none. ``paths`` are those found of it."""
+
+    outcome: Outcome
+    paths: tuple[Path, ...]
+    why: str
+    asset: str | None = None
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """One look at a results folder. ``v2``: which of several v2 checkpoints to take."""
+
+    root: Path
+    catalog: Catalog
+    settings: Settings
+    v2: tuple[Path, ...] = ()
+    dry_run: bool = False
+
+    def run(self) -> Iterator[Finding]:
+        """Every file's finding, dataset by dataset, artifacts in the order of the pipeline."""
+        inside = self.root.resolve()
+        if not self.root.is_dir():
+            raise UserError(f"{self.root} is not a folder; give the results folder of Lever-Plus.")
+        for path in self.v2:
+            if not path.is_file() or not path.resolve().is_relative_to(inside):
+                raise UserError(f"--v2 {path} is no file in {self.root}; LEVER_LM_CHECKPOINT_PATH takes others.")
+        for folder in sorted(self.root.iterdir()):
+            if folder.name.startswith(".") or (folder.is_file() and not folder.is_symlink()):
+                continue
+            if not folder.resolve().is_relative_to(inside):
+                yield Finding("refused", (folder,), "leads out of the results folder; put the folder itself here")
+            elif folder.name in self.catalog.datasets:
+                yield from self._dataset(folder)
+            else:
+                yield Finding("left", (folder,), "the catalog has no dataset of this name")
+
+    def experiments(self, dataset: str) -> list[Experiment]:
+        """The dataset's cells under the settings."""
+        cells = [cell for cell in self.catalog.cells if cell.dataset == dataset]
+        return [Experiment.open(cell, self.settings, self.root, self.catalog) for cell in cells]
+
+    def _dataset(self, folder: Path) -> Iterator[Finding]:
+        experiments = self.experiments(folder.name)
+        artifacts: dict[Path, tuple[Experiment, str, dict[Path, Name]]] = {}
+        for found in files_under(folder, self.root):
+            name = _read(found, folder)
+            if isinstance(name, Finding):
+                yield name
+                continue
+            cells = self._cells(found.path, name, experiments)
+            if isinstance(cells, Finding):
+                yield cells
+                continue
+            for e in cells:
+                path = e.manifest_path(name.asset)
+                artifacts.setdefault(path, (e, name.asset, {}))[2][found.path] = name
+        order = list(VERIFY)
+        train = _once(experiments[0])
+        before: dict[Path, Verified] = {}
+        for path, (e, asset, named) in sorted(artifacts.items(), key=lambda item: order.index(item[1][1])):
+            if all(name.anchors for name in named.values()):
+                continue  # of a sampler that left no pools
+            if asset == "embeddings":  # all cells share them; one that has a v2 checkpoint can tell whose they are
+                e = next((other for other in experiments if _has_v2(other, before)), e)
+            yield from self._artifact(e, asset, path, named, train, before)
+
+    def _cells(self, path: Path, name: Name, experiments: list[Experiment]) -> list[Experiment] | Finding:
+        """Those whose artifact it is of; of cells whose names begin alike the longest, of equals the first."""
+        fitting = [e for e in experiments if name.fits(e)]
+        if not fitting:
+            return Finding("left", (path,), _no_cell(name), name.asset)
+        experiment = max(fitting, key=lambda e: len(e.cell.model) if name.epoch else 0)
+        if (why := name.of_other_settings(experiment)) is not None:
+            return Finding("left", (path,), why, name.asset)
+        return experiments if name.anchors else [experiment]  # all samplers share the anchors
+
+    def _artifact(
+        self,
+        e: Experiment,
+        asset: str,
+        path: Path,
+        named: dict[Path, Name],
+        train: Callable[[], VqaSplit],
+        before: dict[Path, Verified],
+    ) -> Iterator[Finding]:
+        try:
+            there = e.store.read(path)
+            if asset == "v2_checkpoint":
+                named, others = self._chosen(e, named, there)
+                yield from others
+            if (finding := self._known(e.store, path, there, named)) is not None:
+                yield replace(finding, asset=asset)
+                return
+            with self._staging(e) as staging:
+                verified = VERIFY[asset](Examined(e, train, Path(staging), before), named)
+                if self.dry_run:
+                    before[path] = verified
+                else:
+                    _register(e, asset, path, verified)
+            used = tuple(found for found in named if found in verified.files)
+            yield Finding("adopted", used or tuple(named), verified.says, asset)
+        except UserError as error:
+            yield Finding("refused", tuple(named), str(error).rstrip("."), asset)
+
+    def _staging(self, e: Experiment) -> tempfile.TemporaryDirectory[str]:
+        """On the file system of the results, unless nothing is to be written there."""
+        if self.dry_run:
+            return tempfile.TemporaryDirectory()
+        folder = e.store.private / "staging"
+        make_folder(folder)
+        return tempfile.TemporaryDirectory(prefix="adopt-", dir=folder)
+
+    def _chosen(
+        self, e: Experiment, named: dict[Path, Name], there: Manifest | None
+    ) -> tuple[dict[Path, Name], list[Finding]]:
+        """Of several v2 checkpoints the one that --v2 names, else the one in use, else the one upstream prefers;
+        and what is said of the others."""
+        in_use = [] if there is None else [e.store.resolve(record) for record in there.files]
+        for preferred in (self.v2, in_use, [e.paths.v2_checkpoint]):
+            if candidates := [path for path in named if path in preferred]:
+                break
+        else:
+            candidates = list(named)
+        if len(candidates) > 1:
+            names = ", ".join(path.name for path in candidates[:4])
+            raise UserError(f"{len(candidates)} v2 checkpoints of {e.cell} ({names}); choose one with --v2 PATH.")
+        why = f"{candidates[0].name} is taken; --v2 PATH takes this one instead"
+        others = [Finding("left", (path,), why, "v2_checkpoint") for path in named if path not in candidates]
+        return {path: named[path] for path in candidates}, others
+
+    def _known(
+        self, store: Store, path: Path, there: Manifest | None, named: Mapping[Path, Name]
+    ) -> Finding | None:
+        """The finding for what has a manifest; None if there is something to adopt."""
+        if there is None:
+            return None
+        recorded = {store.resolve(record) for record in there.files}
+        if any(found in self.v2 and found not in recorded for found in named):
+            return None
+        damage = store.damage(there)
+        if there.origin != "made":
+            same = damage is None and (not recorded.isdisjoint(named) or there.origin == "imported")
+            return Finding("already", tuple(named), there.origin) if same else None
+        if damage is not None:
+            raise UserError(f"{damage}, and {path.name} is about the old one; delete that to adopt this file")
+        if foreign := tuple(found for found in named if found not in recorded):
+            return Finding("left", foreign, f"the cell has its own, {there.files[0].path}")
+        return Finding("already", tuple(named), "made by this project")
+
+
+def _read(found: Found, folder: Path) -> Name | Finding:
+    if found.problem is not None:
+        return Finding("refused", (found.path,), found.problem)
+    name = read_name(PurePath(found.path.relative_to(folder)), folder.name)
+    return name if isinstance(name, Name) else Finding("left", (found.path,), name)
+
+
+def _register(e: Experiment, asset: str, path: Path, verified: Verified) -> None:
+    """Write the manifest beside the files."""
+    want = Want(asset=asset, code_version="unknown", config=dict(verified.config), inputs=dict(verified.inputs))
+    with e.store.lock(path):
+        e.store.recover(path)
+        e.store.commit(
+            path,
+            verified.files,
+            want=want,
+            config_digest=sha256_json(want.config),
+            facts=dict(verified.facts),
+            origin="adopted",
+            unknown=verified.all_unknown,
+            cell=e.cell.key,
+            run_id=None,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=0.0,
+            environment={"device": "unknown"},
+        )
+
+
+def _once(experiment: Experiment) -> Callable[[], VqaSplit]:
+    """The train split, read when first needed; all cells of a dataset share it."""
+
+    def train() -> VqaSplit:
+        experiment.prepare()
+        return experiment.train
+
+    return train
+
+
+def _has_v2(e: Experiment, before: Mapping[Path, Verified]) -> bool:
+    path = e.manifest_path("v2_checkpoint")
+    return path in before or path.is_file()
+
+
+def _no_cell(name: Name) -> str:
+    if name.asset in NOT_OF_A_CELL:
+        return NOT_OF_A_CELL[name.asset]
+    return f"the catalog has no model {name.model}; add it in an overlay file"

@@ -1,0 +1,173 @@
+"""Running a cell again by itself: with the settings it was trained with, and only if something outside changed.
+
+A schedule or a sensor has no user who types settings. Those of the artifacts on disk are taken, so that a run
+whose inputs are unchanged finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from icd_assets.errors import UserError
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.experiment import Experiment, MissingInput
+from icd_assets.experiment.made_from import want
+from icd_assets.experiment.settings import Settings, assigned
+from icd_assets.experiment.steps import STEP, STEPS, Shared, own_fields
+from icd_assets.lineage.trace import consumed
+from icd_assets.scoring.rewards import RewardSettings
+from icd_assets.store.digests import sha256_json
+from icd_assets.store.manifest import Manifest
+from icd_assets.store.store import Store
+
+Say = Callable[[str], None]
+_LOG = logging.getLogger(__name__)
+
+
+def chosen(
+    root: Path, catalog: Catalog, keys: list[str], assignments: dict[str, Any], say: Say = _LOG.warning
+) -> Iterator[Experiment]:
+    """The cells of an automation: those named, each with the settings of its artifacts, or every trained one.
+
+    ``assignments`` are ``{"asset.field": value}``, stronger than what the artifacts were made with. A cell
+    trained under several rewards comes once for each. ``say`` is told of a cell whose artifacts do not say.
+    """
+    store, named, trained = Store(root), [Cell.parse(key) for key in keys], set()
+    for path in sorted(store.root.glob("*/model_cpk/v3_*/v2format_checkpoint.manifest.json")):
+        try:
+            experiment = _as_made(store, path, catalog)
+        except UserError as problem:  # one cell's problem does not stop the others
+            say(str(problem))
+            continue
+        trained.add(experiment.cell)
+        if experiment.cell in (named or catalog.cells):  # it may be of an overlay that is not in use today
+            yield _with(experiment, assignments)
+    for cell in named:
+        if cell in trained:
+            continue
+        try:
+            begun = _latest(store, cell)
+            experiment = _as_made(store, begun, catalog) if begun else Experiment(cell, Settings(), store, catalog)
+        except UserError as problem:
+            say(f"{cell}: {problem}")
+            continue
+        yield _with(experiment, assignments)
+
+
+def as_made(experiment: Experiment, asset: str) -> Experiment:
+    """The cell with the settings that ``asset`` was made with; as it is, where there is none."""
+    found = chosen(experiment.store.root, experiment.catalog, [experiment.cell.key], {})
+    return next((made for made in found if made.manifest(asset) is not None), experiment)
+
+
+def _with(experiment: Experiment, assignments: dict[str, Any]) -> Experiment:
+    return replace(experiment, settings=assigned(experiment.settings, assignments))
+
+
+def changed_inputs(experiment: Experiment) -> dict[str, str]:
+    """``asset.input`` → its digest now, for all from outside the results root (dataset files, a v2 checkpoint,
+    weights) that is no longer what the artifact on disk was made from; with the making that it would replace,
+    for content that changes there and back is another cause each time."""
+    changed = {}
+    for step in STEPS:
+        if step.name == "beam_data" and not experiment.needs_beams:
+            continue  # of no run that would be asked for
+        if (manifest := experiment.manifest(step.name)) is None:
+            if step.name == "v2_checkpoint" and (mine := experiment.importable_v2()) is not None:
+                changed["v2_checkpoint.file"] = experiment.store.digests.file(mine)
+            continue
+        try:
+            wanted = want(experiment, step.name)
+        except MissingInput:
+            continue
+        for name, given in wanted.inputs.items():
+            if given.manifest is None and manifest.want.digests.get(name) != given.data_version:
+                changed[f"{step.name}.{name}"] = f"{given.data_version} over {manifest.making}"
+    return changed
+
+
+def rl_data_new_to_grpo(experiment: Experiment) -> str | None:
+    """The version of RL data that no GRPO checkpoint on disk has learned from, and the making of the one that is
+    there; or None."""
+    rl_data, grpo = experiment.manifest("rl_data"), experiment.manifest("grpo_checkpoints")
+    if rl_data is None or (grpo is not None and grpo.want.digests.get("rl_data") == rl_data.data_version):
+        return None
+    return f"{rl_data.data_version}-{grpo.making if grpo else 'none'}"
+
+
+def _latest(store: Store, cell: Cell) -> Path | None:
+    """The manifest of the last step that a cell came to. Its place depends on settings that only it knows."""
+    order = list(STEP)
+    found = []
+    for path in sorted((store.root / cell.dataset).rglob("*.manifest.json")):
+        manifest = store.read(path)
+        if manifest is not None and manifest.cell == cell.key and manifest.want.asset in order:
+            found.append((order.index(manifest.want.asset), manifest.created_at, path))
+    return max(found)[2] if found else None
+
+
+def _as_made(store: Store, path: Path, catalog: Catalog) -> Experiment:
+    """The cell of the manifest at ``path``, with the settings of all that it was made from."""
+    if (end := store.read(path)) is None:
+        raise UserError(f"{path} was removed while it was read.")
+    manifests = _made_from(store, end)
+    experiment = Experiment.open(Cell.parse(end.cell), _settings(manifests), store.root, catalog)
+    if experiment.cell not in catalog.cells:
+        return experiment
+    # An RCE checkpoint that is recommended does not lead to the GRPO beside it, which may be hours of work.
+    for asset in ("grpo_checkpoints", "evaluation"):
+        if (beside := experiment.manifest(asset)) is not None:
+            manifests.setdefault(asset, beside)
+    settings = _with_checkpoint(experiment, manifests, _settings(manifests))
+    return Experiment.open(experiment.cell, settings, store.root, catalog)
+
+
+def _made_from(store: Store, manifest: Manifest) -> dict[str, Manifest]:
+    """``manifest`` and those of everything that it was made from, by asset: as they are today, or, of what was
+    removed since, as they were consumed."""
+    found = {manifest.want.asset: manifest}
+    for name, given in manifest.want.inputs.items():
+        if given.manifest is None:
+            continue
+        made = store.read(store.root / given.manifest) or consumed(store, name.split(".")[0], given)
+        if made is not None:
+            found = _made_from(store, made) | found
+    return found
+
+
+def _with_checkpoint(experiment: Experiment, manifests: dict[str, Manifest], settings: Settings) -> Settings:
+    """Name the imported v2 checkpoint where a look into its folder would not find it, or would find another."""
+    if (v2 := manifests.get("v2_checkpoint")) is None or v2.origin != "imported":
+        return settings
+    used = experiment.store.resolve(v2.files[0])
+    try:
+        if experiment.importable_v2() == used:
+            return settings
+    except UserError:
+        pass
+    return assigned(settings, {"v2_checkpoint.checkpoint": str(used)}) if used.is_file() else settings
+
+
+def _settings(manifests: dict[str, Manifest]) -> Settings:
+    explicit: dict[str, dict[str, Any]] = {}
+    shared: dict[str, Any] = {}
+    for asset, manifest in manifests.items():
+        config = manifest.want.config
+        explicit[asset] = {name: config[name] for name in own_fields(STEP[asset]) if name in config}
+        shared |= {name: config[name] for name in Shared.model_fields if name in config}
+    if "v2_checkpoint" in explicit:
+        explicit["v2_checkpoint"]["source"] = "auto"  # a checkpoint that the user adds is heard
+    if (v2format := manifests.get("v2format_checkpoint")) is not None:
+        explicit["v2format_checkpoint"]["source"] = v2format.facts["phase"]
+    reward = manifests["rce_checkpoints"].want.config["reward"] if "rce_checkpoints" in manifests else {}
+    return Settings(shared=Shared(**shared), reward=RewardSettings(**reward), explicit=explicit)
+
+
+def digest_of(changed: dict[str, str]) -> str:
+    """Names one set of changes, so that each is asked for once."""
+    return sha256_json(changed)[:16]

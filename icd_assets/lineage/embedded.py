@@ -1,0 +1,75 @@
+"""The lineage that a file carries inside, so that a copy taken elsewhere still names its inputs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from icd_assets.datasets.json_file import read_json
+from icd_assets.errors import UserError
+
+_TAIL = 1 << 20  # bytes; our RL data end with `_meta` on a line of its own
+_Plain = Field(pattern=r"^[\w.:+-]{1,200}$")  # it may come from anywhere, and is printed
+
+
+class Inside(BaseModel):
+    """What :meth:`icd_assets.store.store.Want.lineage` wrote; newer or other keys beside it are left alone."""
+
+    model_config = ConfigDict(frozen=True)
+
+    asset: str = Field(pattern=r"^\w{1,60}$")
+    code_version: str = _Plain
+    config_digest: str = _Plain
+    inputs: dict[str, str]
+
+
+def read_inside(path: Path) -> Inside:
+    """The lineage in a ``.pt``, a ``.ckpt`` or RL data.
+
+    Raises :class:`UserError` for a file of another kind, a damaged one, and one that does not say.
+    """
+    if path.suffix in (".pt", ".ckpt"):
+        from icd_assets.selector.torch_file import read_torch_file
+        from icd_assets.selector.v3_file import LINEAGE  # imports torch, which only these files need
+
+        found = read_torch_file(path, lightning=path.suffix == ".ckpt").get(LINEAGE)
+    elif path.suffix == ".json":
+        found = _meta(path).get("lineage")
+    else:
+        raise UserError(f"{path} is not a file that says what it was made from (.pt, .ckpt or RL data).")
+    if found is None:
+        raise UserError(
+            f"{path} does not say what it was made from, and no manifest under the results root has its content; "
+            "it was not written by icd_assets, or RESULT_DIR means another folder."
+        )
+    try:
+        inside = Inside.model_validate(found)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "all of it"
+        raise UserError(f"{path}: its lineage is not of our form (at {where}); the file is damaged.") from None
+    for name, digest in inside.inputs.items():
+        if not (name.replace(".", "_").isidentifier() and digest.isalnum()):
+            raise UserError(f"{path}: its lineage names an input {name!r} that cannot be one; it is damaged.")
+    return inside
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    """``_meta`` of RL data. It is the last line; a reformatted copy is read as a whole."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _TAIL))
+        tail = file.read()
+    place = tail.rfind(b'\n"_meta": ')
+    if place >= 0:
+        try:
+            found = json.loads(b"{" + tail[place + 1 :])
+        except ValueError:
+            pass
+        else:
+            return found["_meta"] if isinstance(found["_meta"], dict) else {}
+    content = read_json(path)
+    meta = content.get("_meta") if isinstance(content, dict) else None
+    return meta if isinstance(meta, dict) else {}

@@ -1,0 +1,66 @@
+"""Which GPU a step may use: one holder per GPU on a machine, and the kernel frees what the dead held.
+
+Whatever CUDA_VISIBLE_DEVICES calls a GPU, and wherever the results go, its lock is one: a file named by its UUID,
+in ``$ICD_LOCK_DIR`` or else in a folder of this user's among the temporary files. Containers that share a GPU must
+share that folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from icd_assets.runtime.locks import Holder, OnWait, hold_one, wait_silently
+
+_GPU = re.compile(r"^GPU (\d+): .*\(UUID: ([^)]+)\)", re.MULTILINE)
+_UUID = re.compile(r"\(UUID: ([^)]+)\)")
+
+
+def visible_gpus() -> dict[str, str]:
+    """The GPUs this process may use: what CUDA_VISIBLE_DEVICES calls them → UUID; empty on a machine with none."""
+    if (tool := shutil.which("nvidia-smi")) is None:
+        return {}
+    listing = subprocess.run([tool, "-L"], capture_output=True, text=True).stdout
+    all_gpus = dict(_GPU.findall(listing))
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not all_gpus or allowed is None:
+        return all_gpus
+    names = [name.strip() for name in allowed.split(",") if name.strip() not in ("", "-1")]
+    uuids = _UUID.findall(listing)  # of a GPU's parts (MIG) too; CUDA takes a UUID's beginning
+    return {
+        name: all_gpus.get(name) or next((uuid for uuid in uuids if uuid.startswith(name)), name) for name in names
+    }
+
+
+def lock_folder() -> Path:
+    """Where this machine's GPUs have their locks."""
+    own = f"icd_assets-gpus-{os.getuid()}"
+    return Path(os.environ.get("ICD_LOCK_DIR") or Path(tempfile.gettempdir(), own)).expanduser()
+
+
+@contextmanager
+def lease(holder: Holder | None = None, on_wait: OnWait = wait_silently) -> Iterator[str]:
+    """Hold one GPU (``cuda:0`` after CUDA_VISIBLE_DEVICES is narrowed to it), or ``cpu`` if there is none.
+
+    Waits while all are held. Enter it before torch is imported, or the narrowing is not heard.
+    """
+    if not (gpus := visible_gpus()):
+        yield "cpu"
+        return
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    locks = {f"GPU {name}": lock_folder() / f"{uuid.replace('/', '_')}.lock" for name, uuid in gpus.items()}
+    with hold_one(locks, holder or Holder(), on_wait) as held:
+        os.environ["CUDA_VISIBLE_DEVICES"] = held.removeprefix("GPU ")
+        try:
+            yield "cuda:0"
+        finally:
+            if before is None:
+                del os.environ["CUDA_VISIBLE_DEVICES"]
+            else:
+                os.environ["CUDA_VISIBLE_DEVICES"] = before

@@ -1,0 +1,106 @@
+"""Ask the model with each proposed pointer's demonstrations and label its answer (SPEC G.4 to G.6).
+
+Deviations from upstream:
+1. Pointers are positions in the sampler's pool of the query, not rows of the whole train split (SPEC G.2).
+2. Every answer is judged by the task's metric: there is no string fall-back and no failed evaluation.
+3. ``vqa_gt_prob`` covers exactly the answer's tokens (SPEC O.2-5), and is null when it was not asked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.scoring.rl_data import RlCandidate, RlQuery
+from icd_assets.scoring.vqa_metric import postprocess
+from icd_assets.vlm.prompts import Prompt
+
+if TYPE_CHECKING:
+    from icd_assets.datasets.vqa import VqaItem
+    from icd_assets.scoring.metric import Metric
+    from icd_assets.selector.proposals import Proposal
+    from icd_assets.vlm.backend import Backend
+
+
+def answer_proposals(
+    queries: Sequence[VqaItem],
+    pools: Mapping[int, Sequence[int]],
+    library: Sequence[VqaItem],
+    proposals: Mapping[int, Sequence[Proposal]],
+    backend: Backend,
+    metric: Metric,
+    *,
+    gt_prob: bool,
+    refresh: int = 0,
+    on_progress: OnProgress = ignore,
+) -> list[RlQuery]:
+    """RL data of a chunk of ``queries``: one model answer per proposal, all asked in one call.
+
+    ``pools`` and ``proposals`` are by query row; ``refresh`` is the round that the candidates belong to.
+    """
+    asked = [(query, proposal) for query in queries for proposal in proposals[query.row]]
+    prompts = [
+        Prompt.of(query, [library[pools[query.row][place]] for place in proposal.pointer])
+        for query, proposal in asked
+    ]
+    raw = backend.generate(prompts, on_progress)
+    probabilities: list[float | None] = [None] * len(asked)
+    if gt_prob:
+        probabilities = [*_gt_probabilities([query for query, _ in asked], prompts, backend)]
+    answers = [metric.clean(text) for text in raw]
+    labels = metric.labels(answers, [query.answers for query, _ in asked])
+    labeled = [
+        _labeled(
+            proposal, refresh, vqa_raw_generation=text, vqa_pred_answer=answer, vqa_gt_prob=probability, **own
+        )
+        for (_, proposal), text, answer, probability, own in zip(
+            asked, raw, answers, probabilities, labels, strict=True
+        )
+    ]
+    remaining = iter(labeled)
+    return [
+        RlQuery(
+            row=query.row,
+            candidate_pool_ids=tuple(pools[query.row]),
+            candidates=tuple(next(remaining) for _ in proposals[query.row]),
+            question_id=query.question_id,
+            image_id=query.image_id,
+            question=query.question,
+            gt_answers_raw=query.answers,
+            gt_answers_norm=tuple(metric.clean(answer) for answer in query.answers),
+        )
+        for query in queries
+    ]
+
+
+def _labeled(proposal: Proposal, refresh: int, **labels: Any) -> RlCandidate:
+    return RlCandidate(
+        pointer=tuple(proposal.pointer),
+        source=proposal.source,
+        round=refresh,
+        behavior_logprob=proposal.behavior_logprob,
+        beam_rank=proposal.beam_rank,
+        beam_score=proposal.beam_score,
+        logprob_score=proposal.logprob_score,
+        temperature=proposal.temperature,
+        similarity_score=proposal.similarity_score,
+        eval_split_used="train",
+        **labels,
+    )
+
+
+def _gt_probabilities(queries: Sequence[VqaItem], prompts: Sequence[Prompt], backend: Backend) -> list[float]:
+    """Per prompt Σ_a P(a | prompt)·min(count(a)/3, 1) over its query's distinct gold answers (SPEC G.6)."""
+    weights = []
+    for query in queries:
+        counts = Counter(postprocess(answer) for answer in query.answers)
+        weights.append({answer: min(n / 3, 1.0) for answer, n in counts.items() if answer.strip()})
+    likelihoods = iter(
+        backend.answer_likelihoods(
+            [prompt for prompt, own in zip(prompts, weights, strict=True) for _ in own],
+            [answer for own in weights for answer in own],
+        )
+    )
+    return [sum((next(likelihoods).probability * weight for weight in own.values()), start=0.0) for own in weights]

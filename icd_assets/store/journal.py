@@ -1,0 +1,49 @@
+"""What is finished of a long step, in its staging folder: a step that was killed goes on from there.
+
+``journal.json`` is written after the files it names, with their digests. If it is torn, or a file is not what it
+says, then nothing is known to be finished: that costs time, never truth.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from icd_assets.store.atomic import fsync, write_atomic
+from icd_assets.store.digests import sha256_file
+
+JOURNAL = "journal.json"
+
+
+class Journal:
+    """The journal of one staging folder. ``facts`` are plain JSON."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._digests: dict[str, str] = {}
+
+    def read(self) -> dict[str, Any] | None:
+        """The facts last written, or None if there are none to trust."""
+        try:
+            content = json.loads((self._folder / JOURNAL).read_bytes())
+            facts, digests = content["facts"], content["files"]
+            intact = all(sha256_file(self._folder / name) == digest for name, digest in digests.items())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        if not intact or not isinstance(facts, dict):
+            return None
+        self._digests = digests
+        return facts
+
+    def write(self, facts: dict[str, Any], files: Sequence[Path]) -> None:
+        """From now on ``files`` (in the folder, and not changed any more) are finished."""
+        known = self._digests
+        self._digests = {}
+        for file in files:
+            if file.name not in known:
+                fsync(file)
+            self._digests[file.name] = known.get(file.name) or sha256_file(file)
+        content = {"facts": facts, "files": self._digests}
+        write_atomic(self._folder / JOURNAL, (json.dumps(content) + "\n").encode())

@@ -1,0 +1,127 @@
+"""What is recorded beside a complete artifact: its files, and what it was made of."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from icd_assets.store.digests import sha256_json
+
+MANIFEST_SCHEMA = 1
+
+
+class Input(BaseModel):
+    """One thing an artifact was made from, and the digest of what was read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_version: str
+    manifest: str | None = None  # relative to the results root; None for what lies outside (dataset, weights)
+    run_id: str | None = None
+    created_at: str | None = None
+
+    @field_validator("manifest")
+    @classmethod
+    def _inside(cls, manifest: str | None) -> str | None:
+        if manifest is not None and _climbs(manifest, outside=False):
+            raise ValueError(f"the path {manifest!r} leads out of the results")
+        return manifest
+
+
+class FileRecord(BaseModel):
+    """A file of an artifact; ``path`` is relative to the results root, or absolute outside it.
+
+    ``pruned`` says when we removed it as an epoch that nothing needs; the artifact is complete without it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    size: int
+    sha256: str
+    pruned: str | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        if _climbs(path, outside=True):
+            raise ValueError(f"the path {path!r} leads out of the results")
+        return path
+
+
+class Want(BaseModel):
+    """What an artifact should be made of. Two equal wants give equal bytes on a CPU."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    asset: str = Field(pattern=r"^\w+$")
+    code_version: str
+    config: dict[str, Any]
+    inputs: dict[str, Input]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return {name: given.data_version for name, given in self.inputs.items()}
+
+    @property
+    def digest(self) -> str:
+        """Identity of the want: run ids and times do not count."""
+        return sha256_json([self.asset, self.code_version, self.config, self.digests])
+
+    def lineage(self) -> dict[str, Any]:
+        """What a checkpoint carries inside, so that a copy taken elsewhere still names its RL data."""
+        return {
+            "asset": self.asset,
+            "code_version": self.code_version,
+            "config_digest": sha256_json(self.config),
+            "inputs": self.digests,
+        }
+
+
+class Manifest(BaseModel):
+    """The record beside a complete artifact."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    manifest_schema: int = MANIFEST_SCHEMA
+    want: Want
+    config_digest: str
+    data_version: str = Field(pattern=r"^\w+$")
+    files: list[FileRecord]
+    facts: dict[str, Any]
+    # "imported": the user's own file, verified and recorded; "adopted": Lever-Plus', of which only that is known
+    # which stands in ``want``, in ``facts`` and in the file itself
+    origin: str = "made"
+    unknown: list[str] = []  # what an adopted artifact does not say about itself
+    vlm: tuple[str, ...] = ()  # digests of the VLMs whose answers it rests on: its own first, then its inputs'
+    cell: str
+    run_id: str | None  # an adopted artifact's is not known
+    created_at: str
+    seconds: float
+    environment: dict[str, str]
+
+    @model_validator(mode="after")
+    def _ours_lies_inside(self) -> Manifest:
+        if self.origin == "made" and any(PurePosixPath(record.path).is_absolute() for record in self.files):
+            raise ValueError("a file that we made lies outside the results")
+        return self
+
+    @property
+    def making(self) -> str:
+        """Tells apart two runs that made the same bytes."""
+        return sha256_json([self.want.asset, self.cell, self.run_id, self.created_at])[:12]
+
+
+def _climbs(path: str, *, outside: bool) -> bool:
+    """Whether a recorded path, relative to the results, leads out of them; ``outside``: absolute ones may."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute():
+        return not outside
+    return ".." in pure.parts or "\0" in path or not pure.parts
+
+
+def data_version(records: list[FileRecord]) -> str:
+    """Content alone: names, run ids and times do not count, but the order of files does."""
+    return sha256_json([record.sha256 for record in records])[:16]

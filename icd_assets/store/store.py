@@ -1,0 +1,373 @@
+"""Artifacts on disk: a manifest beside each, written last; files appear whole or not at all.
+
+The contract: a manifest exists if and only if its artifact is complete. Files are written in a
+staging folder, fsynced, moved into place, and only then is the manifest moved beside them. What an artifact
+*should* be made of is a :class:`Want`; an artifact whose manifest carries an equal want, and whose files still
+have the digests it names, need not be made again.
+
+A manifest is replaced with its artifact, but a copy of it stays in ``.icd_assets/history``, by data version: a
+checkpoint that was copied away still leads to the run that made its RL data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from icd_assets.errors import UserError
+from icd_assets.runtime.locks import Holder, OnWait, held_by, hold_one, wait_silently
+from icd_assets.store.atomic import fsync, make_folder, remove_torn, write_atomic
+from icd_assets.store.digests import DigestCache
+from icd_assets.store.journal import JOURNAL
+from icd_assets.store.manifest import FileRecord, Manifest, Want, data_version
+
+
+class Store:
+    """Manifests and files under one results root.
+
+    >>> store.read(path)                    # the manifest there, or None
+    >>> store.stale(path, want)             # why it must be made again, or None
+    >>> with store.lock(path), store.staging(path, want) as staging: ...
+    >>> store.commit(path, {final: staged}, manifest_fields)
+    """
+
+    def __init__(self, root: Path, *, rehash: bool = False) -> None:
+        self.root = root.absolute()
+        self.private = self.root / ".icd_assets"
+        self.history = self.private / "history"
+        self.digests = DigestCache(self.private / "digests.json", rehash=rehash)
+
+    def read(self, path: Path) -> Manifest | None:
+        """The manifest at ``path``, or None if there is none. A broken one is the user's to look at."""
+        try:
+            return Manifest.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except PermissionError as error:
+            raise _unreadable(path, error) from None
+        except ValidationError as error:
+            raise UserError(
+                f"{path} is not a manifest of icd_assets ({error.errors()[0]['msg'].lower()}); "
+                "move it away to have the artifact made again."
+            ) from None
+
+    def require(self, path: Path, asset: str) -> Manifest:
+        """The manifest of an input that must exist."""
+        found = self.read(path)
+        if found is None:
+            raise UserError(f"{asset} is not there yet (no manifest at {path}); materialize {asset} first.")
+        return found
+
+    def resolve(self, record: FileRecord) -> Path:
+        return self.root / record.path  # an absolute record.path wins
+
+    def files(self, manifest: Manifest) -> list[Path]:
+        """The artifact's files, each verified against its digest; a pruned one's path leads nowhere."""
+        if (altered := self.altered(manifest)) is not None:
+            raise UserError(f"{altered}.")
+        if (problem := self.damage(manifest)) is not None:
+            raise UserError(f"{problem}; restore the file, or delete the manifest to have it made again.")
+        return [self.resolve(record) for record in manifest.files]
+
+    def altered(self, manifest: Manifest) -> str | None:
+        """Which file of an adopted artifact was changed since, and what to do: the user decides, not we."""
+        if manifest.origin != "adopted":
+            return None
+        for path, record in ((self.resolve(record), record) for record in manifest.files):
+            if path.is_file() and self.digests.file(path) != record.sha256:
+                return (
+                    f"{path} was changed after it was adopted; adopt it again as it is now (icd-assets adopt), "
+                    f"restore it, or make a new one with --force {manifest.want.asset}"
+                )
+        return None
+
+    def damage(self, manifest: Manifest) -> str | None:
+        """What is wrong with the files of a complete artifact, in words; None if nothing is."""
+        problems = (self.rot(record, manifest.want.asset) for record in manifest.files)
+        return next((problem for problem in problems if problem is not None), None)
+
+    def rot(self, record: FileRecord, asset: str) -> str | None:
+        """What is wrong with one file, in words; one that was pruned may be gone."""
+        try:
+            return self._rot(record, asset)
+        except OSError as error:
+            return f"{self.resolve(record)} cannot be read ({error.strerror})"
+
+    def _rot(self, record: FileRecord, asset: str) -> str | None:
+        path = self.resolve(record)
+        if not path.is_file():
+            return None if record.pruned is not None else f"{path} is gone"
+        if path.stat().st_size != record.size or self.digests.file(path) != record.sha256:
+            return f"{path} is no longer what {asset} wrote"
+        return None
+
+    def stale(self, path: Path, want: Want) -> str | None:
+        """Why the artifact must be made again, in words; None if it is what is wanted. What may not be read is not
+        known to be damaged: that is the user's to mend (:class:`UserError`), and nothing is made again for it."""
+        try:
+            return self._stale(path, want)
+        except PermissionError as error:
+            raise _unreadable(Path(error.filename or path), error) from None
+
+    def _stale(self, path: Path, want: Want) -> str | None:
+        manifest = self.read(path)
+        if manifest is None:
+            return "missing"
+        if (altered := self.altered(manifest)) is not None:
+            return altered
+        have = manifest.want
+        if have.code_version != want.code_version:
+            return f"code version {have.code_version} → {want.code_version}"
+        if changed := _changed(have.config, want.config):
+            return f"config changed: {changed}"
+        for name in sorted(have.digests | want.digests):
+            if have.digests.get(name) != want.digests.get(name):
+                return f"{name} changed"
+        problems = (self._rot(record, have.asset) for record in manifest.files)
+        return next((problem for problem in problems if problem is not None), None)
+
+    def vlms(self, want: Want) -> tuple[str, ...]:
+        """The VLMs at work in an artifact: the one it asks, and those behind the artifacts it is made from.
+
+        None where no VLM answered yet, or where the answers came in a file that does not say whose they are.
+        An input of which only a part was read (the encoder in a v2 checkpoint) brings nothing.
+        """
+        found = [want.inputs["vlm"].data_version] if "vlm" in want.inputs else []
+        for given in want.inputs.values():
+            manifest = self.read(self.root / given.manifest) if given.manifest is not None else None
+            if manifest is not None and manifest.data_version == given.data_version:
+                found += manifest.vlm or self.vlms(manifest.want)  # the latter of a manifest older than the field
+        return tuple(dict.fromkeys(found))
+
+    def mark_unsaid(self, run_id: str, cell: str | None) -> None:
+        """To be called before a run publishes something of ``cell`` (None: of all cells): if it is killed before
+        Dagster has heard of it, the mark is still there, and the next run looks."""
+        mark = self._unsaid / f"{_short(cell) if cell else 'all'}-{run_id}"
+        make_folder(mark.parent)
+        mark.touch()
+
+    def unsaid_marks(self, cell: str) -> dict[Path, str]:
+        """Mark → run."""
+        marks = [*self._unsaid.glob(f"{_short(cell)}-*"), *self._unsaid.glob("all-*")]
+        return {mark: mark.name.partition("-")[2] for mark in sorted(marks)}
+
+    @property
+    def _unsaid(self) -> Path:
+        return self.private / "unsaid"
+
+    @contextmanager
+    def lock(self, path: Path, holder: Holder | None = None, on_wait: OnWait = wait_silently) -> Iterator[None]:
+        """One writer per artifact; the kernel frees the lock of a writer that died."""
+        locks = {path.name.removesuffix(".manifest.json"): self._lock_file(path)}
+        with hold_one(locks, holder or Holder(), on_wait):
+            yield
+
+    @contextmanager
+    def turn(self, cell: str, holder: Holder, on_wait: OnWait) -> Iterator[None]:
+        """One command per cell: two with other settings would each read what the other has just made."""
+        with hold_one({cell: self.private / "locks" / f"cell-{_short(cell)}.lock"}, holder, on_wait):
+            yield
+
+    def writer(self, path: Path) -> str | None:
+        """Who holds the lock of the artifact at ``path`` right now, in words."""
+        return held_by(self._lock_file(path))
+
+    def _lock_file(self, path: Path) -> Path:
+        return self.private / "locks" / f"{path.name.split('.')[0]}-{_short(self._relative(path))}.lock"
+
+    @contextmanager
+    def staging(self, path: Path, want: Want, *, afresh: bool = False) -> Iterator[Path]:
+        """A folder for unfinished files on the results' own file system. Enter it under :meth:`lock`.
+
+        It is empty, unless the same want was interrupted and left a journal of what it had finished. ``afresh``
+        empties it in any case, and what another want of this artifact left is removed: under the lock nobody
+        else can be using either.
+        """
+        folder = self._staging_folder(path, want)
+        make_folder(folder.parent)
+        for other in folder.parent.glob(f"{self._staging_prefix(path, want)}*"):
+            if afresh or other != folder or not (other / JOURNAL).is_file():
+                shutil.rmtree(other)
+        folder.mkdir(exist_ok=True)
+        try:
+            yield folder
+        except BaseException:
+            if not (folder / JOURNAL).is_file() and not _pending(path).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _staging_folder(self, path: Path, want: Want) -> Path:
+        return self.private / "staging" / f"{self._staging_prefix(path, want)}{want.digest[:16]}"
+
+    def _staging_prefix(self, path: Path, want: Want) -> str:
+        """Two artifacts may be wanted of the same things: each has its own place."""
+        return f"{want.asset}-{_short(self._relative(path))}-"
+
+    def commit(self, path: Path, staged: Mapping[Path, Path], **fields: Any) -> Manifest:
+        """Move ``{final: staged}`` into place and the manifest after them. A final path that is its own
+        staged path is recorded where it lies (an imported file).
+
+        The new manifest is written beside its place first, as ``.pending``, and the old one set aside as
+        ``.previous``: a writer killed between two moves leaves files that are known to be ours, and
+        :meth:`recover` ends what it began or, if a file is lost, goes back.
+        """
+        records = []
+        for final, temporary in staged.items():
+            fsync(temporary)
+            size, digest = temporary.stat().st_size, self.digests.file(temporary)
+            records.append(FileRecord(path=self._relative(final), size=size, sha256=digest))
+        made_from: Want = fields["want"]
+        manifest = Manifest(files=records, data_version=data_version(records), vlm=self.vlms(made_from), **fields)
+        write_atomic(_pending(path), (manifest.model_dump_json(indent=1) + "\n").encode())
+        self._install(path, manifest, list(staged.values()))
+        return manifest
+
+    def _install(self, path: Path, manifest: Manifest, staged: list[Path]) -> None:
+        """Move the files of a pending manifest into place, remove those of the previous one, and publish."""
+        if path.exists():  # from here to the end the artifact is incomplete, and says so
+            path.replace(_previous(path))
+            fsync(path.parent)
+        if (previous := self.read(_previous(path))) is not None:
+            self._remember(_previous(path), previous)
+        ours = {record.path: record.sha256 for record in _own_files(previous)}
+        with self._moving():
+            for record, temporary in zip(manifest.files, staged, strict=True):
+                final = self.resolve(record)
+                if final == temporary or (final.is_file() and self.digests.file(final) == record.sha256):
+                    continue
+                make_folder(final.parent)
+                self._keep_foreign(final, ours.get(record.path))
+                temporary.replace(final)
+                fsync(final.parent)
+            self.digests.learn({self.resolve(record): record.sha256 for record in manifest.files})
+            gone = set(ours) - {record.path for record in manifest.files}  # epochs that it no longer has
+            for record in _own_files(previous):
+                if record.path in gone:
+                    self._remove(path, record)
+        _previous(path).unlink(missing_ok=True)
+        _pending(path).replace(path)
+        fsync(path.parent)
+        self._remember(path, manifest)
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """One commit at a time moves its files: samplers share the anchors' file, each under its own lock. Not
+        among those locks: who ends others' commits holds all of them."""
+        with hold_one({"moving files": self.private / "moving.lock"}, Holder("a commit")):
+            yield
+
+    def _remove(self, path: Path, record: FileRecord) -> None:
+        """Remove a file that the artifact at ``path`` no longer has, unless one beside it has it, or soon will."""
+        name = json.dumps(record.path, ensure_ascii=False).encode()
+        others = [
+            other for other in path.parent.glob("*.manifest.json*") if not other.name.startswith((path.name, "."))
+        ]
+        try:
+            if any(name in other.read_bytes() for other in others):
+                return
+        except FileNotFoundError:  # just published: a file too many is better than one too few
+            return
+        self.remove_own(record)
+
+    def _remember(self, path: Path, manifest: Manifest) -> None:
+        """Keep a copy of the manifest at ``path``; a record of the past is never rewritten."""
+        kept = self.history / manifest.want.asset / f"{manifest.data_version}-{manifest.making}.json"
+        if not kept.exists():
+            write_atomic(kept, path.read_bytes())
+
+    def recover(self, path: Path) -> None:
+        """End, or undo, a commit that was killed half-way. Call under :meth:`lock`."""
+        remove_torn(path)
+        coming, previous = self.read(_pending(path)), self.read(_previous(path))
+        if coming is not None and (staged := self._where_it_is(path, coming)) is not None:
+            self._install(path, coming, staged)
+        elif previous is not None and self.damage(previous) is None:
+            _pending(path).unlink(missing_ok=True)
+            _previous(path).replace(path)
+        else:
+            halves = (coming, previous) if not path.exists() else ()
+            if lost := [record for manifest in halves for record in _own_files(manifest)]:
+                with self._moving():
+                    for record in lost:
+                        self._remove(path, record)
+            _pending(path).unlink(missing_ok=True)
+            _previous(path).unlink(missing_ok=True)
+        if (complete := self.read(path)) is not None:  # killed before its staging folder was removed
+            shutil.rmtree(self._staging_folder(path, complete.want), ignore_errors=True)
+
+    def _where_it_is(self, path: Path, coming: Manifest) -> list[Path] | None:
+        """Each file of a pending manifest, in its place or still staged; None if one is lost."""
+        staged: dict[str, list[Path]] = defaultdict(list)
+        for file in sorted(self._staging_folder(path, coming.want).glob("*")):
+            staged[self.digests.file(file)].append(file)
+        found = []
+        for record in coming.files:
+            final = self.resolve(record)
+            if final.is_file() and self.digests.file(final) == record.sha256:
+                found.append(final)
+            elif staged[record.sha256]:  # two files may be equal
+                found.append(staged[record.sha256].pop())
+            else:
+                return None
+        return found
+
+    def remove_own(self, record: FileRecord) -> None:
+        """Remove a file inside the results root that still has the bytes we wrote."""
+        if self.is_own(record):
+            self.resolve(record).unlink()
+
+    def is_own(self, record: FileRecord) -> bool:
+        """Whether a file of an artifact that we made is there, with the bytes we wrote."""
+        path = self.resolve(record)
+        inside = not Path(record.path).is_absolute()
+        return inside and path.is_file() and self.digests.file(path) == record.sha256
+
+    def _keep_foreign(self, final: Path, ours: str | None) -> None:
+        """A file that we did not write, or that was changed since, is moved aside, never overwritten."""
+        if final.is_file() and (digest := self.digests.file(final)) != ours:
+            final.replace(final.with_name(f"{final.name}.kept-{digest[:8]}"))
+
+    def _relative(self, path: Path) -> str:
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+
+def _own_files(manifest: Manifest | None) -> list[FileRecord]:
+    """The files that we wrote: an imported artifact's are the user's."""
+    return manifest.files if manifest is not None and manifest.origin == "made" else []
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path} cannot be read ({error.strerror}); mend its permissions.")
+
+
+def _pending(path: Path) -> Path:
+    return path.with_name(path.name + ".pending")
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(path.name + ".previous")
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+_CHANGES_SHOWN = 4
+
+
+def _changed(have: Mapping[str, Any], want: Mapping[str, Any]) -> str:
+    """``lr 0.0001 → 0.001, epochs 5 → 3``; what is wanted first, what no longer matters last."""
+    have, want = json.loads(json.dumps(have)), json.loads(json.dumps(want))
+    keys = sorted({*have, *want}, key=lambda key: (key not in want, key))
+    changes = [f"{key} {have.get(key)} → {want.get(key)}" for key in keys if have.get(key) != want.get(key)]
+    more = len(changes) - _CHANGES_SHOWN
+    return ", ".join(changes[:_CHANGES_SHOWN]) + (f" and {more} more" if more > 0 else "")

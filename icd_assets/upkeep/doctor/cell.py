@@ -1,0 +1,146 @@
+"""All checks of one cell in order, or a brief look at everything that the catalog names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from icd_assets.errors import UserError
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.entries import EncoderEntry, ModelEntry
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.plan import Planned, plan, require_metric, require_subset, require_vlm
+from icd_assets.experiment.settings import Settings
+from icd_assets.pools.config import needs_features
+from icd_assets.store.store import Store
+from icd_assets.upkeep.doctor import cost as work
+from icd_assets.upkeep.doctor import data, leftovers, machine, models, recipe
+from icd_assets.upkeep.doctor.finding import Finding, findings
+from icd_assets.upkeep.doctor.places import place, room
+
+# A photograph of COCO, and a question of usual length: where the dataset cannot be asked.
+_IMAGE, _QUESTION = (640, 480), "What is the person in the middle of the picture holding?"
+
+
+def check_results(root: Path, *, fix: bool) -> list[Finding]:
+    """The results root and what killed runs left there."""
+    store = Store(root)
+    return [
+        *findings("results", lambda: place("results", root)),
+        *findings("artifacts", lambda: leftovers.leftovers(store, fix=fix)),
+        *findings("answers", lambda: leftovers.answers(store)),
+    ]
+
+
+def check_cell(experiment: Experiment, to: str | None, *, fix: bool) -> list[Finding]:
+    """From the data to the disk space; what cannot be looked at because of an earlier problem is left out.
+
+    ``experiment`` is ``look_only``: nothing is written or downloaded for it.
+    """
+    seen = data.Seen()
+    found = [
+        *check_results(experiment.store.root, fix=fix),
+        *findings("dataset", lambda: data.dataset(experiment, seen)),
+        *findings("settings", lambda: recipe.settings(experiment, seen.rows)),
+        *(packages := findings("packages", machine.packages)),
+    ]
+    if any(finding.level == "problem" for finding in packages):
+        return found  # nothing of torch can be imported
+    return found + _with_torch(experiment, to, seen)
+
+
+def check_catalog(catalog: Catalog, root: Path) -> list[Finding]:
+    """Which datasets and models are on this machine; none of them is needed unless a cell names it."""
+    found = [*findings("packages", machine.packages), *findings("gpu", lambda: machine.devices(machine.gpus()))]
+    model_name = next(iter(catalog.models))
+    for name, dataset in catalog.datasets.items():
+        cell = Cell(name, "RandSampler", model_name)
+        experiment = Experiment(cell, Settings(), Store(root), catalog, look_only=True)
+        try:
+            for split in data.SPLITS:
+                experiment.source_files(split)
+            found.append(Finding("dataset", "ok", f"{name}: its files are there"))
+        except UserError as error:
+            if dataset.prepare is not None:
+                found.append(Finding("dataset", "ok", f"{name}: written by the first run"))
+            else:
+                found.append(Finding("dataset", "warning", str(error)))
+    entries: list[EncoderEntry | ModelEntry] = [*catalog.models.values(), *catalog.encoders.values()]
+    for model in entries:
+        if isinstance(model, ModelEntry) and (model.unsupported is not None or model.endpoint is not None):
+            continue  # a server is asked when a cell needs it
+        kind = "encoder" if isinstance(model, EncoderEntry) else "model"
+        try:
+            finding = models.available(kind, model)[1]
+        except UserError as error:
+            finding = Finding(kind, "problem", str(error))
+        found.append(replace(finding, level="warning") if finding.level == "problem" else finding)
+    return found
+
+
+def _with_torch(experiment: Experiment, to: str | None, seen: data.Seen) -> list[Finding]:
+    gpus, digests = machine.gpus(), experiment.store.digests
+    found = findings("gpu", lambda: machine.devices(gpus))
+    of_model, vlm = models.vlm(experiment.model, digests)
+    model = experiment.model
+    ready = vlm is not None or model.unsupported is not None or model.endpoint is not None
+    of_encoder, clip = models.clip(experiment.encoder(experiment.dataset.encoder), digests)
+    found += [*of_model, *of_encoder]
+    ready = ready and clip is not None
+    if (
+        needs_features(experiment.cell.sampler)
+        and experiment.dataset.sampler_encoder != experiment.dataset.encoder
+    ):
+        of_sampler, sampler = models.clip(experiment.encoder(experiment.dataset.sampler_encoder), digests)
+        found, ready = found + of_sampler, ready and sampler is not None
+    planned: list[Planned] = []
+    if ready:  # before that, a plan would download
+        found += findings("plan", lambda: _planned(experiment, to, planned))
+    steps = {item.step.name for item in planned if item.reason is not None}
+    prompts = work.prompts(experiment, steps, seen.rows) if len(seen.rows) == len(data.SPLITS) else {}
+    if vlm is not None:
+        found += findings("memory", lambda: _memory(experiment, vlm, seen, gpus, sum(prompts.values())))
+    found += findings("v2_checkpoint", lambda: recipe.v2_checkpoint(experiment, steps, prompts))
+    found += findings("rl_data", lambda: recipe.rl_data(experiment, seen.rows))
+    if clip is not None and len(seen.rows) == len(data.SPLITS):
+        needed = work.written(experiment, steps, seen.rows, clip.size, clip.width)
+        found += findings("disk", lambda: room("disk", experiment.store.root, needed))
+    return found
+
+
+def _planned(experiment: Experiment, to: str | None, into: list[Planned]) -> Iterator[Finding]:
+    into += plan(experiment, to=to)
+    yield recipe.plan_line(into)
+    require_vlm(experiment, into)
+    require_metric(experiment, into)
+    require_subset(experiment, into)
+
+
+def _memory(
+    experiment: Experiment, vlm: models.Vlm, seen: data.Seen, gpus: list[machine.Gpu], asked: int
+) -> Iterator[Finding]:
+    """With the longest question and the largest image of the sample in every place of the longest prompt."""
+    from icd_assets.vlm.memory import model_sizes, prompt_size
+
+    entry = experiment.model
+    try:
+        sizes = model_sizes(vlm.config)
+        prompt = prompt_size(
+            vlm.processor,
+            vlm.config,
+            entry.prompt,
+            shots=max(experiment.settings.shared.shots, *experiment.config("evaluation").all_shots),
+            question=max(seen.questions, key=len, default=_QUESTION),
+            image=max(seen.images, key=math.prod, default=_IMAGE),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        text = f"no estimate for a model of type {vlm.config.model_type} ({type(error).__name__}: {error})"
+        yield Finding("memory", "warning", text, "watch the first minutes of the run")
+        return
+    if gpus:
+        yield machine.gpu_memory(entry, sizes, prompt, gpus[0])
+    else:
+        yield machine.cpu_work(entry, sizes, prompt, asked)

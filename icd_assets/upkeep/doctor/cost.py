@@ -1,0 +1,84 @@
+"""What the planned steps will ask and write: counts and bytes, from settings and row numbers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.scoring.infoscore import BeamConfig, prompts_at_most
+
+# Bytes of one entry, measured on the demo's files and rounded up.
+_POOL_ENTRY, _BEAM, _RL_CANDIDATE, _ANSWER, _PREDICTION = 9, 600, 768, 128, 400
+_CHECKPOINT = 6000  # names and shapes around the numbers
+
+
+def prompts(experiment: Experiment, steps: Collection[str], rows: Mapping[str, int]) -> dict[str, int]:
+    """How many prompts the VLM is asked at most, per step; answers that are kept are not asked again."""
+    anchors, pool = _anchors(experiment, rows), experiment.settings.shared.pool_size
+    asked = {
+        "beam_data": anchors * prompts_at_most(pool, experiment.config("beam_data")),
+        "rl_data": anchors * _pointers(experiment),
+        "evaluation": _predictions(experiment, rows) + _oracle(experiment, rows),
+    }
+    return {name: count for name, count in asked.items() if name in steps}
+
+
+def written(
+    experiment: Experiment, steps: Collection[str], rows: Mapping[str, int], encoder: int, width: int
+) -> dict[str, int]:
+    """Bytes that each planned step writes. ``encoder``: bytes of the CLIP weights; ``width``: D of its vectors."""
+    anchors, pool = _anchors(experiment, rows), experiment.settings.shared.pool_size
+    selector = _selector_bytes(experiment, width)
+    rce, grpo = experiment.config("rce_checkpoints"), experiment.config("grpo_checkpoints")
+    sizes = {
+        "candidate_pools": (anchors + rows["validation"]) * pool * _POOL_ENTRY,
+        "beam_data": anchors * experiment.settings.shared.beam_size * _BEAM,
+        "v2_checkpoint": encoder + selector,
+        "embeddings": 2 * rows["train"] * width * 4,
+        "rl_data": anchors * _pointers(experiment) * _RL_CANDIDATE,
+        "rce_checkpoints": rce.rce_epochs * selector,
+        "grpo_checkpoints": grpo.grpo_epochs * selector,
+        "v2format_checkpoint": 3 * selector,
+        "evaluation": _predictions(experiment, rows) * _PREDICTION,
+    }
+    asked = sum(prompts(experiment, steps, rows).values())
+    return {name: size for name, size in sizes.items() if name in steps and size} | (
+        {"answers": asked * _ANSWER} if asked else {}
+    )
+
+
+def _anchors(experiment: Experiment, rows: Mapping[str, int]) -> int:
+    return min(experiment.dataset.sample_num, rows["train"])
+
+
+def _pointers(experiment: Experiment) -> int:
+    config = experiment.config("rl_data")
+    sampled = config.samples_per_temp * len(config.temps)
+    return int(config.num_beams + config.num_retrieval + sampled + config.num_random)
+
+
+def _predictions(experiment: Experiment, rows: Mapping[str, int]) -> int:
+    """Zero-shot once; at each number of shots random, image+text similarity and the policies; in the main table
+    the other two similarities and shuffled labels as well."""
+    config = experiment.config("evaluation")
+    policies = 3 if experiment.config("grpo_checkpoints").grpo_epochs else 2
+    return int(config.query_count(rows["validation"]) * (1 + len(config.all_shots) * (2 + policies) + 3))
+
+
+def _oracle(experiment: Experiment, rows: Mapping[str, int]) -> int:
+    config = experiment.config("evaluation")
+    if config.oracle_beams == 0:
+        return 0
+    shots = config.compare_shots
+    search = BeamConfig(beam_size=config.oracle_beams, shots=shots, expand=max(shots, config.oracle_expand))
+    pool = experiment.settings.shared.pool_size
+    return int(config.query_count(rows["validation"]) * prompts_at_most(pool, search))
+
+
+def _selector_bytes(experiment: Experiment, width: int) -> int:
+    """float32 parameters of SPEC E.1: attention and norm per layer, two projections, the gate, the input."""
+    config = experiment.config("v2_checkpoint")
+    hidden = config.hidden_dim
+    layers = config.num_layers * (4 * hidden**2 + 4 * hidden + 2 * hidden)
+    entry = width * hidden if width != hidden else 0
+    return int(_CHECKPOINT + 4 * (layers + 2 * hidden**2 + 2 * hidden**2 + hidden + entry))

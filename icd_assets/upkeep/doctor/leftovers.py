@@ -1,0 +1,100 @@
+"""What killed writers left under the results root: commits half done, staged files, temporary files.
+
+Lock files are no leftovers: the kernel frees a lock with its holder, and the empty file says nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from icd_assets.runtime.process_record import absent
+from icd_assets.store.journal import JOURNAL
+from icd_assets.store.store import Store
+from icd_assets.upkeep.doctor.databases import databases
+from icd_assets.upkeep.doctor.finding import Finding, in_bytes
+
+_TEMPORARY = re.compile(r"\..+\.(?P<pid>\d+)(-\d+)?\.tmp")
+_OLD_SECONDS = 3600.0  # a temporary file lives for milliseconds
+
+
+def leftovers(store: Store, *, fix: bool) -> Iterator[Finding]:
+    """Killed commits are ended or undone, staged and temporary files of the dead removed; nothing else is. What
+    a killed step had finished stays, for the next run of it goes on from there.
+
+    Only while nobody writes: every lock there is, is held meanwhile.
+    """
+    halves, temporary = _half_commits(store.root), _temporary(store.root)
+    folders = sorted(path for path in (store.private / "staging").glob("*") if path.is_dir())
+    staged = [folder for folder in folders if not (folder / JOURNAL).is_file()]
+    if kept := len(folders) - len(staged):
+        yield Finding("artifacts", "ok", f"{kept} unfinished steps, from which the next run of them goes on")
+    if not halves and not staged and not temporary:
+        yield Finding("artifacts", "ok", "no leftovers of killed runs")
+        return
+    size = in_bytes(sum(file.stat().st_size for folder in staged for file in folder.rglob("*") if file.is_file()))
+    files = f"{len(staged)} staging folders ({size}) and {len(temporary)} temporary files"
+    with _nobody_writes(store.private / "locks") as quiet:
+        if not quiet:
+            yield Finding("artifacts", "ok", f"a run is at work: its files ({files}) are left alone")
+            return
+        if not fix:
+            text = f"killed runs left {len(halves)} half-done commits, {files}"
+            yield Finding("artifacts", "warning", text, "icd-assets doctor --fix mends that")
+            return
+        for path in halves:
+            store.recover(path)
+            yield Finding("artifacts", "mended", f"killed commit {'ended' if path.exists() else 'undone'}: {path}")
+        for folder in staged:
+            shutil.rmtree(folder, ignore_errors=True)  # a recovered commit took its own along
+        for path in temporary:
+            path.unlink(missing_ok=True)
+    if staged or temporary:
+        yield Finding("artifacts", "mended", f"removed what killed runs left: {files}")
+
+
+def answers(store: Store) -> Iterator[Finding]:
+    """The answers of the VLM: what was paid for."""
+    path = store.private / "answers.sqlite"
+    if path.is_file():
+        todo = "restore it from a backup or move it away, then answers are collected anew"
+        yield from databases("answers", [path], todo)
+    else:
+        yield Finding("answers", "ok", "none yet")
+
+
+def _half_commits(root: Path) -> list[Path]:
+    """The manifests whose commit was killed."""
+    found = {
+        path.with_suffix("") for kind in ("pending", "previous") for path in root.rglob(f"*.manifest.json.{kind}")
+    }
+    return sorted(found)
+
+
+def _temporary(root: Path) -> list[Path]:
+    found = []
+    for path in sorted(root.rglob(".*.tmp")):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match and absent(int(match["pid"])) and time.time() - path.stat().st_mtime > _OLD_SECONDS:
+            found.append(path)
+    return found
+
+
+@contextmanager
+def _nobody_writes(locks: Path) -> Iterator[bool]:
+    """Hold every artifact's lock; False if somebody has one."""
+    with ExitStack() as held:
+        try:
+            for path in sorted(locks.glob("*.lock")):
+                held.enter_context(FileLock(path, timeout=0))
+        except Timeout:
+            held.close()
+            yield False
+            return
+        yield True

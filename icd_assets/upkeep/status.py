@@ -1,0 +1,184 @@
+"""The state of every artifact of every cell, without making, fetching or even importing anything heavy.
+
+Judged under one set of settings, as a run would judge: what a cell of other settings has is stale here. Two
+things are judged as the UI does: the v2-format checkpoint by its source ``auto``, and GRPO that is there although
+the settings have no GRPO epochs, by its own number of epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from icd_assets.errors import UserError
+from icd_assets.experiment import plan
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.entries import EncoderEntry, ModelEntry
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.settings import Settings
+from icd_assets.experiment.steps import STEPS, Step
+from icd_assets.lineage.records import Records
+from icd_assets.store.manifest import Input, Manifest
+from icd_assets.store.store import Store
+
+# left out: not what would be made, but the recipe has no such step · unjudged: something outside is not here
+State = Literal["fresh", "stale", "missing", "running", "left out", "unjudged"]
+
+
+@dataclass(frozen=True)
+class AssetStatus:
+    """``reason`` says why it is not fresh; ``writer`` who makes it right now."""
+
+    asset: str
+    state: State
+    reason: str | None = None
+    manifest: Manifest | None = None
+    writer: str | None = None
+
+    @property
+    def to_be_made(self) -> bool:
+        return self.state in ("stale", "missing", "running")
+
+
+@dataclass(frozen=True)
+class CellStatus:
+    experiment: Experiment
+    assets: tuple[AssetStatus, ...]  # in the pipeline's order
+
+    @property
+    def cell(self) -> Cell:
+        return self.experiment.cell
+
+    @property
+    def empty(self) -> bool:
+        """Nothing was made for this cell; pools and embeddings that it would share do not count."""
+        own = (one.manifest is not None and one.manifest.cell == self.cell.key for one in self.assets)
+        broken = (one.manifest is None and one.state == "stale" for one in self.assets)
+        return not any(own) and not any(broken) and not any(one.writer for one in self.assets)
+
+
+class Survey:
+    """All cells under one results root, looked at once.
+
+    >>> Survey(store, catalog, settings).status(cell)
+    """
+
+    def __init__(self, store: Store, catalog: Catalog, settings: Settings) -> None:
+        self.records = Records(store)
+        self._snapshot = _Snapshot(store, self.records)
+        self._catalog, self._settings = catalog, settings
+        self._outside: dict[object, Input | UserError] = {}
+
+    def cells(self, chosen: Sequence[Cell], *, empty: bool = False) -> Iterator[CellStatus]:
+        """Of those chosen the ones that have anything, or all."""
+        with self._snapshot.digests.at_once():
+            for cell in chosen:
+                found = self.status(cell)
+                if empty or not found.empty:
+                    yield found
+
+    def strangers(self) -> list[str]:
+        """Cells of manifests that today's catalog does not know."""
+        known = {cell.key for cell in self._catalog.cells}
+        return sorted({manifest.cell for manifest in self.records.live.values()} - known)
+
+    def status(self, cell: Cell) -> CellStatus:
+        experiment = _Looked(
+            cell, self._settings, self._snapshot, self._catalog, look_only=True, outside=self._outside
+        )
+        experiment = experiment.with_own_grpo()
+        found: list[AssetStatus] = []
+        coming: set[str] = set()
+        for step in STEPS:
+            one = _judge(experiment, step, coming)
+            found.append(one)
+            if one.to_be_made and not _left_out(experiment, step):
+                coming.add(step.name)
+        return CellStatus(experiment, tuple(found))
+
+
+def _judge(experiment: Experiment, step: Step, coming: set[str]) -> AssetStatus:
+    store = experiment.store
+    writer = store.writer(experiment.manifest_path(step.name))
+    manifest: Manifest | None = None
+    state: State = "stale"
+    try:
+        manifest = experiment.manifest(step.name)
+        reason = plan.reason(experiment, step, coming)
+    except UserError as error:
+        reason = store.damage(manifest) if manifest is not None else str(error)
+        if reason is None:
+            state, reason = "unjudged", str(error)
+    else:
+        if reason is None:
+            state = "fresh"
+        elif _left_out(experiment, step):
+            state, reason = "left out", None
+        elif manifest is None:
+            state = "missing"
+    return AssetStatus(step.name, "running" if writer else state, reason, manifest, writer)
+
+
+def _left_out(experiment: Experiment, step: Step) -> bool:
+    try:
+        return plan.left_out(experiment, step)
+    except UserError:  # the user's own v2 checkpoint is to be read, and cannot be: that step says why
+        return True
+
+
+class _Snapshot(Store):
+    """A store whose manifests were all read at once."""
+
+    def __init__(self, store: Store, records: Records) -> None:
+        super().__init__(store.root)
+        self.digests = store.digests
+        self._records = records
+
+    def read(self, path: Path) -> Manifest | None:
+        live = self._records.live
+        if (problem := self._records.broken.get(path)) is not None:
+            raise UserError(problem)
+        return live.get(self._relative(path))
+
+
+@dataclass(frozen=True)
+class _Looked(Experiment):
+    """What lies outside is looked at once for all cells that share it."""
+
+    outside: dict[object, Input | UserError] = field(default_factory=dict)
+
+    def dataset_digest(self, *splits: str) -> Input:
+        return self._once((self.cell.dataset, splits), lambda: super(_Looked, self).dataset_digest(*splits))
+
+    def weights_of(self, entry: EncoderEntry | ModelEntry) -> Input:
+        return self._once((entry.path, entry.revision), lambda: super(_Looked, self).weights_of(entry))
+
+    def with_own_grpo(self) -> _Looked:
+        """With the number of GRPO epochs that its GRPO has, if the settings say nothing of GRPO."""
+        if self.config("grpo_checkpoints").grpo_epochs > 0:
+            return self
+        try:
+            manifest = self.manifest("grpo_checkpoints")
+        except UserError:
+            return self
+        if manifest is None:
+            return self
+        explicit = dict(self.settings.explicit)
+        own = {"grpo_epochs": manifest.want.config.get("grpo_epochs")}
+        explicit["grpo_checkpoints"] = explicit.get("grpo_checkpoints", {}) | own
+        settings = self.settings.model_copy(update={"explicit": explicit})
+        return replace(self, settings=settings)
+
+    def _once(self, key: object, look: Callable[[], Input]) -> Input:
+        if key not in self.outside:
+            try:
+                self.outside[key] = look()
+            except UserError as error:
+                self.outside[key] = error
+        found = self.outside[key]
+        if isinstance(found, UserError):
+            raise found
+        return found

@@ -1,0 +1,148 @@
+"""Everything under a results root read again: what rotted, what is orphaned, what is half-written."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from icd_assets.lineage.records import Records
+from icd_assets.store.digests import sha256_json
+from icd_assets.store.manifest import Manifest, data_version
+from icd_assets.store.store import Store
+from icd_assets.upkeep.leftovers import leftovers, working
+
+# done, of; in bytes
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass
+class Findings:
+    """Sentences and paths. Only ``rotted`` is damage; the rest is there to be known, and to be pruned."""
+
+    files: int = 0
+    bytes: int = 0
+    pruned: int = 0
+    rotted: list[str] = field(default_factory=list)
+    orphaned: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    working: list[str] = field(default_factory=list)
+
+
+def verify(store: Store, cells: Collection[str], on_progress: OnProgress) -> Findings:
+    """All artifacts, or those of ``cells``; without ``cells`` also all that lies beside them.
+
+    ``store`` must be opened with ``rehash``, or a change behind an unchanged size and mtime is not seen.
+    """
+    records, found = Records(store), Findings()
+    chosen = {place: m for place, m in records.live.items() if not cells or m.cell in cells}
+    total = sum(record.size for manifest in chosen.values() for record in manifest.files)
+    committed: dict[str, list[Manifest]] = {}
+    for copy in records.past:
+        committed.setdefault(copy.making, []).append(copy)
+    with store.digests.at_once():
+        for place, manifest in chosen.items():
+            path = store.root / place
+            found.rotted += _contradictions(path, manifest) or _edited(
+                path, manifest, committed.get(manifest.making, []), store.history
+            )
+            for record in manifest.files:
+                if (problem := store.rot(record, manifest.want.asset)) is not None:
+                    found.rotted.append(f"{problem} ({manifest.cell})")
+                there = store.resolve(record).is_file()
+                found.files += there
+                found.pruned += record.pruned is not None and not there
+                found.bytes += record.size
+                on_progress(found.bytes, total)
+        if not cells:
+            _beside(records, found)
+    return found
+
+
+def _contradictions(path: Path, manifest: Manifest) -> list[str]:
+    """A manifest that was edited: its digests are over what it says itself."""
+    if manifest.data_version != data_version(manifest.files):
+        return [f"{path}: its data version is not that of the files it names"]
+    if manifest.config_digest != sha256_json(manifest.want.config):
+        return [f"{path}: its config digest is not that of the config it holds"]
+    return []
+
+
+def _edited(path: Path, manifest: Manifest, committed: list[Manifest], history: Path) -> list[str]:
+    """A manifest that is no longer what was committed, in fields over which there is no digest. One without a copy
+    (its writer was killed just before, or the history was not taken along) is not judged."""
+    copies = [_unpruned(copy) for copy in committed]
+    if not copies or (here := _unpruned(manifest)) in copies:
+        return []
+    copy = next((copy for copy in copies if copy.data_version == here.data_version), copies[-1])
+    fields = ", ".join(name for name in Manifest.model_fields if getattr(here, name) != getattr(copy, name))
+    kept = history / copy.want.asset / f"{copy.data_version}-{copy.making}.json"
+    return [f"{path}: its {fields} differs from what was committed and is kept as {kept}"]
+
+
+def _unpruned(manifest: Manifest) -> Manifest:
+    """Without the one thing that is written into it later."""
+    files = [record.model_copy(update={"pruned": None}) for record in manifest.files]
+    return manifest.model_copy(update={"files": files})
+
+
+def _beside(records: Records, found: Findings) -> None:
+    store = records.store
+    for manifest in records.past:
+        path = store.history / manifest.want.asset / f"{manifest.data_version}-{manifest.making}.json"
+        found.rotted += _contradictions(path, manifest)
+        if not path.is_file():
+            found.rotted.append(f"{path.parent}: holds a manifest under another name than {path.name}")
+    found.rotted += [f"{path}: {problem}" for path, problem in records.broken.items()]
+    found.rotted += _caches(store)
+    found.working = working(store)
+    for left in leftovers(records):
+        getattr(found, left.kind).append(str(left.path))
+
+
+def _caches(store: Store) -> list[str]:
+    """Answers and features have checksums of their own."""
+    from icd_assets.pools.features import sound  # which imports NumPy
+
+    problems = []
+    answers = store.private / "answers.sqlite"
+    if answers.is_file() and (problem := _database(answers)) is not None:
+        problems.append(problem)
+    for path in sorted(store.private.glob("features/*/*.json")):
+        try:
+            whole = sound(path.with_name(path.name.removesuffix(".json")), store.digests)
+        except OSError as error:
+            problems.append(f"{path} or its .npy files cannot be read ({error.strerror})")
+            continue
+        except ValueError:
+            whole = False
+        if not whole:
+            problems.append(f"{path}: its .npy files are not those written; delete it, and they are made again")
+    return problems
+
+
+def _database(path: Path) -> str | None:
+    """What is wrong with the store of answers. In a folder that may only be read SQLite cannot make the files that
+    it shares with writers; there are none then, unless the log of one lies there."""
+    address = f"{path.as_uri()}?mode=ro"
+    try:
+        try:
+            verdict = _quick_check(address)
+        except sqlite3.OperationalError:
+            if path.with_name(f"{path.name}-wal").exists():
+                raise
+            verdict = _quick_check(f"{address}&immutable=1")
+    except sqlite3.OperationalError as error:
+        return f"{path} cannot be read ({error})"
+    except sqlite3.DatabaseError as error:
+        verdict = str(error)
+    return None if verdict == "ok" else f"{path}: {verdict}; move it away, and answers are asked for again"
+
+
+def _quick_check(address: str) -> str:
+    with closing(sqlite3.connect(address, uri=True)) as connection:
+        return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])

@@ -1,0 +1,96 @@
+"""Where a model's weights lie, and their digest: what makes an answer this model's answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from icd_assets.errors import UserError
+from icd_assets.store.digests import DigestCache, sha256_json
+
+# What changes an answer: weights, configuration, tokenizer, processor, chat template. Not: cards, pictures.
+_WEIGHTS = {".safetensors", ".bin", ".pt"}
+_MATTERS = {".json", ".txt", ".model", ".jinja", *_WEIGHTS}
+_LIGHT = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
+_PICKLED = "pytorch_model*.bin"
+
+
+def locate(path: str, revision: str | None = None, *, fetch: bool = True) -> Path:
+    """The folder of a model: a local one as it is, a hub id from the hub's cache (downloaded if ``fetch``).
+
+    ``revision`` is a hub id's commit, tag or branch; default: what the cache, or else the hub, calls ``main``.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise UserError(
+                f"model folder {path} is a local one and has no revision {revision!r}; unset it in the catalog."
+            )
+        return folder
+    if folder.is_absolute() or path.startswith((".", "~")):
+        raise UserError(f"model folder {path} does not exist; mend the path in the catalog.")
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RevisionNotFoundError
+
+    try:
+        # What is on this machine is used as it is: an update of the hub must not change a digest unasked.
+        found = _snapshot(path, revision, here=True)
+        if found is None and fetch:
+            found = _snapshot(path, revision, here=False)
+    except RevisionNotFoundError:
+        raise UserError(
+            f"model {path} has no revision {revision!r} on the hub; mend revision in the catalog."
+        ) from None
+    except (HFValidationError, HfHubHTTPError, OSError):
+        found = None
+    if found is not None:
+        return found
+    if not fetch:
+        raise UserError(f"model {path} is not on this machine; it is downloaded when it is first needed.")
+    if revision is not None and (known := _revisions_here(path)):
+        raise UserError(
+            f"model {path} is in the hub's cache, but not whole at revision {revision!r} (there: "
+            f"{', '.join(known)}), and the hub cannot be reached; mend revision in the catalog, or download it."
+        )
+    raise UserError(
+        f"model {path} is neither a local folder nor whole in the hub's cache, and the hub cannot be reached; "
+        "download it once, or name a local folder in the catalog."
+    )
+
+
+def _snapshot(path: str, revision: str | None, *, here: bool) -> Path | None:
+    """A snapshot that holds weights, or None; ``here``: without asking the hub.
+
+    The same patterns both times: the hub's cache calls a snapshot whole if it holds what was asked for.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    for patterns in (_LIGHT, [*_LIGHT, _PICKLED]):  # the latter for an old repository with nothing else
+        try:
+            found = snapshot_download(path, revision=revision, allow_patterns=patterns, local_files_only=here)
+        except LocalEntryNotFoundError:
+            return None
+        if _weights_in(Path(found)):
+            return Path(found)
+    return None
+
+
+def _revisions_here(path: str) -> list[str]:
+    """What the hub's cache has of a model: branches and tags, then commits."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=path, repo_type="model")
+    names = sorted(str(p.relative_to(folder / "refs")) for p in (folder / "refs").rglob("*") if p.is_file())
+    return names + sorted(p.name for p in (folder / "snapshots").glob("*"))
+
+
+def _weights_in(folder: Path) -> bool:
+    return any(p.suffix in _WEIGHTS for p in folder.rglob("*"))
+
+
+def weights_digest(folder: Path, digests: DigestCache) -> str:
+    """SHA-256 over the files of a model folder that can change its answers."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in _MATTERS)
+    if not _weights_in(folder):
+        raise UserError(f"model folder {folder} holds no weights (*.safetensors); download it again.")
+    return sha256_json([[str(p.relative_to(folder)), digests.file(p)] for p in files])
