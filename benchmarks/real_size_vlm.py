@@ -30,7 +30,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from icd_assets.demo.pieces import qwen_tokenizer
 from icd_assets.vlm.backend import Generation
-from icd_assets.vlm.cached_inputs import KeptInputs
+from icd_assets.vlm.cached_inputs import CachedInputs
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 from icd_assets.vlm.transformers_backend import TransformersBackend
@@ -156,7 +156,7 @@ def backend(folder: Path, shape: Qwen2_5_VLConfig, device: str, batch_size: int)
                 part.copy_(noise[: len(part)])
     return TransformersBackend(
         model,
-        KeptInputs(load_processor(folder), model, 1 << 30),
+        CachedInputs(load_processor(folder), model, 1 << 30),
         digest="random",
         style=PromptStyle(),
         generation=Generation(),

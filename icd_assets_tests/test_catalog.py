@@ -127,7 +127,7 @@ def test_a_bad_overlay_is_one_sentence(tmp_path: Path, content: object, sentence
 
 def test_a_missing_overlay_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ICD_CATALOG", str(tmp_path / "none.yaml"))
-    with pytest.raises(UserError, match="mend ICD_CATALOG"):
+    with pytest.raises(UserError, match="fix ICD_CATALOG"):
         Catalog.load()
 
 

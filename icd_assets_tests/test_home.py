@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.home import find_home, hear_env_file
+from icd_assets.runtime.home import find_home, load_env_file
 from icd_assets_tests.conftest import KEY, Workplace
 
 
@@ -30,7 +30,7 @@ def environment() -> dict[str, str]:
 def test_variables_are_added_and_none_is_overridden(home):
     text = "# paths\nexport OKVQA_PATH='/data/ok vqa'\nSET_ALREADY=file\nTEXT=$OTHER ${SET_ALREADY}\nEMPTY=\n"
     (home / ".env").write_text("\ufeff" + text, encoding="utf-8")
-    hear_env_file()
+    load_env_file()
     assert environment() == {
         "SET_ALREADY": "outside",
         "OKVQA_PATH": "/data/ok vqa",
@@ -43,7 +43,7 @@ def test_home_is_the_variable_else_the_nearest_folder_above(home, monkeypatch, t
     assert find_home() == home
     os.environ["DAGSTER_HOME"] = str(tmp_path / "deep")
     (home / ".env").write_text("A=1")
-    hear_env_file()
+    load_env_file()
     assert find_home() == tmp_path / "deep" and "A" not in os.environ
 
 
@@ -53,14 +53,14 @@ def test_home_is_the_variable_else_the_nearest_folder_above(home, monkeypatch, t
 def test_a_bad_line_is_named(home, content, line):
     (home / ".env").write_text(content)
     with pytest.raises(UserError, match=rf"\.env: line {line} is not NAME=value"):
-        hear_env_file()
+        load_env_file()
     assert environment() == {"SET_ALREADY": "outside"}
 
 
 def test_a_file_that_is_no_text(home):
     (home / ".env").write_bytes(b"A=\xff\xfe")
     with pytest.raises(UserError, match=r"\.env cannot be read as text"):
-        hear_env_file()
+        load_env_file()
 
 
 def test_the_command_line_hears_it_before_flags_and_variables(workplace: Workplace):

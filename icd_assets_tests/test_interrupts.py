@@ -8,7 +8,7 @@ import sys
 BODY = """
 import signal, time, weakref
 from dagster._core.errors import raise_execution_interrupts
-from icd_assets.runtime.interrupts import hear_every_interrupt
+from icd_assets.runtime.interrupts import deliver_every_interrupt
 
 class Doomed:
     pass
@@ -24,7 +24,7 @@ def interrupt():
 def fail():
     raise ValueError("in a destructor")
 
-hear_every_interrupt()
+deliver_every_interrupt()
 """
 
 

@@ -55,7 +55,7 @@ problem = make("beam_data")
 there = experiment().manifest("beam_data")
 told = {"problem": problem, "changed": version("candidate_pools") != before, "made": there is not None}
 if there is not None:
-    made_of = there.want.inputs["candidate_pools"].data_version
+    made_of = there.spec.inputs["candidate_pools"].data_version
     told["of_todays"] = made_of == version("candidate_pools")
     pools = read_pools(experiment().files("candidate_pools")[0], n_rows=10**6, size=64)
     beams = read_beams(experiment().files("beam_data")[0])
@@ -65,7 +65,7 @@ print(json.dumps(told))
 """
 
 
-def told(place: Workplace, call: str, when: str) -> dict[str, object]:
+def explain(place: Workplace, call: str, when: str) -> dict[str, object]:
     shrink(place)
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, KEY, call, when],
@@ -80,7 +80,7 @@ def told(place: Workplace, call: str, when: str) -> dict[str, object]:
 
 
 def test_while_it_waits_for_its_gpu(workplace: Workplace) -> None:
-    found = told(workplace, "icd_assets.runtime.device:visible_gpus", "before")  # the first that a lease does
+    found = explain(workplace, "icd_assets.runtime.device:visible_gpus", "before")  # the first that a lease does
     assert found.pop("problem") is None
     assert found == {"changed": True, "made": True, "of_todays": True, "foreign": 0, "again": None}
 
@@ -90,7 +90,7 @@ READS = {"before": "icd_assets.defs.assets.inputs:train_pools", "after": "icd_as
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_just_before_it_reads_and_while_it_does(workplace: Workplace, when: str) -> None:
-    found = told(workplace, READS[when], when)
+    found = explain(workplace, READS[when], when)
     assert found.pop("problem") == (
         "another run made candidate_pools again while beam_data was about to read it; run this again."
     )

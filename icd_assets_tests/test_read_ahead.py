@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from icd_assets.runtime.prefetch import WORKERS, read_ahead
+from icd_assets.runtime.prefetch import WORKERS, prefetch
 
 
 def test_order_and_bound():
@@ -19,7 +19,7 @@ def test_order_and_bound():
         return -number
 
     taken = 0
-    for given, found in enumerate(read_ahead(read, range(200))):
+    for given, found in enumerate(prefetch(read, range(200))):
         assert found == -given
         taken += 1
         assert len(begun) <= taken + 2 * WORKERS
@@ -32,12 +32,12 @@ def test_an_error_comes_in_its_place_and_a_stop_drops_the_rest():
             raise ValueError("five")
         return number
 
-    results = read_ahead(read, range(10_000))
+    results = prefetch(read, range(10_000))
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match="five"):
         next(results)
-    stopped = read_ahead(read, iter([1, 2, 3]))
+    stopped = prefetch(read, iter([1, 2, 3]))
     next(stopped)
     stopped.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read_ahead")]
-    assert list(read_ahead(read, [])) == []
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+    assert list(prefetch(read, [])) == []

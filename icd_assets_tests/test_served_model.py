@@ -23,7 +23,7 @@ from icd_assets.demo.world import ANSWERS
 from icd_assets.errors import UserError
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.made_from import want
+from icd_assets.experiment.made_from import spec_of
 from icd_assets.experiment.plan import plan, require_vlm
 from icd_assets.experiment.settings import read_settings
 from icd_assets.selector.config import SelectorConfig
@@ -256,4 +256,4 @@ def test_steps_that_ask_a_server_leave_the_gpu_to_others(tmp_path: Path, monkeyp
     assert [name for name in steps if cell.needs_gpu(name)] == ["v2_checkpoint", "embeddings", "rce_checkpoints"]
     here = Experiment.open(Cell("demo", "RandSampler", "here"), cell.settings, place.results)
     assert {"beam_data", "rl_data", "evaluation"} <= {name for name in steps if here.needs_gpu(name)}
-    assert want(cell, "candidate_pools").config["sample_num"] == 6
+    assert spec_of(cell, "candidate_pools").config["sample_num"] == 6

@@ -99,7 +99,7 @@ def test_normalized_reward_is_heard() -> None:
     [
         (
             {"RCE_EPOCHS": "abc"},
-            r"^RCE_EPOCHS=abc: input should be a valid integer.*; mend or unset RCE_EPOCHS\.$",
+            r"^RCE_EPOCHS=abc: input should be a valid integer.*; fix or unset RCE_EPOCHS\.$",
         ),
         ({"RCE_EPOCHS": "0"}, r"^RCE_EPOCHS=0: input should be greater than or equal to 1"),
         ({"RCE_LR": "nan"}, r"^RCE_LR=nan: "),

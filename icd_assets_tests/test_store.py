@@ -17,22 +17,22 @@ from icd_assets.errors import UserError
 from icd_assets.runtime.locks import Holder
 from icd_assets.store.digests import DigestCache, sha256_file
 from icd_assets.store.journal import Journal
-from icd_assets.store.manifest import Input, Manifest, Want
+from icd_assets.store.manifest import Input, Manifest, Spec
 from icd_assets.store.store import Store
 
 
-def want(**changes: Any) -> Want:
+def spec_of(**changes: Any) -> Spec:
     fields: dict[str, Any] = {
         "asset": "rl_data",
         "code_version": "1",
         "config": {"num_beams": 5},
         "inputs": {"vlm": Input(data_version="a1", run_id="run-1")},
     }
-    return Want(**(fields | changes))
+    return Spec(**(fields | changes))
 
 
 FIELDS: dict[str, Any] = {
-    "want": want(),
+    "spec": spec_of(),
     "config_digest": "c",
     "facts": {},
     "cell": "demo|RandSampler/tiny_vl",
@@ -44,15 +44,15 @@ FIELDS: dict[str, Any] = {
 
 
 def commit(
-    store: Store, path: Path, text: str, made_from: Want | None = None, name: str = "data.json"
+    store: Store, path: Path, text: str, made_from: Spec | None = None, name: str = "data.json"
 ) -> Manifest:
-    made_from = made_from or want()
+    made_from = made_from or spec_of()
     with store.lock(path), store.staging(path, made_from) as staging:
         (staging / name).write_text(text)
         return store.commit(
             path,
             {path.parent / name: staging / name},
-            want=made_from,
+            spec=made_from,
             config_digest="c",
             facts={"rows": 1},
             cell="demo|RandSampler/tiny_vl",
@@ -74,16 +74,16 @@ def path(store: Store) -> Path:
 
 
 def test_missing_then_fresh(store: Store, path: Path) -> None:
-    assert store.stale(path, want()) == "missing"
+    assert store.stale(path, spec_of()) == "missing"
     manifest = commit(store, path, "one")
-    assert store.stale(path, want()) is None
+    assert store.stale(path, spec_of()) is None
     assert store.read(path) == manifest
     assert store.files(manifest) == [store.root / "demo" / "data.json"]
 
 
 def test_data_version_is_content_alone(store: Store, path: Path) -> None:
     first = commit(store, path, "one")
-    second = commit(store, path, "one", want(config={"num_beams": 6}))
+    second = commit(store, path, "one", spec_of(config={"num_beams": 6}))
     third = commit(store, path, "two")
     assert first.data_version == second.data_version != third.data_version
 
@@ -103,23 +103,23 @@ def test_data_version_is_content_alone(store: Store, path: Path) -> None:
 )
 def test_the_reason_names_what_changed(store: Store, path: Path, changed: dict[str, Any], reason: str) -> None:
     commit(store, path, "one")
-    assert store.stale(path, want(**changed)) == reason
+    assert store.stale(path, spec_of(**changed)) == reason
 
 
 def test_another_run_of_the_same_input_changes_nothing(store: Store, path: Path) -> None:
     commit(store, path, "one")
-    assert store.stale(path, want(inputs={"vlm": Input(data_version="a1", run_id="run-9")})) is None
+    assert store.stale(path, spec_of(inputs={"vlm": Input(data_version="a1", run_id="run-9")})) is None
 
 
 def test_one_changed_byte_is_noticed(store: Store, path: Path) -> None:
     manifest = commit(store, path, "one")
     data = store.root / "demo" / "data.json"
     data.write_text("onf")
-    assert "is no longer what rl_data wrote" in (store.stale(path, want()) or "")
+    assert "is no longer what rl_data wrote" in (store.stale(path, spec_of()) or "")
     with pytest.raises(UserError, match=r"data\.json is no longer"):
         store.files(manifest)
     data.unlink()
-    assert "is gone" in (store.stale(path, want()) or "")
+    assert "is gone" in (store.stale(path, spec_of()) or "")
 
 
 def test_a_foreign_file_is_moved_aside_never_overwritten(store: Store, path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_foreign_file_is_moved_aside_never_overwritten(store: Store, path: Pat
 
 def test_files_the_new_artifact_no_longer_has_are_removed(store: Store, path: Path) -> None:
     commit(store, path, "epoch 5", name="rce_epoch5.pt")
-    commit(store, path, "epoch 3", want(config={}), name="rce_epoch3.pt")
+    commit(store, path, "epoch 3", spec_of(config={}), name="rce_epoch3.pt")
     assert sorted(p.name for p in path.parent.iterdir()) == [path.name, "rce_epoch3.pt"]
 
 
@@ -145,7 +145,7 @@ def test_an_imported_file_is_never_touched(store: Store, path: Path) -> None:
     mine.parent.mkdir(parents=True)
     mine.write_text("a year of work")
     fields = {
-        "want": want(config={"source": "import"}),
+        "spec": spec_of(config={"source": "import"}),
         "config_digest": "c",
         "facts": {},
         "cell": "c",
@@ -166,8 +166,8 @@ def test_an_adopted_file_that_was_changed_is_the_users_to_decide(store: Store, p
     theirs = path.parent / "theirs.json"
     theirs.parent.mkdir(parents=True)
     theirs.write_text("a year of work")
-    unknown = want(code_version="unknown", config={}, inputs={})
-    fields = {"want": unknown, "config_digest": "c", "facts": {}, "cell": "c", "run_id": None, "created_at": "t"}
+    unknown = spec_of(code_version="unknown", config={}, inputs={})
+    fields = {"spec": unknown, "config_digest": "c", "facts": {}, "cell": "c", "run_id": None, "created_at": "t"}
     fields |= {"seconds": 0.0, "environment": {}, "origin": "adopted", "unknown": ["config", "code"]}
     manifest = store.commit(path, {theirs: theirs}, **fields)
     assert store.stale(path, unknown) is None
@@ -198,7 +198,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from icd_assets.store import store as module
-from icd_assets_tests.test_store import commit, want
+from icd_assets_tests.test_store import commit, spec_of
 store, path = module.Store(Path(sys.argv[1])), Path(sys.argv[2])
 moves, original = 0, Path.replace
 def replace(self, target):
@@ -207,7 +207,7 @@ def replace(self, target):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(self, target)
 Path.replace = replace
-commit(store, path, "two", want(config={"num_beams": 7}))
+commit(store, path, "two", spec_of(config={"num_beams": 7}))
 """
 
 
@@ -239,14 +239,14 @@ def test_killed_at_any_point_of_a_commit(store: Store, path: Path, killed_at: st
 def _share(root: Path, sampler: str, anchors: str | None = "[1, 2]") -> Path:
     """Commit an artifact that has a file of its own and one that all samplers have."""
     store, folder = Store(root), root / "demo" / "cache"
-    path, made_from = folder / f"{sampler}.json.manifest.json", want(config={"sampler": sampler})
+    path, made_from = folder / f"{sampler}.json.manifest.json", spec_of(config={"sampler": sampler})
     with store.lock(path):
         store.recover(path)
         with store.staging(path, made_from) as staging:
             files = {f"{sampler}.json": sampler} | ({"anchors.json": anchors} if anchors is not None else {})
             for name, text in files.items():
                 (staging / name).write_text(text)
-            store.commit(path, {folder / name: staging / name for name in files}, **FIELDS | {"want": made_from})
+            store.commit(path, {folder / name: staging / name for name in files}, **FIELDS | {"spec": made_from})
     return path
 
 
@@ -305,7 +305,7 @@ def test_several_artifacts_commit_a_shared_file_at_once(tmp_path: Path) -> None:
 
 
 def test_equal_files_half_moved_are_both_found(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = store._staging_folder(path, want())
+    folder = store._staging_folder(path, spec_of())
     finals = [path.parent / name for name in ("query.pt", "candidate.pt")]
     original = Path.replace
 
@@ -315,7 +315,7 @@ def test_equal_files_half_moved_are_both_found(store: Store, path: Path, monkeyp
         return original(self, target)
 
     monkeypatch.setattr(Path, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt), store.lock(path), store.staging(path, want()) as staging:
+    with pytest.raises(KeyboardInterrupt), store.lock(path), store.staging(path, spec_of()) as staging:
         for final in finals:
             (staging / final.name).write_text("equal")
         store.commit(path, {final: staging / final.name for final in finals}, **FIELDS)
@@ -330,7 +330,7 @@ def test_equal_files_half_moved_are_both_found(store: Store, path: Path, monkeyp
 
 
 def test_an_interrupted_want_finds_its_journal_again_and_no_other_does(store: Store, path: Path) -> None:
-    def staged(made_from: Want, *, afresh: bool = False) -> list[str]:
+    def staged(made_from: Spec, *, afresh: bool = False) -> list[str]:
         """What is there at the start; then it is interrupted."""
         interrupted = pytest.raises(KeyboardInterrupt)
         with interrupted, store.lock(path), store.staging(path, made_from, afresh=afresh) as staging:
@@ -340,29 +340,29 @@ def test_an_interrupted_want_finds_its_journal_again_and_no_other_does(store: St
             raise KeyboardInterrupt
         return found
 
-    assert staged(want()) == []
-    assert staged(want()) == ["journal.json", "state.pt"]
-    assert staged(want(), afresh=True) == []
-    assert staged(want(config={"num_beams": 6})) == []
-    assert len(list((store.private / "staging").iterdir())) == 1  # the other want's is gone
-    assert staged(want()) == []
+    assert staged(spec_of()) == []
+    assert staged(spec_of()) == ["journal.json", "state.pt"]
+    assert staged(spec_of(), afresh=True) == []
+    assert staged(spec_of(config={"num_beams": 6})) == []
+    assert len(list((store.private / "staging").iterdir())) == 1  # the other spec's is gone
+    assert staged(spec_of()) == []
     commit(store, path, "one")
     assert not list((store.private / "staging").iterdir())
 
 
 def test_unfinished_files_without_a_journal_are_not_taken_over(store: Store, path: Path) -> None:
-    folder = store._staging_folder(path, want())
+    folder = store._staging_folder(path, spec_of())
     folder.mkdir(parents=True)
     (folder / "rl.json").write_text("half")  # as SIGKILL leaves it
-    with store.lock(path), store.staging(path, want()) as staging:
+    with store.lock(path), store.staging(path, spec_of()) as staging:
         assert list(staging.iterdir()) == []
 
 
 def test_a_mark_is_found_by_its_cell_and_one_of_all_cells_by_each(store: Store) -> None:
-    store.mark_unsaid("1a-run", "demo|RandSampler/tiny_vl")
-    store.mark_unsaid("2b-run", None)
-    assert sorted(store.unsaid_marks("demo|RandSampler/tiny_vl").values()) == ["1a-run", "2b-run"]
-    assert list(store.unsaid_marks("demo|MixSampler/tiny_vl").values()) == ["2b-run"]
+    store.mark_unrecorded("1a-run", "demo|RandSampler/tiny_vl")
+    store.mark_unrecorded("2b-run", None)
+    assert sorted(store.unrecorded_marks("demo|RandSampler/tiny_vl").values()) == ["1a-run", "2b-run"]
+    assert list(store.unrecorded_marks("demo|MixSampler/tiny_vl").values()) == ["2b-run"]
 
 
 def test_digest_cache_sees_a_change_and_survives_a_broken_file(tmp_path: Path) -> None:
@@ -378,19 +378,19 @@ def test_digest_cache_sees_a_change_and_survives_a_broken_file(tmp_path: Path) -
 
 
 def test_lineage_for_the_inside_of_a_file_has_no_time_and_no_run(store: Store, path: Path) -> None:
-    text = json.dumps(want().lineage())
+    text = json.dumps(spec_of().lineage())
     assert "run-1" not in text
     assert "a1" in text
 
 
 def test_a_replaced_manifest_is_kept_by_its_data_version(store: Store, path: Path) -> None:
     first, beside = commit(store, path, "one"), path.read_bytes()
-    kept = store.history / "rl_data" / f"{first.data_version}-{first.making}.json"
+    kept = store.history / "rl_data" / f"{first.data_version}-{first.build}.json"
     assert kept.read_bytes() == beside
     kept.unlink()  # as if made before there was a history: replacing it keeps it
     second = commit(store, path, "two")
     assert kept.read_bytes() == beside
-    names = {f"{manifest.data_version}-{manifest.making}.json" for manifest in (first, second)}
+    names = {f"{manifest.data_version}-{manifest.build}.json" for manifest in (first, second)}
     assert {p.name for p in store.history.rglob("*.json")} == names
 
 
@@ -428,11 +428,11 @@ def test_what_was_pruned_is_not_missed(store: Store, path: Path) -> None:
     content["files"][0]["pruned"] = "2026-01-02"
     path.write_text(json.dumps(content), encoding="utf-8")
     data = store.root / "demo" / "data.json"
-    assert store.stale(path, want()) is None  # marked, and not yet removed
+    assert store.stale(path, spec_of()) is None  # marked, and not yet removed
     data.unlink()
-    assert store.stale(path, want()) is None
+    assert store.stale(path, spec_of()) is None
     data.write_text("put back, but another")
-    assert "is no longer" in (store.stale(path, want()) or "")
+    assert "is no longer" in (store.stale(path, spec_of()) or "")
 
 
 def test_rehash_sees_what_size_and_mtime_hide(tmp_path: Path) -> None:
@@ -450,7 +450,7 @@ def test_rehash_sees_what_size_and_mtime_hide(tmp_path: Path) -> None:
 def test_an_artifact_names_the_vlms_behind_it(store: Store) -> None:
     def made(name: str, **inputs: Input) -> Input:
         path = store.root / f"{name}.manifest.json"
-        manifest = commit(store, path, name, want(asset=name, inputs=inputs), name)
+        manifest = commit(store, path, name, spec_of(asset=name, inputs=inputs), name)
         vlms[name] = manifest.vlm
         return Input(data_version=manifest.data_version, manifest=path.name)
 
@@ -478,9 +478,9 @@ def test_a_manifest_older_than_its_vlm_still_tells_it(store: Store, path: Path) 
     assert old.pop("vlm") == ["a1"]
     path.write_text(json.dumps(old))
     assert store.read(path) == manifest.model_copy(update={"vlm": ()})
-    assert store.stale(path, want()) is None
+    assert store.stale(path, spec_of()) is None
     given = Input(data_version=manifest.data_version, manifest=str(path.relative_to(store.root)))
-    after = commit(store, path.with_name("next.json"), "two", want(inputs={"rl_data": given}), "two.json")
+    after = commit(store, path.with_name("next.json"), "two", spec_of(inputs={"rl_data": given}), "two.json")
     assert after.vlm == ("a1",)
 
 

@@ -9,7 +9,7 @@ import pytest
 from icd_assets.errors import UserError
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.made_from import want
+from icd_assets.experiment.made_from import spec_of
 from icd_assets.experiment.plan import plan, require_vlm
 from icd_assets.experiment.settings import read_settings
 from icd_assets_tests.conftest import CELL, Workplace
@@ -51,7 +51,7 @@ def test_a_step_started_by_itself_refuses_before_it_looks_for_weights(
     monkeypatch.chdir(copied.folder)
     monkeypatch.setenv("ICD_CATALOG", str(copied.folder / "catalog.yaml"))
     with pytest.raises(UserError, match="flamingo_3B cannot be asked: its package open_flamingo"):
-        want(experiment(copied.results), "beam_data")
+        spec_of(experiment(copied.results), "beam_data")
 
 
 @pytest.mark.slow

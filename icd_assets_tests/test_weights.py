@@ -39,7 +39,7 @@ def test_a_folder_without_weights(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/nowhere/model", "./nowhere", "~/nowhere-at-all"])
 def test_a_missing_local_folder(path: str) -> None:
-    with pytest.raises(UserError, match="does not exist; mend the path in the catalog"):
+    with pytest.raises(UserError, match="does not exist; fix the path in the catalog"):
         locate(path)
 
 
@@ -87,7 +87,7 @@ def test_another_revision_is_another_digest(hub: Path, tmp_path: Path) -> None:
 
 
 def test_a_wrong_revision_is_one_sentence(hub: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"not whole at revision 'v2' \(there: main, v1, {OLD}, {NEW}\).*mend"):
+    with pytest.raises(UserError, match=rf"not whole at revision 'v2' \(there: main, v1, {OLD}, {NEW}\).*fix"):
         locate("org/name", "v2")
     with pytest.raises(UserError, match="is a local one and has no revision 'v1'; unset it"):
         locate(str(tmp_path), "v1")

@@ -19,9 +19,9 @@ from icd_assets.cli.status import status, why
 from icd_assets.cli.train import demo, evaluation, train, ui
 from icd_assets.cli.verify import verify
 from icd_assets.errors import UserError
-from icd_assets.runtime import machine_errors as failures
-from icd_assets.runtime.home import hear_env_file
-from icd_assets.runtime.interrupts import hear_every_interrupt
+from icd_assets.runtime import machine_errors
+from icd_assets.runtime.home import load_env_file
+from icd_assets.runtime.interrupts import deliver_every_interrupt
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,16 +37,16 @@ for _command in (train, demo, evaluation, doctor, ui, lineage, diff, adopt, stat
 def main() -> None:
     """Run the command line; a user's mistake, or a full disk, is one sentence and exit code 2."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
-    hear_every_interrupt()
+    deliver_every_interrupt()
     try:
-        hear_env_file()
+        load_env_file()
         group()
     except UserError as error:
         _refuse(error)
     except Exception as error:
-        if (told := failures.told(error, Path.cwd())) is None:
+        if (explained := machine_errors.explain(error, Path.cwd())) is None:
             raise
-        _refuse(told)
+        _refuse(explained)
 
 
 def _refuse(error: UserError) -> NoReturn:

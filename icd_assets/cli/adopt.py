@@ -39,7 +39,7 @@ def adopt(results_dir: Path, settings: Settings, dry_run: bool, v2: tuple[Path, 
     """Register what Lever-Plus left in RESULTS_DIR, so that training goes on from it.
 
     Every file that can be an artifact is read, strictly; what passes gets a manifest beside it and is shown in the
-    UI as materialized. No file of yours is moved, changed or removed. What is adopted counts as what is wanted,
+    UI as materialized. No file of yours is moved, changed or removed. What is adopted counts as up to date,
     whatever the settings say, until its bytes change or --force ASSET makes it anew.
     """
     root, chosen = results_dir.absolute(), tuple(path.absolute() for path in v2)
@@ -49,8 +49,8 @@ def adopt(results_dir: Path, settings: Settings, dry_run: bool, v2: tuple[Path, 
     for line, finding, count in _lines(adoption.run(), root, dry_run):
         console.print(line, markup=False)
         counts[finding.outcome] += count
-    told = ", ".join(f"{count} {_WORDS[outcome]}" for outcome, count in counts.items() if count)
-    console.print(f"\n{'(dry run) ' if dry_run else ''}{told or 'nothing of Lever-Plus was found'}")
+    counted = ", ".join(f"{count} {_WORDS[outcome]}" for outcome, count in counts.items() if count)
+    console.print(f"\n{'(dry run) ' if dry_run else ''}{counted or 'nothing of Lever-Plus was found'}")
     if not dry_run:
         _record(adoption)
     if root.resolve() != results_root().resolve():
@@ -84,8 +84,8 @@ def _record(adoption: Adoption) -> None:
     with instance() as home:
         for experiment, asset, manifest in _adopted(adoption):
             cell = experiment.cell
-            wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[cell.key])
-            known = home.fetch_materializations(wanted, limit=1).records
+            filter_ = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[cell.key])
+            known = home.fetch_materializations(filter_, limit=1).records
             latest = known[0].asset_materialization if known else None
             if latest is not None and (latest.tags or {}).get(_DATA_VERSION) == manifest.data_version:
                 continue

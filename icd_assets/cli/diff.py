@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from icd_assets.cli.screen import console
-from icd_assets.cli.session import Look
+from icd_assets.cli.session import Session
 from icd_assets.cli.tree import printable, shown
 from icd_assets.errors import UserError
 from icd_assets.lineage import Records, Target, find
@@ -30,11 +30,11 @@ def diff(a: str, b: str, asset: str | None, as_json: bool) -> None:
     A and B are files (wherever they lie), run ids, or cells such as 'demo|RandSampler/tiny_vl'.
     """
     words = [str(Path(word).absolute()) if Path(word).is_file() else word for word in (a, b)]
-    look = Look.here(home=not all(Path(word).is_file() for word in words))
-    records = Records(look.store)
-    one, other = (_target(word, asset, records, look) for word in words)
+    session = Session.here(home=not all(Path(word).is_file() for word in words))
+    records = Records(session.store)
+    one, other = (_target(word, asset, records, session) for word in words)
     found = differences(one.chain, other.chain)
-    same = _same_bytes(one, other, look)
+    same = _same_bytes(one, other, session)
     if as_json:
         click.echo(json.dumps(_document(one, other, same, found), indent=1))
         return
@@ -60,9 +60,11 @@ def diff(a: str, b: str, asset: str | None, as_json: bool) -> None:
     console.print(table)
 
 
-def _target(word: str, asset: str | None, records: Records, look: Look) -> Target:
+def _target(word: str, asset: str | None, records: Records, session: Session) -> Target:
     is_file = Path(word).is_file()
-    found = find([asset, word] if asset and "|" in word and not is_file else [word], records, look.cell, look.open)
+    found = find(
+        [asset, word] if asset and "|" in word and not is_file else [word], records, session.cell, session.open
+    )
     if asset and not is_file:
         found = [target for target in found if target.chain.asset == asset]
     if not found:
@@ -70,9 +72,9 @@ def _target(word: str, asset: str | None, records: Records, look: Look) -> Targe
     return found[0]
 
 
-def _same_bytes(one: Target, other: Target, look: Look) -> bool:
+def _same_bytes(one: Target, other: Target, session: Session) -> bool:
     if one.file is not None and other.file is not None:
-        return look.store.digests.file(one.file) == look.store.digests.file(other.file)
+        return session.store.digests.file(one.file) == session.store.digests.file(other.file)
     return one.chain.data_version is not None and one.chain.data_version == other.chain.data_version
 
 

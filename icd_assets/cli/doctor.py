@@ -1,4 +1,4 @@
-"""``icd-assets doctor``: everything that could stop a run, one line each, and what is safe to mend is mended."""
+"""``icd-assets doctor``: everything that could stop a run, one line each, and what is safe to fix is fixed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from icd_assets.experiment.steps import STEP
 from icd_assets.upkeep.doctor.finding import Finding
 
 SCHEMA = 1
-_STYLES = {"ok": "green", "mended": "cyan", "warning": "yellow", "problem": "red"}
+_STYLES = {"ok": "green", "fixed": "cyan", "warning": "yellow", "problem": "red"}
 
 
 @click.command()
@@ -34,7 +34,7 @@ _STYLES = {"ok": "green", "mended": "cyan", "warning": "yellow", "problem": "red
     metavar="ASSET",
     help="As of train: the run would stop after this asset.",
 )
-@click.option("--fix/--no-fix", default=True, help="Mend what is safe to mend. [default: fix]")
+@click.option("--fix/--no-fix", default=True, help="Fix what is safe to fix. [default: fix]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 def doctor(names: tuple[str, ...], settings: Settings, to: str | None, fix: bool, as_json: bool) -> None:
     """Look for what would stop a run, before it costs hours.
@@ -42,7 +42,7 @@ def doctor(names: tuple[str, ...], settings: Settings, to: str | None, fix: bool
     With a cell: its data, models, memory, settings, plan and disk space too; without one, the instance, the
     leftovers of killed runs, and what is there of each dataset and model. Exit code 2 if something blocks.
 
-    Mended are: runs marked as running whose process is gone, the pool slots they hold, a GPU pool without limit,
+    Fixed are: runs marked as running whose process is gone, the pool slots they hold, a GPU pool without limit,
     and half-done commits and staged files of killed runs. Artifacts and your own files are never touched.
     """
     if len(names) not in (0, 3, 6):
@@ -78,7 +78,7 @@ def _cell(names: tuple[str, ...], settings: Settings, to: str | None, fix: bool)
         opened = open_cell((task, dataset, gpu_id, lever_lm, sampler, model), settings)
     except UserError as error:
         return [Finding("cell", "problem", str(error))]
-    return check_cell(replace(opened, look_only=True), to, fix=fix)
+    return check_cell(replace(opened, read_only=True), to, fix=fix)
 
 
 def _six(dataset: str, sampler: str, model: str) -> tuple[str | None, str, str, str, str, str]:
@@ -105,5 +105,5 @@ def _show(found: Sequence[Finding], blocked: bool) -> None:
             line.append(f": {finding.todo}", style="bold")
         console.print(line)
     counts = Counter(finding.level for finding in found)
-    console.print(f"\nproblems: {counts['problem']}, warnings: {counts['warning']}, mended: {counts['mended']}")
+    console.print(f"\nproblems: {counts['problem']}, warnings: {counts['warning']}, fixed: {counts['fixed']}")
     console.print("something would stop the run" if blocked else "nothing would stop the run")

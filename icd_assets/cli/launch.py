@@ -13,11 +13,11 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from sqlalchemy.exc import SQLAlchemyError
 
 from icd_assets.cli.screen import Screen, console
-from icd_assets.defs.runs.dead_runs import reap
+from icd_assets.defs.runs.dead_runs import close_dead_runs
 from icd_assets.defs.runs.instance import instance
-from icd_assets.defs.runs.pool_wait import patient
+from icd_assets.defs.runs.pool_wait import waiting_for_pool
 from icd_assets.defs.runs.run_config import run_config
-from icd_assets.defs.runs.unrecorded import forget_marks, unsaid
+from icd_assets.defs.runs.unrecorded import forget_marks, unrecorded
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Planned
@@ -34,7 +34,7 @@ def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]
     """Make what is planned, in one run; returns its id, or None if Dagster knows of all that is there.
 
     Raises :class:`UserError` with an asset's own sentence if it failed for the user's mistake, and
-    :class:`RunFailed` otherwise; a run that was told to end raises KeyboardInterrupt. What was complete before
+    :class:`RunFailed` otherwise; a run that was asked to end raises KeyboardInterrupt. What was complete before
     stays complete.
     """
     from icd_assets.definitions import defs
@@ -42,13 +42,13 @@ def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]
     job = defs.resolve_implicit_global_asset_job_def()
     run_id = str(uuid4())  # chosen here, for the tags name it
     with instance() as home:
-        for sentence in reap(home):  # a killed run's slot would be waited for
+        for sentence in close_dead_runs(home):  # a killed run's slot would be waited for
             console.print(sentence, markup=False)
-        missed = unsaid(home, experiment, planned)
+        missed = unrecorded(home, experiment, planned)
         names = [item.step.name for item in planned if item.reason is not None or item.step.name in missed]
         if names:
             selected = [*names, "leaderboard"] if "evaluation" in names else names
-            with Screen(len(names)), _ending(home, run_id), patient(home, run_id):
+            with Screen(len(names)), _ending(home, run_id), waiting_for_pool(home, run_id):
                 result = job.execute_in_process(
                     run_id=run_id,
                     instance=home,

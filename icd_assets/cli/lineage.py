@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 
 from icd_assets.cli.screen import console
-from icd_assets.cli.session import Look
+from icd_assets.cli.session import Session
 from icd_assets.cli.tree import printable, tree
 from icd_assets.lineage import Records, find
 from icd_assets.lineage.as_json import as_json as document_of
 from icd_assets.lineage.in_toto import statements
 from icd_assets.lineage.openlineage import events
-from icd_assets.lineage.rehash import Verified, rehash
+from icd_assets.lineage.rehash import Rehashed, rehash
 from icd_assets.lineage.rows import TrainedRow, trained_rows
 
 
@@ -36,21 +36,21 @@ def lineage(what: tuple[str, ...], as_json: bool, verify: bool, rows: bool, expo
     sampler model), alone for its recommended checkpoint, or with an asset for that one.
     """
     words = [str(Path(word).absolute()) if Path(word).is_file() else word for word in what]
-    look = Look.here(rehash=verify, home=not (len(words) == 1 and Path(words[0]).is_file()))
-    records = Records(look.store)
-    targets = find(words, records, look.cell, look.open)
-    verified = Verified() if verify else None
+    session = Session.here(rehash=verify, home=not (len(words) == 1 and Path(words[0]).is_file()))
+    records = Records(session.store)
+    targets = find(words, records, session.cell, session.open)
+    verified = Rehashed() if verify else None
     if verified is not None:
         for target in targets:
-            verified.add(rehash(target.chain, look.store, look.open))
+            verified.add(rehash(target.chain, session.store, session.open))
             verified.differs += [target.problem] if target.problem else []
-    trained = trained_rows(targets[0].chain, look.store) if rows else None
+    trained = trained_rows(targets[0].chain, session.store) if rows else None
     if export is not None:
         documents = statements if export == "in-toto" else events
         for document in documents(targets[0].chain):
             click.echo(json.dumps(document))
     elif as_json:
-        click.echo(json.dumps(document_of(targets, look.store, verified, trained), indent=1))
+        click.echo(json.dumps(document_of(targets, session.store, verified, trained), indent=1))
     else:
         for target in targets:
             console.print(tree(target))
@@ -61,7 +61,7 @@ def lineage(what: tuple[str, ...], as_json: bool, verify: bool, rows: bool, expo
         sys.exit(2)
 
 
-def _show(verified: Verified | None, rows: list[TrainedRow] | None) -> None:
+def _show(verified: Rehashed | None, rows: list[TrainedRow] | None) -> None:
     if rows is not None:
         console.print(f"\ntrained on {len(rows)} RL rows: row (question_id)")
         shown = (f"{one.row} ({'unknown' if one.question_id is None else one.question_id})" for one in rows)

@@ -22,8 +22,8 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     def gathered(preset: str | None, assignments: tuple[str, ...], **given: Any) -> Any:
         flags = {name: given.pop(name.lower()) for name in variables}
-        heard = {name: str(value) for name, value in flags.items() if value is not None}
-        settings = read_settings(preset, os.environ | heard, dict(map(_assignment, assignments)))
+        given_flags = {name: str(value) for name, value in flags.items() if value is not None}
+        settings = read_settings(preset, os.environ | given_flags, dict(map(_assignment, assignments)))
         return command(settings=settings, **given)
 
     wrapped: Any = gathered

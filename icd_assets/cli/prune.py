@@ -8,7 +8,7 @@ from datetime import timedelta
 import click
 
 from icd_assets.cli.screen import console
-from icd_assets.cli.session import Look
+from icd_assets.cli.session import Session
 from icd_assets.cli.tree import printable
 from icd_assets.errors import UserError
 from icd_assets.upkeep.prune import Keep, Removal, removals
@@ -30,24 +30,24 @@ def prune(cells: tuple[str, ...], keep: str, older_than: str | None, yes: bool) 
     The last epoch and the one that became the v2-format file always stay, and so does all that you imported,
     adopted or changed. What was removed is recorded, and is not made again for its own sake.
     """
-    look = Look.here()
-    keys = {look.cell([word]).key for word in cells}
-    found, alone = removals(look.store, _keep(keep), older_than=_age(older_than), cells=keys)
+    session = Session.here()
+    keys = {session.cell([word]).key for word in cells}
+    found, alone = removals(session.store, _keep(keep), older_than=_age(older_than), cells=keys)
     for one in found:
-        console.print(printable(_line(look, one)), markup=False)
+        console.print(printable(_line(session, one)), markup=False)
     for sentence in alone:
         console.print(printable(f"left alone: {sentence}"), markup=False)
     if not found:
         console.print("nothing to prune")
     elif yes:
-        console.print(f"removed {len(found)}, {remove(look.store, found) / 1e6:.1f} MB freed")
+        console.print(f"removed {len(found)}, {remove(session.store, found) / 1e6:.1f} MB freed")
     else:
         size = sum(one.size for one in found)
         console.print(f"would remove {len(found)}, {size / 1e6:.1f} MB; repeat it with --yes to do it")
 
 
-def _line(look: Look, one: Removal) -> str:
-    return f"{one.size / 1e6:9.1f} MB  {one.path.relative_to(look.store.root)}: {one.why}"
+def _line(session: Session, one: Removal) -> str:
+    return f"{one.size / 1e6:9.1f} MB  {one.path.relative_to(session.store.root)}: {one.why}"
 
 
 def _keep(text: str) -> Keep:

@@ -1,4 +1,4 @@
-"""What the commands that only look share: the store, the catalog, and what a user's words mean."""
+"""What the read-only commands share: the store, the catalog, and what a user's words mean."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from icd_assets.store.store import Store
 
 
 @dataclass(frozen=True)
-class Look:
+class Session:
     """One results root, looked at under one set of settings; nothing is made or fetched."""
 
     store: Store
@@ -23,7 +23,7 @@ class Look:
     settings: Settings
 
     @classmethod
-    def here(cls, settings: Settings | None = None, *, rehash: bool = False, home: bool = True) -> Look:
+    def here(cls, settings: Settings | None = None, *, rehash: bool = False, home: bool = True) -> Session:
         """``home=False``: do without a folder that holds dagster.yaml, as for a file that lies anywhere."""
         try:
             enter_home()
@@ -33,7 +33,7 @@ class Look:
         return cls(Store(results_root(), rehash=rehash), Catalog.load(), settings or read_settings())
 
     def open(self, cell: Cell) -> Experiment:
-        return Experiment(cell, self.settings, self.store, self.catalog, look_only=True)
+        return Experiment(cell, self.settings, self.store, self.catalog, read_only=True)
 
     def cell(self, words: Sequence[str]) -> Cell:
         """A partition key, or dataset, sampler and model by name or alias."""

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
-from icd_assets.cli.session import Look
+from icd_assets.cli.session import Session
 from icd_assets.cli.tree import printable
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
@@ -50,19 +50,19 @@ def status(
 
     Artifacts made with other settings are stale here, as they would be for `icd-assets train` with these.
     """
-    look = Look.here(settings)
-    survey = Survey(look.store, look.catalog, look.settings)
-    found = list(survey.cells(_chosen(look.catalog, dataset, sampler, model), empty=everything))
+    session = Session.here(settings)
+    survey = Survey(session.store, session.catalog, session.settings)
+    found = list(survey.cells(_chosen(session.catalog, dataset, sampler, model), empty=everything))
     if as_json:
-        click.echo(json.dumps(_document(look, survey, found), indent=1))
+        click.echo(json.dumps(_document(session, survey, found), indent=1))
         return
     if not found:
-        console.print(f"nothing is made yet under {look.store.root}", markup=False)
+        console.print(f"nothing is made yet under {session.store.root}", markup=False)
     else:
         console.print(_table(found))
         for line in _reasons(found):
             console.print(printable(line), markup=False)
-    for key in survey.strangers():
+    for key in survey.not_in_catalog():
         console.print(printable(f"{key}: not in the catalog of today"), markup=False)
 
 
@@ -74,8 +74,8 @@ def why(asset: str, cell: tuple[str, ...], settings: Settings) -> None:
     """Why ASSET of CELL would be made again (or not): each setting, input and file that differs."""
     if asset not in STEP:
         raise UserError(f"there is no asset {asset!r}; valid: {', '.join(STEP)}.")
-    look = Look.here(settings)
-    found = Survey(look.store, look.catalog, look.settings).status(look.cell(cell))
+    session = Session.here(settings)
+    found = Survey(session.store, session.catalog, session.settings).status(session.cell(cell))
     (one,) = [one for one in found.assets if one.asset == asset]
     console.print(f"{asset} of {found.cell}: {one.state}", markup=False)
     if one.state == "fresh" and one.manifest is not None:
@@ -132,13 +132,13 @@ def _reasons(found: Sequence[CellStatus]) -> list[str]:
     return lines
 
 
-def _document(look: Look, survey: Survey, found: Sequence[CellStatus]) -> dict[str, Any]:
+def _document(session: Session, survey: Survey, found: Sequence[CellStatus]) -> dict[str, Any]:
     return {
         "status_schema": 1,
-        "results_root": str(look.store.root),
-        "settings": look.settings.model_dump(mode="json"),
+        "results_root": str(session.store.root),
+        "settings": session.settings.model_dump(mode="json"),
         "cells": {str(one.cell): {asset.asset: _of_asset(asset) for asset in one.assets} for one in found},
-        "not_in_catalog": survey.strangers(),
+        "not_in_catalog": survey.not_in_catalog(),
     }
 
 

@@ -48,7 +48,7 @@ def show_summary(experiment: Experiment) -> None:
         for record in (record for record in manifest.files if record.pruned is None):
             console.print(f"  {_shown(store.resolve(record))}", markup=False)
     why = "the last GRPO epoch" if phase == "grpo" else "the last RCE epoch"
-    if v2format.want.config["epoch"] == "best":
+    if v2format.spec.config["epoch"] == "best":
         why = f"the best {phase.upper()} epoch on held-out RL queries"
     console.print(f"[bold]recommended[/bold]  {v2format.facts['source']}: {why}")
     console.print(f"[bold]v2 format[/bold]    {_shown(store.resolve(v2format.files[0]))}\n")

@@ -71,7 +71,7 @@ def ui(context: click.Context) -> None:
     from icd_assets.defs.runs.instance import instance
 
     with instance():
-        pass  # makes the instance's tables before two processes want to
+        pass  # makes the instance's tables before two processes try to
     where = ["-w", "workspace.yaml"] if Path("workspace.yaml").is_file() else ["-m", "icd_assets.definitions"]
     program = str(Path(sys.executable).with_name("dagster"))
     os.execv(program, [program, "dev", *where, *context.args])
@@ -128,7 +128,7 @@ def run_cell(
 def _make(experiment: Experiment, dry_run: bool, to: str | None, force: frozenset[str]) -> None:
     from icd_assets.cli.screen import console, show_plan
     from icd_assets.cli.summary import show_summary
-    from icd_assets.defs.runs.unrecorded import may_be_unsaid
+    from icd_assets.defs.runs.unrecorded import may_be_unrecorded
     from icd_assets.experiment.plan import plan, require_metric, require_subset, require_vlm
 
     planned = plan(experiment, force, to)
@@ -139,7 +139,7 @@ def _make(experiment: Experiment, dry_run: bool, to: str | None, force: frozense
     if dry_run:
         return
     run_id = None
-    if any(item.reason is not None for item in planned) or may_be_unsaid(experiment, planned):
+    if any(item.reason is not None for item in planned) or may_be_unrecorded(experiment, planned):
         from icd_assets.cli.launch import RunFailed, launch
 
         try:
@@ -150,7 +150,7 @@ def _make(experiment: Experiment, dry_run: bool, to: str | None, force: frozense
     if run_id is not None:
         console.print(f"\nrun {run_id} ended well", markup=False)
     else:
-        console.print("\nnothing had to be done: every artifact is what is wanted", markup=False)
+        console.print("\nnothing had to be done: every artifact is up to date", markup=False)
     if to in (None, "evaluation"):
         show_summary(experiment)
 
@@ -190,7 +190,7 @@ def _with_subset(settings: Settings, dataset: str) -> Settings:
 
 
 def _choose_gpu(gpu_id: str) -> None:
-    """The third argument of train_v3.sh: which GPU, as nvidia-smi numbers them. Without a GPU it is unheard."""
+    """The third argument of train_v3.sh: which GPU, as nvidia-smi numbers them. Without a GPU it is ignored."""
     if not gpu_id.isdecimal():
         raise UserError(f"gpu_id {gpu_id!r} is not a number; give the GPU's index, e.g. 0.")
     gpus = visible_gpus()

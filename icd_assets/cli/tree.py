@@ -14,7 +14,7 @@ from icd_assets.lineage import Artifact
 from icd_assets.lineage.differences import flatten
 from icd_assets.lineage.target import Target
 
-_TOLD = (
+_NAMED = (
     "source",
     "path",
     "phase",
@@ -56,7 +56,7 @@ def _fill(branch: Tree, node: Artifact, met: set[str]) -> None:
 
 def _identity(node: Artifact) -> str:
     """Part of an artifact, such as the encoder in a checkpoint, came from what the artifact came from."""
-    return node.manifest.making if node.manifest else node.key
+    return node.manifest.build if node.manifest else node.key
 
 
 def _head(node: Artifact, tail: str | None) -> Text:
@@ -102,8 +102,10 @@ def _details(node: Artifact) -> Iterator[str]:
         yield f"not known: {', '.join(node.manifest.unknown)}"
     elif node.config is not None:
         flat = flatten(node.config)
-        told = [f"{n} {shown(v)}" for n, v in flat.items() if any(n == t or n.startswith(t + ".") for t in _TOLD)]
-        yield ", ".join([f"code {node.code_version}", *told])
+        named = [
+            f"{n} {shown(v)}" for n, v in flat.items() if any(n == t or n.startswith(t + ".") for t in _NAMED)
+        ]
+        yield ", ".join([f"code {node.code_version}", *named])
     elif node.config_digest is not None:
         yield f"code {node.code_version}, config {node.config_digest[:16]} (its fields are in the manifest only)"
 

@@ -10,12 +10,12 @@ import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from icd_assets.cli.screen import console
-from icd_assets.cli.session import Look
+from icd_assets.cli.session import Session
 from icd_assets.cli.tree import printable
 from icd_assets.upkeep.verify import Findings
 from icd_assets.upkeep.verify import verify as verify_all
 
-_TOLD = {
+_TITLES = {
     "rotted": "ROTTED, or not to be read",
     "unfinished": "half-written (the next run goes on from it, or `icd-assets prune` removes it)",
     "orphaned": "orphaned: ours, but no manifest names it any more (`icd-assets prune` removes it)",
@@ -33,15 +33,15 @@ def verify(cells: tuple[str, ...], as_json: bool) -> None:
 
     Exit code 2 if something rotted. The demo's `demo|RandSampler/tiny_vl` is a CELL.
     """
-    look = Look.here(rehash=True)
-    keys = {look.cell([word]).key for word in cells}
+    session = Session.here(rehash=True)
+    keys = {session.cell([word]).key for word in cells}
     columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as bar:
         task = bar.add_task("reading", total=None)
-        found = verify_all(look.store, keys, lambda done, total: bar.update(task, completed=done, total=total))
+        found = verify_all(session.store, keys, lambda done, total: bar.update(task, completed=done, total=total))
     if as_json:
         click.echo(
-            json.dumps({"verify_schema": 1, "results_root": str(look.store.root), **asdict(found)}, indent=1)
+            json.dumps({"verify_schema": 1, "results_root": str(session.store.root), **asdict(found)}, indent=1)
         )
     else:
         _show(found)
@@ -52,10 +52,10 @@ def verify(cells: tuple[str, ...], as_json: bool) -> None:
 def _show(found: Findings) -> None:
     pruned = f", {found.pruned} were pruned" if found.pruned else ""
     console.print(f"read {found.files} files, {found.bytes / 1e6:.1f} MB{pruned}")
-    for name, told in _TOLD.items():
+    for name, title in _TITLES.items():
         lines = getattr(found, name)
         if lines:
-            console.print(f"\n{told}", style="bold red" if name == "rotted" else "bold", markup=False)
+            console.print(f"\n{title}", style="bold red" if name == "rotted" else "bold", markup=False)
         for line in lines:
             console.print(printable(f"  {line}"), markup=False)
     if not found.rotted:

@@ -71,7 +71,7 @@ def read_captions(dataset: str, split: str, path: Path, images: str, part: str |
         table = table_of(records)
     except UnicodeEncodeError as error:
         raise UserError(
-            f"{path}: the caption {error.object[:40]!r} holds half a character (a lone surrogate); mend it."
+            f"{path}: the caption {error.object[:40]!r} holds half a character (a lone surrogate); fix it."
         ) from None
     return VqaSplit(dataset, split, digest.hexdigest(), images, table)
 
@@ -111,7 +111,7 @@ def _karpathy(path: Path, content: Any, part: str) -> _Captions:
         found[image_id] = _texts(sentences if isinstance(sentences, list) else [], at)
         _require_captions(found[image_id], image_id, path)
     if not found:
-        raise UserError(f"{path} has no images of the split {part!r}; mend the dataset's split in the catalog.")
+        raise UserError(f"{path} has no images of the split {part!r}; fix the dataset's split in the catalog.")
     return found
 
 
@@ -136,7 +136,7 @@ def _texts(captions: Iterable[Any], at: str) -> list[str]:
     texts = []
     for caption in captions:
         if not isinstance(caption, str):
-            raise UserError(f"{at}: a caption is {str(caption)[:40]!r}, not a text; mend the record.")
+            raise UserError(f"{at}: a caption is {str(caption)[:40]!r}, not a text; fix the record.")
         texts.append(" ".join(caption.split()))
     return [text for text in texts if text]
 

@@ -54,7 +54,7 @@ def locate_split(files: SplitFiles, dataset: str) -> SplitSource:
 
     Raises :class:`UserError` with every path looked at and the variables that move them.
     """
-    moved_by = f"set {' or '.join(files.variables)}" if files.variables else "mend the catalog"
+    moved_by = f"set {' or '.join(files.variables)}" if files.variables else "fix the catalog"
     if files.override:
         if not (override := Path(files.override)).is_file():
             raise UserError(f"{override} does not exist, and wins over all other files of {dataset}; {moved_by}.")

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from icd_assets.datasets.verified_images import SoundImages, Stamp
+from icd_assets.datasets.verified_images import Stamp, VerifiedImages
 from icd_assets.datasets.vqa import VqaItem, VqaSplit
 from icd_assets.errors import UserError
-from icd_assets.runtime.prefetch import read_ahead
+from icd_assets.runtime.prefetch import prefetch
 from icd_assets.runtime.progress import OnProgress, ignore
 
-_CHUNK = 1000  # images between two looks into what is known
+_CHUNK = 1000  # images between two queries of what is known
 
 
 def require_images(items: Iterable[VqaItem], folder: Path | None = None, on_progress: OnProgress = ignore) -> None:
@@ -24,15 +24,15 @@ def require_images(items: Iterable[VqaItem], folder: Path | None = None, on_prog
     """
     images = _images(items)
     bad: dict[Path, str] = {}
-    memory = SoundImages(None if folder is None else folder / "sound_images.sqlite")
+    memory = VerifiedImages(None if folder is None else folder / "sound_images.sqlite")
     with memory:
         paths = list(images)
         for start in range(0, len(paths), _CHUNK):
             chunk = paths[start : start + _CHUNK]
             known = memory.stamps(chunk)
             sound: dict[Path, Stamp] = {}
-            looks = read_ahead(lambda path, known=known: _look(path, known), chunk)  # type: ignore[misc]
-            for done, (path, (stamp, problem)) in enumerate(zip(chunk, looks, strict=True), start=start + 1):
+            checks = prefetch(lambda path, known=known: _check(path, known), chunk)  # type: ignore[misc]
+            for done, (path, (stamp, problem)) in enumerate(zip(chunk, checks, strict=True), start=start + 1):
                 if problem is not None:
                     bad[path] = problem
                 elif stamp is not None and known.get(path) != stamp:
@@ -60,8 +60,8 @@ def _images(items: Iterable[VqaItem]) -> dict[Path, int]:
     return images
 
 
-def _look(path: Path, known: Mapping[Path, Stamp]) -> tuple[Stamp | None, str | None]:
-    """(size and time of change before the look, what is wrong)"""
+def _check(path: Path, known: Mapping[Path, Stamp]) -> tuple[Stamp | None, str | None]:
+    """(size and time of change before the check, what is wrong)"""
     from icd_assets.vlm.images import problem
 
     try:

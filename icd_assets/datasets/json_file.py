@@ -78,9 +78,7 @@ def _content(path: Path) -> bytes:
             file.seek(0)
             return file.read(status.st_size)
     except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}); put the file there or mend the path."
-        ) from None
+        raise UserError(f"{path} cannot be read ({error.strerror}); put the file there or fix the path.") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -134,13 +134,13 @@ def _answers(annotation: dict[str, Any], at: str) -> tuple[str, ...]:
         raise UserError(f"{at}: 'answers' is missing or empty; each question needs at least one answer.")
     for index, answer in enumerate(raw):
         if not isinstance(answer, str):
-            raise UserError(f"{at}: answers[{index}] has no text under the key 'answer'; mend the record.")
+            raise UserError(f"{at}: answers[{index}] has no text under the key 'answer'; fix the record.")
     return tuple(raw)
 
 
-def _answer(annotation: dict[str, Any], answers: tuple[str, ...], wanted: Answer, at: str) -> str:
-    """The official answer if it is wanted and there, else the most frequent one (the first seen wins a tie)."""
-    if wanted == "official" and annotation.get("multiple_choice_answer") is not None:
+def _answer(annotation: dict[str, Any], answers: tuple[str, ...], taken: Answer, at: str) -> str:
+    """The official answer if that is asked for and there, else the most frequent one (the first seen wins a tie)."""
+    if taken == "official" and annotation.get("multiple_choice_answer") is not None:
         return field(annotation, "multiple_choice_answer", str, at)
     return max(dict.fromkeys(answers), key=answers.count)
 

@@ -15,7 +15,7 @@ _WAIT_SECONDS = 30.0
 _KEYS_PER_SELECT = 500
 
 
-class SoundImages:
+class VerifiedImages:
     """One SQLite file for all data sets; several processes may use it at once.
 
     It is a cache: losing it costs time, never truth. One that cannot be used is removed, and this run looks at
@@ -26,7 +26,7 @@ class SoundImages:
         self._path = path
         self._connection: sqlite3.Connection | None = None
 
-    def __enter__(self) -> SoundImages:
+    def __enter__(self) -> VerifiedImages:
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._or_forget():

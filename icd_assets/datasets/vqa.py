@@ -195,7 +195,7 @@ def _parsed(questions: Path | None, annotations: Path, answer: Answer) -> tuple[
     except UnicodeEncodeError as error:
         raise UserError(
             f"{annotations}: the text {error.object[:40]!r} holds half a character (a lone surrogate); "
-            "mend that record."
+            "fix that record."
         ) from None
     return table, digest.hexdigest(), shas
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from icd_assets.errors import UserError
-from icd_assets.evaluation.selections import Choice
+from icd_assets.evaluation.selections import Selection
 from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.vlm.prompts import Prompt
 
@@ -60,7 +60,7 @@ class Outcome:
 
 
 def evaluate(
-    choices: Sequence[Choice],
+    selections: Sequence[Selection],
     queries: Sequence[VqaItem],
     pools: Mapping[int, Sequence[int]],
     library: Sequence[VqaItem],
@@ -68,15 +68,15 @@ def evaluate(
     metric: Metric,
     on_progress: OnProgress = ignore,
 ) -> list[Outcome]:
-    """One outcome per choice. Equal prompts of different strategies are asked once, all in one call.
+    """One outcome per selection. Equal prompts of different strategies are asked once, all in one call.
 
     ``pools``: row of the query → train rows, and ``library`` is the train split.
     """
     if not queries:
         raise UserError("there are no validation queries to evaluate; raise TEST_DATA_NUM.")
     asked: list[list[tuple[Prompt, tuple[int, ...]]]] = []
-    for choice in choices:
-        built = [_prompt(choice, query, pools, library) for query in queries]
+    for selection in selections:
+        built = [_prompt(selection, query, pools, library) for query in queries]
         asked.append(built)
     prompts = list(dict.fromkeys(prompt for built in asked for prompt, _ in built))
     raw = dict(zip(prompts, backend.generate(prompts, on_progress), strict=True))
@@ -84,32 +84,32 @@ def evaluate(
     scores = iter(metric.scores(answers, [query.answers for _ in asked for query in queries]))
     return [
         Outcome(
-            choice.strategy,
-            choice.shots,
+            selection.strategy,
+            selection.shots,
             tuple(
-                _prediction(choice, query, prompt, rows, raw[prompt], next(scores), metric)
+                _prediction(selection, query, prompt, rows, raw[prompt], next(scores), metric)
                 for query, (prompt, rows) in zip(queries, built, strict=True)
             ),
         )
-        for choice, built in zip(choices, asked, strict=True)
+        for selection, built in zip(selections, asked, strict=True)
     ]
 
 
 def _prompt(
-    choice: Choice, query: VqaItem, pools: Mapping[int, Sequence[int]], library: Sequence[VqaItem]
+    selection: Selection, query: VqaItem, pools: Mapping[int, Sequence[int]], library: Sequence[VqaItem]
 ) -> tuple[Prompt, tuple[int, ...]]:
     """The prompt and the train rows that it shows."""
-    pointer = choice.pointers[query.row]
+    pointer = selection.pointers[query.row]
     rows = tuple(pools[query.row][place] for place in pointer) if pointer else ()
     shown = [library[row] for row in rows]
-    if choice.labels is not None:
-        labels = choice.labels[query.row]
+    if selection.labels is not None:
+        labels = selection.labels[query.row]
         shown = [replace(icd, answer=label) for icd, label in zip(shown, labels, strict=True)]
     return Prompt.of(query, shown), rows
 
 
 def _prediction(
-    choice: Choice,
+    selection: Selection,
     query: VqaItem,
     prompt: Prompt,
     rows: tuple[int, ...],
@@ -121,8 +121,8 @@ def _prediction(
     shown = {metric.normal(shot.answer) for shot in prompt.shots}
     return Prediction(
         question_id=query.question_id,
-        strategy=choice.strategy,
-        shots=choice.shots,
+        strategy=selection.strategy,
+        shots=selection.shots,
         pointer_rows=rows,
         demo_answers=tuple(shot.answer for shot in prompt.shots),
         raw=raw,

@@ -80,11 +80,11 @@ class Comparison(_Row):
 
     def row(self, strategy: str, shots: int | None = None) -> StrategyRow:
         """A strategy's row, by default that of the main table (zero-shot has 0 shots everywhere)."""
-        wanted = self.compare_shots if shots is None else shots
+        at = self.compare_shots if shots is None else shots
         for row in self.strategies:
-            if row.strategy == strategy and row.shots in (0, wanted):
+            if row.strategy == strategy and row.shots in (0, at):
                 return row
-        raise KeyError(f"{strategy} at {wanted} shots was not evaluated")
+        raise KeyError(f"{strategy} at {at} shots was not evaluated")
 
     def markdown(self) -> str:
         """The main table: scores with 95 % intervals, then scores by number of shots."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Selection:
     """One strategy at one number of shots.
 
     ``pointers``: query row → positions in that query's pool, in prompt order. ``labels``, if given: query

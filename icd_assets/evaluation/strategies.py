@@ -1,6 +1,6 @@
 """Ways to choose demonstrations without training: baselines, and controls for the trained ones.
 
-A trained selector, or the best in the pool, is a :class:`Choice` made of the pointers that it gave.
+A trained selector, or the best in the pool, is a :class:`Selection` made of the pointers that it gave.
 
 Deviations from upstream:
 1. Every strategy chooses from the query's own pool, so that they differ in the choice alone; upstream's
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from icd_assets.evaluation.selections import Choice
+from icd_assets.evaluation.selections import Selection
 from icd_assets.pools.similarity import SamplerFeatures, exact_similarity
 from icd_assets.runtime.seeding import python_rng
 
@@ -26,28 +26,28 @@ Pools = Mapping[int, Sequence[int]]  # query row → train rows
 SimilarityOf = Literal["text", "image", "image+text"]
 
 
-def zero_shot(rows: Sequence[int]) -> Choice:
+def zero_shot(rows: Sequence[int]) -> Selection:
     """No demonstration."""
-    return Choice("zero-shot", 0, dict.fromkeys(rows, ()))
+    return Selection("zero-shot", 0, dict.fromkeys(rows, ()))
 
 
-def random_choice(pools: Pools, shots: int, seed: int) -> Choice:
+def random_selection(pools: Pools, shots: int, seed: int) -> Selection:
     """Distinct random positions, per query."""
     pointers = {}
     for row, pool in pools.items():
         order = list(range(len(pool)))
         python_rng(seed, "evaluation", "random", row).shuffle(order)
         pointers[row] = tuple(order[:shots])
-    return Choice("random", shots, pointers)
+    return Selection("random", shots, pointers)
 
 
-def similarity_choice(
+def similarity_selection(
     kind: SimilarityOf,
     pools: Pools,
     shots: int,
     query_features: SamplerFeatures,
     library_features: SamplerFeatures,
-) -> Choice:
+) -> Selection:
     """The most similar candidates, the best one last: next to the query (SPEC M, ``mmtopk_reversed_order``).
 
     ``query_features`` follow ``pools``, ``library_features`` are by train row. ``image+text`` adds both cosines.
@@ -63,19 +63,19 @@ def similarity_choice(
             similarity += exact_similarity(query_features.image[query], library_features.image, ids)
         best = np.argsort(-similarity, kind="stable")[:shots]
         pointers[row] = tuple(int(position) for position in best[::-1])
-    return Choice(f"{kind} similarity", shots, pointers)
+    return Selection(f"{kind} similarity", shots, pointers)
 
 
-def shuffled_labels(choice: Choice, pools: Pools, library: Sequence[VqaItem], seed: int) -> Choice:
+def shuffled_labels(selection: Selection, pools: Pools, library: Sequence[VqaItem], seed: int) -> Selection:
     """The same demonstrations, each with the answer of a random other candidate of the pool.
 
     If accuracy stays, the model copies or ignores the demonstrations rather than reading them.
     """
     labels = {}
-    for row, pointer in choice.pointers.items():
+    for row, pointer in selection.pointers.items():
         others = [place for place in range(len(pools[row])) if place not in pointer]
         if len(others) < len(pointer):
             raise ValueError(f"query {row}: a pool of {len(pools[row])} has too few other answers to shuffle")
         drawn = python_rng(seed, "evaluation", "labels", row).sample(others, len(pointer))
         labels[row] = tuple(library[pools[row][place]].answer for place in drawn)
-    return Choice(f"{choice.strategy}, shuffled labels", choice.shots, choice.pointers, labels)
+    return Selection(f"{selection.strategy}, shuffled labels", selection.shots, selection.pointers, labels)

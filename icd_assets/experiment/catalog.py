@@ -36,7 +36,7 @@ SAMPLERS = {
     "mix_sampler": "MixSampler",
 }
 
-# What can run by itself, once it is switched on, and the fields that it hears: see ``icd_assets/automation``.
+# What can run by itself, once it is switched on, and the fields that it reads: see ``icd_assets/defs/automation``.
 _RUN = ("cells", "settings", "force")
 AUTOMATION = {
     "rce_schedule": (*_RUN, "cron", "timezone"),
@@ -80,7 +80,7 @@ class Catalog(BaseModel):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise UserError(
-                f"{overlay or 'catalog.yaml'}: {where}: {first['msg'].lower()}; mend that field."
+                f"{overlay or 'catalog.yaml'}: {where}: {first['msg'].lower()}; fix that field."
             ) from None
         for dataset in catalog.datasets.values():
             for field in ("encoder", "sampler_encoder"):
@@ -106,7 +106,7 @@ class Catalog(BaseModel):
                 raise _unknown("automation", entry.name, AUTOMATION)
             for field in sorted(entry.model_fields_set - {"name", *AUTOMATION[entry.name]}):
                 raise UserError(
-                    f"catalog: automation.{entry.name}.{field} would not be heard; remove it: valid are "
+                    f"catalog: automation.{entry.name}.{field} would be ignored; remove it: valid are "
                     f"{', '.join(AUTOMATION[entry.name])}."
                 )
             if entry.name == "rce_schedule" and "grpo_checkpoints" in entry.force:
@@ -183,15 +183,15 @@ def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"catalog {path} does not exist; mend ICD_CATALOG.") from None
+        raise UserError(f"catalog {path} does not exist; fix ICD_CATALOG.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"catalog {path} is not readable YAML ({str(error).splitlines()[0]}); mend it.") from None
+        raise UserError(f"catalog {path} is not readable YAML ({str(error).splitlines()[0]}); fix it.") from None
     well_formed = isinstance(content, dict) and all(
         isinstance(section, dict) and all(isinstance(entry, dict) for entry in section.values())
         for section in content.values()
     )
     if not well_formed:
-        raise UserError(f"catalog {path} must hold sections of named entries, as catalog.yaml does; mend it.")
+        raise UserError(f"catalog {path} must hold sections of named entries, as catalog.yaml does; fix it.")
     for entry in content.get("datasets", {}).values():
         for files in entry.values():
             if isinstance(files, dict) and "images" in files:

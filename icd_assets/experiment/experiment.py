@@ -50,7 +50,7 @@ class Experiment:
     settings: Settings
     store: Store
     catalog: Catalog
-    look_only: bool = False  # nothing of the outside world is written or fetched
+    read_only: bool = False  # nothing of the outside world is written or fetched
 
     @classmethod
     def open(cls, cell: Cell, settings: Settings, root: Path, catalog: Catalog | None = None) -> Experiment:
@@ -95,7 +95,7 @@ class Experiment:
 
     def prepare(self) -> None:
         """Write what is missing of a dataset that can be generated (the catalog's ``prepare``)."""
-        if self.dataset.prepare is not None and not self.look_only:
+        if self.dataset.prepare is not None and not self.read_only:
             module, function = self.dataset.prepare.split(":")
             getattr(importlib.import_module(module), function)(self.dataset.train, self.dataset.validation)
 
@@ -133,7 +133,7 @@ class Experiment:
         if not isinstance(files, CaptionFiles):
             return locate_split(files, what).paths
         if not Path(files.captions).is_file():
-            moved_by = f"set {' or '.join(files.variables)}" if files.variables else "mend the catalog"
+            moved_by = f"set {' or '.join(files.variables)}" if files.variables else "fix the catalog"
             raise UserError(f"{what} was not found as {files.captions}; put the file there, or {moved_by}.")
         return [Path(files.captions)]
 
@@ -189,7 +189,7 @@ class Experiment:
 
     def weights_of(self, entry: EncoderEntry | ModelEntry) -> Input:
         assert entry.path is not None, f"{entry.name} is served elsewhere"
-        folder = locate(entry.path, entry.revision, fetch=not self.look_only)
+        folder = locate(entry.path, entry.revision, fetch=not self.read_only)
         return Input(data_version=weights_digest(folder, self.store.digests))
 
     # ---- artifacts ---------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ class Experiment:
     def pools_as_made(self) -> PoolConfig:
         """The config that the train pools were made with, for a query of another split."""
         manifest = self.store.require(self.manifest_path("candidate_pools"), "candidate_pools")
-        known = {name: value for name, value in manifest.want.config.items() if name in PoolConfig.model_fields}
+        known = {name: value for name, value in manifest.spec.config.items() if name in PoolConfig.model_fields}
         shared = self.settings.shared
         return PoolConfig(**known | {"pool_size": shared.pool_size, "seed": shared.seed})
 
@@ -246,7 +246,7 @@ class Experiment:
         """Whether the GRPO checkpoints on disk come from the RCE checkpoints on disk."""
         grpo, rce = self.manifest("grpo_checkpoints"), self.manifest("rce_checkpoints")
         return (
-            grpo is not None and rce is not None and grpo.want.digests.get("rce_checkpoints") == rce.data_version
+            grpo is not None and rce is not None and grpo.spec.digests.get("rce_checkpoints") == rce.data_version
         )
 
     def phase_to_convert(self) -> str:
@@ -269,7 +269,7 @@ class Experiment:
         if config.checkpoint is not None:
             path = Path(config.checkpoint)
             if not path.is_file():
-                raise UserError(f"LEVER_LM_CHECKPOINT_PATH={path} does not exist; mend or unset it.")
+                raise UserError(f"LEVER_LM_CHECKPOINT_PATH={path} does not exist; fix or unset it.")
             return path.absolute()
         manifest = self.manifest("v2_checkpoint")
         adopted = manifest if manifest is not None and manifest.origin == "adopted" else None

@@ -1,7 +1,7 @@
 """What each artifact should be made of, given its inputs as they are now.
 
-A step's want may look at its own config, the shared settings, and manifests: never at another step's config, so
-that the command line, which knows all of them, and a click on one asset, which does not, want the same.
+A step's spec may read its own config, the shared settings, and manifests: never at another step's config, so
+that the command line, which knows all of them, and a click on one asset, which does not, come to the same.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment, MissingInput
 from icd_assets.experiment.steps import STEP
 from icd_assets.pools.config import needs_features
-from icd_assets.store.manifest import Input, Want
+from icd_assets.store.manifest import Input, Spec
 
 
-def want(experiment: Experiment, asset: str, *, afresh: bool = False) -> Want:
-    """What ``asset`` should be made of. An adopted artifact stays what is wanted as long as what is known of its
+def spec_of(experiment: Experiment, asset: str, *, afresh: bool = False) -> Spec:
+    """What ``asset`` should be made of. An adopted artifact stays up to date as long as what is known of its
     inputs is still so, unless another file is asked for; ``afresh``: what a new one would be made of.
 
     Raises :class:`MissingInput` if an input is not there, :class:`UserError` for the user's own files.
     """
     there = experiment.manifest(asset)
     if not afresh and there is not None and there.origin == "adopted" and not _another(experiment, asset):
-        now = {name: _KNOWN[name](experiment) for name in there.want.inputs}
-        return there.want.model_copy(update={"inputs": now})
-    config, inputs = _WANTS[asset](experiment)
+        now = {name: _KNOWN[name](experiment) for name in there.spec.inputs}
+        return there.spec.model_copy(update={"inputs": now})
+    config, inputs = _SPECS[asset](experiment)
     plain = json.loads(json.dumps(config))
-    return Want(asset=asset, code_version=STEP[asset].code_version, config=plain, inputs=inputs)
+    return Spec(asset=asset, code_version=STEP[asset].code_version, config=plain, inputs=inputs)
 
 
 _Made = tuple[dict[str, Any], dict[str, Input]]
@@ -99,7 +99,7 @@ def _rl_data(e: Experiment) -> _Made:
     if config.path is not None:
         path = Path(config.path)
         if not path.is_file():
-            raise UserError(f"RL_DATA_PATH={path} does not exist; mend or unset it.")
+            raise UserError(f"RL_DATA_PATH={path} does not exist; fix or unset it.")
         return {"path": str(path.absolute())}, {"file": Input(data_version=e.store.digests.file(path))}
     caption = e.dataset.task == "caption"
     if caption and config.gt_prob:
@@ -149,7 +149,7 @@ def _evaluation(e: Experiment) -> _Made:
     if config["subset"]:
         inputs["subset"] = Input(data_version=e.store.digests.file(e.subset_path()))
     else:
-        del config["subset"]  # what was made before there was a subset is what is wanted without one
+        del config["subset"]  # what was made before there was a subset is up to date without one
     return {
         **config,
         "pools": {**e.pools_as_made().model_dump(), "sampler": e.cell.sampler},
@@ -158,7 +158,7 @@ def _evaluation(e: Experiment) -> _Made:
     }, {**inputs, **_sampler_encoder(e)}
 
 
-_WANTS: dict[str, Callable[[Experiment], _Made]] = {
+_SPECS: dict[str, Callable[[Experiment], _Made]] = {
     "candidate_pools": _candidate_pools,
     "beam_data": _beam_data,
     "v2_checkpoint": _v2_checkpoint,

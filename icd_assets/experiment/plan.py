@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment, MissingInput
-from icd_assets.experiment.made_from import want
+from icd_assets.experiment.made_from import spec_of
 from icd_assets.experiment.steps import STEPS, Step
 from icd_assets.scoring.ptb_tokenizer import require_caption_tools
 from icd_assets.store.manifest import Manifest
@@ -15,7 +15,7 @@ from icd_assets.store.manifest import Manifest
 
 @dataclass(frozen=True)
 class Planned:
-    """One step of a plan: ``reason`` is None if the artifact is what is wanted, ``origin`` if it is missing."""
+    """One step of a plan: ``reason`` is None if the artifact is up to date, ``origin`` if it is missing."""
 
     step: Step
     reason: str | None
@@ -53,7 +53,7 @@ def left_out(experiment: Experiment, step: Step) -> bool:
 
 
 def reason(experiment: Experiment, step: Step, coming: Collection[str]) -> str | None:
-    """Why the artifact must be made, where ``coming`` will be; None if it is what is wanted. Raises
+    """Why the artifact must be made, where ``coming`` will be; None if it is up to date. Raises
     ``UserError`` for the user's own files, and what is not here to be compared with."""
     if (there := experiment.manifest(step.name)) is None:
         return "missing"
@@ -62,7 +62,7 @@ def reason(experiment: Experiment, step: Step, coming: Collection[str]) -> str |
     if upstream := awaited(step, there, coming):
         return f"after {', '.join(upstream)}"
     try:
-        return experiment.store.stale(experiment.manifest_path(step.name), want(experiment, step.name))
+        return experiment.store.stale(experiment.manifest_path(step.name), spec_of(experiment, step.name))
     except MissingInput as missing:
         return f"{missing.asset} is missing"
 
@@ -72,7 +72,7 @@ def awaited(step: Step, there: Manifest | None, coming: Collection[str]) -> list
     parents = [parent for parent in step.parents if parent in coming]
     if there is None or there.origin != "adopted":
         return parents
-    known = {name.partition(".")[0] for name in there.want.inputs}
+    known = {name.partition(".")[0] for name in there.spec.inputs}
     return [parent for parent in parents if parent in known]
 
 

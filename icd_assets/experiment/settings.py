@@ -42,7 +42,7 @@ class Settings(BaseModel):
             first = error.errors()[0]
             field = "".join(f".{part}" for part in first["loc"])
             value = f"={first['input']}" if field else ""  # of a whole step, all its settings
-            raise UserError(f"{asset}{field}{value}: {_problem(first['msg'])}; mend that setting.") from None
+            raise UserError(f"{asset}{field}{value}: {_problem(first['msg'])}; fix that setting.") from None
 
 
 def _catalog_values(step: Step, catalog: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _set(values: dict[str, dict[str, Any]], section: str, field: str, value: Any
         checked = model.model_validate({field: value})
     except ValidationError as error:
         first = next((e for e in error.errors() if e["loc"][:1] == (field,)), error.errors()[0])
-        raise UserError(f"{origin}={value}: {_problem(first['msg'])}; mend or unset {origin}.") from None
+        raise UserError(f"{origin}={value}: {_problem(first['msg'])}; fix or unset {origin}.") from None
     values.setdefault(section, {})[field] = json.loads(checked.model_dump_json())[field]
 
 
@@ -135,7 +135,7 @@ def _problem(message: str) -> str:
 
 
 def _decide_contradictions(values: dict[str, dict[str, Any]]) -> None:
-    """Raw and normalized RCE reward exclude each other; upstream heard only the first (SPEC K.6)."""
+    """Raw and normalized RCE reward exclude each other; upstream ignores the second (SPEC K.6)."""
     rce = values.get("rce_checkpoints", {})
     if rce.get("rce_use_normalized_reward"):
         if rce.get("rce_use_raw_reward"):

@@ -22,7 +22,7 @@ from icd_assets.lever_plus.names import NOT_OF_A_CELL, Name, read_name
 from icd_assets.lever_plus.verify import VERIFY, Examined, Verified
 from icd_assets.store.atomic import make_folder
 from icd_assets.store.digests import sha256_json
-from icd_assets.store.manifest import Manifest, Want
+from icd_assets.store.manifest import Manifest, Spec
 from icd_assets.store.store import Store
 
 if TYPE_CHECKING:
@@ -192,14 +192,14 @@ def _read(found: Found, folder: Path) -> Name | Finding:
 
 def _register(e: Experiment, asset: str, path: Path, verified: Verified) -> None:
     """Write the manifest beside the files."""
-    want = Want(asset=asset, code_version="unknown", config=dict(verified.config), inputs=dict(verified.inputs))
+    spec = Spec(asset=asset, code_version="unknown", config=dict(verified.config), inputs=dict(verified.inputs))
     with e.store.lock(path):
         e.store.recover(path)
         e.store.commit(
             path,
             verified.files,
-            want=want,
-            config_digest=sha256_json(want.config),
+            spec=spec,
+            config_digest=sha256_json(spec.config),
             facts=dict(verified.facts),
             origin="adopted",
             unknown=verified.all_unknown,

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from typing import Any
 
 from icd_assets.lineage.chain import Artifact
-from icd_assets.lineage.rehash import Verified
+from icd_assets.lineage.rehash import Rehashed
 from icd_assets.lineage.rows import TrainedRow
 from icd_assets.lineage.target import Target
 from icd_assets.store.store import Store
@@ -29,7 +29,7 @@ LINEAGE_SCHEMA = 1
 
 
 def as_json(
-    targets: Sequence[Target], store: Store, verified: Verified | None, rows: Sequence[TrainedRow] | None
+    targets: Sequence[Target], store: Store, verified: Rehashed | None, rows: Sequence[TrainedRow] | None
 ) -> dict[str, Any]:
     nodes = {node.key: node for target in targets for node in target.chain.walk()}
     document: dict[str, Any] = {

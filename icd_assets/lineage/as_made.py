@@ -16,7 +16,7 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment, MissingInput
-from icd_assets.experiment.made_from import want
+from icd_assets.experiment.made_from import spec_of
 from icd_assets.experiment.settings import Settings, assigned
 from icd_assets.experiment.steps import STEP, STEPS, Shared, own_fields
 from icd_assets.lineage.trace import consumed
@@ -25,24 +25,24 @@ from icd_assets.store.digests import sha256_json
 from icd_assets.store.manifest import Manifest
 from icd_assets.store.store import Store
 
-Say = Callable[[str], None]
+Warn = Callable[[str], None]
 _LOG = logging.getLogger(__name__)
 
 
 def chosen(
-    root: Path, catalog: Catalog, keys: list[str], assignments: dict[str, Any], say: Say = _LOG.warning
+    root: Path, catalog: Catalog, keys: list[str], assignments: dict[str, Any], warn: Warn = _LOG.warning
 ) -> Iterator[Experiment]:
     """The cells of an automation: those named, each with the settings of its artifacts, or every trained one.
 
     ``assignments`` are ``{"asset.field": value}``, stronger than what the artifacts were made with. A cell
-    trained under several rewards comes once for each. ``say`` is told of a cell whose artifacts do not say.
+    trained under several rewards comes once for each. ``warn`` is given a cell whose artifacts do not say.
     """
     store, named, trained = Store(root), [Cell.parse(key) for key in keys], set()
     for path in sorted(store.root.glob("*/model_cpk/v3_*/v2format_checkpoint.manifest.json")):
         try:
             experiment = _as_made(store, path, catalog)
         except UserError as problem:  # one cell's problem does not stop the others
-            say(str(problem))
+            warn(str(problem))
             continue
         trained.add(experiment.cell)
         if experiment.cell in (named or catalog.cells):  # it may be of an overlay that is not in use today
@@ -54,7 +54,7 @@ def chosen(
             begun = _latest(store, cell)
             experiment = _as_made(store, begun, catalog) if begun else Experiment(cell, Settings(), store, catalog)
         except UserError as problem:
-            say(f"{cell}: {problem}")
+            warn(f"{cell}: {problem}")
             continue
         yield _with(experiment, assignments)
 
@@ -71,7 +71,7 @@ def _with(experiment: Experiment, assignments: dict[str, Any]) -> Experiment:
 
 def changed_inputs(experiment: Experiment) -> dict[str, str]:
     """``asset.input`` → its digest now, for all from outside the results root (dataset files, a v2 checkpoint,
-    weights) that is no longer what the artifact on disk was made from; with the making that it would replace,
+    weights) that is no longer what the artifact on disk was made from; with the build that it would replace,
     for content that changes there and back is another cause each time."""
     changed = {}
     for step in STEPS:
@@ -82,22 +82,22 @@ def changed_inputs(experiment: Experiment) -> dict[str, str]:
                 changed["v2_checkpoint.file"] = experiment.store.digests.file(mine)
             continue
         try:
-            wanted = want(experiment, step.name)
+            spec = spec_of(experiment, step.name)
         except MissingInput:
             continue
-        for name, given in wanted.inputs.items():
-            if given.manifest is None and manifest.want.digests.get(name) != given.data_version:
-                changed[f"{step.name}.{name}"] = f"{given.data_version} over {manifest.making}"
+        for name, given in spec.inputs.items():
+            if given.manifest is None and manifest.spec.digests.get(name) != given.data_version:
+                changed[f"{step.name}.{name}"] = f"{given.data_version} over {manifest.build}"
     return changed
 
 
 def rl_data_new_to_grpo(experiment: Experiment) -> str | None:
-    """The version of RL data that no GRPO checkpoint on disk has learned from, and the making of the one that is
+    """The version of RL data that no GRPO checkpoint on disk has learned from, and the build of the one that is
     there; or None."""
     rl_data, grpo = experiment.manifest("rl_data"), experiment.manifest("grpo_checkpoints")
-    if rl_data is None or (grpo is not None and grpo.want.digests.get("rl_data") == rl_data.data_version):
+    if rl_data is None or (grpo is not None and grpo.spec.digests.get("rl_data") == rl_data.data_version):
         return None
-    return f"{rl_data.data_version}-{grpo.making if grpo else 'none'}"
+    return f"{rl_data.data_version}-{grpo.build if grpo else 'none'}"
 
 
 def _latest(store: Store, cell: Cell) -> Path | None:
@@ -106,8 +106,8 @@ def _latest(store: Store, cell: Cell) -> Path | None:
     found = []
     for path in sorted((store.root / cell.dataset).rglob("*.manifest.json")):
         manifest = store.read(path)
-        if manifest is not None and manifest.cell == cell.key and manifest.want.asset in order:
-            found.append((order.index(manifest.want.asset), manifest.created_at, path))
+        if manifest is not None and manifest.cell == cell.key and manifest.spec.asset in order:
+            found.append((order.index(manifest.spec.asset), manifest.created_at, path))
     return max(found)[2] if found else None
 
 
@@ -130,8 +130,8 @@ def _as_made(store: Store, path: Path, catalog: Catalog) -> Experiment:
 def _made_from(store: Store, manifest: Manifest) -> dict[str, Manifest]:
     """``manifest`` and those of everything that it was made from, by asset: as they are today, or, of what was
     removed since, as they were consumed."""
-    found = {manifest.want.asset: manifest}
-    for name, given in manifest.want.inputs.items():
+    found = {manifest.spec.asset: manifest}
+    for name, given in manifest.spec.inputs.items():
         if given.manifest is None:
             continue
         made = store.read(store.root / given.manifest) or consumed(store, name.split(".")[0], given)
@@ -157,14 +157,14 @@ def _settings(manifests: dict[str, Manifest]) -> Settings:
     explicit: dict[str, dict[str, Any]] = {}
     shared: dict[str, Any] = {}
     for asset, manifest in manifests.items():
-        config = manifest.want.config
+        config = manifest.spec.config
         explicit[asset] = {name: config[name] for name in own_fields(STEP[asset]) if name in config}
         shared |= {name: config[name] for name in Shared.model_fields if name in config}
     if "v2_checkpoint" in explicit:
-        explicit["v2_checkpoint"]["source"] = "auto"  # a checkpoint that the user adds is heard
+        explicit["v2_checkpoint"]["source"] = "auto"  # a checkpoint that the user adds is taken
     if (v2format := manifests.get("v2format_checkpoint")) is not None:
         explicit["v2format_checkpoint"]["source"] = v2format.facts["phase"]
-    reward = manifests["rce_checkpoints"].want.config["reward"] if "rce_checkpoints" in manifests else {}
+    reward = manifests["rce_checkpoints"].spec.config["reward"] if "rce_checkpoints" in manifests else {}
     return Settings(shared=Shared(**shared), reward=RewardSettings(**reward), explicit=explicit)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.steps import STEP
-from icd_assets.lineage.embedded import Inside
+from icd_assets.lineage.embedded import EmbeddedLineage
 from icd_assets.lineage.records import Records, produced
 from icd_assets.store.manifest import Input, Manifest
 
@@ -24,7 +24,7 @@ State = Literal["current", "remade", "removed", "outside", "unknown"]
 class Artifact:
     """One thing in a chain. ``name`` is what its consumer calls it: an asset, ``dataset``, ``vlm``, ….
 
-    ``manifest`` is None for what lies outside, and for what only a file's inside tells of.
+    ``manifest`` is None for what lies outside, and for what only the lineage embedded in a file names.
     """
 
     name: str
@@ -33,9 +33,9 @@ class Artifact:
     run_id: str | None = None
     created_at: str | None = None
     manifest: Manifest | None = None
-    inside: Inside | None = None
+    embedded: EmbeddedLineage | None = None
     place: str | None = None  # the manifest's, relative to the results root
-    now: Manifest | None = None  # what lies there today, if it is another making
+    now: Manifest | None = None  # what lies there today, if it is another build
     same_bytes: tuple[str, ...] = ()  # other runs that made the same bytes
     inputs: dict[str, Artifact] = field(default_factory=dict)
 
@@ -45,23 +45,23 @@ class Artifact:
 
     @property
     def key(self) -> str:
-        """Identity within a chain: ``rl_data@1f2e3d4c5b6a7988``, and the making where there is one."""
-        making = f"#{self.manifest.making}" if self.manifest else ""
-        return f"{self.name}@{self.data_version}{making}"
+        """Identity within a chain: ``rl_data@1f2e3d4c5b6a7988``, and the build where there is one."""
+        build = f"#{self.manifest.build}" if self.manifest else ""
+        return f"{self.name}@{self.data_version}{build}"
 
     @property
     def code_version(self) -> str | None:
-        source = self.manifest.want if self.manifest else self.inside
+        source = self.manifest.spec if self.manifest else self.embedded
         return source.code_version if source else None
 
     @property
     def config(self) -> dict[str, Any] | None:
         """None if unknown."""
-        return self.manifest.want.config if self.manifest else None
+        return self.manifest.spec.config if self.manifest else None
 
     @property
     def config_digest(self) -> str | None:
-        source = self.manifest or self.inside
+        source = self.manifest or self.embedded
         return source.config_digest if source else None
 
     def walk(self) -> list[Artifact]:
@@ -99,21 +99,21 @@ class Chains:
     def of(self, manifest: Manifest) -> Artifact:
         """The chain that ends in an artifact with a manifest."""
         return self._artifact(
-            manifest.want.asset,
+            manifest.spec.asset,
             Input(data_version=manifest.data_version, run_id=manifest.run_id, created_at=manifest.created_at),
             manifest,
         )
 
-    def of_inside(self, inside: Inside) -> Artifact:
+    def of_embedded(self, embedded: EmbeddedLineage) -> Artifact:
         """The chain that ends in a lone file whose own manifest is not here."""
-        given = {name: self.of_input(name, Input(data_version=v)) for name, v in inside.inputs.items()}
-        return Artifact(inside.asset, None, "unknown", inside=inside, inputs=given)
+        given = {name: self.of_input(name, Input(data_version=v)) for name, v in embedded.inputs.items()}
+        return Artifact(embedded.asset, None, "unknown", embedded=embedded, inputs=given)
 
     def of_input(self, name: str, given: Input) -> Artifact:
         """What was consumed under ``name``."""
         key = (name, given)
         if key in self._open:
-            raise UserError(f"the manifests of {name} {given.data_version} name each other as inputs; mend them.")
+            raise UserError(f"the manifests of {name} {given.data_version} name each other as inputs; fix them.")
         if key not in self._known:
             self._open.add(key)
             if name.partition(".")[0] in STEP:
@@ -130,7 +130,7 @@ class Chains:
         if manifest is not None:
             makers = self.records.makers(name, given.data_version)
             others = tuple(dict.fromkeys(m.run_id for m in makers if m.run_id not in (None, manifest.run_id)))
-            inputs = {inner: self.of_input(inner, i) for inner, i in manifest.want.inputs.items()}
+            inputs = {inner: self.of_input(inner, i) for inner, i in manifest.spec.inputs.items()}
         return Artifact(
             name,
             given.data_version,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from icd_assets.lineage.chain import Artifact
-from icd_assets.store.manifest import Want
+from icd_assets.store.manifest import Spec
 
 # asset: two kinds of thing, of which only common inputs are compared · config: a setting · seed: a seed
 # code: a step's code version · data: an input that has no parts to compare
@@ -90,14 +90,14 @@ def config_changes(a: Mapping[str, Any], b: Mapping[str, Any], path: tuple[str, 
     return _fields("config", path, flatten(a), flatten(b))
 
 
-def want_changes(have: Want, want: Want) -> list[Difference]:
+def spec_changes(have: Spec, spec: Spec) -> list[Difference]:
     """What an artifact was made of against what it should be made of; inputs by digest alone."""
     path = (have.asset,)
-    code = Difference("code", path, "code_version", have.code_version, want.code_version)
+    code = Difference("code", path, "code_version", have.code_version, spec.code_version)
     return [
-        *([code] if have.code_version != want.code_version else []),
-        *config_changes(have.config, want.config, path),
-        *_fields("data", path, have.digests, want.digests),
+        *([code] if have.code_version != spec.code_version else []),
+        *config_changes(have.config, spec.config, path),
+        *_fields("data", path, have.digests, spec.digests),
     ]
 
 

@@ -15,8 +15,8 @@ _TAIL = 1 << 20  # bytes; our RL data end with `_meta` on a line of its own
 _Plain = Field(pattern=r"^[\w.:+-]{1,200}$")  # it may come from anywhere, and is printed
 
 
-class Inside(BaseModel):
-    """What :meth:`icd_assets.store.store.Want.lineage` wrote; newer or other keys beside it are left alone."""
+class EmbeddedLineage(BaseModel):
+    """What :meth:`icd_assets.store.store.Spec.lineage` wrote; newer or other keys beside it are left alone."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,7 +26,7 @@ class Inside(BaseModel):
     inputs: dict[str, str]
 
 
-def read_inside(path: Path) -> Inside:
+def read_embedded(path: Path) -> EmbeddedLineage:
     """The lineage in a ``.pt``, a ``.ckpt`` or RL data.
 
     Raises :class:`UserError` for a file of another kind, a damaged one, and one that does not say.
@@ -46,14 +46,14 @@ def read_inside(path: Path) -> Inside:
             "it was not written by icd_assets, or RESULT_DIR means another folder."
         )
     try:
-        inside = Inside.model_validate(found)
+        embedded = EmbeddedLineage.model_validate(found)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "all of it"
         raise UserError(f"{path}: its lineage is not of our form (at {where}); the file is damaged.") from None
-    for name, digest in inside.inputs.items():
+    for name, digest in embedded.inputs.items():
         if not (name.replace(".", "_").isidentifier() and digest.isalnum()):
             raise UserError(f"{path}: its lineage names an input {name!r} that cannot be one; it is damaged.")
-    return inside
+    return embedded
 
 
 def _meta(path: Path) -> dict[str, Any]:

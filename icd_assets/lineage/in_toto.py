@@ -28,7 +28,7 @@ def statements(chain: Artifact) -> Iterator[dict[str, Any]]:
 
 
 def _statement(node: Artifact, manifest: Manifest) -> dict[str, Any]:
-    want = manifest.want
+    spec = manifest.spec
     started, ended = times(manifest)
     return {
         "_type": STATEMENT,
@@ -36,8 +36,8 @@ def _statement(node: Artifact, manifest: Manifest) -> dict[str, Any]:
         "predicateType": PREDICATE,
         "predicate": {
             "buildDefinition": {
-                "buildType": f"urn:icd-assets:step:{want.asset}:{want.code_version}",
-                "externalParameters": {"cell": manifest.cell, "origin": manifest.origin, "config": want.config},
+                "buildType": f"urn:icd-assets:step:{spec.asset}:{spec.code_version}",
+                "externalParameters": {"cell": manifest.cell, "origin": manifest.origin, "config": spec.config},
                 "internalParameters": {
                     "config_digest": manifest.config_digest,
                     "environment": manifest.environment,
@@ -54,7 +54,7 @@ def _statement(node: Artifact, manifest: Manifest) -> dict[str, Any]:
                     },
                 },
                 "metadata": {
-                    "invocationId": manifest.run_id or manifest.making,
+                    "invocationId": manifest.run_id or manifest.build,
                     "startedOn": started,
                     "finishedOn": ended,
                 },
@@ -78,7 +78,7 @@ def _files(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def times(manifest: Manifest) -> tuple[str, str]:
-    """Start and end of the making, as RFC 3339 in UTC."""
+    """Start and end of the build, as RFC 3339 in UTC."""
     ended = datetime.fromisoformat(manifest.created_at).astimezone(UTC)
     started = ended - timedelta(seconds=manifest.seconds)
     return _zulu(started), _zulu(ended)

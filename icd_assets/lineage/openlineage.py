@@ -1,7 +1,7 @@
 """A chain as OpenLineage events (spec 2-0-2): per artifact a START and a COMPLETE, oldest first.
 
 One Dagster run makes several artifacts, but an OpenLineage run belongs to one job: each artifact is a run of its
-own (an id derived from the making), whose parent is the Dagster run. A dataset's version is its data version; an
+own (an id derived from the build), whose parent is the Dagster run. A dataset's version is its data version; an
 input's is the one that was consumed. Sources: spec/OpenLineage.json, facets ParentRun 1-1-0, DatasetVersion 1-0-1.
 """
 
@@ -39,15 +39,15 @@ def _event(kind: str, time: str, node: Artifact, manifest: Manifest) -> dict[str
         "producer": PRODUCER,
         "schemaURL": SCHEMA,
         "run": {
-            "runId": str(uuid.uuid5(_IDS, manifest.making)),
+            "runId": str(uuid.uuid5(_IDS, manifest.build)),
             "facets": {
                 **_parent(manifest.run_id),
                 "icd_assets": _facet(
                     None,
                     cell=manifest.cell,
                     origin=manifest.origin,
-                    code_version=manifest.want.code_version,
-                    config=manifest.want.config,
+                    code_version=manifest.spec.code_version,
+                    config=manifest.spec.config,
                     environment=manifest.environment,
                     run_id=manifest.run_id,
                 ),

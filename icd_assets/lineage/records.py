@@ -46,10 +46,10 @@ class Records:
 
     @cached_property
     def all(self) -> list[Manifest]:
-        """Each making once; what lies beside an artifact knows best what was pruned of it."""
-        makings = {manifest.making: manifest for manifest in self.past}
-        makings |= {manifest.making: manifest for manifest in self.live.values()}
-        return list(makings.values())
+        """Each build once; what lies beside an artifact knows best what was pruned of it."""
+        builds = {manifest.build: manifest for manifest in self.past}
+        builds |= {manifest.build: manifest for manifest in self.live.values()}
+        return list(builds.values())
 
     def find(self, name: str, given: Input) -> Manifest | None:
         """What was consumed under ``name``: same bytes, and the same run where the consumer names one."""
@@ -58,12 +58,12 @@ class Records:
         return next(iter(exact or same), None)
 
     def makers(self, name: str, data_version: str) -> list[Manifest]:
-        """Every making of these bytes."""
+        """Every build of these bytes."""
         asset = name.partition(".")[0]
         return [
             manifest
             for manifest in self.all
-            if manifest.want.asset == asset and produced(name, manifest) == data_version
+            if manifest.spec.asset == asset and produced(name, manifest) == data_version
         ]
 
     def holding(self, path: Path, sha256: str) -> Manifest | None:
@@ -78,7 +78,7 @@ class Records:
 
     def place(self, manifest: Manifest) -> str | None:
         """Where the manifest lies today; None if its artifact was replaced or removed."""
-        return self._places.get(manifest.making)
+        return self._places.get(manifest.build)
 
     def replaced(self, manifest: Manifest) -> bool:
         """Whether a manifest lies today where that of this artifact of ours lay. Its folder does not tell: beam
@@ -94,11 +94,11 @@ class Records:
     def _lay(self, manifest: Manifest) -> list[Path]:
         """Where the manifest of an artifact that we made can have lain (``Experiment.manifest_path``)."""
         firsts = [self.store.resolve(record) for record in manifest.files[:1]]
-        return [path.with_name(name + _SUFFIX) for path in firsts for name in (path.name, manifest.want.asset)]
+        return [path.with_name(name + _SUFFIX) for path in firsts for name in (path.name, manifest.spec.asset)]
 
     @cached_property
     def _places(self) -> dict[str, str]:
-        return {manifest.making: path for path, manifest in self.live.items()}
+        return {manifest.build: path for path, manifest in self.live.items()}
 
     def _read(self, paths: Iterator[Path]) -> Iterator[tuple[Path, Manifest]]:
         for path in paths:

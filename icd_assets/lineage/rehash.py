@@ -14,26 +14,26 @@ from icd_assets.store.store import Store
 
 
 @dataclass
-class Verified:
+class Rehashed:
     """``differs`` and ``unchecked`` are sentences; the latter is what could not be looked at, and why."""
 
     files: int = 0
     differs: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
 
-    def add(self, other: Verified) -> None:
+    def add(self, other: Rehashed) -> None:
         """Chains of one run share parts: what was said once is not said again."""
         self.files += other.files
         self.differs += [line for line in other.differs if line not in self.differs]
         self.unchecked += [line for line in other.unchecked if line not in self.unchecked]
 
 
-def rehash(chain: Artifact, store: Store, open: Callable[[Cell], Experiment]) -> Verified:
+def rehash(chain: Artifact, store: Store, open: Callable[[Cell], Experiment]) -> Rehashed:
     """Hash what lies where the chain's artifacts lay, and dataset and weights as today's catalog finds them.
 
     ``store``, and that of what ``open`` gives, must be opened with ``rehash``.
     """
-    found = Verified()
+    found = Rehashed()
     consumers: dict[str, Artifact] = {}
     for node in chain.walk():
         for given in node.inputs.values():
@@ -42,7 +42,7 @@ def rehash(chain: Artifact, store: Store, open: Callable[[Cell], Experiment]) ->
         if node.state == "outside":
             _outside(node, consumers[node.key], open, found)
         elif node.state == "current" and (there := node.now or node.manifest) is not None:
-            for record in there.files:  # of another making, if only the part that was consumed is the same
+            for record in there.files:  # of another build, if only the part that was consumed is the same
                 if (problem := store.rot(record, node.asset)) is not None:
                     found.differs.append(f"{problem} ({node.asset} {there.data_version})")
                 found.files += record.pruned is None
@@ -59,7 +59,7 @@ _WHY = {
 }
 
 
-def _outside(node: Artifact, consumer: Artifact, open: Callable[[Cell], Experiment], found: Verified) -> None:
+def _outside(node: Artifact, consumer: Artifact, open: Callable[[Cell], Experiment], found: Rehashed) -> None:
     what = f"{node.name} {str(node.data_version)[:16]}"
     if node.name == "file":  # the user's own: it is among the artifact's files
         return

@@ -12,7 +12,7 @@ from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.steps import STEP, STEPS
 from icd_assets.lineage.chain import Artifact, Chains
-from icd_assets.lineage.embedded import read_inside
+from icd_assets.lineage.embedded import read_embedded
 from icd_assets.lineage.records import Records
 from icd_assets.store.manifest import Manifest
 
@@ -74,7 +74,7 @@ def _of_run(run_id: str, records: Records) -> list[Manifest]:
     if not made:
         raise UserError(f"no artifact under {records.store.root} was made by run {run_id}.")
     order = {name: index for index, name in enumerate(STEP)}
-    return sorted(made, key=lambda manifest: order.get(manifest.want.asset, -1), reverse=True)
+    return sorted(made, key=lambda manifest: order.get(manifest.spec.asset, -1), reverse=True)
 
 
 def _of_file(path: Path, records: Records, chains: Chains) -> Target:
@@ -87,6 +87,6 @@ def _of_file(path: Path, records: Records, chains: Chains) -> Target:
         return Target(chains.of(manifest), path)
     for manifest in records.live.values():
         if any(records.store.resolve(record) == path for record in manifest.files):
-            problem = f"{path} is no longer what {manifest.want.asset} wrote"
+            problem = f"{path} is no longer what {manifest.spec.asset} wrote"
             return Target(chains.of(manifest), path, problem)
-    return Target(chains.of_inside(read_inside(path)), path)
+    return Target(chains.of_embedded(read_embedded(path)), path)

@@ -18,13 +18,13 @@ def trace(store: Store, manifest: Manifest, asset: str) -> Input | None:
 
     The latest step is followed first: an evaluation's RL data are those of the checkpoint that it recommends.
     """
-    if (given := manifest.want.inputs.get(asset)) is not None:
+    if (given := manifest.spec.inputs.get(asset)) is not None:
         return given
     # Only what comes earlier in the pipeline: manifests that name each other cannot lead round in circles.
-    at = _ORDER.get(manifest.want.asset, 0)
-    earlier = [name for name in manifest.want.inputs if name in STEP and _ORDER[name] < at]
+    at = _ORDER.get(manifest.spec.asset, 0)
+    earlier = [name for name in manifest.spec.inputs if name in STEP and _ORDER[name] < at]
     for name in sorted(earlier, key=lambda name: _ORDER[name], reverse=True):
-        made = consumed(store, name, manifest.want.inputs[name])
+        made = consumed(store, name, manifest.spec.inputs[name])
         if made is not None and (found := trace(store, made, asset)) is not None:
             return found
     return None

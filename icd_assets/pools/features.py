@@ -44,7 +44,7 @@ def read_features(base: Path, rows: int, digests: DigestCache) -> SamplerFeature
 
 
 def sound(base: Path, digests: DigestCache) -> bool:
-    """Whether the files are what was written. Raises ``OSError`` or ``ValueError`` where that cannot be told."""
+    """Whether the files are what was written. Raises ``OSError`` or ``ValueError`` where that cannot be known."""
     return bool(json.loads(_sums(base).read_bytes()) == _hashed(base, digests))
 
 

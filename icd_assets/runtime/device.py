@@ -48,7 +48,7 @@ def lock_folder() -> Path:
 def lease(holder: Holder | None = None, on_wait: OnWait = wait_silently) -> Iterator[str]:
     """Hold one GPU (``cuda:0`` after CUDA_VISIBLE_DEVICES is narrowed to it), or ``cpu`` if there is none.
 
-    Waits while all are held. Enter it before torch is imported, or the narrowing is not heard.
+    Waits while all are held. Enter it before torch is imported, or the narrowing has no effect.
     """
     if not (gpus := visible_gpus()):
         yield "cpu"

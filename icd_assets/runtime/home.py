@@ -1,6 +1,6 @@
-"""Dagster's home: where it is, and the ``.env`` file in it, which every process of ours hears.
+"""Dagster's home: where it is, and the ``.env`` file in it, which every process of ours reads.
 
-The command line hears it before it reads flags and variables, and every Dagster process (the UI's code server, a
+The command line reads it before it reads flags and variables, and every Dagster process (the UI's code server, a
 run, a step, ``dagster asset materialize``) when it imports the assets. A variable that is set already stays.
 """
 
@@ -21,7 +21,7 @@ def find_home() -> Path | None:
     return next((folder for folder in (here, *here.parents) if (folder / "dagster.yaml").is_file()), None)
 
 
-def hear_env_file() -> None:
+def load_env_file() -> None:
     """Add the variables of the home's ``.env`` to the environment; what is set already wins."""
     home = find_home()
     if home is None or not (path := home / ".env").is_file():
@@ -32,11 +32,11 @@ def hear_env_file() -> None:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as text ({error}); mend or remove it.") from None
+        raise UserError(f"{path} cannot be read as text ({error}); fix or remove it.") from None
     for binding in parse_stream(io.StringIO(text)):
         nameless = binding.key is not None and binding.value is None
         if binding.error or nameless or "\0" in (binding.value or ""):
             found = binding.original.string  # begins with the blank lines before it
             line = binding.original.line + found[: len(found) - len(found.lstrip())].count("\n")
-            raise UserError(f"{path}: line {line} is not NAME=value; mend that line.")
+            raise UserError(f"{path}: line {line} is not NAME=value; fix that line.")
     load_dotenv(stream=io.StringIO(text), override=False)

@@ -1,8 +1,8 @@
-"""Ctrl-C is heard wherever it falls.
+"""Ctrl-C ends the process wherever it falls.
 
 Python runs a signal's handler between any two instructions of the main thread, and that handler raises. Where it
 falls into a destructor or the callback of a weak reference, which the garbage collector may run at any moment,
-Python prints "Exception ignored in …" and goes on: for hours, with work that was told to end.
+Python prints "Exception ignored in …" and goes on: for hours, with work that was asked to end.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _AGAIN_AFTER_SECONDS = 0.05
 
 
 @cache  # one hook per process
-def hear_every_interrupt() -> None:
-    """Send this process the interrupts again that Python ignores, until one falls where it is heard."""
+def deliver_every_interrupt() -> None:
+    """Send this process the interrupts again that Python ignores, until one falls where it counts."""
     ignored: queue.SimpleQueue[None] = queue.SimpleQueue()  # the one queue that the collector may be put into
     others = sys.unraisablehook
 

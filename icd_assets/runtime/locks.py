@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 _POLL_SECONDS = 0.1
-_TOLD_AFTER_SECONDS = 2.0
+_NOTE_AFTER_SECONDS = 2.0
 
 OnWait = Callable[[str], None]
 
@@ -55,7 +55,7 @@ class _Note(BaseModel):
 def hold_one(locks: Mapping[str, Path], holder: Holder, on_wait: OnWait = wait_silently) -> Iterator[str]:
     """Hold the first of ``locks`` that is free, and yield its name; wait while none is.
 
-    ``on_wait`` is told once, after two seconds, who holds them.
+    ``on_wait`` is called once, after two seconds, who holds them.
     """
     for path in locks.values():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def held_by(path: Path) -> str | None:
 
 
 def _first_free(locks: Mapping[str, Path], on_wait: OnWait) -> tuple[str, FileLock]:
-    began, told = time.monotonic(), False
+    began, noted = time.monotonic(), False
     while True:
         for name, path in locks.items():
             lock = FileLock(path)
@@ -93,8 +93,8 @@ def _first_free(locks: Mapping[str, Path], on_wait: OnWait) -> tuple[str, FileLo
             except Timeout:
                 continue
             return name, lock
-        if not told and time.monotonic() - began >= _TOLD_AFTER_SECONDS:
-            told = True
+        if not noted and time.monotonic() - began >= _NOTE_AFTER_SECONDS:
+            noted = True
             held = "; ".join(f"{name} is held by {_who(path)}" for name, path in locks.items())
             on_wait(f"waiting: {held}")
         time.sleep(_POLL_SECONDS)

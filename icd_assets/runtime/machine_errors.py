@@ -13,7 +13,7 @@ _TOO_LITTLE = 1 << 20
 _GOES_ON = "then run again: it goes on from where it was"
 
 
-def told(error: BaseException, folder: Path) -> UserError | None:
+def explain(error: BaseException, folder: Path) -> UserError | None:
     """The sentence for an error that the machine is to blame for, else None. ``folder`` is where was written."""
     cause: BaseException | None = error
     while cause is not None:
@@ -34,9 +34,7 @@ def _told(error: BaseException, folder: Path) -> UserError | None:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return disk_full(path)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return UserError(
-            f"{path} may not be read or written ({error.strerror}); mend its permissions, {_GOES_ON}."
-        )
+        return UserError(f"{path} may not be read or written ({error.strerror}); fix its permissions, {_GOES_ON}.")
     return _disk_failed(path) if error.errno == errno.EIO else None
 
 

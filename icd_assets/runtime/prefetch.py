@@ -15,13 +15,13 @@ Result = TypeVar("Result")
 WORKERS = min(16, (os.cpu_count() or 1) + 2)
 
 
-def read_ahead(read: Callable[[Given], Result], inputs: Iterable[Given]) -> Generator[Result, None, None]:
+def prefetch(read: Callable[[Given], Result], inputs: Iterable[Given]) -> Generator[Result, None, None]:
     """``read`` of each input, in order. At most ``2 · WORKERS`` results wait, whatever the number of inputs.
 
     An exception of ``read`` is raised in its place. What was begun when the caller stops is dropped.
     """
     waiting: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="read_ahead")
+    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="prefetch")
     try:
         for given in inputs:
             waiting.append(pool.submit(read, given))

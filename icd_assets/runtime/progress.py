@@ -15,7 +15,7 @@ def ignore(done: int, total: int) -> None:
 
 
 class Listener:
-    """What a process that runs assets may want to know; the command line draws it."""
+    """What a process that runs assets may need to know; the command line draws it."""
 
     def started(self, asset: str, reason: str) -> None:
         """``asset`` is being made, because of ``reason``."""
@@ -25,13 +25,13 @@ class Listener:
         while its pace is not known."""
 
     def noted(self, asset: str, note: str) -> None:
-        """Something about ``asset`` that a person who waits wants to know."""
+        """Something about ``asset`` that matters to a person who waits."""
 
     def ended(self, asset: str, seconds: float) -> None:
         """``asset`` is complete."""
 
     def skipped(self, asset: str) -> None:
-        """``asset`` was what is wanted already."""
+        """``asset`` was up to date already."""
 
 
 # One listener for the process: assets run deep inside Dagster, where nothing can be handed to them.

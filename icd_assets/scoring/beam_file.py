@@ -27,7 +27,7 @@ def read_beams(path: Path, *, rows: int | None = None) -> dict[int, QueryBeams]:
     """
     content = read_json(path, unique_keys=True)
     if not isinstance(content, dict):
-        raise UserError(f"{path} is no beam data: it holds {_kind(content)}, not an object; mend the path.")
+        raise UserError(f"{path} is no beam data: it holds {_kind(content)}, not an object; fix the path.")
     found = {}
     for key, record in content.items():
         if not (key.isascii() and key.isdecimal()):

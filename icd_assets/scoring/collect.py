@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from icd_assets.runtime.progress import OnProgress, ignore
-from icd_assets.scoring.rl_data import RlCandidate, RlQuery
+from icd_assets.scoring.rl_data import AnsweredPointer, RlQuery
 from icd_assets.scoring.vqa_metric import postprocess
 from icd_assets.vlm.prompts import Prompt
 
@@ -75,8 +75,8 @@ def answer_proposals(
     ]
 
 
-def _labeled(proposal: Proposal, refresh: int, **labels: Any) -> RlCandidate:
-    return RlCandidate(
+def _labeled(proposal: Proposal, refresh: int, **labels: Any) -> AnsweredPointer:
+    return AnsweredPointer(
         pointer=tuple(proposal.pointer),
         source=proposal.source,
         round=refresh,

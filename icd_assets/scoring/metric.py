@@ -30,7 +30,7 @@ class Metric(Protocol):
         ...
 
     def labels(self, answers: Sequence[str], references: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-        """The same as fields of an :class:`icd_assets.scoring.rl_data.RlCandidate`."""
+        """The same as fields of an :class:`icd_assets.scoring.rl_data.AnsweredPointer`."""
         ...
 
 

@@ -57,7 +57,7 @@ def tokenize(captions: Sequence[str]) -> list[list[str]]:
         said = ended.stderr.decode("utf-8", "replace").strip().splitlines()
         raise UserError(
             f"the PTB tokenizer gave {len(lines) // 3} of {len(captions)} captions back "
-            f"({said[0] if said else 'no message'}); mend the Java installation."
+            f"({said[0] if said else 'no message'}); fix the Java installation."
         )
     dropped = set(ptbtokenizer.PUNCTUATIONS)
     return [[word for word in line.split(" ") if word and word not in dropped] for line in lines[:-1:3]]

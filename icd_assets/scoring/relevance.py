@@ -27,9 +27,9 @@ class Relevance:
 def token_f1(prediction: str, gold: str) -> float:
     """F1 of the two multisets of ``[a-z0-9]+`` tokens, lower-cased."""
     predicted = Counter(_TOKEN.findall(prediction.lower()))
-    wanted = Counter(_TOKEN.findall(gold.lower()))
-    common = (predicted & wanted).total()
-    return 2 * common / (predicted.total() + wanted.total()) if common else 0.0
+    expected = Counter(_TOKEN.findall(gold.lower()))
+    common = (predicted & expected).total()
+    return 2 * common / (predicted.total() + expected.total()) if common else 0.0
 
 
 def edit_similarity(prediction: str, gold: str) -> float:

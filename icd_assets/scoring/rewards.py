@@ -16,7 +16,7 @@ from icd_assets.datasets.task import Task
 from icd_assets.errors import UserError
 
 if TYPE_CHECKING:
-    from icd_assets.scoring.rl_data import RlCandidate
+    from icd_assets.scoring.rl_data import AnsweredPointer
 
 RewardMode = Literal[
     "hard_plus_soft",
@@ -105,7 +105,7 @@ def needs_gt_prob(config: RewardConfig) -> bool:
     return "gtprob" in config.mode
 
 
-def reward(candidate: RlCandidate, config: RewardConfig) -> float:
+def reward(candidate: AnsweredPointer, config: RewardConfig) -> float:
     """The raw reward of one candidate, in [−5, 5]; a missing label counts as 0."""
     h = candidate.vqa_correct or 0
     s = candidate.vqa_acc_score or 0.0
@@ -134,7 +134,7 @@ def reward(candidate: RlCandidate, config: RewardConfig) -> float:
     return max(-_LIMIT, min(_LIMIT, value))
 
 
-def _legacy(candidate: RlCandidate, config: RewardConfig) -> float:
+def _legacy(candidate: AnsweredPointer, config: RewardConfig) -> float:
     """α·(beam's own score) + β·(correctness)."""
     own = candidate.beam_score or 0.0
     if config.use_logprob and candidate.logprob_score is not None:

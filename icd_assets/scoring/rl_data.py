@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class RlCandidate:
+class AnsweredPointer:
     """One pointer, where it came from, and the labels of the answer that it led to.
 
     ``behavior_logprob`` is the log-probability under the policy that proposed it (None if no policy did);
@@ -63,14 +63,14 @@ class RlQuery:
 
     row: int
     candidate_pool_ids: tuple[int, ...]  # [K] rows
-    candidates: tuple[RlCandidate, ...]
+    candidates: tuple[AnsweredPointer, ...]
     question_id: int | None = None
     image_id: int | None = None
     question: str | None = None
     gt_answers_raw: tuple[str, ...] = ()
     gt_answers_norm: tuple[str, ...] = ()
 
-    def rows_of(self, candidate: RlCandidate) -> tuple[int, ...]:
+    def rows_of(self, candidate: AnsweredPointer) -> tuple[int, ...]:
         """``pointer_global``: the train rows that a candidate points at."""
         return tuple(self.candidate_pool_ids[position] for position in candidate.pointer)
 

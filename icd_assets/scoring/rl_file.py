@@ -20,11 +20,11 @@ from typing import Any
 
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
-from icd_assets.scoring.rl_data import RlCandidate, RlData, RlQuery
+from icd_assets.scoring.rl_data import AnsweredPointer, RlData, RlQuery
 from icd_assets.scoring.rl_parse import Record
 
 # Written after the pointers, in this order; ``gen_method`` repeats ``source`` for upstream's readers.
-_LABELS = [field.name for field in fields(RlCandidate) if field.name not in ("pointer", "cider")]
+_LABELS = [field.name for field in fields(AnsweredPointer) if field.name not in ("pointer", "cider")]
 
 
 def write_rl_data(path: Path, data: RlData) -> None:

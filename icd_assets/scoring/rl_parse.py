@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from icd_assets.errors import UserError
-from icd_assets.scoring.rl_data import RlCandidate, RlQuery
+from icd_assets.scoring.rl_data import AnsweredPointer, RlQuery
 
 _T = TypeVar("_T", int, str)
 
@@ -34,7 +34,7 @@ class Record:
         self.candidates = self._objects("pointer_candidates")
 
     def error(self, problem: str) -> UserError:
-        return UserError(f"{self._path}: query {self._key}: {problem}; make rl_data again or mend the file.")
+        return UserError(f"{self._path}: query {self._key}: {problem}; make rl_data again or fix the file.")
 
     def query(self, *, local: bool) -> RlQuery:
         """``local``: pointers are positions in ``candidate_pool_ids`` (generation 4), else rows."""
@@ -100,7 +100,7 @@ class Record:
 
     # ---- labels ------------------------------------------------------------------------------------------
 
-    def _candidate(self, c: dict[str, Any], pointer: tuple[int, ...]) -> RlCandidate:
+    def _candidate(self, c: dict[str, Any], pointer: tuple[int, ...]) -> AnsweredPointer:
         accuracy = self._number(c, "vqa_acc_score")
         correct = self._typed(c, "vqa_correct", int)
         mode = c.get("vqa_eval_mode")
@@ -127,7 +127,7 @@ class Record:
         refresh = self._typed(c, "round", int) or 0
         if refresh < 0:
             raise self.error(f"'round' is {refresh}")
-        return RlCandidate(
+        return AnsweredPointer(
             pointer=pointer,
             source=source or method,
             round=refresh,

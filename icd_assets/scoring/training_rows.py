@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from icd_assets.errors import UserError
 from icd_assets.scoring.rewards import RewardConfig, needs_gt_prob, reward
-from icd_assets.scoring.rl_data import RlCandidate, RlData
+from icd_assets.scoring.rl_data import AnsweredPointer, RlData
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def training_rows(
     return rows
 
 
-def _usable(candidate: RlCandidate, skip_fallback: bool) -> bool:
+def _usable(candidate: AnsweredPointer, skip_fallback: bool) -> bool:
     if candidate.eval_failed or candidate.vqa_eval_mode == "error":
         return False
     return not (skip_fallback and candidate.vqa_eval_mode == "fallback")

@@ -1,7 +1,7 @@
 """A query's pointers with their rewards, and batches of such groups.
 
 Legend: `B` queries, `N` pointers, `S` shots, `K` pool, `D` embedding.
-Groups of one batch share K and S; groups with fewer pointers are padded and masked, so that BATCH_SIZE is heard
+Groups of one batch share K and S; groups with fewer pointers are padded and masked, so that BATCH_SIZE is obeyed
 (upstream silently runs with 1).
 """
 

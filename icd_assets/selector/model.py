@@ -39,7 +39,7 @@ class PointerSelectorV2(nn.Module):
         super().__init__()
         if config.hidden_dim % config.num_heads:
             raise UserError(
-                f"hidden_dim {config.hidden_dim} is not divisible by num_heads {config.num_heads}; mend one."
+                f"hidden_dim {config.hidden_dim} is not divisible by num_heads {config.num_heads}; fix one."
             )
         self.config = config
         width, heads = config.hidden_dim, config.num_heads

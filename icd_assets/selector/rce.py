@@ -8,7 +8,7 @@ Deviations from upstream:
 2. Target and likelihood can be chosen (``rce_target``, ``rce_likelihood``). Upstream's softmax(R/τ) over the
    pool gives worthless random pointers a weight, and so lowers a good SFT policy; ours tilts that policy by
    the reward, among the pointers whose reward is known.
-3. BATCH_SIZE is heard; a step's loss is the mean over its queries, and τ runs over steps.
+3. BATCH_SIZE is obeyed; a step's loss is the mean over its queries, and τ runs over steps.
 4. Queries are split after unusable rows were dropped; upstream splits before.
 """
 

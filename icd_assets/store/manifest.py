@@ -51,8 +51,8 @@ class FileRecord(BaseModel):
         return path
 
 
-class Want(BaseModel):
-    """What an artifact should be made of. Two equal wants give equal bytes on a CPU."""
+class Spec(BaseModel):
+    """What an artifact should be made of. Two equal specs give equal bytes on a CPU."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,7 +67,7 @@ class Want(BaseModel):
 
     @property
     def digest(self) -> str:
-        """Identity of the want: run ids and times do not count."""
+        """Identity of the spec: run ids and times do not count."""
         return sha256_json([self.asset, self.code_version, self.config, self.digests])
 
     def lineage(self) -> dict[str, Any]:
@@ -83,10 +83,10 @@ class Want(BaseModel):
 class Manifest(BaseModel):
     """The record beside a complete artifact."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
 
     manifest_schema: int = MANIFEST_SCHEMA
-    want: Want
+    spec: Spec = Field(alias="want")  # what stands in files is never renamed
     config_digest: str
     data_version: str = Field(pattern=r"^\w+$")
     files: list[FileRecord]
@@ -109,9 +109,9 @@ class Manifest(BaseModel):
         return self
 
     @property
-    def making(self) -> str:
+    def build(self) -> str:
         """Tells apart two runs that made the same bytes."""
-        return sha256_json([self.want.asset, self.cell, self.run_id, self.created_at])[:12]
+        return sha256_json([self.spec.asset, self.cell, self.run_id, self.created_at])[:12]
 
 
 def _climbs(path: str, *, outside: bool) -> bool:

@@ -2,7 +2,7 @@
 
 The contract: a manifest exists if and only if its artifact is complete. Files are written in a
 staging folder, fsynced, moved into place, and only then is the manifest moved beside them. What an artifact
-*should* be made of is a :class:`Want`; an artifact whose manifest carries an equal want, and whose files still
+*should* be made of is a :class:`Spec`; an artifact whose manifest carries an equal spec, and whose files still
 have the digests it names, need not be made again.
 
 A manifest is replaced with its artifact, but a copy of it stays in ``.icd_assets/history``, by data version: a
@@ -27,15 +27,15 @@ from icd_assets.runtime.locks import Holder, OnWait, held_by, hold_one, wait_sil
 from icd_assets.store.atomic import fsync, make_folder, remove_torn, write_atomic
 from icd_assets.store.digests import DigestCache
 from icd_assets.store.journal import JOURNAL
-from icd_assets.store.manifest import FileRecord, Manifest, Want, data_version
+from icd_assets.store.manifest import FileRecord, Manifest, Spec, data_version
 
 
 class Store:
     """Manifests and files under one results root.
 
     >>> store.read(path)                    # the manifest there, or None
-    >>> store.stale(path, want)             # why it must be made again, or None
-    >>> with store.lock(path), store.staging(path, want) as staging: ...
+    >>> store.stale(path, spec)             # why it must be made again, or None
+    >>> with store.lock(path), store.staging(path, spec) as staging: ...
     >>> store.commit(path, {final: staged}, manifest_fields)
     """
 
@@ -85,13 +85,13 @@ class Store:
             if path.is_file() and self.digests.file(path) != record.sha256:
                 return (
                     f"{path} was changed after it was adopted; adopt it again as it is now (icd-assets adopt), "
-                    f"restore it, or make a new one with --force {manifest.want.asset}"
+                    f"restore it, or make a new one with --force {manifest.spec.asset}"
                 )
         return None
 
     def damage(self, manifest: Manifest) -> str | None:
         """What is wrong with the files of a complete artifact, in words; None if nothing is."""
-        problems = (self.rot(record, manifest.want.asset) for record in manifest.files)
+        problems = (self.rot(record, manifest.spec.asset) for record in manifest.files)
         return next((problem for problem in problems if problem is not None), None)
 
     def rot(self, record: FileRecord, asset: str) -> str | None:
@@ -109,59 +109,59 @@ class Store:
             return f"{path} is no longer what {asset} wrote"
         return None
 
-    def stale(self, path: Path, want: Want) -> str | None:
-        """Why the artifact must be made again, in words; None if it is what is wanted. What may not be read is not
-        known to be damaged: that is the user's to mend (:class:`UserError`), and nothing is made again for it."""
+    def stale(self, path: Path, spec: Spec) -> str | None:
+        """Why the artifact must be made again, in words; None if it is up to date. What may not be read is not
+        known to be damaged: that is the user's to fix (:class:`UserError`), and nothing is made again for it."""
         try:
-            return self._stale(path, want)
+            return self._stale(path, spec)
         except PermissionError as error:
             raise _unreadable(Path(error.filename or path), error) from None
 
-    def _stale(self, path: Path, want: Want) -> str | None:
+    def _stale(self, path: Path, spec: Spec) -> str | None:
         manifest = self.read(path)
         if manifest is None:
             return "missing"
         if (altered := self.altered(manifest)) is not None:
             return altered
-        have = manifest.want
-        if have.code_version != want.code_version:
-            return f"code version {have.code_version} → {want.code_version}"
-        if changed := _changed(have.config, want.config):
+        have = manifest.spec
+        if have.code_version != spec.code_version:
+            return f"code version {have.code_version} → {spec.code_version}"
+        if changed := _changed(have.config, spec.config):
             return f"config changed: {changed}"
-        for name in sorted(have.digests | want.digests):
-            if have.digests.get(name) != want.digests.get(name):
+        for name in sorted(have.digests | spec.digests):
+            if have.digests.get(name) != spec.digests.get(name):
                 return f"{name} changed"
         problems = (self._rot(record, have.asset) for record in manifest.files)
         return next((problem for problem in problems if problem is not None), None)
 
-    def vlms(self, want: Want) -> tuple[str, ...]:
+    def vlms(self, spec: Spec) -> tuple[str, ...]:
         """The VLMs at work in an artifact: the one it asks, and those behind the artifacts it is made from.
 
         None where no VLM answered yet, or where the answers came in a file that does not say whose they are.
         An input of which only a part was read (the encoder in a v2 checkpoint) brings nothing.
         """
-        found = [want.inputs["vlm"].data_version] if "vlm" in want.inputs else []
-        for given in want.inputs.values():
+        found = [spec.inputs["vlm"].data_version] if "vlm" in spec.inputs else []
+        for given in spec.inputs.values():
             manifest = self.read(self.root / given.manifest) if given.manifest is not None else None
             if manifest is not None and manifest.data_version == given.data_version:
-                found += manifest.vlm or self.vlms(manifest.want)  # the latter of a manifest older than the field
+                found += manifest.vlm or self.vlms(manifest.spec)  # the latter of a manifest older than the field
         return tuple(dict.fromkeys(found))
 
-    def mark_unsaid(self, run_id: str, cell: str | None) -> None:
+    def mark_unrecorded(self, run_id: str, cell: str | None) -> None:
         """To be called before a run publishes something of ``cell`` (None: of all cells): if it is killed before
-        Dagster has heard of it, the mark is still there, and the next run looks."""
-        mark = self._unsaid / f"{_short(cell) if cell else 'all'}-{run_id}"
+        Dagster has recorded it, the mark is still there, and the next run checks."""
+        mark = self._unrecorded / f"{_short(cell) if cell else 'all'}-{run_id}"
         make_folder(mark.parent)
         mark.touch()
 
-    def unsaid_marks(self, cell: str) -> dict[Path, str]:
+    def unrecorded_marks(self, cell: str) -> dict[Path, str]:
         """Mark → run."""
-        marks = [*self._unsaid.glob(f"{_short(cell)}-*"), *self._unsaid.glob("all-*")]
+        marks = [*self._unrecorded.glob(f"{_short(cell)}-*"), *self._unrecorded.glob("all-*")]
         return {mark: mark.name.partition("-")[2] for mark in sorted(marks)}
 
     @property
-    def _unsaid(self) -> Path:
-        return self.private / "unsaid"
+    def _unrecorded(self) -> Path:
+        return self.private / "unsaid"  # an old name: folders on disk are never renamed
 
     @contextmanager
     def lock(self, path: Path, holder: Holder | None = None, on_wait: OnWait = wait_silently) -> Iterator[None]:
@@ -184,16 +184,16 @@ class Store:
         return self.private / "locks" / f"{path.name.split('.')[0]}-{_short(self._relative(path))}.lock"
 
     @contextmanager
-    def staging(self, path: Path, want: Want, *, afresh: bool = False) -> Iterator[Path]:
+    def staging(self, path: Path, spec: Spec, *, afresh: bool = False) -> Iterator[Path]:
         """A folder for unfinished files on the results' own file system. Enter it under :meth:`lock`.
 
-        It is empty, unless the same want was interrupted and left a journal of what it had finished. ``afresh``
-        empties it in any case, and what another want of this artifact left is removed: under the lock nobody
+        It is empty, unless the same spec was interrupted and left a journal of what it had finished. ``afresh``
+        empties it in any case, and what another spec of this artifact left is removed: under the lock nobody
         else can be using either.
         """
-        folder = self._staging_folder(path, want)
+        folder = self._staging_folder(path, spec)
         make_folder(folder.parent)
-        for other in folder.parent.glob(f"{self._staging_prefix(path, want)}*"):
+        for other in folder.parent.glob(f"{self._staging_prefix(path, spec)}*"):
             if afresh or other != folder or not (other / JOURNAL).is_file():
                 shutil.rmtree(other)
         folder.mkdir(exist_ok=True)
@@ -205,12 +205,12 @@ class Store:
             raise
         shutil.rmtree(folder, ignore_errors=True)
 
-    def _staging_folder(self, path: Path, want: Want) -> Path:
-        return self.private / "staging" / f"{self._staging_prefix(path, want)}{want.digest[:16]}"
+    def _staging_folder(self, path: Path, spec: Spec) -> Path:
+        return self.private / "staging" / f"{self._staging_prefix(path, spec)}{spec.digest[:16]}"
 
-    def _staging_prefix(self, path: Path, want: Want) -> str:
-        """Two artifacts may be wanted of the same things: each has its own place."""
-        return f"{want.asset}-{_short(self._relative(path))}-"
+    def _staging_prefix(self, path: Path, spec: Spec) -> str:
+        """Two artifacts may have the same spec: each has its own place."""
+        return f"{spec.asset}-{_short(self._relative(path))}-"
 
     def commit(self, path: Path, staged: Mapping[Path, Path], **fields: Any) -> Manifest:
         """Move ``{final: staged}`` into place and the manifest after them. A final path that is its own
@@ -225,7 +225,7 @@ class Store:
             fsync(temporary)
             size, digest = temporary.stat().st_size, self.digests.file(temporary)
             records.append(FileRecord(path=self._relative(final), size=size, sha256=digest))
-        made_from: Want = fields["want"]
+        made_from: Spec = fields["spec"]
         manifest = Manifest(files=records, data_version=data_version(records), vlm=self.vlms(made_from), **fields)
         write_atomic(_pending(path), (manifest.model_dump_json(indent=1) + "\n").encode())
         self._install(path, manifest, list(staged.values()))
@@ -280,7 +280,7 @@ class Store:
 
     def _remember(self, path: Path, manifest: Manifest) -> None:
         """Keep a copy of the manifest at ``path``; a record of the past is never rewritten."""
-        kept = self.history / manifest.want.asset / f"{manifest.data_version}-{manifest.making}.json"
+        kept = self.history / manifest.spec.asset / f"{manifest.data_version}-{manifest.build}.json"
         if not kept.exists():
             write_atomic(kept, path.read_bytes())
 
@@ -302,12 +302,12 @@ class Store:
             _pending(path).unlink(missing_ok=True)
             _previous(path).unlink(missing_ok=True)
         if (complete := self.read(path)) is not None:  # killed before its staging folder was removed
-            shutil.rmtree(self._staging_folder(path, complete.want), ignore_errors=True)
+            shutil.rmtree(self._staging_folder(path, complete.spec), ignore_errors=True)
 
     def _where_it_is(self, path: Path, coming: Manifest) -> list[Path] | None:
         """Each file of a pending manifest, in its place or still staged; None if one is lost."""
         staged: dict[str, list[Path]] = defaultdict(list)
-        for file in sorted(self._staging_folder(path, coming.want).glob("*")):
+        for file in sorted(self._staging_folder(path, coming.spec).glob("*")):
             staged[self.digests.file(file)].append(file)
         found = []
         for record in coming.files:
@@ -346,7 +346,7 @@ def _own_files(manifest: Manifest | None) -> list[FileRecord]:
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path} cannot be read ({error.strerror}); mend its permissions.")
+    return UserError(f"{path} cannot be read ({error.strerror}); fix its permissions.")
 
 
 def _pending(path: Path) -> Path:
@@ -364,10 +364,10 @@ def _short(text: str) -> str:
 _CHANGES_SHOWN = 4
 
 
-def _changed(have: Mapping[str, Any], want: Mapping[str, Any]) -> str:
-    """``lr 0.0001 → 0.001, epochs 5 → 3``; what is wanted first, what no longer matters last."""
-    have, want = json.loads(json.dumps(have)), json.loads(json.dumps(want))
-    keys = sorted({*have, *want}, key=lambda key: (key not in want, key))
-    changes = [f"{key} {have.get(key)} → {want.get(key)}" for key in keys if have.get(key) != want.get(key)]
+def _changed(have: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
+    """``lr 0.0001 → 0.001, epochs 5 → 3``; the spec's keys first, those that no longer matter last."""
+    have, spec = json.loads(json.dumps(have)), json.loads(json.dumps(spec))
+    keys = sorted({*have, *spec}, key=lambda key: (key not in spec, key))
+    changes = [f"{key} {have.get(key)} → {spec.get(key)}" for key in keys if have.get(key) != spec.get(key)]
     more = len(changes) - _CHANGES_SHOWN
     return ", ".join(changes[:_CHANGES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -84,7 +84,7 @@ def _classified(path: Path, known: _Known, records: Records) -> Leftover:
     known = [(m, record) for m, record in known if path.is_file() and path.stat().st_size == record.size]
     try:
         known = [(m, record) for m, record in known if records.store.is_own(record)]
-    except PermissionError:  # whose it is cannot be told
+    except PermissionError:  # whose it is cannot be known
         known = []
     if not known:
         return Leftover("foreign", path)

@@ -57,14 +57,14 @@ def removals(
     now = now or datetime.now(UTC)
     records, found, alone = Records(store), list[Removal](), list[str]()
     for place, manifest in records.live.items():
-        if manifest.want.asset in TRAINED and manifest.origin == "made" and (not cells or manifest.cell in cells):
+        if manifest.spec.asset in TRAINED and manifest.origin == "made" and (not cells or manifest.cell in cells):
             if older_than is not None and now - datetime.fromisoformat(manifest.created_at) < older_than:
                 continue
             if (who := store.writer(store.root / place)) is not None:
-                alone.append(f"{manifest.want.asset} of {manifest.cell} is being made by {who}")
+                alone.append(f"{manifest.spec.asset} of {manifest.cell} is being made by {who}")
                 continue
             if (problem := store.damage(manifest)) is not None:  # which epochs are needed is not known any more
-                alone.append(f"{manifest.want.asset} of {manifest.cell}: {problem}")
+                alone.append(f"{manifest.spec.asset} of {manifest.cell}: {problem}")
                 continue
             found += _epochs(store, store.root / place, manifest, keep, _converted(records, manifest))
     if not cells:
@@ -128,7 +128,7 @@ def _epochs(store: Store, place: Path, manifest: Manifest, keep: Keep, converted
         needed.add(int(manifest.facts["best_epoch"]))
     elif isinstance(keep, int):
         needed |= set(range(len(files) - keep + 1, len(files) + 1))
-    phase = manifest.want.asset.partition("_")[0].upper()
+    phase = manifest.spec.asset.partition("_")[0].upper()
     for number, record in enumerate(files, start=1):
         if number not in needed and Path(record.path).name not in converted and store.is_own(record):
             why = f"{phase} epoch {number} of {len(files)} of {manifest.cell}"
@@ -140,8 +140,8 @@ def _converted(records: Records, trained: Manifest) -> set[str]:
     return {
         str(manifest.facts["source"])
         for manifest in [*records.live.values(), *records.unreadable]
-        if manifest.want.asset == "v2format_checkpoint"
-        and manifest.want.digests.get(trained.want.asset) == trained.data_version
+        if manifest.spec.asset == "v2format_checkpoint"
+        and manifest.spec.digests.get(trained.spec.asset) == trained.data_version
     }
 
 
@@ -157,7 +157,7 @@ def _leftovers(records: Records, busy: bool) -> Iterator[Removal]:
     encoders = {
         digest[:16]
         for manifest in records.live.values()
-        for name, digest in manifest.want.digests.items()
+        for name, digest in manifest.spec.digests.items()
         if name == "sampler_encoder"
     }
     for folder in sorted(store.private.glob("features/*")):

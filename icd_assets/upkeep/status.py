@@ -80,14 +80,14 @@ class Survey:
                 if empty or not found.empty:
                     yield found
 
-    def strangers(self) -> list[str]:
+    def not_in_catalog(self) -> list[str]:
         """Cells of manifests that today's catalog does not know."""
         known = {cell.key for cell in self._catalog.cells}
         return sorted({manifest.cell for manifest in self.records.live.values()} - known)
 
     def status(self, cell: Cell) -> CellStatus:
         experiment = _Looked(
-            cell, self._settings, self._snapshot, self._catalog, look_only=True, outside=self._outside
+            cell, self._settings, self._snapshot, self._catalog, read_only=True, outside=self._outside
         )
         experiment = experiment.with_own_grpo()
         found: list[AssetStatus] = []
@@ -167,7 +167,7 @@ class _Looked(Experiment):
         if manifest is None:
             return self
         explicit = dict(self.settings.explicit)
-        own = {"grpo_epochs": manifest.want.config.get("grpo_epochs")}
+        own = {"grpo_epochs": manifest.spec.config.get("grpo_epochs")}
         explicit["grpo_checkpoints"] = explicit.get("grpo_checkpoints", {}) | own
         settings = self.settings.model_copy(update={"explicit": explicit})
         return replace(self, settings=settings)

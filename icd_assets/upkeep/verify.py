@@ -43,15 +43,15 @@ def verify(store: Store, cells: Collection[str], on_progress: OnProgress) -> Fin
     total = sum(record.size for manifest in chosen.values() for record in manifest.files)
     committed: dict[str, list[Manifest]] = {}
     for copy in records.past:
-        committed.setdefault(copy.making, []).append(copy)
+        committed.setdefault(copy.build, []).append(copy)
     with store.digests.at_once():
         for place, manifest in chosen.items():
             path = store.root / place
             found.rotted += _contradictions(path, manifest) or _edited(
-                path, manifest, committed.get(manifest.making, []), store.history
+                path, manifest, committed.get(manifest.build, []), store.history
             )
             for record in manifest.files:
-                if (problem := store.rot(record, manifest.want.asset)) is not None:
+                if (problem := store.rot(record, manifest.spec.asset)) is not None:
                     found.rotted.append(f"{problem} ({manifest.cell})")
                 there = store.resolve(record).is_file()
                 found.files += there
@@ -67,7 +67,7 @@ def _contradictions(path: Path, manifest: Manifest) -> list[str]:
     """A manifest that was edited: its digests are over what it says itself."""
     if manifest.data_version != data_version(manifest.files):
         return [f"{path}: its data version is not that of the files it names"]
-    if manifest.config_digest != sha256_json(manifest.want.config):
+    if manifest.config_digest != sha256_json(manifest.spec.config):
         return [f"{path}: its config digest is not that of the config it holds"]
     return []
 
@@ -80,7 +80,7 @@ def _edited(path: Path, manifest: Manifest, committed: list[Manifest], history: 
         return []
     copy = next((copy for copy in copies if copy.data_version == here.data_version), copies[-1])
     fields = ", ".join(name for name in Manifest.model_fields if getattr(here, name) != getattr(copy, name))
-    kept = history / copy.want.asset / f"{copy.data_version}-{copy.making}.json"
+    kept = history / copy.spec.asset / f"{copy.data_version}-{copy.build}.json"
     return [f"{path}: its {fields} differs from what was committed and is kept as {kept}"]
 
 
@@ -93,7 +93,7 @@ def _unpruned(manifest: Manifest) -> Manifest:
 def _beside(records: Records, found: Findings) -> None:
     store = records.store
     for manifest in records.past:
-        path = store.history / manifest.want.asset / f"{manifest.data_version}-{manifest.making}.json"
+        path = store.history / manifest.spec.asset / f"{manifest.data_version}-{manifest.build}.json"
         found.rotted += _contradictions(path, manifest)
         if not path.is_file():
             found.rotted.append(f"{path.parent}: holds a manifest under another name than {path.name}")

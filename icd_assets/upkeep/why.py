@@ -1,4 +1,4 @@
-"""Why one artifact is not what is wanted: every cause, and behind an input that will be made again, its causes."""
+"""Why one artifact is not up to date: every cause, and behind an input that will be made again, its causes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment, MissingInput
-from icd_assets.experiment.made_from import want
+from icd_assets.experiment.made_from import spec_of
 from icd_assets.experiment.plan import awaited
 from icd_assets.experiment.steps import STEP
-from icd_assets.lineage.differences import Difference, want_changes
-from icd_assets.store.manifest import Input, Manifest, Want
+from icd_assets.lineage.differences import Difference, spec_changes
+from icd_assets.store.manifest import Input, Manifest, Spec
 from icd_assets.upkeep.status import AssetStatus, CellStatus
 
 
 @dataclass(frozen=True)
 class Cause:
-    """``a`` is what the artifact was made with, ``b`` what is wanted; both empty for a plain ``sentence``."""
+    """``a`` is what the artifact was made with, ``b`` what a new one would be; empty for a plain ``sentence``."""
 
     asset: str
     sentence: str
@@ -27,12 +27,12 @@ class Cause:
 def causes(status: CellStatus, asset: str) -> Iterator[Cause]:
     """From ``asset`` upstream; each artifact once, those that are fresh not at all."""
     by_name = {one.asset: one for one in status.assets}
-    waiting, told = [asset], set()
+    waiting, explained = [asset], set()
     while waiting:
         name = waiting.pop(0)
-        if name in told:
+        if name in explained:
             continue
-        told.add(name)
+        explained.add(name)
         one = by_name[name]
         if one.state in ("fresh", "left out"):
             continue
@@ -48,13 +48,13 @@ def _of(experiment: Experiment, one: AssetStatus) -> Iterator[Cause]:
         yield Cause(name, "has never been made here" if one.reason in (None, "missing") else str(one.reason))
         return
     try:
-        wanted = want(experiment, name)
+        spec = spec_of(experiment, name)
     except (MissingInput, UserError) as error:
         text = f"{error.asset} is missing" if isinstance(error, MissingInput) else str(error)
         yield Cause(name, text)
         return
-    for difference in want_changes(manifest.want, wanted):
-        yield Cause(name, _sentence(difference, manifest.want, wanted), difference)
+    for difference in spec_changes(manifest.spec, spec):
+        yield Cause(name, _sentence(difference, manifest.spec, spec), difference)
     for record in manifest.files:
         if (problem := experiment.store.rot(record, name)) is not None:
             yield Cause(name, problem)
@@ -62,10 +62,10 @@ def _of(experiment: Experiment, one: AssetStatus) -> Iterator[Cause]:
         yield Cause(name, f"comes {one.reason}")
 
 
-def _sentence(difference: Difference, have: Want, wanted: Want) -> str:
+def _sentence(difference: Difference, have: Spec, spec: Spec) -> str:
     if difference.kind != "data":
         return f"{difference.kind}: {difference.field} {difference.a} → {difference.b}"
-    consumed, there = have.inputs.get(difference.field), wanted.inputs.get(difference.field)
+    consumed, there = have.inputs.get(difference.field), spec.inputs.get(difference.field)
     return f"input {difference.field}: read {_of_input(consumed)}, there is {_of_input(there)}"
 
 
@@ -81,5 +81,5 @@ def fresh(manifest: Manifest) -> str:
     by = f" by run {manifest.run_id}" if manifest.run_id is not None else ""
     return (
         f"{manifest.origin}{by} on {manifest.created_at}, data version "
-        f"{manifest.data_version}; code, config, inputs and files are what is wanted"
+        f"{manifest.data_version}; code, config, inputs and files are up to date"
     )

@@ -151,7 +151,7 @@ class AnswerStore:
             yield
         except sqlite3.OperationalError as error:
             raise sqlite_told(error, self.path) or UserError(
-                f"the answer store {self.path} cannot be used ({error}); free the disk, mend its permissions "
+                f"the answer store {self.path} cannot be used ({error}); free the disk, fix its permissions "
                 "or end the process that locks it, then run again."
             ) from None
         except sqlite3.DatabaseError as error:

@@ -48,7 +48,7 @@ Answer = TypeVar("Answer", str, Likelihood)
 OnAnswers = Callable[[Mapping[int, Answer]], None]
 
 
-def unheard(answers: Mapping[int, object]) -> None:
+def ignore_answers(answers: Mapping[int, object]) -> None:
     """The listener of those who wait for the whole list."""
 
 
@@ -74,7 +74,7 @@ class Backend(Protocol):
         self,
         prompts: Sequence[Prompt],
         on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[str] = unheard,
+        on_answers: OnAnswers[str] = ignore_answers,
     ) -> list[str]:
         """The decoded answers, as the model wrote them (no post-processing)."""
         ...
@@ -84,7 +84,7 @@ class Backend(Protocol):
         prompts: Sequence[Prompt],
         answers: Sequence[str],
         on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[Likelihood] = unheard,
+        on_answers: OnAnswers[Likelihood] = ignore_answers,
     ) -> list[Likelihood]:
         """Likelihood of ``answers[i]`` after ``prompts[i]``."""
         ...

@@ -14,18 +14,18 @@ from icd_assets.errors import UserError
 from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.store.digests import sha256_file, sha256_json
 from icd_assets.vlm.answer_store import AnswerStore
-from icd_assets.vlm.backend import Answer, Backend, Generation, Likelihood, OnAnswers, unheard
+from icd_assets.vlm.backend import Answer, Backend, Generation, Likelihood, OnAnswers, ignore_answers
 from icd_assets.vlm.lru import ByteLru
 from icd_assets.vlm.prompts import Message, Prompt, PromptStyle, messages
 
-__all__ = ["AnswerStore", "StoredBackend"]
+__all__ = ["AnswerStore", "CachedBackend"]
 
 Kind = Literal["generate", "likelihood"]
 
 _KNOWN_IMAGES = 200_000
 
 
-class StoredBackend:
+class CachedBackend:
     """A backend in front of which a store stands; implements :class:`icd_assets.vlm.backend.Backend`.
 
     Prompts are taken in chunks at fixed positions of the caller's list, and every batch that the backend hands
@@ -61,7 +61,7 @@ class StoredBackend:
         self,
         prompts: Sequence[Prompt],
         on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[str] = unheard,
+        on_answers: OnAnswers[str] = ignore_answers,
     ) -> list[str]:
         decoding = self.generation.model_dump(mode="json")
 
@@ -82,7 +82,7 @@ class StoredBackend:
         prompts: Sequence[Prompt],
         answers: Sequence[str],
         on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[Likelihood] = unheard,
+        on_answers: OnAnswers[Likelihood] = ignore_answers,
     ) -> list[Likelihood]:
         if len(prompts) != len(answers):
             raise ValueError(f"{len(prompts)} prompts but {len(answers)} answers")
@@ -144,7 +144,7 @@ class StoredBackend:
             return self._images.get((str(path), stat.st_size, stat.st_mtime_ns), lambda: sha256_file(path))
         except OSError as error:
             raise UserError(
-                f"image {path} cannot be read ({error.strerror}); restore it or mend the images path."
+                f"image {path} cannot be read ({error.strerror}); restore it or fix the images path."
             ) from None
 
 

@@ -20,20 +20,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from icd_assets.vlm.image_features import Grid, Looks
+from icd_assets.vlm.image_features import Grid, ImageFeatures
 from icd_assets.vlm.inputs import Row, Side, special_tokens
 from icd_assets.vlm.lru import ByteLru
 
 _POSITIONS_BYTES = 64 << 20
 
 
-class KeptInputs:
+class CachedInputs:
     """Prompts as ``input_ids``, kept image features and, where they follow the images, ``position_ids``."""
 
     def __init__(self, processor: Any, model: Any, feature_bytes: int) -> None:
         self.processor = processor
         self._model = model
-        self._looks = Looks(processor, model, feature_bytes)
+        self._looks = ImageFeatures(processor, model, feature_bytes)
         self._image_token = int(model.config.image_token_id)
         self._placeholder = int(processor.tokenizer.convert_tokens_to_ids(processor.image_token))
         self._pad_token = int(processor.tokenizer.pad_token_id)

@@ -5,7 +5,7 @@ Fields beyond OpenAI's are sent by the server's own names, read in its source:
   is ``use_beam_search`` with ``n`` beams, which divides a beam's score by the length of prompt *and* answer
   (vllm/beam_search.py): only ``length_penalty: 0`` means the same there as here.
 - ``sglang``: as vllm, without beams.
-- ``transformers`` (``transformers serve``): a whole ``generation_config``, so every setting is heard.
+- ``transformers`` (``transformers serve``): a whole ``generation_config``, so every setting counts.
 - ``openai``: any other server; OpenAI's own fields and nothing else.
 """
 

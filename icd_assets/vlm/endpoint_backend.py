@@ -27,7 +27,7 @@ from typing import TypeVar
 from icd_assets.runtime.interrupts import run_async
 from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.store.digests import sha256_json
-from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, unheard
+from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, ignore_answers
 from icd_assets.vlm.data_url import data_url
 from icd_assets.vlm.endpoint import Endpoint
 from icd_assets.vlm.endpoint_client import EndpointClient
@@ -68,7 +68,7 @@ class EndpointBackend:
         self,
         prompts: Sequence[Prompt],
         on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[str] = unheard,
+        on_answers: OnAnswers[str] = ignore_answers,
     ) -> list[str]:
         async def answer(client: EndpointClient, index: int) -> str:
             return await client.answer(self._messages(prompts[index]), self._decoding)
@@ -80,7 +80,7 @@ class EndpointBackend:
         prompts: Sequence[Prompt],
         answers: Sequence[str],
         on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[Likelihood] = unheard,
+        on_answers: OnAnswers[Likelihood] = ignore_answers,
     ) -> list[Likelihood]:
         if len(prompts) != len(answers):
             raise ValueError(f"{len(prompts)} prompts but {len(answers)} answers")
@@ -112,7 +112,7 @@ class EndpointBackend:
         total: int,
         one: Task[Result],
         on_progress: OnProgress = ignore,
-        on_results: Callable[[Mapping[int, Result]], None] = unheard,
+        on_results: Callable[[Mapping[int, Result]], None] = ignore_answers,
     ) -> list[Result]:
         """``one`` for every index, in request order; the first failure ends the others."""
         try:

@@ -131,7 +131,7 @@ class EndpointClient:
             ) from None
         except openai.APIConnectionError as error:
             raise self._failed(
-                f"cannot be reached ({self._shown(str(error.__cause__))}); start the server or mend the url"
+                f"cannot be reached ({self._shown(str(error.__cause__))}); start the server or fix the url"
             ) from None
         except TimeoutError:
             raise self._failed(
@@ -146,17 +146,17 @@ class EndpointClient:
             where = ".".join(map(str, first["loc"]))
             raise self._failed(
                 f"did not answer as a chat server does ({where + ': ' if where else ''}{first['msg']}); "
-                "mend the url, or look at the server"
+                "fix the url, or look at the server"
             ) from None
 
     def _refused(self, error: openai.APIStatusError) -> UserError:
         endpoint, status = self._endpoint, error.status_code
         if status in (401, 403):
-            advice = f"mend the key in {endpoint.api_key_env}" if endpoint.api_key_env else "name api_key_env"
+            advice = f"fix the key in {endpoint.api_key_env}" if endpoint.api_key_env else "name api_key_env"
         elif status in (408, 409, 429) or status >= 500:
             advice = "look at the server, or lower concurrency"
         else:
-            advice = "mend the model's endpoint, or its generation"
+            advice = "fix the model's endpoint, or its generation"
         return self._failed(f"answered {status} ({self._shown(_reason(error))}); {advice}")
 
     def _failed(self, sentence: str) -> UserError:
@@ -186,7 +186,7 @@ class _BoundedHttp(openai.DefaultAsyncHttpxClient):
                 if len(content) > _LARGEST_BYTES:
                     raise UserError(
                         f"{request.url} sent a reply of more than {_LARGEST_BYTES >> 20} MiB; "
-                        "look at the server, or mend the url."
+                        "look at the server, or fix the url."
                     )
         finally:
             await response.aclose()
@@ -200,7 +200,7 @@ def _key(endpoint: Endpoint) -> str | None:
         return None
     if not (key := os.environ.get(endpoint.api_key_env, "").strip()):
         raise UserError(
-            f"the environment variable {endpoint.api_key_env} holds no key for {endpoint.url}; set it, or mend "
+            f"the environment variable {endpoint.api_key_env} holds no key for {endpoint.url}; set it, or fix "
             "api_key_env in the catalog."
         )
     return key

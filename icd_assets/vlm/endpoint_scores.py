@@ -36,7 +36,7 @@ def answer_tokens(alone: Reply, answered: Reply, question: str, answer: str) -> 
         )
     if common == len(after):
         raise UserError(
-            f"the answer {answer!r} to {question!r} has no tokens, so no likelihood; mend or leave out that "
+            f"the answer {answer!r} to {question!r} has no tokens, so no likelihood; fix or leave out that "
             "annotation."
         )
     return after[common:]

@@ -28,7 +28,7 @@ Grid = tuple[int, int, int]  # patches in time, height, width
 Key = tuple[Path, bool]  # an image, and whether it is seen as one of several
 
 
-def can_keep(model: Any) -> bool:
+def can_cache(model: Any) -> bool:
     """Whether the model takes what its vision tower made of an image earlier."""
     return "mm_encoder_outputs" in inspect.signature(model.forward).parameters
 
@@ -46,7 +46,7 @@ class _Seen:
     """What the processor and the vision tower make of one image."""
 
     place: Place
-    features: Tensor  # [T, H], one row per image token; [tiles, T, H] of a model that wants tiles
+    features: Tensor  # [T, H], one row per image token; [tiles, T, H] of a model that takes tiles
     deep: tuple[Tensor, ...]  # [T, H] each: what goes into later layers (Qwen3-VL)
 
     @property
@@ -54,7 +54,7 @@ class _Seen:
         return self.features.nbytes + sum(tensor.nbytes for tensor in self.deep)
 
 
-class Looks:
+class ImageFeatures:
     """A model's eyes, with a memory of ``limit`` bytes of features."""
 
     def __init__(self, processor: Any, model: Any, limit: int) -> None:
@@ -71,26 +71,26 @@ class Looks:
         return "image_grid_thw" in self._wanted
 
     def keys(self, images: tuple[Path, ...]) -> list[Key]:
-        """A prompt's images as they are seen in it: only a tower that asks how many there are looks at a lone
-        one in another way."""
+        """A prompt's images as they are seen in it: only a tower that asks how many there are encodes a
+        lone one in another way."""
         several = "batch_num_images" in self._wanted and len(images) > 1
         return [(path, several) for path in images]
 
     def place(self, key: Key) -> Place:
-        return self._places.get(key, lambda: self._look(key).place)
+        return self._places.get(key, lambda: self._features_of(key).place)
 
     def together(self, keys: Sequence[Key]) -> dict[str, Any]:
         """``mm_encoder_outputs`` of these images, in this order."""
-        looks = [self._look(key) for key in keys]
-        features: Any = [look.features for look in looks]
+        seen = [self._features_of(key) for key in keys]
+        features: Any = [one.features for one in seen]
         if features[0].ndim == 3:
             features = torch.cat(features)
         output = BaseModelOutputWithPooling(pooler_output=features)
-        if looks[0].deep:
-            output.deepstack_features = [list(layer) for layer in zip(*(look.deep for look in looks), strict=True)]
+        if seen[0].deep:
+            output.deepstack_features = [list(layer) for layer in zip(*(one.deep for one in seen), strict=True)]
         return {"image": output}
 
-    def _look(self, key: Key) -> _Seen:
+    def _features_of(self, key: Key) -> _Seen:
         return self._seen.get(key, lambda: self._encoded(*key))
 
     @torch.inference_mode()

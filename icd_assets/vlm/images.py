@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.prefetch import read_ahead
+from icd_assets.runtime.prefetch import prefetch
 
 # Odd metadata is no reason to refuse a picture. Said once for the process: a filter that is set and taken back
 # around each file, as catch_warnings does, is not safe in threads.
@@ -27,14 +27,14 @@ def read_image(path: Path) -> Image.Image:
         with Image.open(path) as file:
             return ImageOps.exif_transpose(file).convert("RGB")
     except FileNotFoundError:
-        raise UserError(f"image {path} does not exist; restore it or mend the images path.") from None
+        raise UserError(f"image {path} does not exist; restore it or fix the images path.") from None
     except _ERRORS as error:
         raise UserError(f"image {path} cannot be read ({error}); replace it with a sound copy.") from None
 
 
 def read_images(paths: Iterable[Path]) -> Generator[Image.Image, None, None]:
     """:func:`read_image` of each path, in order, the next ones in threads meanwhile."""
-    return read_ahead(read_image, paths)
+    return prefetch(read_image, paths)
 
 
 def problem(path: Path) -> str | None:

@@ -47,7 +47,7 @@ def read_config(folder: Path) -> Any:
         return AutoConfig.from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{folder} is no transformers model ({first_line(error)}); mend the catalog's path."
+            f"{folder} is no transformers model ({first_line(error)}); fix the catalog's path."
         ) from None
 
 
@@ -98,5 +98,5 @@ def _bound_area(image_processor: Any, folder: Path, min_pixels: int | None, max_
     low = min_pixels if min_pixels is not None else size["shortest_edge"]
     high = max_pixels if max_pixels is not None else size["longest_edge"]
     if low > high:
-        raise UserError(f"min_pixels {low} is larger than max_pixels {high}; swap or mend them.")
+        raise UserError(f"min_pixels {low} is larger than max_pixels {high}; swap or fix them.")
     image_processor.size = {"shortest_edge": low, "longest_edge": high}

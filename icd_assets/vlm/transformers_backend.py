@@ -25,11 +25,11 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from icd_assets.errors import UserError
 from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.store.digests import sha256_json
-from icd_assets.vlm.backend import Answer, Generation, Likelihood, OnAnswers, unheard
-from icd_assets.vlm.cached_inputs import KeptInputs
+from icd_assets.vlm.backend import Answer, Generation, Likelihood, OnAnswers, ignore_answers
+from icd_assets.vlm.cached_inputs import CachedInputs
 from icd_assets.vlm.chat import Chat
 from icd_assets.vlm.cpu import tune_cpu
-from icd_assets.vlm.image_features import can_keep
+from icd_assets.vlm.image_features import can_cache
 from icd_assets.vlm.inputs import Inputs, ProcessorInputs, Row
 from icd_assets.vlm.model import Dtype, decoding_config, load_model
 from icd_assets.vlm.processor import load_processor
@@ -103,8 +103,8 @@ class TransformersBackend:
         processor = load_processor(folder, min_pixels=min_pixels, max_pixels=max_pixels)
         model = load_model(folder, dtype, device)
         inputs: Inputs
-        if feature_bytes and can_keep(model):
-            inputs = KeptInputs(processor, model, feature_bytes)
+        if feature_bytes and can_cache(model):
+            inputs = CachedInputs(processor, model, feature_bytes)
         else:
             inputs = ProcessorInputs(processor, model.device, model.dtype)
         return cls(
@@ -120,7 +120,7 @@ class TransformersBackend:
         self,
         prompts: Sequence[Prompt],
         on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[str] = unheard,
+        on_answers: OnAnswers[str] = ignore_answers,
     ) -> list[str]:
         rows = self._rows(self._rendered(prompts), prompts)
         jobs = _merged(rows, key=lambda row: (row.ids, row.images))
@@ -131,7 +131,7 @@ class TransformersBackend:
         prompts: Sequence[Prompt],
         answers: Sequence[str],
         on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[Likelihood] = unheard,
+        on_answers: OnAnswers[Likelihood] = ignore_answers,
     ) -> list[Likelihood]:
         if len(prompts) != len(answers):
             raise ValueError(f"{len(prompts)} prompts but {len(answers)} answers")
@@ -143,7 +143,7 @@ class TransformersBackend:
             if not target:
                 raise UserError(
                     f"the answer {answer!r} to {prompt.question!r} has no tokens, so no likelihood; "
-                    "mend or leave out that annotation."
+                    "fix or leave out that annotation."
                 )
         jobs = _merged(rows, key=lambda row: (row.ids[:-1], row.images))
 

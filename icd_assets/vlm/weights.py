@@ -27,7 +27,7 @@ def locate(path: str, revision: str | None = None, *, fetch: bool = True) -> Pat
             )
         return folder
     if folder.is_absolute() or path.startswith((".", "~")):
-        raise UserError(f"model folder {path} does not exist; mend the path in the catalog.")
+        raise UserError(f"model folder {path} does not exist; fix the path in the catalog.")
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RevisionNotFoundError
 
     try:
@@ -37,7 +37,7 @@ def locate(path: str, revision: str | None = None, *, fetch: bool = True) -> Pat
             found = _snapshot(path, revision, here=False)
     except RevisionNotFoundError:
         raise UserError(
-            f"model {path} has no revision {revision!r} on the hub; mend revision in the catalog."
+            f"model {path} has no revision {revision!r} on the hub; fix revision in the catalog."
         ) from None
     except (HFValidationError, HfHubHTTPError, OSError):
         found = None
@@ -48,7 +48,7 @@ def locate(path: str, revision: str | None = None, *, fetch: bool = True) -> Pat
     if revision is not None and (known := _revisions_here(path)):
         raise UserError(
             f"model {path} is in the hub's cache, but not whole at revision {revision!r} (there: "
-            f"{', '.join(known)}), and the hub cannot be reached; mend revision in the catalog, or download it."
+            f"{', '.join(known)}), and the hub cannot be reached; fix revision in the catalog, or download it."
         )
     raise UserError(
         f"model {path} is neither a local folder nor whole in the hub's cache, and the hub cannot be reached; "

@@ -164,7 +164,7 @@ def test_grpo_beside_a_recommended_rce_keeps_its_settings(
     assert trained is not None
     (asked,) = schedule_ticks("grpo_schedule", instance)
     config = asked.run_config["ops"]["grpo_checkpoints"]["config"]
-    assert {**trained.want.config, **config} == {**trained.want.config, "force": False}
+    assert {**trained.spec.config, **config} == {**trained.spec.config, "force": False}
     assert config["freeze_backbone_in_grpo"] is True
     change_annotations(at_home)
     (again,) = sensor_ticks("new_inputs", instance).run_requests or []
@@ -333,9 +333,9 @@ def test_a_cell_at_work_is_left_alone(at_home: Workplace, instance: dg.DagsterIn
     [
         ({"nightly": {}}, "unknown automation 'nightly'"),
         ({"rce_schedule": {"cells": ["demo|RandSampler/tiny_v1"]}}, r"did you mean demo\|RandSampler/tiny_vl"),
-        ({"rce_schedule": {"enabled": True}}, r"automation\.rce_schedule\.enabled would not be heard"),
-        ({"new_inputs": {"cron": "nonsense"}}, r"automation\.new_inputs\.cron would not be heard"),
-        ({"changed_data": {"cells": [KEY]}}, r"automation\.changed_data\.cells would not be heard"),
+        ({"rce_schedule": {"enabled": True}}, r"automation\.rce_schedule\.enabled would be ignored"),
+        ({"new_inputs": {"cron": "nonsense"}}, r"automation\.new_inputs\.cron would be ignored"),
+        ({"changed_data": {"cells": [KEY]}}, r"automation\.changed_data\.cells would be ignored"),
         ({"rce_schedule": {"force": ["grpo_checkpoints"]}}, "its job has no grpo_checkpoints"),
         ({"rce_schedule": {"cells": "demo"}}, r"automation\.rce_schedule\.cells"),
     ],

@@ -39,7 +39,7 @@ def test_a_cell_of_which_nothing_is_there(workplace: Workplace) -> None:
     assert set(report) == {"schema", "blocked", "findings"}
     assert (report["schema"], report["blocked"]) == (1, True)
     assert all(set(f) == {"subject", "level", "found", "todo"} for f in report["findings"])
-    assert {f["level"] for f in report["findings"]} <= {"ok", "mended", "warning", "problem"}
+    assert {f["level"] for f in report["findings"]} <= {"ok", "fixed", "warning", "problem"}
     problems = [f["subject"] for f in report["findings"] if f["level"] == "problem"]
     assert problems == ["dataset", "dataset", "model", "encoder", "encoder"]
 
@@ -117,7 +117,7 @@ def test_a_pool_without_limit_is_given_one(home: Path, monkeypatch: pytest.Monke
     found = checked(home, monkeypatch)
     assert "pool gpu has no limit" in problems(found)
     assert any("free_slots_after_run_end_seconds" in finding.todo for finding in found)
-    assert [finding.found for finding in checked(home, monkeypatch, fix=True) if finding.level == "mended"] == [
+    assert [finding.found for finding in checked(home, monkeypatch, fix=True) if finding.level == "fixed"] == [
         "pool gpu had no limit; it is 1 now"
     ]
     assert problems(checked(home, monkeypatch)) == ""

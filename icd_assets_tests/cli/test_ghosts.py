@@ -1,4 +1,4 @@
-"""A command line that was killed, as real processes: what it leaves, who mends it, and what is never touched."""
+"""A command line that was killed, as real processes: what it leaves, who fixes it, and what is never touched."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from icd_assets.defs.runs.dead_runs import held_slots, open_runs, reap
+from icd_assets.defs.runs.dead_runs import close_dead_runs, held_slots, open_runs
 from icd_assets.runtime.process_record import ProcessRecord
 from icd_assets_tests.conftest import CELL, Workplace, new_workplace
 
@@ -55,7 +55,7 @@ def report(place: Workplace, *flags: str, blocked: bool = False) -> dict[str, An
     return json.loads(ended.stdout)  # type: ignore[no-any-return]
 
 
-def told(report: dict[str, Any], *levels: str) -> str:
+def explain(report: dict[str, Any], *levels: str) -> str:
     return "\n".join(f["found"] for f in report["findings"] if f["level"] in levels)
 
 
@@ -90,22 +90,22 @@ def copied(killed: Killed, tmp_path: Path) -> Workplace:
 
 
 def test_a_live_run_is_never_touched(killed: Killed) -> None:
-    assert "1 at work, their processes are alive" in told(killed.while_it_lived, "ok")
-    assert told(killed.while_it_lived, "mended", "problem") == ""
+    assert "1 at work, their processes are alive" in explain(killed.while_it_lived, "ok")
+    assert explain(killed.while_it_lived, "fixed", "problem") == ""
 
 
 def test_the_doctor_mends_and_the_next_run_starts_at_once(killed: Killed, copied: Workplace) -> None:
     with instance_of(copied) as instance:
         run = instance.get_run_by_id(killed.run_id)
         assert run is not None and run.status is dg.DagsterRunStatus.STARTED
-    assert f"run {killed.run_id} is STARTED, but process" in told(
+    assert f"run {killed.run_id} is STARTED, but process" in explain(
         report(copied, "--no-fix", blocked=True), "problem"
     )
     assert slot_holder(copied) == killed.run_id
-    mended = told(report(copied), "mended")
-    assert f"run {killed.run_id} marked as failed" in mended
-    assert f"slot of pool gpu freed: run {killed.run_id}" in mended
-    assert told(report(copied), "mended") == ""
+    fixed = explain(report(copied), "fixed")
+    assert f"run {killed.run_id} marked as failed" in fixed
+    assert f"slot of pool gpu freed: run {killed.run_id}" in fixed
+    assert explain(report(copied), "fixed") == ""
     with instance_of(copied) as instance:
         run = instance.get_run_by_id(killed.run_id)
         assert run is not None and run.status is dg.DagsterRunStatus.FAILURE
@@ -127,8 +127,8 @@ def test_a_recycled_number_does_not_save_a_ghost(killed: Killed, copied: Workpla
         instance.add_run_tags(killed.run_id, {"icd/pid": str(os.getpid())})  # alive, but born at another time
         (found,) = open_runs(instance)
         assert found.gone is True
-        assert len(reap(instance)) == 2
-        assert reap(instance) == []
+        assert len(close_dead_runs(instance)) == 2
+        assert close_dead_runs(instance) == []
 
 
 def test_what_cannot_be_judged_is_left_alone(killed: Killed, copied: Workplace) -> None:
@@ -141,8 +141,8 @@ def test_what_cannot_be_judged_is_left_alone(killed: Killed, copied: Workplace) 
             instance.add_run_tags(killed.run_id, tags)
             (found,) = open_runs(instance)
             assert found.gone is None
-            assert reap(instance) == []
-    assert f"run {killed.run_id} is STARTED, its process on another machine" in told(report(copied), "warning")
+            assert close_dead_runs(instance) == []
+    assert f"run {killed.run_id} is STARTED, its process on another machine" in explain(report(copied), "warning")
 
 
 def test_a_run_that_ended_well_meanwhile_stays_a_success(
@@ -155,7 +155,7 @@ def test_a_run_that_ended_well_meanwhile_stays_a_success(
             dg.DagsterEvent(event_type_value="PIPELINE_SUCCESS", job_name="x"), run_id=killed.run_id
         )
         monkeypatch.setattr("icd_assets.defs.runs.dead_runs.open_runs", lambda instance: listed)
-        assert [sentence.split(":")[0] for sentence in reap(instance)] == ["slot of pool gpu freed"]
+        assert [sentence.split(":")[0] for sentence in close_dead_runs(instance)] == ["slot of pool gpu freed"]
         run = instance.get_run_by_id(killed.run_id)
         assert run is not None and run.status is dg.DagsterRunStatus.SUCCESS
 
@@ -165,7 +165,7 @@ def test_a_run_being_canceled_is_canceled(killed: Killed, copied: Workplace) -> 
         run = instance.get_run_by_id(killed.run_id)
         assert run is not None
         instance.report_run_canceling(run)
-        reap(instance)
+        close_dead_runs(instance)
         ended = instance.get_run_by_id(killed.run_id)
         assert ended is not None and ended.status is dg.DagsterRunStatus.CANCELED
 
@@ -181,6 +181,6 @@ def test_a_slot_of_a_deleted_run_is_freed(killed: Killed, copied: Workplace) -> 
     with instance_of(copied) as instance:
         instance.run_storage.delete_run(killed.run_id)
         assert [slot.run_id for slot in held_slots(instance)] == [killed.run_id]
-        reap(instance)
+        close_dead_runs(instance)
         assert held_slots(instance) == []
     assert slot_holder(copied) is None

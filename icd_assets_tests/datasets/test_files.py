@@ -138,7 +138,7 @@ def test_the_most_frequent_answer_is_a_switch_and_another_identity(home, monkeyp
     paths = [path.relative_to(home) for path in write_official(home / "datasets/okvqa")]
     official = experiment(home)
     assert [item.answer for item in official.train] == ["official", "b", "dog"]
-    # what was made before there was a switch stays what is wanted
+    # what was made before there was a switch stays up to date
     plain = sha256_json([[path.name, official.store.digests.file(path)] for path in paths])
     assert official.dataset_digest("train").data_version == plain
     overlay(home, monkeypatch, answer="most_frequent")

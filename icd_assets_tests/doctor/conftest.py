@@ -28,7 +28,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
         catalog = Catalog.load()
         settings = read_settings(None, variables, sets)
         cell = catalog.cell("demo", sampler, "tiny_vl")
-        return replace(Experiment.open(cell, settings, place.results, catalog), look_only=True)
+        return replace(Experiment.open(cell, settings, place.results, catalog), read_only=True)
 
     return open_cell
 
@@ -36,5 +36,5 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
 @pytest.fixture
 def written(opened: Opened) -> Opened:
     """The same with the demo's files there."""
-    replace(opened(), look_only=False).prepare()
+    replace(opened(), read_only=False).prepare()
     return opened

@@ -1,4 +1,4 @@
-"""What killed writers left: mended under every lock, never while somebody writes, and never a user's file."""
+"""What killed writers left: fixed under every lock, never while somebody writes, and never a user's file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_killed_commit_is_ended(store: Store, manifest: Path) -> None:
     assert levels(store, fix=False) == ["warning"]
     assert not manifest.exists()
     (finding,) = leftovers(store, fix=True)
-    assert (finding.level, finding.found) == ("mended", f"killed commit ended: {manifest}")
+    assert (finding.level, finding.found) == ("fixed", f"killed commit ended: {manifest}")
     found = store.read(manifest)
     assert found is not None
     assert store.files(found)[0].read_text() == "one"
@@ -85,9 +85,9 @@ def test_staged_files_of_the_dead_go_and_what_a_killed_step_finished_stays(store
         folder.mkdir(parents=True)
         (folder / "rows.json").write_text("x" * 2048)
     (unfinished / JOURNAL).write_text("{}")
-    kept, mended = leftovers(store, fix=True)
+    kept, fixed = leftovers(store, fix=True)
     assert kept.found.startswith("1 unfinished steps")
-    assert "1 staging folders (2.0 KiB)" in mended.found
+    assert "1 staging folders (2.0 KiB)" in fixed.found
     assert not dead.exists()
     assert unfinished.exists()
 

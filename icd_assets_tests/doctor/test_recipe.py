@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from icd_assets.experiment.plan import plan
-from icd_assets.scoring.rl_data import RlCandidate, RlData, RlQuery
+from icd_assets.scoring.rl_data import AnsweredPointer, RlData, RlQuery
 from icd_assets.scoring.rl_file import write_rl_data
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.model import new_policy
@@ -78,7 +78,7 @@ def test_v2_is_imported_and_read_through(opened: Opened, tmp_path: Path) -> None
 
 def query(row: int, *accuracies: float) -> RlQuery:
     candidates = tuple(
-        RlCandidate(
+        AnsweredPointer(
             pointer=(place, place + 1),
             source="beam",
             vqa_pred_answer="tennis",

@@ -6,7 +6,7 @@ import pytest
 
 from icd_assets.errors import UserError
 from icd_assets.evaluation.evaluate import evaluate
-from icd_assets.evaluation.selections import Choice
+from icd_assets.evaluation.selections import Selection
 from icd_assets.evaluation.strategies import shuffled_labels, zero_shot
 from icd_assets.scoring.metric import VqaAccuracy
 from icd_assets.vlm.prompts import Prompt
@@ -16,7 +16,7 @@ from icd_assets_tests.scoring.copying_backend import CopyingBackend
 LIBRARY = [item(row, answer=answer) for row, answer in enumerate(["cat", "dog", "bird", "the cat", "fish"])]
 QUERIES = [item(0, image_id=70, answer="Cat"), item(1, image_id=71, answer="cow")]
 POOLS = {0: (4, 3, 2, 1), 1: (0, 1, 2, 3)}
-SELECTOR = Choice("selector", 2, {0: (3, 1), 1: (1, 2)})
+SELECTOR = Selection("selector", 2, {0: (3, 1), 1: (1, 2)})
 
 
 def test_scores_and_rates():
@@ -35,8 +35,8 @@ def test_scores_and_rates():
 
 def test_equal_prompts_are_asked_once():
     backend = CopyingBackend()
-    same = Choice("oracle", 2, SELECTOR.pointers)
-    swapped = Choice("swapped", 2, {0: (1, 3), 1: (1, 2)})
+    same = Selection("oracle", 2, SELECTOR.pointers)
+    swapped = Selection("swapped", 2, {0: (1, 3), 1: (1, 2)})
     outcomes = evaluate([SELECTOR, same, swapped], QUERIES, POOLS, LIBRARY, backend, VqaAccuracy())
     assert len(backend.asked) == 3
     assert outcomes[0].scores == outcomes[1].scores

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from icd_assets.evaluation.selections import Choice
-from icd_assets.evaluation.strategies import random_choice, shuffled_labels, similarity_choice, zero_shot
+from icd_assets.evaluation.selections import Selection
+from icd_assets.evaluation.strategies import random_selection, shuffled_labels, similarity_selection, zero_shot
 from icd_assets.pools.similarity import SamplerFeatures
 from icd_assets_tests.datasets.vqa_files import item
 
@@ -26,21 +26,21 @@ QUERY = SamplerFeatures(text=circle([0, 45]), image=circle([-36, 0]))
 
 
 def similar(kind: str, shots: int):
-    return similarity_choice(kind, POOLS, shots, QUERY, TRAIN)
+    return similarity_selection(kind, POOLS, shots, QUERY, TRAIN)
 
 
 def test_zero_shot_is_empty():
-    assert zero_shot([4, 2]) == Choice("zero-shot", 0, {4: (), 2: ()})
+    assert zero_shot([4, 2]) == Selection("zero-shot", 0, {4: (), 2: ()})
 
 
 def test_random_is_seeded_per_query_and_nested():
-    two = random_choice(POOLS, 2, seed=1)
-    assert two == random_choice(POOLS, 2, seed=1)
-    assert two.pointers[1] == random_choice({1: POOLS[1]}, 2, seed=1).pointers[1]
-    assert all(random_choice(POOLS, 3, seed=1).pointers[row][:2] == two.pointers[row] for row in POOLS)
+    two = random_selection(POOLS, 2, seed=1)
+    assert two == random_selection(POOLS, 2, seed=1)
+    assert two.pointers[1] == random_selection({1: POOLS[1]}, 2, seed=1).pointers[1]
+    assert all(random_selection(POOLS, 3, seed=1).pointers[row][:2] == two.pointers[row] for row in POOLS)
     wide = {row: tuple(range(64)) for row in range(50)}
-    assert random_choice(wide, 2, seed=1) != random_choice(wide, 2, seed=2)
-    assert len(set(random_choice(wide, 2, seed=1).pointers.values())) > 40
+    assert random_selection(wide, 2, seed=1) != random_selection(wide, 2, seed=2)
+    assert len(set(random_selection(wide, 2, seed=1).pointers.values())) > 40
 
 
 def test_most_similar_stands_last():
@@ -59,34 +59,34 @@ def test_image_and_text_are_added():
 
 def test_ties_go_to_the_earlier_position():
     same = SamplerFeatures(text=circle([0] * 12), image=circle([0] * 12))
-    assert similarity_choice("text", POOLS, 3, same, same).pointers[0] == (2, 1, 0)
+    assert similarity_selection("text", POOLS, 3, same, same).pointers[0] == (2, 1, 0)
 
 
 def test_shuffled_labels_come_from_other_candidates():
-    choice = Choice("selector", 2, {0: (1, 0), 1: (3, 2)})
-    control = shuffled_labels(choice, POOLS, LIBRARY, seed=3)
+    selection = Selection("selector", 2, {0: (1, 0), 1: (3, 2)})
+    control = shuffled_labels(selection, POOLS, LIBRARY, seed=3)
     assert control.strategy == "selector, shuffled labels"
-    assert control.pointers == choice.pointers
+    assert control.pointers == selection.pointers
     assert set(control.labels[0]) == {"answer 9", "answer 7"}
     assert set(control.labels[1]) == {"answer 1", "answer 3"}
-    assert control == shuffled_labels(choice, POOLS, LIBRARY, seed=3)
+    assert control == shuffled_labels(selection, POOLS, LIBRARY, seed=3)
     with pytest.raises(ValueError, match="too few other answers"):
-        shuffled_labels(Choice("x", 3, {0: (0, 1, 2)}), POOLS, LIBRARY, seed=3)
+        shuffled_labels(Selection("x", 3, {0: (0, 1, 2)}), POOLS, LIBRARY, seed=3)
 
 
 @pytest.mark.parametrize("pointer", [(1,), (1, 1), (1, 2, 3)])
 def test_a_choice_has_distinct_shots(pointer):
     with pytest.raises(ValueError, match="are not 2 distinct shots"):
-        Choice("x", 2, {0: pointer})
+        Selection("x", 2, {0: pointer})
 
 
 def test_a_choice_has_a_label_per_shot():
     with pytest.raises(ValueError, match="1 labels, 2 shots"):
-        Choice("x", 2, {0: (1, 2)}, {0: ("a",)})
+        Selection("x", 2, {0: (1, 2)}, {0: ("a",)})
 
 
 def test_queries_may_be_any_rows():
     """Those of a subset: features follow the pools, not the row numbers."""
     elsewhere = dict(zip((70, 31), POOLS.values(), strict=True))
-    found = similarity_choice("image+text", elsewhere, 3, QUERY, TRAIN)
+    found = similarity_selection("image+text", elsewhere, 3, QUERY, TRAIN)
     assert list(found.pointers.values()) == list(similar("image+text", 3).pointers.values())

@@ -68,15 +68,15 @@ def test_a_seed_is_a_cause_of_its_own(world: World, run: Run, first: Path) -> No
 
 
 def test_code_and_environment(world: World, run: Run, first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from icd_assets.store.manifest import Want
+    from icd_assets.store.manifest import Spec
     from icd_assets_tests.lineage import world as module
 
-    real = module.want
+    real = module.spec
 
-    def raised(experiment: Any, asset: str) -> Want:
+    def raised(experiment: Any, asset: str) -> Spec:
         return real(experiment, asset).model_copy(update={"code_version": "2"})
 
-    monkeypatch.setattr(module, "want", raised)
+    monkeypatch.setattr(module, "spec_of", raised)
     monkeypatch.setattr(module, "ENVIRONMENT", {**module.ENVIRONMENT, "torch": "2.14", "device": "cuda:0"})
     second = again(world, "rce_checkpoints")
     assert causes(run, first, second) == [

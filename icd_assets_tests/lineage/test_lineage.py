@@ -18,7 +18,7 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.settings import assigned
 from icd_assets.lineage import Records
 from icd_assets.lineage.chain import Chains
-from icd_assets.lineage.embedded import Inside
+from icd_assets.lineage.embedded import EmbeddedLineage
 from icd_assets.lineage.rows import trained_rows
 from icd_assets_tests.conftest import KEY as DEMO
 from icd_assets_tests.conftest import ROOT, Workplace
@@ -249,8 +249,8 @@ def test_rows_are_never_those_of_another_training(world: World) -> None:
     """Of a GRPO file that was taken here without its manifest, the RCE behind it is known, and is not it."""
     manifest = world.cell().manifest("grpo_checkpoints")
     assert manifest is not None
-    inside = Inside.model_validate(manifest.want.lineage())
-    alone = Chains(Records(world.store)).of_inside(inside)
+    inside = EmbeddedLineage.model_validate(manifest.spec.lineage())
+    alone = Chains(Records(world.store)).of_embedded(inside)
     assert alone.inputs["rce_checkpoints"].manifest is not None
     with pytest.raises(UserError, match="its rows are not known"):
         trained_rows(alone, world.store)

@@ -83,7 +83,7 @@ def test_prune_says_what_it_may_not_write(read_only: World, bound: Command) -> N
     ended = bound("prune", "--keep", "last", "--yes")
     assert ended.returncode == 2
     assert ended.stderr.startswith("icd-assets: ")
-    assert "may not be read or written (Permission denied); mend its permissions" in ended.stderr
+    assert "may not be read or written (Permission denied); fix its permissions" in ended.stderr
     assert (read_only.root / V3 / "rce_epoch1.pt").is_file()
 
 
@@ -106,7 +106,7 @@ def test_a_file_that_may_not_be_read_is_named_and_the_rest_is_looked_at(world: W
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
     assert "may not be read or written (Permission denied)" in refused.stderr
     # nothing is made again for it, and a manifest is told of in the same way
-    assert f"{said}; mend its permissions" in bound(*TRAIN).stderr
+    assert f"{said}; fix its permissions" in bound(*TRAIN).stderr
     (world.root / f"{RL}.manifest.json").chmod(0o000)
     assert f"{RL}.manifest.json cannot be read (Permission denied)" in bound("status", "--json").stdout
     ended = bound("verify", "--json")

@@ -33,7 +33,7 @@ NOTES: dict[str, str] = {}  # asset → what makes its bytes others
 
 def assets() -> list[dg.AssetsDefinition]:
     def written(run: StepRun) -> Report:
-        facts, texts = content(run.experiment, run.want.asset, run.want, NOTES.get(run.want.asset, ""))
+        facts, texts = content(run.experiment, run.spec.asset, run.spec, NOTES.get(run.spec.asset, ""))
         staged = {}
         for index, (final, text) in enumerate(texts.items()):
             staged[final] = run.staging / str(index)

@@ -164,7 +164,7 @@ def test_a_user_file_that_was_imported_is_verified_where_it_lies(world: World, r
         experiment.manifest_path("rl_data"),
         {mine: mine},
         origin="imported",
-        want=experiment.manifest("rl_data").want,  # type: ignore[union-attr]
+        spec=experiment.manifest("rl_data").spec,  # type: ignore[union-attr]
         **{n: before[n] for n in ("config_digest", "facts", "cell", "created_at", "seconds")},
         run_id="run-2",
         environment={},

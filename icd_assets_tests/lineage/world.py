@@ -19,13 +19,13 @@ import yaml
 from icd_assets.experiment.catalog import SAMPLERS, Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.made_from import want
+from icd_assets.experiment.made_from import spec_of
 from icd_assets.experiment.settings import read_settings
 from icd_assets.experiment.steps import STEPS
-from icd_assets.scoring.rl_data import RlCandidate, RlData, RlQuery
+from icd_assets.scoring.rl_data import AnsweredPointer, RlData, RlQuery
 from icd_assets.scoring.rl_file import write_rl_data
 from icd_assets.store.digests import sha256_json
-from icd_assets.store.manifest import Manifest, Want
+from icd_assets.store.manifest import Manifest, Spec
 from icd_assets.store.store import Store
 
 STEP_NAMES = [step.name for step in STEPS]
@@ -65,9 +65,9 @@ class World:
     ) -> Manifest:
         """One artifact, of what it should be made of; ``note`` changes its bytes, as another seed would."""
         store, path = experiment.store, experiment.manifest_path(asset)
-        wanted = want(experiment, asset)
-        facts, texts = content(experiment, asset, wanted, note)
-        with store.lock(path), store.staging(path, wanted) as staging:
+        spec = spec_of(experiment, asset)
+        facts, texts = content(experiment, asset, spec, note)
+        with store.lock(path), store.staging(path, spec) as staging:
             staged = {}
             for index, (final, text) in enumerate(texts.items()):
                 staged[final] = staging / str(index)
@@ -75,8 +75,8 @@ class World:
             return store.commit(
                 path,
                 staged,
-                want=wanted,
-                config_digest=sha256_json(wanted.config),
+                spec=spec,
+                config_digest=sha256_json(spec.config),
                 facts=facts,
                 cell=experiment.cell.key,
                 run_id=run_id,
@@ -135,28 +135,28 @@ def _weights(folder: Path, text: str) -> str:
     return str(folder)
 
 
-def content(e: Experiment, asset: str, wanted: Want, note: str) -> tuple[dict[str, Any], Mapping[Path, bytes]]:
-    """The facts that others read, and each file's bytes: they follow from the want alone."""
+def content(e: Experiment, asset: str, spec: Spec, note: str) -> tuple[dict[str, Any], Mapping[Path, bytes]]:
+    """The facts that others read, and each file's bytes: they follow from the spec alone."""
     paths, suffix = e.paths, e.reward_suffix
-    text = f"{asset} {wanted.digest} {note}".encode()
+    text = f"{asset} {spec.digest} {note}".encode()
     folder = paths.v3_folder(suffix)
     if asset == "candidate_pools":
         return {"rows": 4}, {paths.train_pools: text, paths.anchors: b"anchors"}
     if asset == "beam_data":
         return {"rows": 4}, {paths.beam_data: text}
     if asset == "v2_checkpoint":
-        return {"encoder_digest": sha256_json(wanted.digests["encoder"])}, {paths.v2_checkpoint: text}
+        return {"encoder_digest": sha256_json(spec.digests["encoder"])}, {paths.v2_checkpoint: text}
     if asset == "embeddings":
         return {"rows": 40}, {paths.query_embeddings: text, paths.candidate_embeddings: text}
     if asset == "rl_data":
-        return {"rows": 4}, {paths.rl_data: _rl_data(wanted, note)}
+        return {"rows": 4}, {paths.rl_data: _rl_data(spec, note)}
     if asset in ("rce_checkpoints", "grpo_checkpoints"):
         phase = asset[: asset.index("_")]
-        epochs = wanted.config[f"{phase}_epochs"]
+        epochs = spec.config[f"{phase}_epochs"]
         facts = {"epochs": epochs, "best_epoch": 2, "trained_on_rows": [3, 5]}
         return facts, {folder / f"{phase}_epoch{n}.pt": text + b"%d" % n for n in range(1, epochs + 1)}
     if asset == "v2format_checkpoint":
-        phase = wanted.config["phase"]
+        phase = spec.config["phase"]
         epochs = e.facts(f"{phase}_checkpoints")["epochs"]
         facts = {"phase": phase, "epoch": epochs, "source": f"{phase}_epoch{epochs}.pt"}
         return facts, {folder / f"{phase}_epoch{epochs}_v2format.ckpt": text}
@@ -164,19 +164,19 @@ def content(e: Experiment, asset: str, wanted: Want, note: str) -> tuple[dict[st
     return facts, {paths.evaluation(suffix) / "comparison.json": text}
 
 
-def _rl_data(wanted: Want, note: str) -> bytes:
+def _rl_data(spec: Spec, note: str) -> bytes:
     queries = tuple(
         RlQuery(
             row=row,
             candidate_pool_ids=(10, 11, 12),
-            candidates=(RlCandidate(pointer=(0, 1), source="random", vqa_correct=1, vqa_acc_score=1.0),),
+            candidates=(AnsweredPointer(pointer=(0, 1), source="random", vqa_correct=1, vqa_acc_score=1.0),),
             question_id=100 + row,
         )
         for row in (3, 5, 7)
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rl.json"
-        write_rl_data(path, RlData(queries=queries, meta={"note": note, "lineage": wanted.lineage()}))
+        write_rl_data(path, RlData(queries=queries, meta={"note": note, "lineage": spec.lineage()}))
         return path.read_bytes()
 
 

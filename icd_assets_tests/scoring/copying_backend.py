@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from icd_assets.runtime.progress import OnProgress, ignore
-from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, unheard
+from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, ignore_answers
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 
 
@@ -26,7 +26,7 @@ class CopyingBackend:
         self,
         prompts: Sequence[Prompt],
         on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[str] = unheard,
+        on_answers: OnAnswers[str] = ignore_answers,
     ) -> list[str]:
         self.asked += prompts
         on_progress(len(prompts), len(prompts))
@@ -37,7 +37,7 @@ class CopyingBackend:
         prompts: Sequence[Prompt],
         answers: Sequence[str],
         on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[Likelihood] = unheard,
+        on_answers: OnAnswers[Likelihood] = ignore_answers,
     ) -> list[Likelihood]:
         self.likelihoods += zip(prompts, answers, strict=True)
         found = []

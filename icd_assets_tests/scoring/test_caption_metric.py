@@ -124,5 +124,5 @@ def test_a_java_that_fails_is_not_taken_for_empty_captions(monkeypatch, tmp_path
     java.write_text(f"#!/bin/sh\n{script}\n")
     java.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with pytest.raises(UserError, match="mend the Java installation"):
+    with pytest.raises(UserError, match="fix the Java installation"):
         tokenize(["a dog", "a cat"])

@@ -18,8 +18,8 @@ from icd_assets.errors import UserError
 from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.scoring.beam_file import write_beams
 from icd_assets.scoring.infoscore import BeamConfig, infoscore_beams
-from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, unheard
-from icd_assets.vlm.cached_backend import AnswerStore, StoredBackend
+from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, ignore_answers
+from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 from icd_assets.vlm.transformers_backend import TransformersBackend
 from icd_assets_tests.vlm.tiny import tiny_vl, write_images
@@ -64,7 +64,7 @@ class Oracle:
         self,
         prompts: Sequence[Prompt],
         on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[str] = unheard,
+        on_answers: OnAnswers[str] = ignore_answers,
     ) -> list[str]:
         raise AssertionError("beam data needs no generation")
 
@@ -73,7 +73,7 @@ class Oracle:
         prompts: Sequence[Prompt],
         answers: Sequence[str],
         on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[Likelihood] = unheard,
+        on_answers: OnAnswers[Likelihood] = ignore_answers,
     ) -> list[Likelihood]:
         self.calls.append(len(prompts))
         found = []
@@ -239,7 +239,7 @@ def test_a_killed_search_resumes_to_the_same_bytes(tmp_path: Path) -> None:
             return vlm.answer_likelihoods(*arguments)
 
     def run(backend: Any, store: AnswerStore, asked: list[VqaItem], chunk: int) -> bytes:
-        stored = StoredBackend(backend, store, chunk=chunk)
+        stored = CachedBackend(backend, store, chunk=chunk)
         beams = infoscore_beams(asked, POOLS, library, stored, BeamConfig(beam_size=2))
         write_beams(tmp_path / "beams.json", beams)
         return (tmp_path / "beams.json").read_bytes()

@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 
 from icd_assets.errors import UserError
-from icd_assets.scoring.rl_data import RlCandidate, RlData, RlQuery
+from icd_assets.scoring.rl_data import AnsweredPointer, RlData, RlQuery
 from icd_assets.scoring.rl_file import read_rl_data, write_rl_data
 
 POOL = (30, 7, 12, 99)
 
 
 def query(row: int = 17) -> RlQuery:
-    first = RlCandidate(
+    first = AnsweredPointer(
         pointer=(2, 0),
         source="beam",
         behavior_logprob=-1.25,
@@ -33,7 +33,7 @@ def query(row: int = 17) -> RlQuery:
         vqa_eval_mode="vqaEval",
         eval_split_used="train",
     )
-    second = RlCandidate(
+    second = AnsweredPointer(
         pointer=(1, 3),
         source="retrieval",
         round=1,
@@ -251,7 +251,7 @@ def test_generation_5_has_accuracy_alone(path):
 
 def test_captions_round_trip_with_null_where_vqa_has_labels(path):
     captions = tuple(
-        RlCandidate(pointer, "beam", vqa_pred_answer="a dog", eval_split_used="train", cider=score)
+        AnsweredPointer(pointer, "beam", vqa_pred_answer="a dog", eval_split_used="train", cider=score)
         for pointer, score in (((0, 1), 1.25), ((1, 0), 0.0))
     )
     data = RlData((replace(query(), question="", candidates=captions),))

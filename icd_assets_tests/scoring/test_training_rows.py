@@ -6,13 +6,13 @@ import pytest
 
 from icd_assets.errors import UserError
 from icd_assets.scoring.rewards import RewardConfig
-from icd_assets.scoring.rl_data import RlCandidate, RlData, RlQuery
+from icd_assets.scoring.rl_data import AnsweredPointer, RlData, RlQuery
 from icd_assets.scoring.signal import signal
 from icd_assets.scoring.training_rows import training_rows
 
 
-def candidate(pointer, score, mode: str | None = "vqaEval", source="beam", **more) -> RlCandidate:
-    return RlCandidate(
+def candidate(pointer, score, mode: str | None = "vqaEval", source="beam", **more) -> AnsweredPointer:
+    return AnsweredPointer(
         pointer, source, vqa_acc_score=score, vqa_correct=int(score > 0), vqa_eval_mode=mode, **more
     )
 
@@ -70,7 +70,9 @@ def test_a_reward_of_probabilities_that_were_not_measured_is_refused():
 
 
 def test_captions_are_rewarded_by_their_cider_alone():
-    asked = RlQuery(5, POOL, (RlCandidate((0, 1), "beam", cider=1.5), RlCandidate((1, 2), "random", cider=0.0)))
+    asked = RlQuery(
+        5, POOL, (AnsweredPointer((0, 1), "beam", cider=1.5), AnsweredPointer((1, 2), "random", cider=0.0))
+    )
     config = RewardConfig(mode="cider")
     (row,) = training_rows(RlData((asked,)), config)
     assert row.rewards == (1.5, 0.0)

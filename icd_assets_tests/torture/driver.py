@@ -220,7 +220,7 @@ def different(clean: Path, results: Path, asset: str) -> list[str]:
     for path in clean.rglob("*.manifest.json"):
         manifest = Store(clean).read(path)
         assert manifest is not None
-        if manifest.want.asset != asset:
+        if manifest.spec.asset != asset:
             continue
         made = Store(results).read(results / path.relative_to(clean))
         assert made is not None

@@ -15,8 +15,8 @@ import pytest
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.progress import OnProgress, ignore
-from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, unheard
-from icd_assets.vlm.cached_backend import AnswerStore, StoredBackend
+from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, ignore_answers
+from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 
 
@@ -33,7 +33,7 @@ class Parrot:
         self,
         prompts: Sequence[Prompt],
         on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[str] = unheard,
+        on_answers: OnAnswers[str] = ignore_answers,
     ) -> list[str]:
         self.calls.append(len(prompts))
         on_progress(len(prompts), len(prompts))
@@ -44,7 +44,7 @@ class Parrot:
         prompts: Sequence[Prompt],
         answers: Sequence[str],
         on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[Likelihood] = unheard,
+        on_answers: OnAnswers[Likelihood] = ignore_answers,
     ) -> list[Likelihood]:
         self.calls.append(len(prompts))
         return [
@@ -71,7 +71,7 @@ def prompts(image: Path, *questions: str) -> list[Prompt]:
 
 
 def test_nothing_is_asked_twice_and_order_is_kept(store: AnswerStore, image: Path) -> None:
-    backend = StoredBackend(Parrot(), store)
+    backend = CachedBackend(Parrot(), store)
     asked = prompts(image, "a", "b", "a", "c")
     answers = ["a indeed", "b indeed", "a indeed", "c indeed"]
     assert backend.generate(asked) == answers
@@ -83,8 +83,8 @@ def test_nothing_is_asked_twice_and_order_is_kept(store: AnswerStore, image: Pat
 
 def test_likelihoods_come_back_to_the_bit(store: AnswerStore, image: Path) -> None:
     asked, answers = prompts(image, *"abc"), ["x", "yy", "zzz"]
-    first = StoredBackend(Parrot(), store).answer_likelihoods(asked, answers)
-    again = StoredBackend(Parrot(), store)
+    first = CachedBackend(Parrot(), store).answer_likelihoods(asked, answers)
+    again = CachedBackend(Parrot(), store)
     assert again.answer_likelihoods(asked, answers) == first == Parrot().answer_likelihoods(asked, answers)
     assert again.asked == 0
 
@@ -95,7 +95,7 @@ def test_whatever_decides_an_answer_is_part_of_its_key(store: AnswerStore, image
     other.write_bytes(b"another picture")
 
     def is_new(backend: Parrot, prompt: Prompt) -> bool:
-        stored = StoredBackend(backend, store)
+        stored = CachedBackend(backend, store)
         stored.generate([prompt])
         return stored.asked == 1
 
@@ -106,13 +106,13 @@ def test_whatever_decides_an_answer_is_part_of_its_key(store: AnswerStore, image
     assert is_new(Parrot(), Prompt((), other, "a"))
     assert is_new(Parrot(), Prompt((Shot(image, "q", "a"),), image, "a"))
     assert is_new(Parrot(), Prompt((Shot(other, "q", "a"),), image, "a"))
-    stored = StoredBackend(Parrot(), store)
+    stored = CachedBackend(Parrot(), store)
     stored.answer_likelihoods([asked, asked], ["x", "y"])
     assert stored.asked == 2
 
 
 def test_an_image_is_known_by_its_bytes(store: AnswerStore, image: Path, tmp_path: Path) -> None:
-    backend = StoredBackend(Parrot(), store)
+    backend = CachedBackend(Parrot(), store)
     backend.generate(prompts(image, "a"))
     moved = image.rename(tmp_path / "elsewhere.jpg")
     backend.generate(prompts(moved, "a"))
@@ -130,7 +130,7 @@ def test_a_kill_loses_at_most_one_chunk(tmp_path: Path, image: Path) -> None:
             self,
             prompts: Sequence[Prompt],
             on_progress: OnProgress = ignore,
-            on_answers: OnAnswers[str] = unheard,
+            on_answers: OnAnswers[str] = ignore_answers,
         ) -> list[str]:
             if len(self.calls) == 2:
                 raise KeyboardInterrupt
@@ -138,10 +138,10 @@ def test_a_kill_loses_at_most_one_chunk(tmp_path: Path, image: Path) -> None:
 
     asked = prompts(image, *(str(number) for number in range(10)))
     with AnswerStore(tmp_path / "a.sqlite") as store, pytest.raises(KeyboardInterrupt):
-        StoredBackend(Dying(), store, chunk=3).generate(asked)
+        CachedBackend(Dying(), store, chunk=3).generate(asked)
     with AnswerStore(tmp_path / "a.sqlite") as store:
         assert len(store) == 6
-        again = StoredBackend(Parrot(), store, chunk=3)
+        again = CachedBackend(Parrot(), store, chunk=3)
         assert again.generate(asked) == Parrot().generate(asked)
         assert (again.asked, again.reused) == (4, 6)
         assert again.backend.calls == [3, 1]  # type: ignore[attr-defined]
@@ -153,29 +153,29 @@ def test_what_a_failed_chunk_had_answered_is_kept(store: AnswerStore, image: Pat
             self,
             prompts: Sequence[Prompt],
             on_progress: OnProgress = ignore,
-            on_answers: OnAnswers[str] = unheard,
+            on_answers: OnAnswers[str] = ignore_answers,
         ) -> list[str]:
             on_answers({2: "c indeed", 0: "a indeed"})
             raise UserError("the server is gone")
 
     asked = prompts(image, *"aabcd")  # the second a is not asked: positions are those of the missing ones
     with pytest.raises(UserError, match="gone"):
-        StoredBackend(Failing(), store).generate(asked)
-    again = StoredBackend(Parrot(), store)
+        CachedBackend(Failing(), store).generate(asked)
+    again = CachedBackend(Parrot(), store)
     assert again.generate(asked) == Parrot().generate(asked)
     assert (again.asked, again.reused) == (2, 3)
 
 
 def test_a_store_in_front_of_a_store_hands_over_what_it_knows(store: AnswerStore, image: Path) -> None:
     asked, heard = prompts(image, *"abcab"), dict[int, str]()
-    StoredBackend(Parrot(), store, chunk=2).generate(asked, on_answers=heard.update)
+    CachedBackend(Parrot(), store, chunk=2).generate(asked, on_answers=heard.update)
     assert [heard[index] for index in range(5)] == Parrot().generate(asked)
 
 
 def test_progress_counts_all_prompts(store: AnswerStore, image: Path) -> None:
     seen: list[tuple[int, int]] = []
     asked = prompts(image, *"abcde")
-    StoredBackend(Parrot(), store, chunk=2).generate(asked, lambda done, total: seen.append((done, total)))
+    CachedBackend(Parrot(), store, chunk=2).generate(asked, lambda done, total: seen.append((done, total)))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1] == (5, 5)
 

@@ -22,7 +22,7 @@ from dagster._utils.interrupts import capture_interrupts
 
 from icd_assets.errors import UserError
 from icd_assets.vlm.backend import Generation
-from icd_assets.vlm.cached_backend import AnswerStore, StoredBackend
+from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.endpoint import Endpoint
 from icd_assets.vlm.endpoint_backend import EndpointBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
@@ -171,7 +171,7 @@ def test_a_server_that_keeps_failing_is_given_up(image: Path) -> None:
 def test_nobody_there_is_one_sentence(image: Path) -> None:
     with FakeServer() as server:
         endpoint = server.endpoint(retries=1)
-    with pytest.raises(UserError, match=r"cannot be reached \(.*connection.*\); start the server or mend the url"):
+    with pytest.raises(UserError, match=r"cannot be reached \(.*connection.*\); start the server or fix the url"):
         backend(endpoint).generate(prompts(image, 1))
 
 
@@ -210,11 +210,11 @@ def test_a_server_that_dies_loses_what_was_in_flight_and_nothing_else(image: Pat
     asked = prompts(image, 60)
     with AnswerStore(tmp_path / "answers.sqlite") as store:
         with FakeServer(dying) as server, pytest.raises(UserError, match="cannot be reached"):
-            StoredBackend(backend(server.endpoint(retries=0, concurrency=4)), store).generate(asked)
+            CachedBackend(backend(server.endpoint(retries=0, concurrency=4)), store).generate(asked)
         kept = len(store)
         assert 25 - 4 < kept <= 25
         with FakeServer() as server:  # at another address
-            again = StoredBackend(backend(server.endpoint()), store)
+            again = CachedBackend(backend(server.endpoint()), store)
             assert again.generate(asked) == answers(60)
         assert len(server.bodies) == again.asked == 60 - kept
 
@@ -244,7 +244,7 @@ def test_a_killed_run_asks_again_for_what_was_in_flight_only(image: Path, tmp_pa
         """
         import sys
         from pathlib import Path
-        from icd_assets.vlm.cached_backend import AnswerStore, StoredBackend
+        from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
         from icd_assets.vlm.backend import Generation
         from icd_assets.vlm.endpoint import Endpoint
         from icd_assets.vlm.endpoint_backend import EndpointBackend
@@ -253,7 +253,7 @@ def test_a_killed_run_asks_again_for_what_was_in_flight_only(image: Path, tmp_pa
         backend = EndpointBackend(endpoint, style=PromptStyle(), generation=Generation(num_beams=1))
         with AnswerStore(Path(sys.argv[1])) as store:
             prompts = [Prompt((), Path(sys.argv[3]), f"question {number}") for number in range(200)]
-            print(len(StoredBackend(backend, store).generate(prompts)))
+            print(len(CachedBackend(backend, store).generate(prompts)))
         """
     )
     with FakeServer(slowly(0.02)) as server:
@@ -287,11 +287,11 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
 
     with FakeServer() as server, AnswerStore(tmp_path / "answers.sqlite") as store:
         endpoint = server.endpoint(api_key_env="MY_KEY", revision=None)
-        StoredBackend(backend(endpoint), store).generate(prompts(image, 1))
+        CachedBackend(backend(endpoint), store).generate(prompts(image, 1))
         backend(server.endpoint()).generate(prompts(image, 1))
         server.reply = telling
         with pytest.raises(
-            UserError, match=r"401 \(Bearer \*\*\* is not allowed\); mend the key in MY_KEY"
+            UserError, match=r"401 \(Bearer \*\*\* is not allowed\); fix the key in MY_KEY"
         ) as caught:
             backend(endpoint).generate(prompts(image, 1))
     authorizations = [headers["authorization"] for headers in server.headers]
@@ -313,7 +313,7 @@ def test_an_answer_is_known_by_the_model_not_by_its_address(image: Path, tmp_pat
     def is_new(models: Answered | None = None, generation: Generation = GREEDY, **fields: Any) -> bool:
         with FakeServer(models=models) as server:
             fields = {"concurrency": 1 + len(os.listdir(tmp_path)), "revision": None, **fields}  # noqa: PTH208
-            stored = StoredBackend(backend(server.endpoint(**fields), generation), store)
+            stored = CachedBackend(backend(server.endpoint(**fields), generation), store)
             stored.generate(prompts(image, 1))
             return stored.asked == 1
 

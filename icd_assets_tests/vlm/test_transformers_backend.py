@@ -16,7 +16,7 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 
 from icd_assets.errors import UserError
 from icd_assets.vlm.backend import Generation
-from icd_assets.vlm.cached_backend import AnswerStore, StoredBackend
+from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.images import read_image
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot, messages
@@ -156,8 +156,8 @@ def test_a_killed_run_loses_one_batch_and_computes_the_same_batches_of_the_rest(
 
     with AnswerStore(tmp_path / "a.sqlite") as store:
         with pytest.raises(KeyboardInterrupt):
-            StoredBackend(backend, store).answer_likelihoods(prompts, answers, kill)
-        assert StoredBackend(backend, store).answer_likelihoods(prompts, answers) == expected
+            CachedBackend(backend, store).answer_likelihoods(prompts, answers, kill)
+        assert CachedBackend(backend, store).answer_likelihoods(prompts, answers) == expected
     assert batches == whole
     assert len(whole) == 4
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Epochs:
     """Keeps what going on needs, and shows each epoch live.
 
-    ``resumed`` is what an interrupted run of the same want left, or None. ``kept`` says, given the history, which
+    ``resumed`` is what an interrupted run of the same spec left, or None. ``kept`` says, given the history, which
     epoch's state (0-based) is needed besides the last one's.
     """
 

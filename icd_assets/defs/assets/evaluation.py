@@ -9,7 +9,7 @@ import dagster as dg
 from icd_assets.datasets.task import Task
 from icd_assets.defs.assets import inputs
 from icd_assets.defs.assets.step import Report, StepRun, step_asset
-from icd_assets.evaluation.selections import Choice
+from icd_assets.evaluation.selections import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,8 +46,8 @@ def evaluation(run: StepRun) -> Report:
     inputs.require_images(run, [*queries, *(library[row] for row in inputs.rows_of(pools))])
     metric = inputs.metric(run, queries)
     vlm = inputs.open_vlm(run)
-    choices = _choices(run, queries, pools, library, vlm)
-    outcomes = evaluate(choices, queries, pools, library, vlm, metric, run.on_progress)
+    selections = _selections(run, queries, pools, library, vlm)
+    outcomes = evaluate(selections, queries, pools, library, vlm, metric, run.on_progress)
     similarity = f"{_KINDS[experiment.dataset.task][-1]} similarity"
     name: MetricName = "CIDEr" if experiment.dataset.task == "caption" else "accuracy"
     comparison = compare(outcomes, config, ("random", similarity, "v2 (SFT)"), name)
@@ -97,7 +97,7 @@ def _pools(run: StepRun, queries: Sequence[VqaItem]) -> dict[int, tuple[int, ...
         sampler,
         queries,
         library,
-        PoolConfig(**{name: value for name, value in run.want.config["pools"].items() if name != "sampler"}),
+        PoolConfig(**{name: value for name, value in run.spec.config["pools"].items() if name != "sampler"}),
         same_split=False,
         query_features=of_queries,
         library_features=of_library,
@@ -107,18 +107,18 @@ def _pools(run: StepRun, queries: Sequence[VqaItem]) -> dict[int, tuple[int, ...
 
 def _trained_phases(run: StepRun) -> list[str]:
     """The trained policies as the table names them; the last one is the recommended one."""
-    return ["v2 (SFT)", "RCE", "GRPO"] if "grpo_checkpoints" in run.want.inputs else ["v2 (SFT)", "RCE"]
+    return ["v2 (SFT)", "RCE", "GRPO"] if "grpo_checkpoints" in run.spec.inputs else ["v2 (SFT)", "RCE"]
 
 
-def _choices(
+def _selections(
     run: StepRun,
     queries: Sequence[VqaItem],
     pools: Mapping[int, Sequence[int]],
     library: Sequence[VqaItem],
     vlm: Backend,
-) -> list[Choice]:
+) -> list[Selection]:
     """All strategies at the main number of shots; the ones worth following at the others."""
-    from icd_assets.evaluation.strategies import random_choice, shuffled_labels, similarity_choice, zero_shot
+    from icd_assets.evaluation.strategies import random_selection, shuffled_labels, similarity_selection, zero_shot
     from icd_assets.pools.similarity import SamplerFeatures
 
     config, main = run.config, run.config.compare_shots
@@ -131,19 +131,20 @@ def _choices(
     of_pools = SamplerFeatures(*encoder.features([library[row] for row in shown]))
     query, pool = _embedded(of_queries), _embedded(of_pools)
     policies = _policies(run)
-    choices = [zero_shot([query.row for query in queries])]
+    selections = [zero_shot([query.row for query in queries])]
     for shots in config.all_shots:
-        choices.append(random_choice(pools, shots, config.seed))
+        selections.append(random_selection(pools, shots, config.seed))
         for kind in kinds if shots == main else kinds[-1:]:
-            choices.append(similarity_choice(kind, placed, shots, of_queries, of_pools))
+            selections.append(similarity_selection(kind, placed, shots, of_queries, of_pools))
         selected = [
-            Choice(name, shots, _selected(policy, placed, shots, query, pool)) for name, policy in policies.items()
+            Selection(name, shots, _selected(policy, placed, shots, query, pool))
+            for name, policy in policies.items()
         ]
-        choices += selected
+        selections += selected
         if shots == main:
-            choices.append(shuffled_labels(selected[-1], pools, library, config.seed))
-            choices += _oracle(run, queries, pools, library, vlm)
-    return choices
+            selections.append(shuffled_labels(selected[-1], pools, library, config.seed))
+            selections += _oracle(run, queries, pools, library, vlm)
+    return selections
 
 
 def _policies(run: StepRun) -> dict[str, PointerSelectorV2]:
@@ -195,7 +196,7 @@ def _oracle(
     pools: Mapping[int, Sequence[int]],
     library: Sequence[VqaItem],
     vlm: Backend,
-) -> list[Choice]:
+) -> list[Selection]:
     """The best demonstrations in each pool, found with the true answer in hand: what a selector could reach."""
     from icd_assets.scoring.infoscore import BeamConfig, infoscore_beams
 
@@ -209,4 +210,4 @@ def _oracle(
         for row, found in infoscore_beams(chunk, pools, library, vlm, search).items():
             pointers[row] = tuple(list(pools[row]).index(id) for id in found.beams[0].icds)
         run.on_progress(len(pointers), len(queries))
-    return [Choice("best in pool (oracle)", config.compare_shots, pointers)]
+    return [Selection("best in pool (oracle)", config.compare_shots, pointers)]

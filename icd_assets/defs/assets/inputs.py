@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from icd_assets.selector.model import PointerSelectorV2
     from icd_assets.selector.v2_file import V2Checkpoint
     from icd_assets.vlm.backend import Backend
-    from icd_assets.vlm.cached_backend import StoredBackend
+    from icd_assets.vlm.cached_backend import CachedBackend
 
 
 def train_pools(run: StepRun) -> dict[int, tuple[int, ...]]:
@@ -46,7 +46,7 @@ def sampler_features(
     from icd_assets.pools.features import read_features, write_features
 
     experiment = run.experiment
-    folder = experiment.store.private / "features" / run.want.inputs["sampler_encoder"].data_version[:16]
+    folder = experiment.store.private / "features" / run.spec.inputs["sampler_encoder"].data_version[:16]
     captions = offered and experiment.dataset.task == "caption"
     part = "-captions" if captions else "" if len(items) == len(split) else _named([item.row for item in items])
     base, digests = folder / f"{split.dataset}-{split.split}{part}-{split.digest[:16]}", experiment.store.digests
@@ -97,12 +97,12 @@ def rows_of(pools: Mapping[int, Sequence[int]]) -> list[int]:
     return sorted({row for pool in pools.values() for row in pool})
 
 
-def open_vlm(run: StepRun) -> StoredBackend:
+def open_vlm(run: StepRun) -> CachedBackend:
     """The cell's VLM, on this step's device or served; what it answered before is not asked again."""
-    from icd_assets.vlm.cached_backend import AnswerStore, StoredBackend
+    from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 
     backend = _served_vlm(run) if run.experiment.model.endpoint is not None else _local_vlm(run)
-    return StoredBackend(backend, AnswerStore(run.experiment.store.private / "answers.sqlite"))
+    return CachedBackend(backend, AnswerStore(run.experiment.store.private / "answers.sqlite"))
 
 
 def _served_vlm(run: StepRun) -> Backend:
@@ -124,7 +124,7 @@ def _local_vlm(run: StepRun) -> Backend:
     assert model.path is not None
     return TransformersBackend.load(
         str(locate(model.path, model.revision)),
-        digest=run.want.inputs["vlm"].data_version,
+        digest=run.spec.inputs["vlm"].data_version,
         style=model.prompt,
         generation=model.generation,
         dtype=model.dtype,

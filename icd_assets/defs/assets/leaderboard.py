@@ -34,7 +34,7 @@ def leaderboard(context: dg.AssetExecutionContext, shared: SharedResource) -> dg
         remove_torn(path)
         rows = [_row(store, *pair) for pair in _pairs(store)]
         rows.sort(key=lambda row: (row["dataset"], -(row["score"] or 0), row["sampler_model"]))
-        store.mark_unsaid(run_id, None)
+        store.mark_unrecorded(run_id, None)
         write_atomic(path, (json.dumps(rows, indent=1) + "\n").encode())
     records = [dg.TableRecord({k: "–" if v is None else v for k, v in row.items()}) for row in rows]
     return dg.MaterializeResult(
@@ -64,7 +64,7 @@ def _by_name(store: Store, kind: str, asset: str) -> dict[tuple[str, str], Manif
 
 
 def _row(store: Store, checkpoint: Manifest | None, evaluation: Manifest | None) -> dict[str, Any]:
-    given = evaluation.want.inputs["v2format_checkpoint"] if evaluation else None
+    given = evaluation.spec.inputs["v2format_checkpoint"] if evaluation else None
     evaluated = consumed(store, "v2format_checkpoint", given) if given else None
     shown = checkpoint or evaluated
     known = checkpoint or evaluation
@@ -95,6 +95,6 @@ def _whose(checkpoint: Manifest | None, evaluation: Manifest | None) -> str:
         return "not evaluated yet"
     if checkpoint is None:
         return "a checkpoint that was removed"
-    if evaluation.want.digests["v2format_checkpoint"] == checkpoint.data_version:
+    if evaluation.spec.digests["v2format_checkpoint"] == checkpoint.data_version:
         return "this checkpoint"
     return "an earlier checkpoint"

@@ -64,7 +64,7 @@ def _answered(run: StepRun) -> list[RlQuery]:
             proposals,
             vlm,
             metric,
-            gt_prob=run.want.config["gt_prob"],
+            gt_prob=run.spec.config["gt_prob"],
         )
         run.on_progress(len(queries), len(rows))
     return queries
@@ -77,5 +77,5 @@ def _meta(run: StepRun) -> dict[str, Any]:
         "vqa_model": model.name,
         "task_gen_args": {**model.generation.model_dump(), "do_sample": False},
         "strict_eval": True,
-        "lineage": run.want.lineage(),
+        "lineage": run.spec.lineage(),
     }

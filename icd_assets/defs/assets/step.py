@@ -23,26 +23,25 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment, MissingInput, results_root
-from icd_assets.experiment.made_from import want
+from icd_assets.experiment.made_from import spec_of
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.steps import STEP, Shared, Step, own_fields
 from icd_assets.lineage.as_made import as_made
 from icd_assets.lineage.trace import trace
-from icd_assets.runtime import machine_errors as failures
-from icd_assets.runtime import progress
+from icd_assets.runtime import machine_errors, progress
 from icd_assets.runtime.device import lease
-from icd_assets.runtime.home import hear_env_file
+from icd_assets.runtime.home import load_env_file
 from icd_assets.runtime.locks import Holder
 from icd_assets.runtime.provenance import describe
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.store.digests import sha256_json
-from icd_assets.store.manifest import Manifest, Want
+from icd_assets.store.manifest import Manifest, Spec
 from icd_assets.store.store import Store
 
 Read = TypeVar("Read")
 _BY_CONDITION = "dagster/from_automation_condition"  # Dagster's tag of a run that a condition asked for
 
-hear_env_file()  # before the catalog, whose paths it may move
+load_env_file()  # before the catalog, whose paths it may move
 _CATALOG = Catalog.load()
 
 partitions = dg.MultiPartitionsDefinition(
@@ -113,7 +112,7 @@ class StepRun:
 
     experiment: Experiment
     config: Any
-    want: Want
+    spec: Spec
     staging: Path
     device: str
     on_progress: progress.OnProgress
@@ -123,7 +122,7 @@ class StepRun:
     def read(self, asset: str, reader: Callable[[list[Path], Mapping[str, Any]], Read]) -> Read:
         """What ``reader`` makes of an input's verified files and its facts.
 
-        Another run may make the input again at any moment: it must be the one that the want names before it is
+        Another run may make the input again at any moment: it must be the one that the spec names before it is
         read and after, or the artifact would say that it is made of what it is not.
         """
         manifest = self._as_wanted(asset)
@@ -133,17 +132,17 @@ class StepRun:
 
     def _as_wanted(self, asset: str) -> Manifest:
         manifest = self.experiment.store.require(self.experiment.manifest_path(asset), asset)
-        given = next(given for name, given in self.want.inputs.items() if name.partition(".")[0] == asset)
-        # Of a v2 checkpoint the encoder alone may be wanted.
+        given = next(given for name, given in self.spec.inputs.items() if name.partition(".")[0] == asset)
+        # Of a v2 checkpoint the encoder alone may be spec.
         if given.data_version not in (manifest.data_version, manifest.facts.get("encoder_digest")):
             raise UserError(
-                f"another run made {asset} again while {self.want.asset} was about to read it; run this again."
+                f"another run made {asset} again while {self.spec.asset} was about to read it; run this again."
             )
         return manifest
 
     def observe(self, metrics: Mapping[str, float]) -> None:
         """One epoch's numbers, live: the asset's plot shows them while training runs."""
-        asset, partition = self.want.asset, self.context.partition_key
+        asset, partition = self.spec.asset, self.context.partition_key
         numbers = {name: float(value) for name, value in metrics.items()}
         self.context.log_event(dg.AssetObservation(asset, partition=partition, metadata=numbers))
 
@@ -160,9 +159,7 @@ class Report:
 
 def asset_config(step: Step) -> type[dg.Config]:
     """The step's settings as a Launchpad form: the library's fields, less the shared ones, and ``force``."""
-    fields: dict[str, Any] = {
-        "force": (bool, Field(False, description="Make it again even if it is what is wanted."))
-    }
+    fields: dict[str, Any] = {"force": (bool, Field(False, description="Make it again even if it is up to date."))}
     for name in own_fields(step):
         info: FieldInfo = step.config.model_fields[name]
         if name in step.unset and info.default is not None:
@@ -240,9 +237,9 @@ def failing_in_words(store: Store, cell: str) -> Iterator[None]:
     except UserError as error:
         raise _failure(str(error)) from error
     except (OSError, MemoryError, RuntimeError) as error:
-        if (told := failures.told(error, store.root)) is None:
+        if (explained := machine_errors.explain(error, store.root)) is None:
             raise
-        raise _failure(str(told)) from error
+        raise _failure(str(explained)) from error
 
 
 def _failure(sentence: str) -> dg.Failure:
@@ -266,10 +263,10 @@ def _run(
 
     with store.lock(path, holder, note):
         store.recover(path)
-        reason = "forced" if force else store.stale(path, want(experiment, step.name))
+        reason = "forced" if force else store.stale(path, spec_of(experiment, step.name))
         if reason is None:
             manifest = store.require(path, step.name)
-            context.log.info(f"{step.name}: nothing to do, {path} is what is wanted")
+            context.log.info(f"{step.name}: nothing to do, {path} is up to date")
             progress.current.skipped(step.name)
             return manifest, True
         if not force and (there := store.read(path)) is not None and store.altered(there) is not None:
@@ -280,12 +277,12 @@ def _run(
         gpu = lease(holder, note) if experiment.needs_gpu(step.name) else nullcontext("cpu")
         with ExitStack() as held:
             device = held.enter_context(gpu)
-            wanted = want(experiment, step.name, afresh=True)  # of the inputs as they are after hours of waiting
-            staging = held.enter_context(store.staging(path, wanted, afresh=force))
+            spec = spec_of(experiment, step.name, afresh=True)  # of the inputs as they are after hours of waiting
+            staging = held.enter_context(store.staging(path, spec, afresh=force))
             run = StepRun(
                 experiment=experiment,
                 config=experiment.config(step.name),
-                want=wanted,
+                spec=spec,
                 staging=staging,
                 device=device,
                 on_progress=progress.Progress(step.name, context.log.info),
@@ -293,12 +290,12 @@ def _run(
                 context=context,
             )
             report = make(run)
-            store.mark_unsaid(context.run.run_id, experiment.cell.key)
+            store.mark_unrecorded(context.run.run_id, experiment.cell.key)
             manifest = store.commit(
                 path,
                 report.files,
-                want=wanted,
-                config_digest=sha256_json(wanted.config),
+                spec=spec,
+                config_digest=sha256_json(spec.config),
                 facts=dict(report.facts),
                 origin=report.origin,
                 cell=experiment.cell.key,
@@ -321,7 +318,7 @@ def metadata(name: str, manifest: Manifest, experiment: Experiment) -> dict[str,
             shown[name] = round(value, 4) if isinstance(value, float) else value
     there = next(record for record in manifest.files if record.pruned is None)
     shown["path"] = dg.MetadataValue.path(str(experiment.store.resolve(there)))
-    inputs = dict(manifest.want.inputs)
+    inputs = dict(manifest.spec.inputs)
     if (rl_data := trace(experiment.store, manifest, "rl_data")) is not None:
         inputs["rl_data"] = rl_data  # from a checkpoint and its evaluation, one click to the data it learned from
     for name, given in inputs.items():
@@ -337,5 +334,5 @@ def metadata(name: str, manifest: Manifest, experiment: Experiment) -> dict[str,
         "made_by_run": dg.MetadataValue.dagster_run(manifest.run_id),
         "seconds": manifest.seconds,
         "device": manifest.environment["device"],
-        "config": dg.MetadataValue.json(manifest.want.config),
+        "config": dg.MetadataValue.json(manifest.spec.config),
     }

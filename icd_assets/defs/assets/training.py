@@ -53,7 +53,7 @@ class EpochWriter:
         from icd_assets.selector.v3_file import V3Checkpoint, write_v3
 
         files = self._files(result.epoch + 1)
-        write_v3([*files.values()][-1], V3Checkpoint.of(result, self._run.want.lineage()))
+        write_v3([*files.values()][-1], V3Checkpoint.of(result, self._run.spec.lineage()))
         self._epochs.finish(result, [*files.values()])
 
     def _files(self, epochs: int) -> dict[Path, Path]:

@@ -63,7 +63,7 @@ def _trained(run: StepRun) -> Report:
     state = copy_state(result.policy)
     write_v2(
         run.staging / "v2.ckpt",
-        V2Checkpoint(state, encoder.state_dict(), result.best_epoch, run.want.lineage()),
+        V2Checkpoint(state, encoder.state_dict(), result.best_epoch, run.spec.lineage()),
         hyper_parameters={
             "lr": config.lr,
             "weight_decay": config.weight_decay,

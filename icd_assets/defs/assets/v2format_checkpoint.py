@@ -18,7 +18,7 @@ def v2format_checkpoint(run: StepRun) -> Report:
     from icd_assets.selector.v2_file import write_v2format
     from icd_assets.selector.v3_file import read_v3
 
-    phase = run.want.config["phase"]
+    phase = run.spec.config["phase"]
 
     def chosen(files: list[Path], trained: Mapping[str, Any]) -> tuple[int, Path, V3Checkpoint]:
         number = trained.get("best_epoch") if run.config.epoch == "best" else trained["epochs"]
@@ -31,7 +31,7 @@ def v2format_checkpoint(run: StepRun) -> Report:
 
     number, source, checkpoint = run.read(f"{phase}_checkpoints", chosen)
     final = source.with_name(f"{source.stem}_v2format.ckpt")
-    lineage = {**run.want.lineage(), "source": source.name}
+    lineage = {**run.spec.lineage(), "source": source.name}
     write_v2format(run.staging / final.name, checkpoint, lineage=lineage)
     return Report(
         files={final: run.staging / final.name},

@@ -14,7 +14,7 @@ from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.entries import AutomationEntry
 from icd_assets.experiment.experiment import Experiment, results_root
 from icd_assets.experiment.steps import STEP, STEPS
-from icd_assets.lineage.as_made import Say, chosen
+from icd_assets.lineage.as_made import Warn, chosen
 
 Recipe = Literal["rce_recipe", "grpo_recipe"]
 
@@ -23,13 +23,13 @@ def entry(name: str) -> AutomationEntry:
     """The catalog's entry of an automation, its assets checked."""
     found = Catalog.load().automation.get(name) or AutomationEntry(name=name)
     if unknown := [asset for asset in found.force if asset not in STEP]:
-        raise UserError(f"catalog: automation.{name}.force: there is no asset {unknown[0]!r}; mend that field.")
+        raise UserError(f"catalog: automation.{name}.force: there is no asset {unknown[0]!r}; fix that field.")
     return found
 
 
-def experiments(found: AutomationEntry, say: Say) -> Iterator[Experiment]:
-    """The cells that an automation cares for, read anew at every tick; ``say`` is told of the unreadable."""
-    yield from chosen(results_root(), Catalog.load(), found.cells, found.settings, say)
+def experiments(found: AutomationEntry, warn: Warn) -> Iterator[Experiment]:
+    """The cells that an automation cares for, read anew at every tick; ``warn`` takes what could not be read."""
+    yield from chosen(results_root(), Catalog.load(), found.cells, found.settings, warn)
 
 
 def recipe_of(experiment: Experiment) -> Recipe:

@@ -13,7 +13,7 @@ from icd_assets.errors import UserError
 def _schedule(name: str, recipe: Recipe, job: dg.JobDefinition | object) -> dg.ScheduleDefinition:
     declared = entry(name)
     if not is_valid_cron_schedule(declared.cron):
-        raise UserError(f"catalog: automation.{name}.cron {declared.cron!r} is no cron schedule; mend that field.")
+        raise UserError(f"catalog: automation.{name}.cron {declared.cron!r} is no cron schedule; fix that field.")
 
     @dg.schedule(
         name=name,

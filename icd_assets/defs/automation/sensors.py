@@ -18,7 +18,7 @@ Judge = Callable[[Experiment, AutomationEntry], dg.RunRequest | None]
 
 
 def _each_cell(context: dg.SensorEvaluationContext, name: str, judge: Judge) -> dg.SensorResult:
-    """One request per cell that ``judge`` wants run; a cell with a problem does not stop the others."""
+    """One request per cell that ``judge`` asks for; a cell with a problem does not stop the others."""
     found = entry(name)
     requests: list[dg.RunRequest] = []
     problems: list[str] = []
@@ -26,11 +26,11 @@ def _each_cell(context: dg.SensorEvaluationContext, name: str, judge: Judge) -> 
         if at_work(context.instance, experiment):
             continue
         try:
-            wanted = judge(experiment, found)
+            asked = judge(experiment, found)
         except UserError as error:
             problems.append(f"{experiment.cell}: {error}")
             continue
-        requests += [wanted] if wanted is not None else []
+        requests += [asked] if asked is not None else []
     for problem in problems:
         context.log.warning(problem)
     quiet = "; ".join(problems) or "nothing has changed"

@@ -1,6 +1,6 @@
 """Runs that the instance believes in although their process is gone, and the pool slots that the dead hold.
 
-Dagster reaps neither: a killed command line leaves its run "started" and its slot of the pool ``gpu`` taken, and
+Dagster ends neither: a killed command line leaves its run "started" and its slot of the pool ``gpu`` taken, and
 the next run waits for ever.
 """
 
@@ -39,7 +39,7 @@ class HeldSlot:
 
 
 def open_runs(instance: dg.DagsterInstance) -> list[OpenRun]:
-    """Every run that is said to be at work, and whether it can be."""
+    """Every run that is closed to be at work, and whether it can be."""
     found = []
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=_OPEN)):
         process = ProcessRecord.from_tags(run.tags, run.run_id)
@@ -60,12 +60,12 @@ def held_slots(instance: dg.DagsterInstance) -> list[HeldSlot]:
     )
 
 
-def reap(instance: dg.DagsterInstance) -> list[str]:
+def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Mark runs whose process is gone as failed and free the slots of all that has ended; one sentence for each.
 
     What lives is not touched: neither a run whose process is there, nor one that cannot be judged from here.
     """
-    said = []
+    closed = []
     for found in open_runs(instance):
         if found.gone and not _ended(instance, found.run.run_id):  # it may have ended well since it was listed
             text = f"{found.process} is gone"
@@ -73,11 +73,11 @@ def reap(instance: dg.DagsterInstance) -> list[str]:
                 instance.report_run_canceled(found.run, message=f"Canceled: {text}.")
             else:
                 instance.report_run_failed(found.run, message=f"Marked as failed: {text}.")
-            said.append(f"run {found.run.run_id} marked as failed: {text}")
+            closed.append(f"run {found.run.run_id} marked as failed: {text}")
     for slot in held_slots(instance):
         instance.event_log_storage.free_concurrency_slots_for_run(slot.run_id)
-        said.append(f"slot of pool {slot.pool} freed: run {slot.run_id} has ended")
-    return said
+        closed.append(f"slot of pool {slot.pool} freed: run {slot.run_id} has ended")
+    return closed
 
 
 def _ended(instance: dg.DagsterInstance, run_id: str) -> bool:

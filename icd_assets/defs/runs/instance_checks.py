@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
-from icd_assets.defs.runs.dead_runs import held_slots, open_runs, reap
+from icd_assets.defs.runs.dead_runs import close_dead_runs, held_slots, open_runs
 from icd_assets.defs.runs.instance import instance
 from icd_assets.runtime.device import visible_gpus
 from icd_assets.upkeep.doctor.databases import databases, half_written
@@ -34,7 +34,7 @@ def check_instance(home: Path, *, fix: bool) -> list[Finding]:
     except Exception as error:  # noqa: BLE001 - whatever a broken instance raises is what is to be reported
         text = " ".join(str(error).split())[:300] or type(error).__name__
         found.append(
-            Finding("instance", "problem", f"it does not open: {text}", "mend dagster.yaml or its storage")
+            Finding("instance", "problem", f"it does not open: {text}", "fix dagster.yaml or its storage")
         )
     return found
 
@@ -103,7 +103,7 @@ def _pool(opened: dg.DagsterInstance, *, fix: bool) -> Iterator[Finding]:
     limit = storage.get_concurrency_info(_POOL).limit
     if limit is None and fix:
         storage.set_concurrency_slots(_POOL, count)
-        yield Finding("pool", "mended", f"pool {_POOL} had no limit; it is {count} now")
+        yield Finding("pool", "fixed", f"pool {_POOL} had no limit; it is {count} now")
     elif limit is None:
         todo = f"dagster instance concurrency set {_POOL} {count}"
         yield Finding("pool", "problem", f"pool {_POOL} has no limit: all runs would use the GPU at once", todo)
@@ -119,8 +119,8 @@ def _pool(opened: dg.DagsterInstance, *, fix: bool) -> Iterator[Finding]:
 def _dead(opened: dg.DagsterInstance, *, fix: bool) -> Iterator[Finding]:
     """Runs whose process is gone, and slots that the dead hold."""
     if fix:
-        for sentence in reap(opened):
-            yield Finding("runs", "mended", sentence)
+        for sentence in close_dead_runs(opened):
+            yield Finding("runs", "fixed", sentence)
     alive = 0
     for found in open_runs(opened):
         run = found.run

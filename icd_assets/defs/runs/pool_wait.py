@@ -1,7 +1,7 @@
 """A step may have to wait for a slot of Dagster's pool of GPUs.
 
 Dagster's in-process executor (1.13.27, the version that is pinned) does not sleep while it waits, since the method
-replaced here never returns more than 0: it takes a core from the run that it waits for. Nor does it hear Ctrl-C.
+replaced here never returns more than 0: it takes a core from the run that it waits for. Nor does it end at Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._utils.interrupts import pop_captured_interrupt
 
-from icd_assets.defs.runs.dead_runs import reap
+from icd_assets.defs.runs.dead_runs import close_dead_runs
 from icd_assets.runtime import progress
 
 _POOL = "gpu"
-_LOOK_EVERY_SECONDS = 0.5
-_TOLD_AFTER_SECONDS = 2.0
-_REAP_EVERY_SECONDS = 5.0
+_POLL_EVERY_SECONDS = 0.5
+_NOTE_AFTER_SECONDS = 2.0
+_CLOSE_EVERY_SECONDS = 5.0
 
 
 @contextmanager
-def patient(home: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+def waiting_for_pool(home: dg.DagsterInstance, run_id: str) -> Iterator[None]:
     """While entered, a run that waits for a slot sleeps, can be interrupted, and says once whom it waits for."""
     since: dict[str, float] = {}
-    reaped = time.monotonic()
+    checked = time.monotonic()
 
     def seconds_to_sleep(self: InstanceConcurrencyContext) -> float:
-        nonlocal reaped
+        nonlocal checked
         if pop_captured_interrupt():
             raise DagsterExecutionInterruptedError
         now = time.monotonic()
         for step in self.pending_claim_steps():
-            if now - since.setdefault(step, now) >= _TOLD_AFTER_SECONDS and (holders := _holders(home, run_id)):
+            if now - since.setdefault(step, now) >= _NOTE_AFTER_SECONDS and (holders := _holders(home, run_id)):
                 since[step] = float("inf")
                 progress.current.noted(step, f"waiting: the pool {_POOL} is in use by {'; '.join(holders)}")
-        if now - reaped >= _REAP_EVERY_SECONDS:  # who has the slot may be killed meanwhile
-            reaped = now
-            reap(home)
-        return _LOOK_EVERY_SECONDS
+        if now - checked >= _CLOSE_EVERY_SECONDS:  # who has the slot may be killed meanwhile
+            checked = now
+            close_dead_runs(home)
+        return _POLL_EVERY_SECONDS
 
     original = InstanceConcurrencyContext.interval_to_next_pending_claim_check
     InstanceConcurrencyContext.interval_to_next_pending_claim_check = seconds_to_sleep  # type: ignore[method-assign]

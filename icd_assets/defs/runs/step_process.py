@@ -8,14 +8,14 @@ import os
 import dagster as dg
 
 from icd_assets.runtime.die_with_parent import die_with_parent
-from icd_assets.runtime.interrupts import hear_every_interrupt
+from icd_assets.runtime.interrupts import deliver_every_interrupt
 from icd_assets.runtime.process_record import ProcessRecord
 
 
 def enter_process(context: dg.AssetExecutionContext) -> None:
-    """End with the run's worker, hear every interrupt, and say whose the run is."""
+    """End with the run's worker, deliver every interrupt, and say whose the run is."""
     die_with_parent()
-    hear_every_interrupt()
+    deliver_every_interrupt()
     _record_owner(context)
 
 

@@ -1,7 +1,7 @@
-"""What a killed run left unsaid: artifacts that are complete on disk, but that Dagster has no event of.
+"""What a killed run left unrecorded: artifacts that are complete on disk, but that Dagster has no event of.
 
 A process can die between an artifact's manifest and its event, or before the leaderboard was drawn up. Marks in
-the store say where that may have happened, so that a look costs no import of Dagster where it has not.
+the store say where that may have happened, so that looking costs no import of Dagster where it has not.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from icd_assets.experiment.experiment import Experiment
 
 
-def may_be_unsaid(experiment: Experiment, planned: list[Planned]) -> bool:
+def may_be_unrecorded(experiment: Experiment, planned: list[Planned]) -> bool:
     """Whether Dagster may not know of something, or the leaderboard not of the cell's evaluation."""
     evaluated = any(item.step.name == "evaluation" for item in planned)
-    return bool(experiment.store.unsaid_marks(experiment.cell.key)) or (evaluated and _is_behind(experiment))
+    return bool(experiment.store.unrecorded_marks(experiment.cell.key)) or (evaluated and _is_behind(experiment))
 
 
-def unsaid(home: dg.DagsterInstance, experiment: Experiment, planned: list[Planned]) -> list[str]:
+def unrecorded(home: dg.DagsterInstance, experiment: Experiment, planned: list[Planned]) -> list[str]:
     """The steps of a plan that are present on disk, but whose last event in Dagster is not of what is there.
 
     ``evaluation`` stands for the leaderboard, which is drawn up after it.
@@ -35,8 +35,8 @@ def unsaid(home: dg.DagsterInstance, experiment: Experiment, planned: list[Plann
         manifest = experiment.manifest(name) if item.reason is None else None
         if manifest is None:
             continue
-        said = _last_version(home, name, experiment.cell.key) == manifest.data_version
-        if not said or (name == "evaluation" and not _leaderboard_is_said(home, experiment)):
+        recorded = _last_version(home, name, experiment.cell.key) == manifest.data_version
+        if not recorded or (name == "evaluation" and not _leaderboard_is_recorded(home, experiment)):
             found.append(name)
     return found
 
@@ -44,7 +44,7 @@ def unsaid(home: dg.DagsterInstance, experiment: Experiment, planned: list[Plann
 def forget_marks(home: dg.DagsterInstance, experiment: Experiment, planned: list[Planned]) -> None:
     """Drop the marks of runs that ended well, and of all that ended if the whole cell was looked at."""
     whole = any(item.step.name == "evaluation" for item in planned)
-    for mark, run_id in experiment.store.unsaid_marks(experiment.cell.key).items():
+    for mark, run_id in experiment.store.unrecorded_marks(experiment.cell.key).items():
         run = home.get_run_by_id(run_id)
         if run is None or run.is_success or (whole and run.is_finished):
             mark.unlink(missing_ok=True)
@@ -58,7 +58,7 @@ def _is_behind(experiment: Experiment) -> bool:
     return not leaderboard.is_file() or leaderboard.stat().st_mtime_ns < evaluation.stat().st_mtime_ns
 
 
-def _leaderboard_is_said(home: dg.DagsterInstance, experiment: Experiment) -> bool:
+def _leaderboard_is_recorded(home: dg.DagsterInstance, experiment: Experiment) -> bool:
     if _is_behind(experiment):
         return False
     rows = json.loads((experiment.store.root / "leaderboard.json").read_bytes())
@@ -69,7 +69,7 @@ def _last_version(home: dg.DagsterInstance, asset: str, partition: str | None) -
     import dagster as dg
 
     partitions = [partition] if partition is not None else None
-    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=partitions)
-    records = home.fetch_materializations(wanted, limit=1).records
+    latest = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=partitions)
+    records = home.fetch_materializations(latest, limit=1).records
     made = records[0].asset_materialization if records else None
     return (made.tags or {}).get("dagster/data_version") if made is not None else None

@@ -16,8 +16,7 @@ from icd_assets.experiment.plan import Planned, plan, require_metric, require_su
 from icd_assets.experiment.settings import Settings
 from icd_assets.pools.config import needs_features
 from icd_assets.store.store import Store
-from icd_assets.upkeep.doctor import cost as work
-from icd_assets.upkeep.doctor import data, leftovers, machine, models, recipe
+from icd_assets.upkeep.doctor import cost, data, leftovers, machine, models, recipe
 from icd_assets.upkeep.doctor.finding import Finding, findings
 from icd_assets.upkeep.doctor.places import place, room
 
@@ -38,7 +37,7 @@ def check_results(root: Path, *, fix: bool) -> list[Finding]:
 def check_cell(experiment: Experiment, to: str | None, *, fix: bool) -> list[Finding]:
     """From the data to the disk space; what cannot be looked at because of an earlier problem is left out.
 
-    ``experiment`` is ``look_only``: nothing is written or downloaded for it.
+    ``experiment`` is ``read_only``: nothing is written or downloaded for it.
     """
     seen = data.Seen()
     found = [
@@ -58,7 +57,7 @@ def check_catalog(catalog: Catalog, root: Path) -> list[Finding]:
     model_name = next(iter(catalog.models))
     for name, dataset in catalog.datasets.items():
         cell = Cell(name, "RandSampler", model_name)
-        experiment = Experiment(cell, Settings(), Store(root), catalog, look_only=True)
+        experiment = Experiment(cell, Settings(), Store(root), catalog, read_only=True)
         try:
             for split in data.SPLITS:
                 experiment.source_files(split)
@@ -100,13 +99,13 @@ def _with_torch(experiment: Experiment, to: str | None, seen: data.Seen) -> list
     if ready:  # before that, a plan would download
         found += findings("plan", lambda: _planned(experiment, to, planned))
     steps = {item.step.name for item in planned if item.reason is not None}
-    prompts = work.prompts(experiment, steps, seen.rows) if len(seen.rows) == len(data.SPLITS) else {}
+    prompts = cost.prompts(experiment, steps, seen.rows) if len(seen.rows) == len(data.SPLITS) else {}
     if vlm is not None:
         found += findings("memory", lambda: _memory(experiment, vlm, seen, gpus, sum(prompts.values())))
     found += findings("v2_checkpoint", lambda: recipe.v2_checkpoint(experiment, steps, prompts))
     found += findings("rl_data", lambda: recipe.rl_data(experiment, seen.rows))
     if clip is not None and len(seen.rows) == len(data.SPLITS):
-        needed = work.written(experiment, steps, seen.rows, clip.size, clip.width)
+        needed = cost.written(experiment, steps, seen.rows, clip.size, clip.width)
         found += findings("disk", lambda: room("disk", experiment.store.root, needed))
     return found
 

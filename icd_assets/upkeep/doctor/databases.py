@@ -25,7 +25,7 @@ def databases(subject: str, paths: Iterable[Path], todo: str) -> Iterator[Findin
                 subject,
                 "problem",
                 f"{path} cannot be written ({hindrance})",
-                "end the process that holds it, or mend its permissions",
+                "end the process that holds it, or fix its permissions",
             )
         else:
             good.append(path.name)

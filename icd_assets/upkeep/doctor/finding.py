@@ -8,7 +8,7 @@ from typing import Literal
 
 from icd_assets.errors import UserError
 
-Level = Literal["ok", "mended", "warning", "problem"]
+Level = Literal["ok", "fixed", "warning", "problem"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def findings(subject: str, check: Callable[[], Iterable[Finding]]) -> list[Findi
         found.append(Finding(subject, "problem", str(error)))
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        found.append(Finding(subject, "problem", f"{place}{error.strerror}", "mend the place or its permissions"))
+        found.append(Finding(subject, "problem", f"{place}{error.strerror}", "fix the place or its permissions"))
     return found
 
 

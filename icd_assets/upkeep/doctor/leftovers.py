@@ -46,17 +46,17 @@ def leftovers(store: Store, *, fix: bool) -> Iterator[Finding]:
             return
         if not fix:
             text = f"killed runs left {len(halves)} half-done commits, {files}"
-            yield Finding("artifacts", "warning", text, "icd-assets doctor --fix mends that")
+            yield Finding("artifacts", "warning", text, "icd-assets doctor --fix fixes that")
             return
         for path in halves:
             store.recover(path)
-            yield Finding("artifacts", "mended", f"killed commit {'ended' if path.exists() else 'undone'}: {path}")
+            yield Finding("artifacts", "fixed", f"killed commit {'ended' if path.exists() else 'undone'}: {path}")
         for folder in staged:
             shutil.rmtree(folder, ignore_errors=True)  # a recovered commit took its own along
         for path in temporary:
             path.unlink(missing_ok=True)
     if staged or temporary:
-        yield Finding("artifacts", "mended", f"removed what killed runs left: {files}")
+        yield Finding("artifacts", "fixed", f"removed what killed runs left: {files}")
 
 
 def answers(store: Store) -> Iterator[Finding]:

@@ -55,9 +55,9 @@ def _version(name: str) -> str | None:
 def _mismatch(torch: Version, vision: Version) -> str | None:
     """PyPI's wheels name their build in no suffix, those of PyTorch's index do; the two link other libraries."""
     for text in requires("torchvision") or []:
-        wanted = Requirement(text)
-        if wanted.name == "torch" and not wanted.specifier.contains(torch.public, prereleases=True):
-            return f"it wants torch{wanted.specifier}"
+        needed = Requirement(text)
+        if needed.name == "torch" and not needed.specifier.contains(torch.public, prereleases=True):
+            return f"it needs torch{needed.specifier}"
     if (torch.local == "cpu") != (vision.local == "cpu"):
         return "one is a CPU build and the other is not"
     return None
@@ -105,7 +105,7 @@ def _queried(tool: str | None, gpu: str, query: str) -> list[list[str]]:
 def devices(found: list[Gpu]) -> Iterator[Finding]:
     """The GPUs as they are, and whether torch can use them."""
     if not found:
-        yield Finding("gpu", "ok", "none visible: steps that want a GPU run on the CPU")
+        yield Finding("gpu", "ok", "none visible: steps that use a GPU run on the CPU")
         return
     for gpu in found:
         text = f"{gpu.name}: {gpu.model}, {in_bytes(gpu.free)} of {in_bytes(gpu.total)} free, driver {gpu.driver}"
