@@ -139,7 +139,7 @@ def _answers(annotation: dict[str, Any], at: str) -> tuple[str, ...]:
 
 
 def _answer(annotation: dict[str, Any], answers: tuple[str, ...], taken: Answer, at: str) -> str:
-    """The official answer if that is asked for and there, else the most frequent one (the first seen wins a tie)."""
+    """The official answer if that is asked for and there, else the most frequent one (ties: the first seen)."""
     if taken == "official" and annotation.get("multiple_choice_answer") is not None:
         return field(annotation, "multiple_choice_answer", str, at)
     return max(dict.fromkeys(answers), key=answers.count)
