@@ -143,4 +143,4 @@ def test_a_missing_file_names_its_variable(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("COCO_PATH", str(tmp_path))
     experiment = Experiment.open(Cell("coco2014", "RandSampler", "tiny_vl"), Settings(), tmp_path, Catalog.load())
     with pytest.raises(UserError, match=r"captions_train2014\.json; put the file there, or set COCO_PATH\."):
-        experiment.dataset_digest("train")
+        experiment.data.digest("train")

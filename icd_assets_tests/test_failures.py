@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets.runtime.machine_errors import told
+from icd_assets.runtime.machine_errors import explain
 
 
 class OutOfMemoryError(RuntimeError):
@@ -32,7 +32,7 @@ class OutOfMemoryError(RuntimeError):
     ],
 )
 def test_one_sentence(error: Exception, sentence: str) -> None:
-    found = told(error, Path("/"))
+    found = explain(error, Path("/"))
     assert found is not None
     assert str(found).startswith(sentence)
     assert str(found).endswith("then run again: it goes on from where it was.")
@@ -45,7 +45,7 @@ def test_the_cause_counts_however_it_is_wrapped() -> None:
         except OSError as error:
             raise ValueError("could not write") from error
     except ValueError as wrapped:
-        assert "the disk is full" in str(told(wrapped, Path("/")))
+        assert "the disk is full" in str(explain(wrapped, Path("/")))
 
 
 def test_a_full_database(tmp_path: Path) -> None:
@@ -55,9 +55,9 @@ def test_a_full_database(tmp_path: Path) -> None:
         with pytest.raises(sqlite3.OperationalError) as full:
             connection.execute("INSERT INTO t VALUES (?)", ("x" * 100_000,))
     connection.close()
-    assert "the disk is full" in str(told(full.value, tmp_path))
+    assert "the disk is full" in str(explain(full.value, tmp_path))
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), OSError(errno.ENOENT, "gone"), RuntimeError("shape")])
 def test_everything_else_is_an_error(error: Exception) -> None:
-    assert told(error, Path("/")) is None
+    assert explain(error, Path("/")) is None

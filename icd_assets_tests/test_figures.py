@@ -7,14 +7,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from icd_assets.defs.assets.figures import curve
+from icd_assets.assets.figures import curve
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 50, 1000])
 def test_a_curve_is_inline_whatever_its_length(epochs: int) -> None:
     history = [{"rce_loss": 10.0 / (n + 1), "val_expected_reward": -1.23456e-7 * n} for n in range(epochs)]
-    text = curve(history, ("rce_loss", "val_expected_reward")).value
-    assert text is not None
+    text = curve(history, ("rce_loss", "val_expected_reward")).text
     assert len(text) < 1000
     svg = base64.b64decode(text.partition("base64,")[2].removesuffix(")"))
     lines = [node for node in ElementTree.fromstring(svg).iter() if node.tag.endswith("polyline")]
@@ -26,8 +25,7 @@ def test_a_curve_is_inline_whatever_its_length(epochs: int) -> None:
 
 
 def test_falling_is_drawn_falling() -> None:
-    text = curve([{"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 1.0}], ("a", "b")).value
-    assert text is not None
+    text = curve([{"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 1.0}], ("a", "b")).text
     svg = base64.b64decode(text.partition("base64,")[2].removesuffix(")")).decode()
     assert 'points="2,10 110,50"' in svg
     assert 'points="122,50 230,10"' in svg

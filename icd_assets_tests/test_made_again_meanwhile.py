@@ -85,7 +85,7 @@ def test_while_it_waits_for_its_gpu(workplace: Workplace) -> None:
     assert found == {"changed": True, "made": True, "of_todays": True, "foreign": 0, "again": None}
 
 
-READS = {"before": "icd_assets.defs.assets.inputs:train_pools", "after": "icd_assets.pools.files:read_pools"}
+READS = {"before": "icd_assets.assets.inputs:train_pools", "after": "icd_assets.pools.files:read_pools"}
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

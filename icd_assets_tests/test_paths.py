@@ -12,9 +12,10 @@ from icd_assets.experiment.paths import CellPaths
 CATALOG = Catalog.load()
 
 
-def paths(sampler: str = "rand_sampler") -> CellPaths:
+def paths(sampler: str = "rand_sampler", reward_suffix: str = "") -> CellPaths:
     cell = CATALOG.cell("okvqa_local", sampler, "qwen2.5_vl_3B")
-    return CellPaths(Path("results"), cell, CATALOG.datasets[cell.dataset], CATALOG.models[cell.model])
+    dataset, model = CATALOG.datasets[cell.dataset], CATALOG.models[cell.model]
+    return CellPaths(Path("results"), cell, dataset, model, reward_suffix=reward_suffix)
 
 
 @pytest.mark.parametrize(
@@ -35,11 +36,11 @@ def paths(sampler: str = "rand_sampler") -> CellPaths:
             "model_cpk/v2/Qwen2_5_VL_3B_Instruct_RandSampler_infoscore_left_beam5_shot2_cand64_sample800_best.ckpt",
         ),
         (
-            paths().epoch_checkpoint("rce", 5, ""),
+            paths().epoch_checkpoint("rce", 5),
             "model_cpk/v3_RandSampler_Qwen2_5-VL-3B-Instruct/rce_epoch5.pt",
         ),
         (
-            paths().epoch_checkpoint("grpo", 1, "_h2.0_s1.0"),
+            paths(reward_suffix="_h2.0_s1.0").epoch_checkpoint("grpo", 1),
             "model_cpk/v3_RandSampler_Qwen2_5-VL-3B-Instruct_h2.0_s1.0/grpo_epoch1.pt",
         ),
     ],

@@ -23,9 +23,10 @@ from icd_assets.demo.world import ANSWERS
 from icd_assets.errors import UserError
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.made_from import spec_of
-from icd_assets.experiment.plan import plan, require_vlm
+from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.settings import read_settings
+from icd_assets.experiment.spec import spec_of
+from icd_assets.experiment.steps import STEP
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.model import new_policy
 from icd_assets.selector.v2_file import V2Checkpoint, write_v2
@@ -199,10 +200,8 @@ def test_rl_data_of_a_served_model_from_one_command(
     wanted = json.loads(manifest.read_text(encoding="utf-8"))["want"]
     assert wanted["config"]["vlm"]["endpoint"]["model"] == str(tiny_guesser())
     assert served not in manifest.read_text(encoding="utf-8")
-    again = plan(
-        _experiment(place, monkeypatch, LEVER_LM_CHECKPOINT_PATH=str(v2)), to="rl_data"
-    )  # without the key
-    assert [item.reason for item in again] == [None] * 4
+    without_key = _experiment(place, monkeypatch, LEVER_LM_CHECKPOINT_PATH=str(v2))
+    assert [item.reason for item in Plan.of(without_key, to="rl_data").steps] == [None] * 4
     leaks = [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert leaks == []
 
@@ -220,15 +219,15 @@ def test_a_plan_needs_no_server_and_says_what_this_one_cannot_give(
     place, v2 = place_of(tmp_path / "work", "http://127.0.0.1:1/v1")
     own = {"LEVER_LM_CHECKPOINT_PATH": str(v2)}
     cell = _experiment(place, monkeypatch, **own)
-    require_vlm(cell, plan(cell, to="rl_data"))
+    Plan.of(cell, to="rl_data").require_possible()
     with pytest.raises(UserError, match=r"^evaluation scores answers, but http://127.* set oracle_beams to 0"):
-        require_vlm(cell, plan(cell))
+        Plan.of(cell).require_possible()
     without = _experiment(place, monkeypatch)
     with pytest.raises(UserError, match=r"^beam_data scores answers, but .* import a v2 checkpoint"):
-        require_vlm(without, plan(without, to="rl_data"))
+        Plan.of(without, to="rl_data").require_possible()
     gt = _experiment(place, monkeypatch, **own, REWARD_MODE="hard01_plus_gtprob")
     with pytest.raises(UserError, match=r"^rl_data scores answers"):
-        require_vlm(gt, plan(gt, to="rl_data"))
+        Plan.of(gt, to="rl_data").require_possible()
 
 
 def test_the_same_model_at_another_url_is_the_same_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +252,12 @@ def test_steps_that_ask_a_server_leave_the_gpu_to_others(tmp_path: Path, monkeyp
         "rce_checkpoints",
         "evaluation",
     )
-    assert [name for name in steps if cell.needs_gpu(name)] == ["v2_checkpoint", "embeddings", "rce_checkpoints"]
+    here_alone = [name for name in steps if STEP[name].needs_gpu(cell)]
+    assert here_alone == [
+        "v2_checkpoint",
+        "embeddings",
+        "rce_checkpoints",
+    ]
     here = Experiment.open(Cell("demo", "RandSampler", "here"), cell.settings, place.results)
-    assert {"beam_data", "rl_data", "evaluation"} <= {name for name in steps if here.needs_gpu(name)}
+    assert {"beam_data", "rl_data", "evaluation"} <= {name for name in steps if STEP[name].needs_gpu(here)}
     assert spec_of(cell, "candidate_pools").config["sample_num"] == 6

@@ -19,6 +19,7 @@ import torch
 from icd_assets.datasets.vqa import read_split
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.made_from import phase_to_convert, trained_on_todays_rce
 from icd_assets.experiment.settings import read_settings
 from icd_assets.pools.config import PoolConfig
 from icd_assets.pools.samplers import build_pools
@@ -365,6 +366,6 @@ def test_experiments_open_without_a_run(trained: Trained) -> None:
     place, _ = trained
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     experiment = Experiment.open(Cell.parse(KEY), read_settings(environment={}), place.results)
-    assert experiment.trained_on_todays_rce()
-    assert experiment.phase_to_convert() == "grpo"
+    assert trained_on_todays_rce(experiment)
+    assert phase_to_convert(experiment) == "grpo"
     assert len(CELL) == 6

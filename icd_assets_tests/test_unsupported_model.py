@@ -9,9 +9,9 @@ import pytest
 from icd_assets.errors import UserError
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.made_from import spec_of
-from icd_assets.experiment.plan import plan, require_vlm
+from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.settings import read_settings
+from icd_assets.experiment.spec import spec_of
 from icd_assets_tests.conftest import CELL, Workplace
 
 FLAMINGO = [*CELL[:-1], "flamingo_3B"]
@@ -28,7 +28,7 @@ def test_its_paths_are_upstreams(tmp_path: Path) -> None:
     assert paths.rl_data.name == "rl_data_RandSampler_flamingo_3B.json"
     assert "vqa-demo-flamingo_3B-RandSampler-scorer:infoscore" in paths.beam_data.name
     assert paths.v2_checkpoint.name.startswith("flamingo_3B_RandSampler_infoscore_left_beam5_shot2_cand64_")
-    assert paths.v3_folder("").name == "v3_RandSampler_flamingo_3B"
+    assert paths.v3_folder.name == "v3_RandSampler_flamingo_3B"
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,12 @@ def test_its_paths_are_upstreams(tmp_path: Path) -> None:
 )
 def test_a_plan_that_would_ask_it_is_refused(tmp_path: Path, to: str | None, asking: str | None) -> None:
     cell = experiment(tmp_path)
-    planned = plan(cell, to=to)
+    plan = Plan.of(cell, to=to)
     if asking is None:
-        require_vlm(cell, planned)
+        plan.require_possible()
     else:
         with pytest.raises(UserError, match=f"^{asking} would ask flamingo_3B, which cannot be: .*open_flamingo"):
-            require_vlm(cell, planned)
+            plan.require_possible()
 
 
 def test_a_step_started_by_itself_refuses_before_it_looks_for_weights(

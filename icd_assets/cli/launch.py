@@ -19,8 +19,7 @@ from icd_assets.defs.runs.pool_wait import waiting_for_pool
 from icd_assets.defs.runs.run_config import run_config
 from icd_assets.defs.runs.unrecorded import forget_marks, unrecorded
 from icd_assets.errors import UserError
-from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.plan import Planned
+from icd_assets.experiment.plan import Plan
 from icd_assets.runtime.process_record import ProcessRecord
 
 
@@ -30,7 +29,7 @@ class RunFailed(Exception):
     exit_code = 1
 
 
-def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]) -> str | None:
+def launch(plan: Plan) -> str | None:
     """Make what is planned, in one run; returns its id, or None if Dagster knows of all that is there.
 
     Raises :class:`UserError` with an asset's own sentence if it failed for the user's mistake, and
@@ -39,13 +38,14 @@ def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]
     """
     from icd_assets.definitions import defs
 
+    experiment = plan.experiment
     job = defs.resolve_implicit_global_asset_job_def()
     run_id = str(uuid4())  # chosen here, for the tags name it
     with instance() as home:
         for sentence in close_dead_runs(home):  # a killed run's slot would be waited for
             console.print(sentence, markup=False)
-        missed = unrecorded(home, experiment, planned)
-        names = [item.step.name for item in planned if item.reason is not None or item.step.name in missed]
+        missed = unrecorded(home, plan)
+        names = [item.step.name for item in plan.steps if item.reason is not None or item.step.name in missed]
         if names:
             selected = [*names, "leaderboard"] if "evaluation" in names else names
             with Screen(len(names)), _ending(home, run_id), waiting_for_pool(home, run_id):
@@ -55,14 +55,14 @@ def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]
                     partition_key=experiment.cell.key,
                     asset_selection=[dg.AssetKey(name) for name in selected],
                     # The run's log goes to the instance, where the UI shows it; the terminal shows progress.
-                    run_config=run_config(experiment.settings, experiment.store.root, names, force)
+                    run_config=run_config(experiment.settings, experiment.store.root, names, plan.force)
                     | {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                     tags={"icd/trigger": "command line", **ProcessRecord.of(os.getpid()).tags(run_id)},
                     raise_on_error=False,
                 )
             if not result.success:
                 raise _problem(result)
-        forget_marks(home, experiment, planned)
+        forget_marks(home, plan)
     return run_id if names else None
 
 

@@ -25,10 +25,6 @@ from icd_assets.upkeep.why import causes, fresh
 
 _HEADERS = ("pools", "beams", "v2", "embed", "RL data", "RCE", "GRPO", "v2format", "evaluated")
 _SHOWN = {"missing": "–", "left out": "·", "unjudged": "?"}
-_LEFT_OUT = {
-    "beam_data": "only the training of a v2 checkpoint reads them, and this cell's is your own",
-    "grpo_checkpoints": "the settings have no GRPO epochs (GRPO_EPOCHS=0)",
-}
 
 
 @click.command()
@@ -81,7 +77,7 @@ def why(asset: str, cell: tuple[str, ...], settings: Settings) -> None:
     if one.state == "fresh" and one.manifest is not None:
         console.print(printable(fresh(one.manifest)), markup=False)
     elif one.state == "left out":
-        console.print(_LEFT_OUT[asset])
+        console.print(STEP[asset].left_out_because)
     for cause in causes(found, asset):
         console.print(printable(f"  {cause.asset}: {cause.sentence}"), markup=False)
 

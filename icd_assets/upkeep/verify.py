@@ -79,7 +79,11 @@ def _edited(path: Path, manifest: Manifest, committed: list[Manifest], history: 
     if not copies or (here := _unpruned(manifest)) in copies:
         return []
     copy = next((copy for copy in copies if copy.data_version == here.data_version), copies[-1])
-    fields = ", ".join(name for name in Manifest.model_fields if getattr(here, name) != getattr(copy, name))
+    fields = ", ".join(
+        info.alias or name
+        for name, info in Manifest.model_fields.items()
+        if getattr(here, name) != getattr(copy, name)
+    )
     kept = history / copy.spec.asset / f"{copy.data_version}-{copy.build}.json"
     return [f"{path}: its {fields} differs from what was committed and is kept as {kept}"]
 

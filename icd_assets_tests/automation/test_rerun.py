@@ -15,7 +15,8 @@ import yaml
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
-from icd_assets.experiment.plan import plan
+from icd_assets.experiment.plan import Plan
+from icd_assets.experiment.v2_source import importable_v2
 from icd_assets.lineage.as_made import changed_inputs, chosen, rl_data_new_to_grpo
 from icd_assets_tests.conftest import KEY, Workplace
 
@@ -90,7 +91,9 @@ def test_a_trained_cell_comes_with_the_settings_it_was_trained_with(at_home: Wor
     assert experiment.cell.key == KEY
     assert experiment.config("rce_checkpoints").rce_epochs == 5
     assert experiment.config("grpo_checkpoints").freeze_backbone_in_grpo is True
-    assert [item.reason for item in plan(experiment)] == [None] * 9  # so a re-run of it finds nothing to do
+    assert [item.reason for item in Plan.of(experiment).steps] == [
+        None
+    ] * 9  # so a re-run of it finds nothing to do
     assert changed_inputs(experiment) == {}
 
 
@@ -134,7 +137,7 @@ def test_a_named_v2_checkpoint_stays_the_one_though_another_lies_in_the_folder(a
     content["files"][0]["path"] = str(mine)
     path.write_text(json.dumps(content | {"origin": "imported"}), encoding="utf-8")
     (experiment,) = chosen(at_home.results, Catalog.load(), [], {})
-    assert experiment.importable_v2() == mine  # not ours, which lies where an unnamed one is looked for
+    assert importable_v2(experiment) == mine  # not ours, which lies where an unnamed one is looked for
 
 
 def test_a_schedule_asks_for_every_trained_cell(at_home: Workplace, instance: dg.DagsterInstance) -> None:

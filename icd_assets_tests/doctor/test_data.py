@@ -55,7 +55,7 @@ def test_good_files_are_counted_and_images_sampled(written: Opened, monkeypatch:
 def test_bad_images_are_named_with_their_question(written: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = written()
     monkeypatch.setattr(data, "_SAMPLE", 100_000)  # every row, so that the bad ones are among them
-    torn, gone = experiment.train[0], experiment.train[5]
+    torn, gone = experiment.data.train[0], experiment.data.train[5]
     torn.image.write_bytes(torn.image.read_bytes()[:500])
     gone.image.unlink()
     (problem,) = found(experiment)["problem"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from icd_assets.experiment.plan import plan
+from icd_assets.experiment.plan import Plan
 from icd_assets.scoring.rl_data import AnsweredPointer, RlData, RlQuery
 from icd_assets.scoring.rl_file import write_rl_data
 from icd_assets.selector.config import SelectorConfig
@@ -120,6 +120,6 @@ def test_rl_data_that_teach_nothing_or_do_not_fit(opened: Opened, mine: Path) ->
 
 
 def test_the_plan_in_a_line(opened: Opened) -> None:
-    planned = plan(opened(), to="beam_data")
+    planned = Plan.of(opened(), to="beam_data")
     assert recipe.plan_line(planned).found == "would make candidate_pools (missing), beam_data (missing)"
     assert recipe.plan_line([replace(item, reason=None) for item in planned]).found == "nothing has to be done"

@@ -58,7 +58,7 @@ def test_a_run_writes_what_was_foretold(trained: tuple[Workplace, str], monkeypa
     settings = read_settings(None, {"RCE_EPOCHS": "5", "GRPO_EPOCHS": "3"})
     catalog = Catalog.load()
     experiment = Experiment.open(catalog.cell("demo", "rand_sampler", "tiny_vl"), settings, place.results, catalog)
-    rows = {"train": len(experiment.train), "validation": len(experiment.validation)}
+    rows = {"train": len(experiment.data.train), "validation": len(experiment.data.validation)}
     foretold = written(experiment, STEPS, rows, encoder=1_100_000, width=64)
     for asset in STEPS[1:]:
         manifest = experiment.manifest(asset)

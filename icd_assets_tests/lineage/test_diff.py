@@ -71,7 +71,7 @@ def test_code_and_environment(world: World, run: Run, first: Path, monkeypatch: 
     from icd_assets.store.manifest import Spec
     from icd_assets_tests.lineage import world as module
 
-    real = module.spec
+    real = module.spec_of
 
     def raised(experiment: Any, asset: str) -> Spec:
         return real(experiment, asset).model_copy(update={"code_version": "2"})

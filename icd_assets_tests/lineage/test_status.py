@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from icd_assets.experiment.catalog import SAMPLERS
-from icd_assets.experiment.plan import plan
+from icd_assets.experiment.plan import Plan
 from icd_assets.runtime.locks import Holder
 from icd_assets_tests.conftest import ROOT
 from icd_assets_tests.lineage.conftest import Run
@@ -128,7 +128,7 @@ def agree(world: World, run: Run, *expected: str, **variables: str) -> dict[str,
     """``expected`` is what both the table and a plan with GRPO would make; the states."""
     found = states(run, "--grpo-epochs", "3")
     experiment = world.experiment(GRPO_EPOCHS="3", **variables)
-    planned = {one.step.name for one in plan(experiment) if one.reason is not None}
+    planned = set(Plan.of(experiment).to_make)
     assert {asset for asset, state in found.items() if state in ("stale", "missing")} == planned == set(expected)
     return found
 

@@ -16,9 +16,11 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleCause
 from dagster._core.loader import LoadingContextForTest
 
-from icd_assets.defs.assets import RewardResource, SharedResource
+from icd_assets.assets import build
+from icd_assets.assets.step_run import Report, StepRun
+from icd_assets.defs.assets import RewardResource, SharedResource, metadata
 from icd_assets.defs.assets.leaderboard import leaderboard
-from icd_assets.defs.assets.step import Report, StepRun, step_asset
+from icd_assets.defs.assets.step_asset import step_asset
 from icd_assets.experiment import steps as pipeline
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
@@ -31,7 +33,10 @@ KEY = "demo|RandSampler/tiny_vl"  # partitions are the packaged catalog's
 NOTES: dict[str, str] = {}  # asset → what makes its bytes others
 
 
-def assets() -> list[dg.AssetsDefinition]:
+@pytest.fixture(autouse=True)
+def _made_of_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every asset is the world's few bytes, and shows nothing of its own."""
+
     def written(run: StepRun) -> Report:
         facts, texts = content(run.experiment, run.spec.asset, run.spec, NOTES.get(run.spec.asset, ""))
         staged = {}
@@ -40,7 +45,8 @@ def assets() -> list[dg.AssetsDefinition]:
             staged[final].write_bytes(text)
         return Report(files=staged, facts=facts)
 
-    return [step_asset(name, kinds=set())(written) for name in STEP_NAMES]
+    monkeypatch.setattr(build, "maker", lambda asset: written)
+    monkeypatch.setattr(metadata, "shown", lambda asset, facts: {})
 
 
 def _about(cause: StaleCause) -> str:
@@ -56,7 +62,7 @@ class Place:
 
     def loaded(self) -> dg.Definitions:
         resources = {"shared": SharedResource(), "reward": RewardResource()}
-        return dg.Definitions(assets=[*assets(), leaderboard], resources=resources)
+        return dg.Definitions(assets=[*map(step_asset, pipeline.STEP.values()), leaderboard], resources=resources)
 
     def run(self, *names: str, **config: Mapping[str, Any]) -> str:
         ops = {"grpo_checkpoints": {"config": {"grpo_epochs": 3}}} if "grpo_checkpoints" in names else {}

@@ -19,8 +19,8 @@ import yaml
 from icd_assets.experiment.catalog import SAMPLERS, Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.made_from import spec_of
 from icd_assets.experiment.settings import read_settings
+from icd_assets.experiment.spec import spec_of
 from icd_assets.experiment.steps import STEPS
 from icd_assets.scoring.rl_data import AnsweredPointer, RlData, RlQuery
 from icd_assets.scoring.rl_file import write_rl_data
@@ -137,9 +137,9 @@ def _weights(folder: Path, text: str) -> str:
 
 def content(e: Experiment, asset: str, spec: Spec, note: str) -> tuple[dict[str, Any], Mapping[Path, bytes]]:
     """The facts that others read, and each file's bytes: they follow from the spec alone."""
-    paths, suffix = e.paths, e.reward_suffix
+    paths = e.paths
     text = f"{asset} {spec.digest} {note}".encode()
-    folder = paths.v3_folder(suffix)
+    folder = paths.v3_folder
     if asset == "candidate_pools":
         return {"rows": 4}, {paths.train_pools: text, paths.anchors: b"anchors"}
     if asset == "beam_data":
@@ -161,7 +161,7 @@ def content(e: Experiment, asset: str, spec: Spec, note: str) -> tuple[dict[str,
         facts = {"phase": phase, "epoch": epochs, "source": f"{phase}_epoch{epochs}.pt"}
         return facts, {folder / f"{phase}_epoch{epochs}_v2format.ckpt": text}
     facts = {"rows": 4, "compare_shots": 2, "recommended": "GRPO", "recommended_accuracy": 0.5}
-    return facts, {paths.evaluation(suffix) / "comparison.json": text}
+    return facts, {paths.evaluation / "comparison.json": text}
 
 
 def _rl_data(spec: Spec, note: str) -> bytes:

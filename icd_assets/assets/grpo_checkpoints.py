@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from icd_assets.defs.assets import inputs
-from icd_assets.defs.assets.step import Report, StepRun, step_asset
-from icd_assets.defs.assets.training import EpochWriter, show_training
+from collections.abc import Mapping
+from typing import Any
+
+from icd_assets.assets import inputs
+from icd_assets.assets.figures import Markdown, Table
+from icd_assets.assets.step_run import Report, StepRun
+from icd_assets.assets.training import EpochWriter, show_training
 from icd_assets.errors import UserError
 
 
-@step_asset("grpo_checkpoints", kinds={"pytorch"}, show=show_training("grpo_loss"))
 def grpo_checkpoints(run: StepRun) -> Report:
     from icd_assets.selector.grpo import train_grpo
 
@@ -32,3 +35,7 @@ def grpo_checkpoints(run: StepRun) -> Report:
         on_epoch=writer,
     )
     return writer.report(groups)
+
+
+def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:
+    return show_training(facts, "grpo_loss")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import dagster as dg
-
+from icd_assets.assets import inputs
+from icd_assets.assets.figures import Markdown, Table
+from icd_assets.assets.step_run import Report, StepRun
 from icd_assets.datasets.task import Task
-from icd_assets.defs.assets import inputs
-from icd_assets.defs.assets.step import Report, StepRun, step_asset
 from icd_assets.evaluation.selections import Selection
 
 if TYPE_CHECKING:
@@ -28,9 +27,6 @@ _KINDS: dict[Task, tuple[SimilarityOf, ...]] = {"vqa": ("image", "text", "image+
 _ORACLE_CHUNK = 16  # queries whose best demonstrations are searched together
 
 
-@step_asset(
-    "evaluation", kinds={"table"}, show=lambda facts: {"comparison": dg.MetadataValue.md(facts["comparison"])}
-)
 def evaluation(run: StepRun) -> Report:
     from icd_assets.datasets.subset import read_subset
     from icd_assets.evaluation.compare import compare
@@ -39,8 +35,8 @@ def evaluation(run: StepRun) -> Report:
     from icd_assets.pools.files import write_pools
 
     experiment, config = run.experiment, run.config
-    library, validation = experiment.train, experiment.validation
-    rows = read_subset(experiment.subset_path(), validation) if config.subset else range(len(validation))
+    library, validation = experiment.data.train, experiment.data.validation
+    rows = read_subset(experiment.data.subset_path(), validation) if config.subset else range(len(validation))
     queries = [validation[row] for row in rows[: config.query_count(len(rows))]]
     pools = _pools(run, queries)
     inputs.require_images(run, [*queries, *(library[row] for row in inputs.rows_of(pools))])
@@ -59,7 +55,7 @@ def evaluation(run: StepRun) -> Report:
     metrics = upstream_metrics(outcomes, recommended)
     write_metrics(run.staging / "metrics.json", f"test_data_num={len(queries)}-LeverLMRetriever", metrics)
     write_pools(run.staging / "validation_pools.json", pools)
-    folder = experiment.paths.evaluation(experiment.reward_suffix)
+    folder = experiment.paths.evaluation
     names = ("comparison.json", "comparison.md", "predictions.jsonl", "metrics.json", "validation_pools.json")
     by_strategy = {
         f"{name} {row.strategy}": row.score.value
@@ -82,17 +78,21 @@ def evaluation(run: StepRun) -> Report:
     )
 
 
+def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:
+    return {"comparison": Markdown(facts["comparison"])}
+
+
 def _pools(run: StepRun, queries: Sequence[VqaItem]) -> dict[int, tuple[int, ...]]:
     """Validation row → the train rows that the cell's sampler offers it; upstream has none (SPEC M)."""
     from icd_assets.pools.config import PoolConfig, needs_features
     from icd_assets.pools.samplers import build_pools
 
     experiment = run.experiment
-    sampler, library = experiment.cell.sampler, experiment.train
+    sampler, library = experiment.cell.sampler, experiment.data.train
     of_library = of_queries = None
     if needs_features(sampler):
         of_library = inputs.sampler_features(run, library, library, offered=True)
-        of_queries = inputs.sampler_features(run, experiment.validation, queries)
+        of_queries = inputs.sampler_features(run, experiment.data.validation, queries)
     return build_pools(
         sampler,
         queries,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icd_assets.defs.assets import inputs
-from icd_assets.defs.assets.step import Report, StepRun, step_asset
+from icd_assets.assets import inputs
+from icd_assets.assets.step_run import Report, StepRun
 
 if TYPE_CHECKING:
     from icd_assets.scoring.rl_data import RlQuery
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 _CHUNK = 64  # queries asked about at once
 
 
-@step_asset("rl_data", kinds={"json"})
 def rl_data(run: StepRun) -> Report:
     from icd_assets.scoring.rl_data import RlData, require_same_questions
     from icd_assets.scoring.rl_file import read_rl_data, write_rl_data
@@ -23,8 +22,8 @@ def rl_data(run: StepRun) -> Report:
     experiment, path = run.experiment, run.experiment.paths.rl_data
     if run.config.path is not None:
         given = Path(run.config.path).absolute()
-        data = read_rl_data(given, n_rows=len(experiment.train))
-        require_same_questions(given, data, experiment.train)
+        data = read_rl_data(given, n_rows=len(experiment.data.train))
+        require_same_questions(given, data, experiment.data.train)
         found = facts(data, experiment.reward, experiment.dataset.task)
         return Report(files={given: given}, facts=found, origin="imported")
     data = RlData(queries=tuple(_answered(run)), meta=_meta(run))
@@ -40,7 +39,7 @@ def _answered(run: StepRun) -> list[RlQuery]:
     from icd_assets.selector.proposals import propose
 
     experiment, config = run.experiment, run.config
-    library, pools = experiment.train, inputs.train_pools(run)
+    library, pools = experiment.data.train, inputs.train_pools(run)
     metric = inputs.metric(run, library)
     inputs.require_images(run, (library[row] for row in sorted({*pools, *inputs.rows_of(pools)})))
     embeddings = inputs.embeddings(run)

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icd_assets.defs.assets.step import Report, StepRun, step_asset
+from icd_assets.assets.step_run import Report, StepRun
 from icd_assets.errors import UserError
 
 if TYPE_CHECKING:
     from icd_assets.selector.v3_file import V3Checkpoint
 
 
-@step_asset("v2format_checkpoint", kinds={"pytorch"})
 def v2format_checkpoint(run: StepRun) -> Report:
     from icd_assets.selector.v2_file import write_v2format
     from icd_assets.selector.v3_file import read_v3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from icd_assets.defs.assets import inputs
-from icd_assets.defs.assets.step import Report, StepRun, step_asset
+from icd_assets.assets import inputs
+from icd_assets.assets.step_run import Report, StepRun
 
 if TYPE_CHECKING:
     from icd_assets.scoring.infoscore import QueryBeams
@@ -13,12 +13,11 @@ if TYPE_CHECKING:
 _CHUNK = 16  # queries whose beams are searched together
 
 
-@step_asset("beam_data", kinds={"json"})
 def beam_data(run: StepRun) -> Report:
     from icd_assets.scoring.beam_file import write_beams
     from icd_assets.scoring.infoscore import infoscore_beams
 
-    library, pools = run.experiment.train, inputs.train_pools(run)
+    library, pools = run.experiment.data.train, inputs.train_pools(run)
     inputs.require_images(run, (library[row] for row in sorted({*pools, *inputs.rows_of(pools)})))
     vlm = inputs.open_vlm(run)
     rows = list(pools)

@@ -1,17 +1,31 @@
-"""Training in the UI: one small inline picture, and what each number of the epoch that counts means."""
+"""What a training shows of itself: one small inline picture, and what each number of an epoch means."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-
-import dagster as dg
+from dataclasses import dataclass
+from typing import Any
 
 _WIDTH, _HEIGHT, _POINTS = 120, 40, 12
 _INLINE = 1000  # Dagster's UI hides longer Markdown behind a click
 
 
-def curve(history: Sequence[Mapping[str, float]], names: tuple[str, str]) -> dg.MarkdownMetadataValue:
+@dataclass(frozen=True, slots=True)
+class Markdown:
+    """A text to be rendered."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows with the same columns."""
+
+    rows: Sequence[Mapping[str, Any]]
+
+
+def curve(history: Sequence[Mapping[str, float]], names: tuple[str, str]) -> Markdown:
     """Two metrics by epoch, each in a panel with its first and last value, small enough to be shown inline."""
     panels = "".join(_panel(index, name, history) for index, name in enumerate(names))
     svg = (
@@ -21,7 +35,7 @@ def curve(history: Sequence[Mapping[str, float]], names: tuple[str, str]) -> dg.
     encoded = base64.b64encode(svg.encode()).decode()
     text = f"![curve](data:image/svg+xml;base64,{encoded})"
     assert len(text) < _INLINE, len(text)
-    return dg.MetadataValue.md(text)
+    return Markdown(text)
 
 
 def _panel(index: int, name: str, history: Sequence[Mapping[str, float]]) -> str:
@@ -39,14 +53,13 @@ def _panel(index: int, name: str, history: Sequence[Mapping[str, float]]) -> str
     return f'{text}<polyline points="{points}"/>'
 
 
-def meanings(metrics: Mapping[str, float]) -> dg.TableMetadataValue:
+def meanings(metrics: Mapping[str, float]) -> Table:
     """One epoch's numbers, each with its sentence."""
     from icd_assets.selector.metrics import METRICS
 
-    rows = [
-        dg.TableRecord(
+    return Table(
+        [
             {"metric": name, "value": round(value, 4), "meaning": METRICS.get(name, "As the file says.")}
-        )
-        for name, value in metrics.items()
-    ]
-    return dg.MetadataValue.table(records=rows)
+            for name, value in metrics.items()
+        ]
+    )

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icd_assets.defs.assets.epochs import Epochs
-from icd_assets.defs.assets.figures import curve, meanings
-from icd_assets.defs.assets.step import Report, Show, StepRun
+from icd_assets.assets.epochs import Epochs
+from icd_assets.assets.figures import Markdown, Table, curve, meanings
+from icd_assets.assets.step_run import Report, StepRun
 
 if TYPE_CHECKING:
     from icd_assets.selector.groups import PointerGroup
@@ -59,10 +59,7 @@ class EpochWriter:
     def _files(self, epochs: int) -> dict[Path, Path]:
         """Final path → staged path of the first ``epochs`` epochs."""
         experiment = self._run.experiment
-        finals = [
-            experiment.paths.epoch_checkpoint(self._phase, number, experiment.reward_suffix)
-            for number in range(1, epochs + 1)
-        ]
+        finals = [experiment.paths.epoch_checkpoint(self._phase, number) for number in range(1, epochs + 1)]
         return {final: self._run.staging / final.name for final in finals}
 
     def report(self, groups: Sequence[PointerGroup]) -> Report:
@@ -84,17 +81,11 @@ class EpochWriter:
         )
 
 
-def show_training(loss: str) -> Show:
+def show_training(facts: Mapping[str, Any], loss: str) -> dict[str, Markdown | Table]:
     """The picture and the last epoch's numbers; Lever-Plus' checkpoints have no expected reward."""
-
-    def show(facts: Mapping[str, Any]) -> Mapping[str, Any]:
-        history = facts["history"]
-        drawn = [
-            name
-            for name in (loss, "val_expected_reward", "val_loss")
-            if all(name in metrics for metrics in history)
-        ]
-        picture = {"curve": curve(history, (drawn[0], drawn[1]))} if len(drawn) > 1 else {}
-        return picture | {"last_epoch": meanings(history[-1])}
-
-    return show
+    history = facts["history"]
+    drawn = [
+        name for name in (loss, "val_expected_reward", "val_loss") if all(name in metrics for metrics in history)
+    ]
+    picture = {"curve": curve(history, (drawn[0], drawn[1]))} if len(drawn) > 1 else {}
+    return {**picture, "last_epoch": meanings(history[-1])}

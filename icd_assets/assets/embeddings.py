@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from icd_assets.defs.assets import inputs
-from icd_assets.defs.assets.step import Report, StepRun, step_asset
+from icd_assets.assets import inputs
+from icd_assets.assets.step_run import Report, StepRun
 
 
-@step_asset("embeddings", kinds={"pytorch"})
 def embeddings(run: StepRun) -> Report:
     from icd_assets.selector.embedding_file import write_embeddings
 
     experiment = run.experiment
-    inputs.require_images(run, experiment.train)
+    inputs.require_images(run, experiment.data.train)
     encoder = inputs.v2_encoder(run)
-    tensor = encoder.encode(experiment.train, batch_size=run.config.batch_size, on_progress=run.on_progress)
+    tensor = encoder.encode(experiment.data.train, batch_size=run.config.batch_size, on_progress=run.on_progress)
     paths = experiment.paths
     staged = {paths.query_embeddings: "query.pt", paths.candidate_embeddings: "candidate.pt"}
     for name in staged.values():  # upstream reads two files; ours, like its, are equal

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icd_assets.defs.assets import inputs
-from icd_assets.defs.assets.epochs import Epochs
-from icd_assets.defs.assets.figures import curve, meanings
-from icd_assets.defs.assets.step import Report, StepRun, step_asset
+from icd_assets.assets import inputs
+from icd_assets.assets.epochs import Epochs
+from icd_assets.assets.figures import Markdown, Table, curve, meanings
+from icd_assets.assets.step_run import Report, StepRun
+from icd_assets.experiment.v2_source import importable_v2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from icd_assets.scoring.infoscore import QueryBeams
     from icd_assets.selector.groups import PointerGroup
 
 
-def _show(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:
     """The picture and the kept epoch's numbers; an imported checkpoint has neither."""
     if "history" not in facts:
         return {}
@@ -28,9 +28,8 @@ def _show(facts: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-@step_asset("v2_checkpoint", kinds={"pytorch"}, show=_show)
 def v2_checkpoint(run: StepRun) -> Report:
-    path = run.experiment.importable_v2()
+    path = importable_v2(run.experiment)
     return _trained(run) if path is None else _imported(run, path)
 
 
@@ -101,7 +100,7 @@ def _groups(run: StepRun, encoder: Any) -> list[PointerGroup]:
     beams = run.read("beam_data", checked)
     rows = sorted({*pools, *inputs.rows_of(pools)})
     place = {row: index for index, row in enumerate(rows)}
-    embeddings = encoder.encode([experiment.train[row] for row in rows])
+    embeddings = encoder.encode([experiment.data.train[row] for row in rows])
     groups = []
     for row, found in sorted(beams.items()):
         pool = pools[row]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from icd_assets.defs.assets.step import StepRun
+from icd_assets.assets.step_run import StepRun
 from icd_assets.store.digests import sha256_json
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def embeddings(run: StepRun) -> Tensor:
     """Every train row's embedding [n, D]."""
     from icd_assets.selector.embedding_file import read_embeddings
 
-    return run.read("embeddings", lambda files, _: read_embeddings(files[0], rows=len(run.experiment.train)))
+    return run.read("embeddings", lambda files, _: read_embeddings(files[0], rows=len(run.experiment.data.train)))
 
 
 def training_groups(run: StepRun) -> list[PointerGroup]:
@@ -198,7 +198,7 @@ def training_groups(run: StepRun) -> list[PointerGroup]:
     from icd_assets.selector.groups import PointerGroup
 
     experiment, config = run.experiment, run.config
-    data = run.read("rl_data", lambda files, _: read_rl_data(files[0], n_rows=len(experiment.train)))
+    data = run.read("rl_data", lambda files, _: read_rl_data(files[0], n_rows=len(experiment.data.train)))
     rows = training_rows(
         data,
         experiment.reward,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from icd_assets.defs.assets import inputs
-from icd_assets.defs.assets.step import Report, StepRun, step_asset
-from icd_assets.defs.assets.training import EpochWriter, show_training
+from collections.abc import Mapping
+from typing import Any
+
+from icd_assets.assets import inputs
+from icd_assets.assets.figures import Markdown, Table
+from icd_assets.assets.step_run import Report, StepRun
+from icd_assets.assets.training import EpochWriter, show_training
 
 
-@step_asset("rce_checkpoints", kinds={"pytorch"}, show=show_training("rce_loss"))
 def rce_checkpoints(run: StepRun) -> Report:
     from icd_assets.selector.rce import train_rce
 
@@ -24,3 +27,7 @@ def rce_checkpoints(run: StepRun) -> Report:
         on_epoch=writer,
     )
     return writer.report(groups)
+
+
+def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:
+    return show_training(facts, "rce_loss")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icd_assets.defs.assets.step import StepRun
+from icd_assets.assets.step_run import StepRun
 from icd_assets.store.journal import Journal
 
 if TYPE_CHECKING:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from icd_assets.defs.assets import inputs
-from icd_assets.defs.assets.step import Report, StepRun, step_asset
+from icd_assets.assets import inputs
+from icd_assets.assets.step_run import Report, StepRun
 
 
-@step_asset("candidate_pools", kinds={"json"})
 def candidate_pools(run: StepRun) -> Report:
     from icd_assets.pools.config import needs_features
     from icd_assets.pools.files import write_anchors, write_pools
     from icd_assets.pools.samplers import build_pools, draw_anchors
 
     experiment, config = run.experiment, run.config
-    sampler, train = experiment.cell.sampler, experiment.train
+    sampler, train = experiment.cell.sampler, experiment.data.train
     anchors = draw_anchors(len(train), experiment.dataset.sample_num, config.seed)
     of_train = of_anchors = None
     if needs_features(sampler):
