@@ -51,11 +51,9 @@ def on_page_content(html: str, page: Any, **_: Any) -> str:
 
 
 def anchor(citation: re.Match[str]) -> str:
-    """``SPEC O.2-7`` → ``o2-7``; an item counts only where its section numbers them."""
+    """``SPEC O.2-7`` → ``o2-7``"""
     letter, section, item = citation.groups()
-    if item is not None and letter == "O":
-        return f"o{section}-{item}"
-    return f"{letter.lower()}{section or ''}"
+    return letter.lower() + (section or "") + (f"-{item}" if item else "")
 
 
 def _filled(kind: str, name: str) -> str:
