@@ -27,6 +27,7 @@ from icd_assets.store.manifest import FileRecord, Input, Manifest, Spec
 
 ROOT = Path(__file__).parent.parent
 _MARKER = re.compile(r"<!-- (table|picture): ([\w./ ]+?) -->")
+_ARXIV = re.compile(r"\barXiv[: ](\d{4}\.\d{5})\b")
 _CITATION = re.compile(r"\bSPEC ([A-Q])(?:\.(\d))?(?:-(\d+))?")
 
 
@@ -45,9 +46,10 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
-    """``SPEC K.3-2`` leads to that item of the page about Lever-Plus."""
-    page_about_them = get_relative_url("lever_plus.html", page.url)
-    return _CITATION.sub(lambda cited: f'<a href="{page_about_them}#{anchor(cited)}">{cited[0]}</a>', html)
+    """``SPEC K.3-2`` leads to that item of the page about Lever-Plus, ``arXiv:2402.03300`` to the paper."""
+    lever_plus = get_relative_url("lever_plus.html", page.url)
+    html = _CITATION.sub(lambda cited: f'<a href="{lever_plus}#{anchor(cited)}">{cited[0]}</a>', html)
+    return _ARXIV.sub(r'<a href="https://arxiv.org/abs/\1">\g<0></a>', html)
 
 
 def anchor(citation: re.Match[str]) -> str:
@@ -150,11 +152,11 @@ def _fields_of(record: type[Any]) -> Iterator[tuple[str, str, str, str]]:
     if is_dataclass(record):
         for field in fields(record):
             kind = field.type if isinstance(field.type, str) else _kind(field.type)
-            default = "" if field.default is MISSING else _shown(field.default)
+            default = "" if field.default is MISSING else _shown(field.default, none="`null`")
             yield f"`{field.name}`", f"`{_short(kind)}`", default, str(field.metadata.get("description", ""))
         return
     for name, info in record.model_fields.items():
-        default = "" if info.is_required() else _shown(info.get_default(call_default_factory=True))
+        default = "" if info.is_required() else _shown(info.get_default(call_default_factory=True), none="`null`")
         yield f"`{info.alias or name}`", f"`{_short(_kind(info.annotation))}`", default, info.description or ""
 
 
@@ -187,9 +189,9 @@ def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def _shown(default: Any) -> str:
+def _shown(default: Any, none: str = "unset") -> str:
     if default is None or default is PydanticUndefined:
-        return "unset"
+        return none
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     if isinstance(default, float):

@@ -98,8 +98,8 @@ class Manifest(BaseModel):
     facts: dict[str, Any] = Field(description="What the step found out while it made them.")
     origin: str = Field(
         "made",
-        description="`imported`: the user's own file, verified and recorded; `adopted`: Lever-Plus', of which only "
-        "that is known which stands in `want`, in `facts` and in the file itself.",
+        description="`imported`: the user's own file, verified and recorded; `adopted`: Lever-Plus', of which "
+        "only that is known which stands in `want`, in `facts` and in the file itself.",
     )
     unknown: list[str] = Field([], description="What an adopted artifact does not say about itself.")
     vlm: tuple[str, ...] = Field(
