@@ -26,7 +26,7 @@ check: $(BIN)/.ready         ## style, types, and who may import whom
 	@$(BIN)/lint-imports --no-logo --no-cache
 
 docs: $(BIN)/.ready          ## the documentation, into site/index.html; a broken link or anchor fails
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict   # --quiet would hide warnings from --strict too
 
 ui: $(BIN)/.ready            ## Dagster's UI on http://127.0.0.1:3000
 	@$(BIN)/icd-assets ui
