@@ -183,12 +183,12 @@ def literals(path: Path) -> str:
     return "\n".join(texts)
 
 
-def test_the_messages_in_troubleshooting_are_the_code_s():
-    said = "\n".join(literals(path) for path in CODE if path.is_relative_to(ROOT / "icd_assets"))
+def test_the_messages_in_troubleshooting_are_those_of_the_code():
+    messages = "\n".join(literals(path) for path in CODE if path.is_relative_to(ROOT / "icd_assets"))
     quoted = re.findall(r"^> (.+)$", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
     parts = [part.strip(" .,:;()") for sentence in quoted for part in sentence.split("…")]
     assert len(quoted) > 20
-    assert [part for part in parts if part not in said] == []
+    assert [part for part in parts if part not in messages] == []
 
 
 def test_every_command_stands_on_its_page():
