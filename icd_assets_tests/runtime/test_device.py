@@ -43,7 +43,7 @@ def test_two_holders_get_two_gpus_and_give_them_back(two_gpus: None) -> None:
 
 
 def test_who_waits_for_a_gpu_is_told_who_has_it(two_gpus: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "_TOLD_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(locks, "_NOTE_AFTER_SECONDS", 0.0)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
 
     def tell(sentence: str) -> NoReturn:

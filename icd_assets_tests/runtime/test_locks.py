@@ -40,7 +40,7 @@ def held(path: Path, how: str = "alone") -> Iterator[subprocess.Popen[str]]:
 
 
 def test_who_waits_is_told_once_who_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "_TOLD_AFTER_SECONDS", 0.2)
+    monkeypatch.setattr(locks, "_NOTE_AFTER_SECONDS", 0.2)
     path, told = tmp_path / "a.lock", list[str]()
 
     def tell(sentence: str) -> None:
@@ -73,7 +73,7 @@ def test_the_child_of_a_dead_holder_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_a_broken_note_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "_TOLD_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(locks, "_NOTE_AFTER_SECONDS", 0.0)
     path, told = tmp_path / "a.lock", list[str]()
     with held(path) as holder:
         path.with_suffix(".json").write_text("{")
