@@ -15,7 +15,7 @@ SELECTOR_INPUT = "query_img_text_icd_img_text"
 
 
 @dataclass(frozen=True)
-class SixWords:
+class CellArguments:
     """As the user typed them; ``task`` None is the dataset's."""
 
     task: str | None
