@@ -38,6 +38,7 @@ class Step:
     """
 
     name: str
+    title: str  # as a table's column
     parents: tuple[str, ...]  # the assets that it really reads
     config: type[BaseModel]
     code_version: str  # raised when the same inputs would give other bytes

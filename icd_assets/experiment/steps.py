@@ -25,6 +25,7 @@ def _beside(file: Path) -> Path:
 STEPS = (
     Step(
         name="candidate_pools",
+        title="pools",
         parents=(),
         config=PoolConfig,
         code_version="2",
@@ -35,6 +36,7 @@ STEPS = (
     ),
     Step(
         name="beam_data",
+        title="beams",
         parents=("candidate_pools",),
         config=BeamConfig,
         code_version="1",
@@ -53,6 +55,7 @@ STEPS = (
     ),
     Step(
         name="v2_checkpoint",
+        title="v2",
         parents=("candidate_pools", "beam_data"),
         config=V2Config,
         code_version="1",
@@ -69,6 +72,7 @@ STEPS = (
     ),
     Step(
         name="embeddings",
+        title="embed",
         parents=("v2_checkpoint",),
         config=EmbeddingConfig,
         code_version="1",
@@ -80,6 +84,7 @@ STEPS = (
     ),
     Step(
         name="rl_data",
+        title="RL data",
         parents=("candidate_pools", "v2_checkpoint", "embeddings"),
         config=RlDataConfig,
         code_version="1",
@@ -95,6 +100,7 @@ STEPS = (
     ),
     Step(
         name="rce_checkpoints",
+        title="RCE",
         parents=("rl_data", "v2_checkpoint", "embeddings"),
         config=RceConfig,
         code_version="1",
@@ -106,6 +112,7 @@ STEPS = (
     ),
     Step(
         name="grpo_checkpoints",
+        title="GRPO",
         parents=("rce_checkpoints", "rl_data", "v2_checkpoint", "embeddings"),
         config=GrpoConfig,
         code_version="1",
@@ -119,6 +126,7 @@ STEPS = (
     ),
     Step(
         name="v2format_checkpoint",
+        title="v2format",
         parents=("rce_checkpoints", "grpo_checkpoints"),
         config=ConvertConfig,
         code_version="1",
@@ -130,6 +138,7 @@ STEPS = (
     ),
     Step(
         name="evaluation",
+        title="evaluated",
         parents=("candidate_pools", "v2_checkpoint", "rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint"),
         config=EvaluationConfig,
         code_version="3",
