@@ -55,7 +55,7 @@ def _trained(run: StepRun) -> Report:
 
     encoder = inputs.catalog_encoder(run)
     config = run.config
-    epochs = Epochs(run, config.epochs, kept_epoch)
+    epochs = Epochs(run, config.epochs, kept=kept_epoch)
     groups = _groups(run, encoder)
     result = train_sft(groups, config, device=run.device, resumed=epochs.resumed, on_epoch=epochs.finish)
     path = run.experiment.paths.v2_checkpoint

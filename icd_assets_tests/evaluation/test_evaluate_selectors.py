@@ -17,8 +17,8 @@ from icd_assets.pools.similarity import Features
 from icd_assets.scoring.metric import VqaAccuracy
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.model import new_policy
-from icd_assets_tests.datasets.vqa_files import item
-from icd_assets_tests.scoring.copying_backend import CopyingBackend
+from icd_assets_tests.worlds.copying_backend import CopyingBackend
+from icd_assets_tests.worlds.vqa_files import item
 
 ANSWERS = ["cat", "dog", "bird", "cow", "fish"]
 LIBRARY = [item(row, answer=ANSWERS[row % 5]) for row in range(40)]

@@ -15,8 +15,8 @@ from icd_assets.scoring.infoscore import BeamConfig
 from icd_assets.scoring.metric import VqaAccuracy
 from icd_assets.selector.config import ProposalConfig, SelectorConfig
 from icd_assets.selector.model import new_policy
-from icd_assets_tests.datasets.vqa_files import item
-from icd_assets_tests.scoring.copying_backend import CopyingBackend
+from icd_assets_tests.worlds.copying_backend import CopyingBackend
+from icd_assets_tests.worlds.vqa_files import item
 
 LIBRARY = [item(row, answer=["cat", "dog", "bird"][row % 3]) for row in range(24)]
 POOLS = {row: tuple((row + step) % 24 for step in (1, 3, 4, 6, 8, 11)) for row in (20, 3, 11, 7, 0)}
