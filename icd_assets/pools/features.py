@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icd_assets.datasets.vqa import VqaItem, VqaSplit
 from icd_assets.pools.similarity import Features, SamplerFeatures
 from icd_assets.store.atomic import replacing, write_atomic
 from icd_assets.store.digests import DigestCache, sha256_json
+
+if TYPE_CHECKING:
+    from icd_assets.datasets.vqa import VqaItem, VqaSplit
 
 _KINDS = ("text", "image")
 
