@@ -255,9 +255,9 @@ def test_a_model_whose_scores_are_no_numbers_is_told(images: list[Path], beams: 
     prompts = [Prompt((), images[0], "which?")]
     heard: list[Any] = []
     with pytest.raises(UserError, match="no numbers"):
-        backend.generate(prompts, on_answers=heard.append)
+        backend.answer(prompts, heard.append)
     with pytest.raises(UserError, match="no numbers"):
-        backend.answer_likelihoods(prompts, ["dog"], on_answers=heard.append)
+        backend.score(prompts, ["dog"], heard.append)
     assert heard == []
 
 
