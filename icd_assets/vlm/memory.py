@@ -32,8 +32,8 @@ from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.chat import Chat
 from icd_assets.vlm.image_features import can_cache
 from icd_assets.vlm.inputs import special_tokens
-from icd_assets.vlm.model import Dtype
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
+from icd_assets.vlm.weights import Dtype
 
 GIB = 1 << 30
 _KEPT_FEATURES = GIB  # TransformersBackend.load's feature_bytes
@@ -89,6 +89,24 @@ class Memory:
     @property
     def on_gpu(self) -> int:
         return _CUDA_CONTEXT + round(self.model * (1 + _FRAGMENTED))
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A model at work on its largest prompts, ``batch_size`` of them at once."""
+
+    sizes: ModelSizes
+    prompt: PromptSize
+    dtype: Dtype
+    generation: Generation
+    batch_size: int
+
+    def memory(self) -> Memory:
+        return memory(self.sizes, self.dtype, self.prompt, self.generation, self.batch_size)
+
+    def largest_batch(self, free: int) -> int:
+        """The largest that fits into ``free`` bytes of a GPU; 0 if not even one prompt does."""
+        return largest_batch(self.sizes, self.dtype, self.prompt, self.generation, free)
 
 
 def model_sizes(config: Any) -> ModelSizes:

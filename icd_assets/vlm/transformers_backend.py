@@ -30,10 +30,10 @@ from icd_assets.vlm.chat import Chat
 from icd_assets.vlm.cpu import tune_cpu
 from icd_assets.vlm.image_features import can_cache
 from icd_assets.vlm.inputs import Inputs, ProcessorInputs, Row
-from icd_assets.vlm.model import Dtype, decoding_config, load_model
+from icd_assets.vlm.model import decoding_config, load_model
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle
-from icd_assets.vlm.weights import locate
+from icd_assets.vlm.weights import Dtype, locate
 
 # With fewer rows BLAS takes another kernel, and a result's last bits would depend on the batch.
 _LEAST_LOGITS = 8
