@@ -53,7 +53,7 @@ class EndpointBackend(Backend):
         self._decoding = endpoint.decoding(generation)
         self._images: ByteLru[Path, str] = ByteLru(_IMAGE_BYTES, len)
         self._tails: dict[Tail, list[int]] = {}
-        if not endpoint.pinned and endpoint.server != "transformers":
+        if not endpoint.pinned and endpoint.names_weights:
             self.digest = sha256_json([endpoint.digest, run_async(self._root())])
 
     async def _root(self) -> str | None:
