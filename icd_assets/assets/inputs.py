@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from icd_assets.selector.groups import PointerGroup
     from icd_assets.selector.model import PointerSelectorV2
     from icd_assets.selector.v2_file import V2Checkpoint
-    from icd_assets.vlm.backend import Backend
     from icd_assets.vlm.cached_backend import CachedBackend
 
 
@@ -98,38 +97,14 @@ def open_vlm(run: StepRun) -> CachedBackend:
     """The cell's VLM, on this step's device or served; what it answered before is not asked again."""
     from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 
-    backend = _served_vlm(run) if run.experiment.model.endpoint is not None else _local_vlm(run)
-    return CachedBackend(backend, AnswerStore(run.experiment.store.private / "answers.sqlite"))
-
-
-def _served_vlm(run: StepRun) -> Backend:
-    from icd_assets.vlm.endpoint import require_client
-
-    require_client()
-    from icd_assets.vlm.endpoint_backend import EndpointBackend
-
     model = run.experiment.model
-    assert model.endpoint is not None
-    return EndpointBackend(model.endpoint, style=model.prompt, generation=model.generation)
-
-
-def _local_vlm(run: StepRun) -> Backend:
-    from icd_assets.vlm.transformers_backend import TransformersBackend
-    from icd_assets.vlm.weights import locate
-
-    model = run.experiment.model
-    assert model.path is not None
-    return TransformersBackend.load(
-        str(locate(model.path, model.revision)),
+    backend = model.backend.open(
         digest=run.spec.inputs["vlm"].data_version,
         style=model.prompt,
         generation=model.generation,
-        dtype=model.dtype,
         device=run.device,
-        batch_size=model.batch_size,
-        min_pixels=model.min_pixels,
-        max_pixels=model.max_pixels,
     )
+    return CachedBackend(backend, AnswerStore(run.experiment.store.private / "answers.sqlite"))
 
 
 def catalog_encoder(run: StepRun) -> ClipEncoder:

@@ -11,8 +11,8 @@ import yaml
 from icd_assets.defs.runs.dead_runs import close_dead_runs, held_slots, open_runs
 from icd_assets.defs.runs.instance import instance
 from icd_assets.runtime.device import visible_gpus
+from icd_assets.runtime.finding import Finding, findings
 from icd_assets.upkeep.doctor.databases import databases, half_written
-from icd_assets.upkeep.doctor.finding import Finding, findings
 from icd_assets.upkeep.doctor.places import place
 
 _POOL = "gpu"

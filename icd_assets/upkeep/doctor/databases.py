@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from icd_assets.upkeep.doctor.finding import Finding
+from icd_assets.runtime.finding import Finding
 
 _MAGIC = b"SQLite format 3\x00"
 _WAIT_SECONDS = 2.0
