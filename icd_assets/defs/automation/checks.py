@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
-from dagster._utils.warnings import PreviewWarning
 
 from icd_assets.defs.assets.step import RewardResource, SharedResource, open_experiment, partitions
+from icd_assets.defs.runs.dagster_private import PreviewWarning
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
 
