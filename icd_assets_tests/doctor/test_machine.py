@@ -37,7 +37,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
     [
         ("2.13.0+cpu", "0.28.0", "one is a CPU build and the other is not"),
         ("2.13.0", "0.28.0+cpu", "one is a CPU build and the other is not"),
-        ("2.12.1", "0.28.0", "it wants torch==2.13.0"),
+        ("2.12.1", "0.28.0", "it needs torch==2.13.0"),
         ("2.13.0+cpu", "0.28.0+cpu", None),
         ("2.13.0", "0.28.0", None),
         ("2.13.0+cu128", "0.28.0+cu128", None),

@@ -15,13 +15,14 @@ import dagster as dg
 import pytest
 from dagster._utils.interrupts import capture_interrupts
 
+import icd_assets
 from icd_assets.defs.runs import dagster_private, run_status
 from icd_assets.defs.runs.dagster_private import InstanceConcurrencyContext
 from icd_assets.defs.runs.run_end import is_interrupt
 from icd_assets.runtime import interrupts
-from icd_assets_tests.conftest import ROOT
 
-PACKAGE = ROOT / "icd_assets"
+PACKAGE = Path(icd_assets.__file__).parent
+ROOT = PACKAGE.parent
 PRIVATE = Path(dagster_private.__file__)
 PAGE = ROOT / "docs/dagster_gaps.md"
 
