@@ -26,6 +26,7 @@ from icd_assets.pools.config import PoolConfig
 from icd_assets.scoring.rewards import RewardConfig, needs_gt_prob, suffix
 from icd_assets.store.digests import sha256_json
 from icd_assets.store.manifest import Input, Manifest
+from icd_assets.store.names import manifest_beside, manifest_in
 from icd_assets.store.store import Store
 from icd_assets.vlm.weights import locate, weights_digest
 
@@ -205,11 +206,11 @@ class Experiment:
             "rl_data": paths.rl_data,
         }
         if asset in files:
-            return files[asset].with_name(files[asset].name + ".manifest.json")
+            return manifest_beside(files[asset])
         folder = (
             paths.evaluation(self.reward_suffix) if asset == "evaluation" else paths.v3_folder(self.reward_suffix)
         )
-        return folder / f"{asset}.manifest.json"
+        return manifest_in(folder, asset)
 
     def manifest(self, asset: str) -> Manifest | None:
         return self.store.read(self.manifest_path(asset))
