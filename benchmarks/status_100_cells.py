@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from icd_assets_tests.lineage.world import KEY, World, hundred_cells
+from icd_assets_tests.worlds.manifests import KEY, World, hundred_cells
 
 RUNS = 5
 COMMANDS = {

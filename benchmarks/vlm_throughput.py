@@ -29,7 +29,7 @@ import icd_assets
 from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 from icd_assets.vlm.transformers_backend import TransformersBackend
-from icd_assets_tests.vlm.tiny_families import FAMILIES
+from icd_assets_tests.worlds.tiny_families import FAMILIES
 
 QUESTIONS = ["what sound does it make?", "which food does it like?", "where does it live?", "what color is it?"]
 ANSWERS = ["buzz", "hum", "bread", "cave", "red", "blue"]

@@ -13,10 +13,12 @@ from icd_assets import __version__
 from icd_assets.cli.adopt import adopt
 from icd_assets.cli.diff import diff
 from icd_assets.cli.doctor import doctor
+from icd_assets.cli.evaluation import evaluation
 from icd_assets.cli.lineage import lineage
 from icd_assets.cli.prune import prune
 from icd_assets.cli.status import status, why
-from icd_assets.cli.train import demo, evaluation, train, ui
+from icd_assets.cli.train import demo, train
+from icd_assets.cli.ui import ui
 from icd_assets.cli.verify import verify
 from icd_assets.errors import UserError
 from icd_assets.runtime import machine_errors

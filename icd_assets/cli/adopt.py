@@ -79,7 +79,7 @@ def _record(adoption: Adoption) -> None:
     """Tell Dagster of every adopted artifact that it does not know yet, inputs before what was made of them."""
     import dagster as dg
 
-    from icd_assets.defs.assets.step import metadata
+    from icd_assets.defs.assets.metadata import metadata
 
     with open_instance() as home:
         for experiment, asset, manifest in _adopted(adoption):

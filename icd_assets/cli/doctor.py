@@ -6,14 +6,13 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import click
 from rich.text import Text
 
+from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
-from icd_assets.cli.train import SELECTOR_INPUT, open_cell
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.experiment import results_root
@@ -73,17 +72,17 @@ def _home(fix: bool, rest: Callable[[], list[Finding]]) -> list[Finding]:
 def _cell(names: tuple[str, ...], settings: Settings, to: str | None, fix: bool) -> list[Finding]:
     from icd_assets.upkeep.doctor.cell import check_cell
 
-    task, dataset, gpu_id, lever_lm, sampler, model = names if len(names) == 6 else _six(*names)
+    arguments = CellArguments(*names) if len(names) == 6 else _six(*names)
     try:
-        opened = open_cell((task, dataset, gpu_id, lever_lm, sampler, model), settings)
+        opened = arguments.open(settings, read_only=True)
     except UserError as error:
         return [Finding("cell", "problem", str(error))]
-    return check_cell(replace(opened, read_only=True), to, fix=fix)
+    return check_cell(opened, to, fix=fix)
 
 
-def _six(dataset: str, sampler: str, model: str) -> tuple[str | None, str, str, str, str, str]:
+def _six(dataset: str, sampler: str, model: str) -> CellArguments:
     """The arguments of train that the three leave open, at its defaults; the task is the dataset's."""
-    return None, dataset, "0", SELECTOR_INPUT, sampler, model
+    return CellArguments(None, dataset, "0", SELECTOR_INPUT, sampler, model)
 
 
 def _everything(fix: bool) -> list[Finding]:

@@ -16,8 +16,7 @@ from icd_assets.defs.runs.run_end import is_interrupt, record_end, root_cause
 from icd_assets.defs.runs.run_owner import owner_tags
 from icd_assets.defs.runs.unrecorded import find_unrecorded, forget_marks
 from icd_assets.errors import UserError
-from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.plan import Planned
+from icd_assets.experiment.plan import Plan
 from icd_assets.runtime.process_record import ProcessRecord
 
 
@@ -27,7 +26,7 @@ class RunFailed(Exception):
     exit_code = 1
 
 
-def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]) -> str | None:
+def launch(plan: Plan) -> str | None:
     """Make what is planned, in one run; returns its id, or None if Dagster knows of all that is there.
 
     Raises :class:`UserError` with an asset's own sentence if it failed for the user's mistake, and
@@ -36,13 +35,14 @@ def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]
     """
     from icd_assets.definitions import defs
 
+    experiment = plan.experiment
     job = defs.resolve_implicit_global_asset_job_def()
     run_id = str(uuid4())  # chosen here, for the tags name it
     with open_instance() as opened:
         for sentence in close_dead_runs(opened):  # a killed run's slot would be waited for
             console.print(sentence, markup=False)
-        missed = find_unrecorded(opened, experiment, planned)
-        names = [item.step.name for item in planned if item.reason is not None or item.step.name in missed]
+        missed = find_unrecorded(opened, plan)
+        names = [item.step.name for item in plan.steps if item.reason is not None or item.step.name in missed]
         if names:
             selected = [*names, "leaderboard"] if "evaluation" in names else names
             with Screen(len(names)), record_end(opened, run_id), wait_politely(opened, run_id):
@@ -52,14 +52,14 @@ def launch(experiment: Experiment, planned: list[Planned], force: frozenset[str]
                     partition_key=experiment.cell.key,
                     asset_selection=[dg.AssetKey(name) for name in selected],
                     # The run's log goes to the instance, where the UI shows it; the terminal shows progress.
-                    run_config=build_run_config(experiment.settings, experiment.store.root, names, force)
+                    run_config=build_run_config(experiment.settings, experiment.store.root, names, plan.force)
                     | {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                     tags={"icd/trigger": "command line", **owner_tags(ProcessRecord.of(os.getpid()), run_id)},
                     raise_on_error=False,
                 )
             if not result.success:
                 raise _problem(result)
-        forget_marks(opened, experiment, planned)
+        forget_marks(opened, plan)
     return run_id if names else None
 
 

@@ -10,16 +10,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from icd_assets.experiment.plan import Planned
+from icd_assets.experiment.plan import Plan
 from icd_assets.runtime.progress import Listener, described, listen
 
 # A log has no width of its own, and a reason cut into columns cannot be searched.
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
-def show_plan(planned: list[Planned]) -> None:
+def show_plan(plan: Plan) -> None:
     table = Table("asset", "state", "why", box=None, pad_edge=False, header_style="bold")
-    for item in planned:
+    for item in plan.steps:
         present = "adopted" if item.origin == "adopted" else "present"
         state = present if item.reason is None else "missing" if item.reason == "missing" else "stale"
         table.add_row(item.step.name, state, "" if item.reason in (None, "missing") else item.reason)

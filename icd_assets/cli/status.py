@@ -19,16 +19,11 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.settings import Settings
-from icd_assets.experiment.steps import STEP
+from icd_assets.experiment.steps import STEP, STEPS
 from icd_assets.upkeep.status import AssetStatus, CellStatus, Survey
 from icd_assets.upkeep.why import causes, fresh
 
-_HEADERS = ("pools", "beams", "v2", "embed", "RL data", "RCE", "GRPO", "v2format", "evaluated")
 _SHOWN = {"missing": "–", "left out": "·", "unjudged": "?"}
-_LEFT_OUT = {
-    "beam_data": "only the training of a v2 checkpoint reads them, and this cell's is your own",
-    "grpo_checkpoints": "the settings have no GRPO epochs (GRPO_EPOCHS=0)",
-}
 
 
 @click.command()
@@ -81,7 +76,7 @@ def why(asset: str, cell: tuple[str, ...], settings: Settings) -> None:
     if one.state == "fresh" and one.manifest is not None:
         console.print(printable(fresh(one.manifest)), markup=False)
     elif one.state == "left out":
-        console.print(_LEFT_OUT[asset])
+        console.print(STEP[asset].left_out_because)
     for cause in causes(found, asset):
         console.print(printable(f"  {cause.asset}: {cause.sentence}"), markup=False)
 
@@ -106,7 +101,7 @@ def _chosen(catalog: Catalog, dataset: str | None, sampler: str | None, model: s
 
 
 def _table(found: Sequence[CellStatus]) -> Table:
-    table = Table("cell", *_HEADERS, box=None, pad_edge=False, header_style="bold")
+    table = Table("cell", *(step.title for step in STEPS), box=None, pad_edge=False, header_style="bold")
     for one in found:
         table.add_row(Text(str(one.cell)), *(_mark(asset) for asset in one.assets))
     return table

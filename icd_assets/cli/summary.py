@@ -6,15 +6,15 @@ from pathlib import Path
 
 from rich.table import Table
 
+from icd_assets.cli.cell_arguments import CellArguments
 from icd_assets.cli.screen import console
 from icd_assets.errors import UserError
 from icd_assets.evaluation.report import Comparison, Interval
 from icd_assets.experiment.experiment import Experiment
 
 
-def show_configuration(experiment: Experiment, names: tuple[str, ...]) -> None:
+def show_configuration(experiment: Experiment, arguments: CellArguments) -> None:
     """The resolved configuration, as train_v3.sh prints it."""
-    _, dataset, gpu_id, _, sampler, model = names
     cell, rce, grpo = (
         experiment.cell,
         experiment.config("rce_checkpoints"),
@@ -23,10 +23,10 @@ def show_configuration(experiment: Experiment, names: tuple[str, ...]) -> None:
     mode = f"RCE, then GRPO ({grpo.grpo_epochs} epochs)" if grpo.grpo_epochs else "RCE only"
     lines = [
         ("task", experiment.dataset.task),
-        ("dataset", f"{dataset} → {cell.dataset}"),
-        ("sampler", f"{sampler} → {cell.sampler}"),
-        ("model", f"{model} → {cell.model}"),
-        ("GPU", gpu_id),
+        ("dataset", f"{arguments.dataset} → {cell.dataset}"),
+        ("sampler", f"{arguments.sampler} → {cell.sampler}"),
+        ("model", f"{arguments.model} → {cell.model}"),
+        ("GPU", arguments.gpu_id),
         ("mode", f"{mode}; {rce.rce_epochs} RCE epochs, reward {experiment.reward.mode}"),
         ("results", str(experiment.store.root)),
     ]

@@ -14,7 +14,7 @@ from icd_assets.experiment.entries import DatasetEntry, ModelEntry
 
 @dataclass(frozen=True, slots=True)
 class CellPaths:
-    """The paths of one cell. ``reward_suffix`` is SPEC A.2's, from the reward settings."""
+    """The paths of one cell."""
 
     root: Path
     cell: Cell
@@ -24,6 +24,7 @@ class CellPaths:
     pool_size: int = 64
     beam_size: int = 5
     seed: int = 42
+    reward_suffix: str = ""  # SPEC A.2's, from the reward settings
 
     @property
     def cache(self) -> Path:
@@ -79,14 +80,18 @@ class CellPaths:
     def rl_data(self) -> Path:
         return self.generated / f"rl_data_{self.cell.sampler}_{self.cell.model}.json"
 
-    def v3_folder(self, reward_suffix: str) -> Path:
-        name = f"v3_{self.cell.sampler}_{self.cell.model}{reward_suffix}"
-        return self.root / self.cell.dataset / "model_cpk" / name
+    @property
+    def v3_folder(self) -> Path:
+        return self.root / self.cell.dataset / "model_cpk" / self._v3
 
-    def epoch_checkpoint(self, phase: str, epoch: int, reward_suffix: str) -> Path:
+    def epoch_checkpoint(self, phase: str, epoch: int) -> Path:
         """``phase`` is ``rce`` or ``grpo``; ``epoch`` counts from 1 in the name (SPEC K.4)."""
-        return self.v3_folder(reward_suffix) / f"{phase}_epoch{epoch}.pt"
+        return self.v3_folder / f"{phase}_epoch{epoch}.pt"
 
-    def evaluation(self, reward_suffix: str) -> Path:
-        name = f"v3_{self.cell.sampler}_{self.cell.model}{reward_suffix}"
-        return self.root / self.cell.dataset / "icl_inference" / name
+    @property
+    def evaluation(self) -> Path:
+        return self.root / self.cell.dataset / "icl_inference" / self._v3
+
+    @property
+    def _v3(self) -> str:
+        return f"v3_{self.cell.sampler}_{self.cell.model}{self.reward_suffix}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from icd_assets.errors import UserError
-from icd_assets.experiment.experiment import Experiment, MissingInput
-from icd_assets.experiment.made_from import spec_of
-from icd_assets.experiment.steps import STEPS, Step
+from icd_assets.errors import MissingInput, UserError
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.spec import spec_of
+from icd_assets.experiment.step import Step
+from icd_assets.experiment.steps import STEP, STEPS
 from icd_assets.scoring.ptb_tokenizer import require_caption_tools
 from icd_assets.store.manifest import Manifest
 
@@ -22,34 +23,82 @@ class Planned:
     origin: str | None
 
 
-def plan(experiment: Experiment, force: frozenset[str] = frozenset(), to: str | None = None) -> list[Planned]:
-    """The steps that belong to the recipe, up to ``to`` (default: all), each with the reason to make it.
+@dataclass(frozen=True)
+class Plan:
+    """The steps of one cell's recipe, up to the last one asked for, each with the reason to make it.
 
-    A step after one that will be made is planned too; it ends at once if what it reads turns out to be the same
-    bytes.
+    >>> plan = Plan.of(experiment, to="rl_data")
+    >>> plan.require_possible()      # or one sentence about what is not there for it
+    >>> plan.to_make                 # ["beam_data", "rl_data"]
     """
-    planned: list[Planned] = []
-    coming: set[str] = set()
-    for step in STEPS:
-        asked = step.name == "beam_data" and step.name in {to, *force}
-        if not asked and left_out(experiment, step):
-            continue
-        why = "forced" if step.name in force else reason(experiment, step, coming)
-        if why is not None:
-            coming.add(step.name)
-        there = experiment.manifest(step.name)
-        planned.append(Planned(step, why, None if there is None else there.origin))
-        if step.name == to:
-            break
-    return planned
 
+    experiment: Experiment
+    steps: tuple[Planned, ...]
+    force: frozenset[str] = frozenset()
 
-def left_out(experiment: Experiment, step: Step) -> bool:
-    """Whether the recipe has no such step: GRPO without GRPO epochs (SPEC K.6: the default), beam data where the
-    v2 checkpoint is the user's own: only its training reads them."""
-    if step.name == "grpo_checkpoints":
-        return bool(experiment.config(step.name).grpo_epochs == 0)
-    return step.name == "beam_data" and not experiment.needs_beams
+    @classmethod
+    def of(cls, experiment: Experiment, *, to: str | None = None, force: Collection[str] = ()) -> Plan:
+        """A step after one that will be made is planned too; it ends at once if what it reads turns out to be the
+        same bytes. ``to``: the last step, default all; ``force``: steps that are made in any case."""
+        for name in (*force, *([to] if to is not None else [])):
+            if name not in STEP:
+                raise UserError(f"there is no asset {name!r}; valid: {', '.join(STEP)}.")
+        planned: list[Planned] = []
+        coming: set[str] = set()
+        for step in STEPS:
+            if step.left_out(experiment) and not (step.on_request and step.name in {to, *force}):
+                if step.name == to:
+                    raise UserError(f"there is no {to} to stop at: {step.left_out_because}.")
+                continue
+            why = "forced" if step.name in force else reason(experiment, step, coming)
+            if why is not None:
+                coming.add(step.name)
+            there = experiment.manifest(step.name)
+            planned.append(Planned(step, why, None if there is None else there.origin))
+            if step.name == to:
+                break
+        return cls(experiment, tuple(planned), frozenset(force))
+
+    @property
+    def to_make(self) -> list[str]:
+        return [item.step.name for item in self.steps if item.reason is not None]
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether the cell's evaluation is part of it, made or not."""
+        return any(item.step.name == "evaluation" for item in self.steps)
+
+    def require_possible(self) -> None:
+        """Raise ``UserError`` if what the plan would make needs what is not there."""
+        for check in (self._require_vlm, self._require_metric, self._require_subset):
+            check()
+
+    def _asking(self) -> Iterator[Step]:
+        return (STEP[name] for name in self.to_make if STEP[name].asks_vlm(self.experiment))
+
+    def _require_vlm(self) -> None:
+        experiment, model = self.experiment, self.experiment.model
+        asking = list(self._asking())
+        if model.unsupported is not None and asking:
+            raise UserError(
+                f"{', '.join(step.name for step in asking)} would ask {model.name}, which cannot be: "
+                f"{model.unsupported}; what there is of it trains: name it by RL_DATA_PATH and "
+                "LEVER_LM_CHECKPOINT_PATH, and stop --to v2format_checkpoint."
+            )
+        if model.endpoint is not None and asking:
+            model.endpoint.decoding(model.generation)
+            for step in asking:
+                if step.scores_answers(experiment):
+                    model.endpoint.require_likelihoods(f"{step.name} scores answers")
+
+    def _require_metric(self) -> None:
+        scoring = any(step.name in ("rl_data", "evaluation") for step in self._asking())
+        if self.experiment.dataset.task == "caption" and scoring:
+            require_caption_tools()
+
+    def _require_subset(self) -> None:
+        if "evaluation" in self.to_make and self.experiment.config("evaluation").subset:
+            self.experiment.data.subset_path()
 
 
 def reason(experiment: Experiment, step: Step, coming: Collection[str]) -> str | None:
@@ -57,7 +106,7 @@ def reason(experiment: Experiment, step: Step, coming: Collection[str]) -> str |
     ``UserError`` for the user's own files, and what is not here to be compared with."""
     if (there := experiment.manifest(step.name)) is None:
         return "missing"
-    if experiment.model.unsupported is not None and experiment.asks_vlm(step.name):
+    if experiment.model.unsupported is not None and step.asks_vlm(experiment):
         return None  # what there is stays: it could not be made again
     if upstream := awaited(step, there, coming):
         return f"after {', '.join(upstream)}"
@@ -74,35 +123,3 @@ def awaited(step: Step, there: Manifest | None, coming: Collection[str]) -> list
         return parents
     known = {name.partition(".")[0] for name in there.spec.inputs}
     return [parent for parent in parents if parent in known]
-
-
-def require_vlm(experiment: Experiment, planned: list[Planned]) -> None:
-    """Raise ``UserError`` if a step of the plan would ask a model that cannot be asked."""
-    model = experiment.model
-    coming = [item.step.name for item in planned if item.reason is not None]
-    asking = [name for name in coming if experiment.asks_vlm(name)]
-    if model.unsupported is not None and asking:
-        raise UserError(
-            f"{', '.join(asking)} would ask {model.name}, which cannot be: {model.unsupported}; what there is of "
-            "it trains: name it by RL_DATA_PATH and LEVER_LM_CHECKPOINT_PATH, and stop --to v2format_checkpoint."
-        )
-    if model.endpoint is not None and asking:
-        model.endpoint.decoding(model.generation)
-        for name in asking:
-            if experiment.scores_answers(name):
-                model.endpoint.require_likelihoods(f"{name} scores answers")
-
-
-def require_subset(experiment: Experiment, planned: list[Planned]) -> None:
-    """Raise ``UserError`` if the plan's evaluation would ask a subset of which there is no file."""
-    coming = {item.step.name for item in planned if item.reason is not None}
-    if "evaluation" in coming and experiment.config("evaluation").subset:
-        experiment.subset_path()
-
-
-def require_metric(experiment: Experiment, planned: list[Planned]) -> None:
-    """Raise ``UserError`` if a step of the plan would score captions where they cannot be scored."""
-    coming = {item.step.name for item in planned if item.reason is not None}
-    scoring = [name for name in coming & {"rl_data", "evaluation"} if experiment.asks_vlm(name)]
-    if experiment.dataset.task == "caption" and scoring:
-        require_caption_tools()

@@ -16,7 +16,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from icd_assets.errors import UserError
-from icd_assets.experiment.steps import STEP, Shared, Step, sections, shared_fields
+from icd_assets.experiment.step import Step
+from icd_assets.experiment.step_configs import Shared
+from icd_assets.experiment.steps import STEP, sections, shared_fields
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.selector.config import LEVER_PLUS
 
@@ -47,8 +49,8 @@ class Settings(BaseModel):
 
 def _catalog_values(step: Step, catalog: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     values = dict(catalog.get(step.name, {}))
-    if foreign := sorted(set(values) - step.unset):
-        allowed = ", ".join(sorted(step.unset)) or "nothing"
+    if foreign := sorted(set(values) - step.catalog_fields):
+        allowed = ", ".join(sorted(step.catalog_fields)) or "nothing"
         raise UserError(
             f"catalog: settings.{step.name}.{foreign[0]} cannot be set per dataset (allowed here: {allowed})."
         )

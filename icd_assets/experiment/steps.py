@@ -1,174 +1,149 @@
-"""The pipeline as data: its steps in order, what each is made from, and the settings each takes."""
+"""The pipeline as one table: its steps in order. Assets, plans, settings and documentation are built from it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from icd_assets.evaluation.config import EvaluationConfig
+from icd_assets.experiment import made_from
+from icd_assets.experiment.step import Step, always
+from icd_assets.experiment.step_configs import ConvertConfig, EmbeddingConfig, RlDataConfig, Shared, V2Config
+from icd_assets.experiment.v2_source import has_own_v2
 from icd_assets.pools.config import PoolConfig
 from icd_assets.scoring.infoscore import BeamConfig
 from icd_assets.scoring.rewards import RewardSettings
-from icd_assets.selector.config import GrpoConfig, ProposalConfig, RceConfig, SftConfig
-
-
-class Shared(BaseModel):
-    """What all steps of one cell must agree on; the first three stand in file names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    shots: int = Field(2, ge=1, le=8, description="Demonstrations per pointer in beam data and RL data.")
-    pool_size: int = Field(64, ge=2, description="Candidates that the sampler offers for one query (K).")
-    beam_size: int = Field(5, ge=1, description="Beams kept per query in beam data.")
-    seed: int = Field(42, ge=0, description="Every random draw of the cell is derived from it.")
-
-
-class V2Config(SftConfig):
-    """The supervised selector: the user's own checkpoint, or one trained from beam data."""
-
-    source: Literal["auto", "import", "train"] = Field(
-        "auto",
-        description="auto: import the user's v2 checkpoint if there is one, else train one.",
-    )
-    checkpoint: str | None = Field(
-        None,
-        description="A v2 checkpoint to import. Unset: looked for in the dataset's model_cpk/v2.",
-        json_schema_extra={"env": "LEVER_LM_CHECKPOINT_PATH", "path": True},
-    )
-
-
-class EmbeddingConfig(BaseModel):
-    """Export of the selector's embeddings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    batch_size: int = Field(32, ge=1, description="Images encoded at once.")
-
-
-class RlDataConfig(ProposalConfig):
-    """Pointers proposed by the v2 selector and by baselines, each answered by the VLM."""
-
-    gt_prob: bool = Field(
-        False,
-        description="Also measure the likelihood of the true answers (vqa_gt_prob), one VLM pass per distinct "
-        "answer; the gtprob reward modes need it.",
-    )
-    path: str | None = Field(
-        None,
-        description="Use this RL data file instead of generating one.",
-        json_schema_extra={"env": "RL_DATA_PATH", "path": True},
-    )
-
-
-class ConvertConfig(BaseModel):
-    """Which trained epoch becomes the v2-format checkpoint."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    source: Literal["auto", "rce", "grpo"] = Field(
-        "auto",
-        description="auto: GRPO if it was trained on today's RCE checkpoints, else RCE.",
-    )
-    epoch: Literal["last", "best"] = Field(
-        "last",
-        description="last, as Lever-Plus; best: the epoch of highest expected reward on held-out RL queries.",
-    )
-
-
-@dataclass(frozen=True)
-class Step:
-    """One asset: ``parents`` are the assets it really reads; ``unset`` names the fields that the catalog may
-    set per dataset. ``code_version`` is raised when the same inputs would give other bytes."""
-
-    name: str
-    parents: tuple[str, ...]
-    config: type[BaseModel]
-    code_version: str
-    description: str
-    gpu: bool = False
-    vlm: bool = False  # asks the VLM
-    unset: frozenset[str] = frozenset()
-
+from icd_assets.selector.config import GrpoConfig, RceConfig
+from icd_assets.store.names import manifest_beside, manifest_in
 
 STEPS = (
     Step(
-        "candidate_pools",
-        (),
-        PoolConfig,
-        "2",
-        "Anchor queries of the train split and, per anchor, the K candidates that the sampler offers.",
+        name="candidate_pools",
+        title="pools",
+        parents=(),
+        config=PoolConfig,
+        code_version="2",
+        kind="json",
+        description="Anchor queries of the train split and, per anchor, the K candidates that the sampler offers.",
+        made_from=made_from.candidate_pools,
+        place=lambda paths: manifest_beside(paths.train_pools),
     ),
     Step(
-        "beam_data",
-        ("candidate_pools",),
-        BeamConfig,
-        "1",
-        "Per anchor, the demonstration sequences that raise the likelihood of the true answer most (InfoScore).",
+        name="beam_data",
+        title="beams",
+        parents=("candidate_pools",),
+        config=BeamConfig,
+        code_version="1",
+        kind="json",
+        description="Per anchor, the demonstration sequences that raise the likelihood of the true answer most "
+        "(InfoScore).",
+        made_from=made_from.beam_data,
+        place=lambda paths: manifest_beside(paths.beam_data),
         gpu=True,
-        vlm=True,
-        unset=frozenset({"expand"}),
+        catalog_fields=frozenset({"expand"}),
+        asks_vlm=always,
+        scores_answers=always,
+        left_out=has_own_v2,
+        left_out_because="only the training of a v2 checkpoint reads them, and this cell's is your own",
+        on_request=True,
     ),
     Step(
-        "v2_checkpoint",
-        ("candidate_pools", "beam_data"),
-        V2Config,
-        "1",
-        "The supervised (SFT) pointer selector: the user's own checkpoint, or one trained from beam data.",
+        name="v2_checkpoint",
+        title="v2",
+        parents=("candidate_pools", "beam_data"),
+        config=V2Config,
+        code_version="1",
+        kind="pytorch",
+        description="The supervised (SFT) pointer selector: the user's own checkpoint, or one trained from beam "
+        "data.",
+        made_from=made_from.v2_checkpoint,
+        place=lambda paths: manifest_beside(paths.v2_checkpoint),
         gpu=True,
-        unset=frozenset({"hidden_dim", "epochs", "lr", "batch_size", "dropout", "weight_decay"}),
+        catalog_fields=frozenset({"hidden_dim", "epochs", "lr", "batch_size", "dropout", "weight_decay"}),
+        replaces_adopted=lambda e: (
+            e.config("v2_checkpoint").source == "train" or e.config("v2_checkpoint").checkpoint is not None
+        ),
     ),
     Step(
-        "embeddings",
-        ("v2_checkpoint",),
-        EmbeddingConfig,
-        "1",
-        "The v2 checkpoint's image+question embedding of every train row.",
-        gpu=True,
-    ),
-    Step(
-        "rl_data",
-        ("candidate_pools", "v2_checkpoint", "embeddings"),
-        RlDataConfig,
-        "1",
-        "Per anchor, some fifteen pointers, the VLM's answer to each, its accuracy and the parts of its reward.",
-        gpu=True,
-        vlm=True,
-    ),
-    Step(
-        "rce_checkpoints",
-        ("rl_data", "v2_checkpoint", "embeddings"),
-        RceConfig,
-        "1",
-        "Reward-weighted cross-entropy warm-up: one checkpoint per epoch.",
-        gpu=True,
-    ),
-    Step(
-        "grpo_checkpoints",
-        ("rce_checkpoints", "rl_data", "v2_checkpoint", "embeddings"),
-        GrpoConfig,
-        "1",
-        "Group-relative policy optimization from the last RCE epoch: one checkpoint per epoch.",
+        name="embeddings",
+        title="embed",
+        parents=("v2_checkpoint",),
+        config=EmbeddingConfig,
+        code_version="1",
+        kind="pytorch",
+        description="The v2 checkpoint's image+question embedding of every train row.",
+        made_from=made_from.embeddings,
+        place=lambda paths: manifest_beside(paths.query_embeddings),
         gpu=True,
     ),
     Step(
-        "v2format_checkpoint",
-        ("rce_checkpoints", "grpo_checkpoints"),
-        ConvertConfig,
-        "1",
-        "The recommended epoch in the form that Lever-Plus' inference loads, verified by reading it back.",
+        name="rl_data",
+        title="RL data",
+        parents=("candidate_pools", "v2_checkpoint", "embeddings"),
+        config=RlDataConfig,
+        code_version="1",
+        kind="json",
+        description="Per anchor, some fifteen pointers, the VLM's answer to each, its accuracy and the parts of "
+        "its reward.",
+        made_from=made_from.rl_data,
+        place=lambda paths: manifest_beside(paths.rl_data),
+        gpu=True,
+        asks_vlm=lambda e: e.config("rl_data").path is None,  # not for RL data that are the user's own
+        scores_answers=made_from.scores_gold_answers,
+        replaces_adopted=lambda e: e.config("rl_data").path is not None,
     ),
     Step(
-        "evaluation",
-        ("candidate_pools", "v2_checkpoint", "rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint"),
-        EvaluationConfig,
-        "3",
-        "VQA accuracy, or CIDEr of captions, on the validation split: trained selectors, baselines and the best "
-        "in the pool.",
+        name="rce_checkpoints",
+        title="RCE",
+        parents=("rl_data", "v2_checkpoint", "embeddings"),
+        config=RceConfig,
+        code_version="1",
+        kind="pytorch",
+        description="Reward-weighted cross-entropy warm-up: one checkpoint per epoch.",
+        made_from=made_from.rce_checkpoints,
+        place=lambda paths: manifest_in(paths.v3_folder, "rce_checkpoints"),
         gpu=True,
-        vlm=True,
-        unset=frozenset({"num_queries", "oracle_beams", "oracle_expand"}),
+    ),
+    Step(
+        name="grpo_checkpoints",
+        title="GRPO",
+        parents=("rce_checkpoints", "rl_data", "v2_checkpoint", "embeddings"),
+        config=GrpoConfig,
+        code_version="1",
+        kind="pytorch",
+        description="Group-relative policy optimization from the last RCE epoch: one checkpoint per epoch.",
+        made_from=made_from.grpo_checkpoints,
+        place=lambda paths: manifest_in(paths.v3_folder, "grpo_checkpoints"),
+        gpu=True,
+        left_out=lambda e: e.config("grpo_checkpoints").grpo_epochs == 0,  # SPEC K.6: the default recipe
+        left_out_because="the settings have no GRPO epochs (GRPO_EPOCHS=0)",
+    ),
+    Step(
+        name="v2format_checkpoint",
+        title="v2format",
+        parents=("rce_checkpoints", "grpo_checkpoints"),
+        config=ConvertConfig,
+        code_version="1",
+        kind="pytorch",
+        description="The recommended epoch in the form that Lever-Plus' inference loads, verified by reading it "
+        "back.",
+        made_from=made_from.v2format_checkpoint,
+        place=lambda paths: manifest_in(paths.v3_folder, "v2format_checkpoint"),
+    ),
+    Step(
+        name="evaluation",
+        title="evaluated",
+        parents=("candidate_pools", "v2_checkpoint", "rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint"),
+        config=EvaluationConfig,
+        code_version="3",
+        kind="table",
+        description="VQA accuracy, or CIDEr of captions, on the validation split: trained selectors, baselines "
+        "and the best in the pool.",
+        made_from=made_from.evaluation,
+        place=lambda paths: manifest_in(paths.evaluation, "evaluation"),
+        gpu=True,
+        catalog_fields=frozenset({"num_queries", "oracle_beams", "oracle_expand"}),
+        asks_vlm=always,
+        scores_answers=lambda e: bool(e.config("evaluation").oracle_beams),
     ),
 )
 STEP = {step.name: step for step in STEPS}

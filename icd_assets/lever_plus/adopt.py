@@ -215,8 +215,8 @@ def _once(experiment: Experiment) -> Callable[[], VqaSplit]:
     """The train split, read when first needed; all cells of a dataset share it."""
 
     def train() -> VqaSplit:
-        experiment.prepare()
-        return experiment.train
+        experiment.data.prepare()
+        return experiment.data.train
 
     return train
 

@@ -72,7 +72,7 @@ class Examined:
 
     @property
     def dataset(self) -> dict[str, Input]:
-        return {"dataset": self.experiment.dataset_digest("train")}
+        return {"dataset": self.experiment.data.digest("train")}
 
 
 Named = Mapping[Path, Name]

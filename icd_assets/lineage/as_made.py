@@ -12,13 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from icd_assets.errors import UserError
+from icd_assets.errors import MissingInput, UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
-from icd_assets.experiment.experiment import Experiment, MissingInput
-from icd_assets.experiment.made_from import spec_of
+from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import Settings, assigned
-from icd_assets.experiment.steps import STEP, STEPS, Shared, own_fields
+from icd_assets.experiment.spec import spec_of
+from icd_assets.experiment.step_configs import Shared
+from icd_assets.experiment.steps import STEP, STEPS, own_fields
+from icd_assets.experiment.v2_source import has_own_v2, importable_v2
 from icd_assets.lineage.trace import consumed
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.store.digests import sha256_json
@@ -76,10 +78,10 @@ def changed_inputs(experiment: Experiment) -> dict[str, str]:
     for content that changes there and back is another cause each time."""
     changed = {}
     for step in STEPS:
-        if step.name == "beam_data" and not experiment.needs_beams:
+        if step.name == "beam_data" and has_own_v2(experiment):
             continue  # of no run that would be asked for
         if (manifest := experiment.manifest(step.name)) is None:
-            if step.name == "v2_checkpoint" and (mine := experiment.importable_v2()) is not None:
+            if step.name == "v2_checkpoint" and (mine := importable_v2(experiment)) is not None:
                 changed["v2_checkpoint.file"] = experiment.store.digests.file(mine)
             continue
         try:
@@ -147,7 +149,7 @@ def _with_checkpoint(experiment: Experiment, manifests: dict[str, Manifest], set
         return settings
     used = experiment.store.resolve(v2.files[0])
     try:
-        if experiment.importable_v2() == used:
+        if importable_v2(experiment) == used:
             return settings
     except UserError:
         pass

@@ -81,11 +81,11 @@ def _digests(name: str, experiment: Experiment) -> list[str]:
     entries = experiment.catalog.encoders
     given: list[Input]
     if name == "dataset":
-        given = [experiment.dataset_digest("train", "validation"), experiment.dataset_digest("train")]
+        given = [experiment.data.digest("train", "validation"), experiment.data.digest("train")]
     elif name == "vlm":
         given = [experiment.vlm()]
     elif name == "subset":
-        given = [Input(data_version=experiment.store.digests.file(experiment.subset_path()))]
+        given = [Input(data_version=experiment.store.digests.file(experiment.data.subset_path()))]
     elif name == "encoder":
         given = [experiment.weights_of(entries[experiment.dataset.encoder])]
     elif name == "sampler_encoder":

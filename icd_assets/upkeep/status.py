@@ -7,8 +7,8 @@ the settings have no GRPO epochs, by its own number of epochs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,12 +16,13 @@ from icd_assets.errors import UserError
 from icd_assets.experiment import plan
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
-from icd_assets.experiment.entries import EncoderEntry, ModelEntry
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.known import Known
 from icd_assets.experiment.settings import Settings
-from icd_assets.experiment.steps import STEPS, Step
+from icd_assets.experiment.step import Step
+from icd_assets.experiment.steps import STEPS
 from icd_assets.lineage.records import Records
-from icd_assets.store.manifest import Input, Manifest
+from icd_assets.store.manifest import Manifest
 from icd_assets.store.store import Store
 
 # left out: not what would be made, but the recipe has no such step · unjudged: something outside is not here
@@ -70,7 +71,7 @@ class Survey:
         self.records = Records(store)
         self._snapshot = _Snapshot(store, self.records)
         self._catalog, self._settings = catalog, settings
-        self._outside: dict[object, Input | UserError] = {}
+        self._known = Known()
 
     def cells(self, chosen: Sequence[Cell], *, empty: bool = False) -> Iterator[CellStatus]:
         """Of those chosen the ones that have anything, or all."""
@@ -86,10 +87,9 @@ class Survey:
         return sorted({manifest.cell for manifest in self.records.live.values()} - known)
 
     def status(self, cell: Cell) -> CellStatus:
-        experiment = _Looked(
-            cell, self._settings, self._snapshot, self._catalog, read_only=True, outside=self._outside
+        experiment = _with_own_grpo(
+            Experiment(cell, self._settings, self._snapshot, self._catalog, read_only=True, known=self._known)
         )
-        experiment = experiment.with_own_grpo()
         found: list[AssetStatus] = []
         coming: set[str] = set()
         for step in STEPS:
@@ -124,7 +124,7 @@ def _judge(experiment: Experiment, step: Step, coming: set[str]) -> AssetStatus:
 
 def _left_out(experiment: Experiment, step: Step) -> bool:
     try:
-        return plan.left_out(experiment, step)
+        return step.left_out(experiment)
     except UserError:  # the user's own v2 checkpoint is to be read, and cannot be: that step says why
         return True
 
@@ -144,41 +144,18 @@ class _Snapshot(Store):
         return live.get(self._relative(path))
 
 
-@dataclass(frozen=True)
-class _Looked(Experiment):
-    """What lies outside is looked at once for all cells that share it."""
-
-    outside: dict[object, Input | UserError] = field(default_factory=dict)
-
-    def dataset_digest(self, *splits: str) -> Input:
-        return self._once((self.cell.dataset, splits), lambda: super(_Looked, self).dataset_digest(*splits))
-
-    def weights_of(self, entry: EncoderEntry | ModelEntry) -> Input:
-        return self._once((entry.path, entry.revision), lambda: super(_Looked, self).weights_of(entry))
-
-    def with_own_grpo(self) -> _Looked:
-        """With the number of GRPO epochs that its GRPO has, if the settings say nothing of GRPO."""
-        if self.config("grpo_checkpoints").grpo_epochs > 0:
-            return self
-        try:
-            manifest = self.manifest("grpo_checkpoints")
-        except UserError:
-            return self
-        if manifest is None:
-            return self
-        explicit = dict(self.settings.explicit)
-        own = {"grpo_epochs": manifest.spec.config.get("grpo_epochs")}
-        explicit["grpo_checkpoints"] = explicit.get("grpo_checkpoints", {}) | own
-        settings = self.settings.model_copy(update={"explicit": explicit})
-        return replace(self, settings=settings)
-
-    def _once(self, key: object, look: Callable[[], Input]) -> Input:
-        if key not in self.outside:
-            try:
-                self.outside[key] = look()
-            except UserError as error:
-                self.outside[key] = error
-        found = self.outside[key]
-        if isinstance(found, UserError):
-            raise found
-        return found
+def _with_own_grpo(experiment: Experiment) -> Experiment:
+    """With the number of GRPO epochs that its GRPO has, if the settings say nothing of GRPO."""
+    if experiment.config("grpo_checkpoints").grpo_epochs > 0:
+        return experiment
+    try:
+        manifest = experiment.manifest("grpo_checkpoints")
+    except UserError:
+        return experiment
+    if manifest is None:
+        return experiment
+    explicit = dict(experiment.settings.explicit)
+    own = {"grpo_epochs": manifest.spec.config.get("grpo_epochs")}
+    explicit["grpo_checkpoints"] = explicit.get("grpo_checkpoints", {}) | own
+    settings = experiment.settings.model_copy(update={"explicit": explicit})
+    return replace(experiment, settings=settings)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from icd_assets.errors import UserError
-from icd_assets.experiment.experiment import Experiment, MissingInput
-from icd_assets.experiment.made_from import spec_of
+from icd_assets.errors import MissingInput, UserError
+from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import awaited
+from icd_assets.experiment.spec import spec_of
 from icd_assets.experiment.steps import STEP
 from icd_assets.lineage.differences import Difference, spec_changes
 from icd_assets.store.manifest import Input, Manifest, Spec

@@ -15,7 +15,7 @@ import pytest
 
 from icd_assets.defs.runs.instance_checks import check_instance
 from icd_assets.upkeep.doctor.finding import Finding
-from icd_assets_tests.conftest import CELL, ROOT, Workplace
+from icd_assets_tests.worlds.workplace import CELL, ROOT, Workplace
 
 pytestmark = pytest.mark.slow
 

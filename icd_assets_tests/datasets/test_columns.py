@@ -12,7 +12,7 @@ import pytest
 from icd_assets.datasets import columns, vqa
 from icd_assets.datasets.vqa import VqaSplit, load_split, read_split
 from icd_assets.store.digests import DigestCache, sha256_file
-from icd_assets_tests.datasets.vqa_files import IMAGES, annotation, write_files
+from icd_assets_tests.worlds.vqa_files import IMAGES, annotation, write_files
 
 QUESTIONS = [(10 * n, n // 3, f"question {n}, où?") for n in range(1, 30)]
 ANNOTATIONS = [

@@ -15,7 +15,7 @@ from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import Settings
 from icd_assets.store.digests import sha256_json
-from icd_assets_tests.datasets.vqa_files import annotation, joined
+from icd_assets_tests.worlds.vqa_files import annotation, joined
 
 CELL = Cell("okvqa", "RandSampler", "tiny_vl")
 QUESTIONS = [(30, 3, "What {is} this?"), (10, 1, "Who?"), (20, 1, "Où?")]

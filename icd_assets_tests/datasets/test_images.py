@@ -16,7 +16,7 @@ from icd_assets.datasets import images
 from icd_assets.datasets.images import require_images
 from icd_assets.datasets.vqa import VqaItem
 from icd_assets.errors import UserError
-from icd_assets_tests.datasets.vqa_files import item
+from icd_assets_tests.worlds.vqa_files import item
 
 
 @pytest.fixture

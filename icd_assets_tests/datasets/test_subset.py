@@ -11,8 +11,8 @@ import yaml
 from icd_assets.datasets.subset import read_subset
 from icd_assets.datasets.vqa import read_split
 from icd_assets.errors import UserError
-from icd_assets_tests.conftest import CELL, Workplace
-from icd_assets_tests.datasets.vqa_files import IMAGES, annotation, joined, write_files
+from icd_assets_tests.worlds.vqa_files import IMAGES, annotation, joined, write_files
+from icd_assets_tests.worlds.workplace import CELL, Workplace
 
 QUESTIONS = [(10 * n, n, f"question {n}?") for n in range(1, 8)]
 ANNOTATIONS = [annotation(10 * n, n, ["x"]) for n in range(1, 8)]

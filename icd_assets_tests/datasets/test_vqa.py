@@ -12,7 +12,7 @@ import pytest
 
 from icd_assets.datasets.vqa import VqaSplit, read_split
 from icd_assets.errors import UserError
-from icd_assets_tests.datasets.vqa_files import IMAGES, annotation, write_files
+from icd_assets_tests.worlds.vqa_files import IMAGES, annotation, write_files
 
 QUESTIONS = [(30, 3, "What {is} this?"), (10, 1, "Who?"), (20, 1, "Où?")]
 ANNOTATIONS = [

@@ -10,8 +10,8 @@ from icd_assets.evaluation.selections import Selection
 from icd_assets.evaluation.strategies import shuffled_labels, zero_shot
 from icd_assets.scoring.metric import VqaAccuracy
 from icd_assets.vlm.prompts import Prompt
-from icd_assets_tests.datasets.vqa_files import item
-from icd_assets_tests.scoring.copying_backend import CopyingBackend
+from icd_assets_tests.worlds.copying_backend import CopyingBackend
+from icd_assets_tests.worlds.vqa_files import item
 
 LIBRARY = [item(row, answer=answer) for row, answer in enumerate(["cat", "dog", "bird", "the cat", "fish"])]
 QUERIES = [item(0, image_id=70, answer="Cat"), item(1, image_id=71, answer="cow")]

@@ -8,7 +8,7 @@ import pytest
 from icd_assets.evaluation.selections import Selection
 from icd_assets.evaluation.strategies import random_selection, shuffled_labels, similarity_selection, zero_shot
 from icd_assets.pools.similarity import SamplerFeatures
-from icd_assets_tests.datasets.vqa_files import item
+from icd_assets_tests.worlds.vqa_files import item
 
 LIBRARY = [item(row, answer=f"answer {row}") for row in range(12)]
 POOLS = {0: (5, 2, 9, 7), 1: (1, 3, 5, 11)}

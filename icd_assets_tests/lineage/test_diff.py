@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from icd_assets_tests.lineage.conftest import Run
 from icd_assets_tests.lineage.test_lineage import RL, V3
-from icd_assets_tests.lineage.world import KEY, World, changed, document
+from icd_assets_tests.worlds.commands import Run
+from icd_assets_tests.worlds.manifests import KEY, World, changed, document
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def test_a_seed_is_a_cause_of_its_own(world: World, run: Run, first: Path) -> No
 
 def test_code_and_environment(world: World, run: Run, first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from icd_assets.store.manifest import Spec
-    from icd_assets_tests.lineage import world as module
+    from icd_assets_tests.worlds import manifests as module
 
-    real = module.spec
+    real = module.spec_of
 
     def raised(experiment: Any, asset: str) -> Spec:
         return real(experiment, asset).model_copy(update={"code_version": "2"})

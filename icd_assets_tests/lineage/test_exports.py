@@ -8,9 +8,9 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from icd_assets_tests.lineage.conftest import Run
 from icd_assets_tests.lineage.test_lineage import RL
-from icd_assets_tests.lineage.world import KEY, World, document
+from icd_assets_tests.worlds.commands import Run
+from icd_assets_tests.worlds.manifests import KEY, World, document
 
 HEX = re.compile(r"[0-9a-f]{64}")
 

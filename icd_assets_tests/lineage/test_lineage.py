@@ -20,10 +20,10 @@ from icd_assets.lineage import Records
 from icd_assets.lineage.chain import Chains
 from icd_assets.lineage.embedded import EmbeddedLineage
 from icd_assets.lineage.rows import trained_rows
-from icd_assets_tests.conftest import KEY as DEMO
-from icd_assets_tests.conftest import ROOT, Workplace
-from icd_assets_tests.lineage.conftest import Run
-from icd_assets_tests.lineage.world import KEY, STEP_NAMES, World, changed, document
+from icd_assets_tests.worlds.commands import Run
+from icd_assets_tests.worlds.manifests import KEY, STEP_NAMES, World, changed, document
+from icd_assets_tests.worlds.workplace import KEY as DEMO
+from icd_assets_tests.worlds.workplace import ROOT, Workplace
 
 RL = "d0/generated_data/rl_data_RandSampler_m0.json"
 V3 = "d0/model_cpk/v3_RandSampler_m0"

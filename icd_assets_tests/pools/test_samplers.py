@@ -12,7 +12,7 @@ from icd_assets.errors import UserError
 from icd_assets.pools import SAMPLERS, PoolConfig, needs_features
 from icd_assets.pools.samplers import build_pools, draw_anchors
 from icd_assets.pools.similarity import SamplerFeatures
-from icd_assets_tests.datasets.vqa_files import IMAGES, annotation, item, write_files
+from icd_assets_tests.worlds.vqa_files import IMAGES, annotation, item, write_files
 
 N = 200
 LIBRARY = [item(row, image_id=row // 4) for row in range(N)]  # four questions per image

@@ -22,7 +22,7 @@ from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, ignore_ans
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 from icd_assets.vlm.transformers_backend import TransformersBackend
-from icd_assets_tests.vlm.tiny import tiny_vl, write_images
+from icd_assets_tests.worlds.tiny import tiny_vl, write_images
 
 
 def item(row: int) -> VqaItem:

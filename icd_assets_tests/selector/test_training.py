@@ -19,7 +19,7 @@ from icd_assets.selector.rce import temperature_at, train_rce
 from icd_assets.selector.sft import beam_weights, kept_epoch, train_sft, warmup_cosine
 from icd_assets.selector.training import EpochResult, Resumed, best_epoch, constant_share
 from icd_assets.selector.v3_file import read_training_state, write_training_state
-from icd_assets_tests.selector.world import World
+from icd_assets_tests.worlds.known_answers import World
 
 VALIDATION = range(150, 400)
 SFT = SftConfig(epochs=20, lr=2e-3, hidden_dim=64, dropout=0.2)

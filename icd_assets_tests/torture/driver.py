@@ -24,9 +24,9 @@ import transformers.models.qwen2_5_vl.modeling_qwen2_5_vl  # noqa: F401
 from icd_assets.experiment.steps import STEPS
 from icd_assets.store.digests import sha256_file
 from icd_assets.store.store import Store
-from icd_assets_tests.conftest import CELL, KEY, new_workplace, shrink
 from icd_assets_tests.torture import faults
 from icd_assets_tests.torture.faults import Fault
+from icd_assets_tests.worlds.workplace import CELL, KEY, new_workplace, shrink
 
 RECIPE = {"RCE_EPOCHS": "3", "GRPO_EPOCHS": "2"}
 # The same recipe as Dagster's Launchpad takes it.

@@ -11,7 +11,7 @@ import pytest
 from icd_assets.errors import UserError
 from icd_assets.vlm.chat import Chat
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
-from icd_assets_tests.vlm.tiny import CHAT_TEMPLATE, SPECIAL, qwen_tokenizer
+from icd_assets_tests.worlds.tiny import CHAT_TEMPLATE, SPECIAL, qwen_tokenizer
 
 TURNS = PromptStyle(layout="turns", question="{question}")
 PROMPT = Prompt((Shot(Path("a"), "which?", "dog"),), Path("q"), "what color?")

@@ -26,8 +26,8 @@ from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.endpoint import Endpoint
 from icd_assets.vlm.endpoint_backend import EndpointBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
-from icd_assets_tests.vlm.fake_server import Answered, FakeServer, Json, as_json, echo, question, said, slowly
-from icd_assets_tests.vlm.tiny import write_images
+from icd_assets_tests.worlds.fake_server import Answered, FakeServer, Json, as_json, echo, question, said, slowly
+from icd_assets_tests.worlds.tiny import write_images
 
 GREEDY = Generation(num_beams=1, max_new_tokens=4)
 PLAIN = PromptStyle(question="{question}")

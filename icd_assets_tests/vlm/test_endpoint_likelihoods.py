@@ -20,8 +20,8 @@ from icd_assets.vlm.endpoint_backend import EndpointBackend
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 from icd_assets.vlm.transformers_backend import TransformersBackend
-from icd_assets_tests.vlm.fake_server import Answered, FakeServer, Json, as_json, said
-from icd_assets_tests.vlm.tiny import tiny_vl, write_images
+from icd_assets_tests.worlds.fake_server import Answered, FakeServer, Json, as_json, said
+from icd_assets_tests.worlds.tiny import tiny_vl, write_images
 
 STYLES = {
     "turns": PromptStyle(layout="turns", question="{question}"),

@@ -19,8 +19,8 @@ from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 from icd_assets.vlm.transformers_backend import TransformersBackend
-from icd_assets_tests.vlm.tiny import write_images
-from icd_assets_tests.vlm.tiny_families import FAMILIES
+from icd_assets_tests.worlds.tiny import write_images
+from icd_assets_tests.worlds.tiny_families import FAMILIES
 
 STYLES = {
     "turns": PromptStyle(layout="turns", question="{question}"),

@@ -13,7 +13,7 @@ from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.memory import GIB, PromptSize, largest_batch, memory, model_sizes, prompt_size
 from icd_assets.vlm.processor import load_processor, read_config
 from icd_assets.vlm.prompts import PromptStyle
-from icd_assets_tests.vlm.tiny_families import FAMILIES
+from icd_assets_tests.worlds.tiny_families import FAMILIES
 
 TINY = Path(__file__).parents[2] / "icd_assets/demo/weights/tiny_vl"
 BEAMS = Generation(max_new_tokens=5, num_beams=3)

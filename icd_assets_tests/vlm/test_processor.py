@@ -9,8 +9,8 @@ from transformers.models.smolvlm import processing_smolvlm
 
 from icd_assets.errors import UserError
 from icd_assets.vlm.processor import load_processor
-from icd_assets_tests.vlm.tiny import tiny_clip, tiny_vl
-from icd_assets_tests.vlm.tiny_families import FAMILIES
+from icd_assets_tests.worlds.tiny import tiny_clip, tiny_vl
+from icd_assets_tests.worlds.tiny_families import FAMILIES
 
 
 def test_the_processor_loads_without_its_video_half() -> None:

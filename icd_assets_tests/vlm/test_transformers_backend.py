@@ -21,7 +21,7 @@ from icd_assets.vlm.images import read_image
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot, messages
 from icd_assets.vlm.transformers_backend import TransformersBackend
-from icd_assets_tests.vlm.tiny import tiny_qwen2_vl, tiny_vl, write_images
+from icd_assets_tests.worlds.tiny import tiny_qwen2_vl, tiny_vl, write_images
 
 STYLES = {
     "turns": PromptStyle(layout="turns", question="{question}"),

@@ -1,30 +1,13 @@
-"""The assets, in the order of the pipeline: one file each, and no mathematics."""
+"""The assets: one per step of the table, in its order, and the leaderboard over all cells."""
 
 from __future__ import annotations
 
-from icd_assets.defs.assets.beam_data import beam_data
-from icd_assets.defs.assets.candidate_pools import candidate_pools
-from icd_assets.defs.assets.embeddings import embeddings
-from icd_assets.defs.assets.evaluation import evaluation
-from icd_assets.defs.assets.grpo_checkpoints import grpo_checkpoints
 from icd_assets.defs.assets.leaderboard import leaderboard
-from icd_assets.defs.assets.rce_checkpoints import rce_checkpoints
-from icd_assets.defs.assets.rl_data import rl_data
-from icd_assets.defs.assets.step import RewardResource, SharedResource, partitions
-from icd_assets.defs.assets.v2_checkpoint import v2_checkpoint
-from icd_assets.defs.assets.v2format_checkpoint import v2format_checkpoint
+from icd_assets.defs.assets.partitions import partitions
+from icd_assets.defs.assets.resources import RewardResource, SharedResource
+from icd_assets.defs.assets.step_asset import step_asset
+from icd_assets.experiment.steps import STEPS
 
-ASSETS = [
-    candidate_pools,
-    beam_data,
-    v2_checkpoint,
-    embeddings,
-    rl_data,
-    rce_checkpoints,
-    grpo_checkpoints,
-    v2format_checkpoint,
-    evaluation,
-    leaderboard,
-]
+ASSETS = [*map(step_asset, STEPS), leaderboard]
 
 __all__ = ["ASSETS", "RewardResource", "SharedResource", "partitions"]

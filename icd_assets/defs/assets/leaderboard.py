@@ -7,7 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from icd_assets.defs.assets.step import SharedResource, failing_in_words
+from icd_assets.defs.assets.resources import SharedResource
+from icd_assets.defs.assets.step_asset import failing_in_words
 from icd_assets.defs.runs.step_process import enter_process
 from icd_assets.lineage.trace import consumed, trace
 from icd_assets.runtime.locks import Holder

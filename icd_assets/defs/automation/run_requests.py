@@ -15,6 +15,7 @@ from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.entries import AutomationEntry
 from icd_assets.experiment.experiment import Experiment, results_root
 from icd_assets.experiment.steps import STEP, STEPS
+from icd_assets.experiment.v2_source import has_own_v2
 from icd_assets.lineage.as_made import Warn, chosen
 
 Recipe = Literal["rce_recipe", "grpo_recipe"]
@@ -44,7 +45,7 @@ def recipe_of(experiment: Experiment) -> Recipe:
 def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reason: str) -> dg.RunRequest:
     """The run; ``reason`` makes its key unique, so that the same cause never asks twice."""
     left_out = set() if recipe == "grpo_recipe" else {"grpo_checkpoints"}
-    if "beam_data" not in found.force and not experiment.needs_beams:
+    if "beam_data" not in found.force and has_own_v2(experiment):
         left_out.add("beam_data")
     names = [step.name for step in STEPS if step.name not in left_out]
     config = build_run_config(experiment.settings, experiment.store.root, names, frozenset(found.force))

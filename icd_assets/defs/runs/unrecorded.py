@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from icd_assets.experiment.plan import Planned
+from icd_assets.experiment.plan import Plan
 from icd_assets.store.digests import sha256_json
 
 if TYPE_CHECKING:
@@ -19,19 +19,20 @@ if TYPE_CHECKING:
     from icd_assets.experiment.experiment import Experiment
 
 
-def may_be_unrecorded(experiment: Experiment, planned: list[Planned]) -> bool:
+def may_be_unrecorded(plan: Plan) -> bool:
     """Whether Dagster may not know of something, or the leaderboard not of the cell's evaluation."""
-    evaluated = any(item.step.name == "evaluation" for item in planned)
-    return bool(experiment.store.unrecorded_marks(experiment.cell.key)) or (evaluated and _is_behind(experiment))
+    experiment = plan.experiment
+    marks = experiment.store.unrecorded_marks(experiment.cell.key)
+    return bool(marks) or (plan.evaluates and _is_behind(experiment))
 
 
-def find_unrecorded(opened: dg.DagsterInstance, experiment: Experiment, planned: list[Planned]) -> list[str]:
+def find_unrecorded(opened: dg.DagsterInstance, plan: Plan) -> list[str]:
     """The steps of a plan that are present on disk, but whose last event in Dagster is not of what is there.
 
     ``evaluation`` stands for the leaderboard, which is drawn up after it.
     """
-    found = []
-    for item in planned:
+    experiment, found = plan.experiment, []
+    for item in plan.steps:
         name = item.step.name
         manifest = experiment.manifest(name) if item.reason is None else None
         if manifest is None:
@@ -42,12 +43,12 @@ def find_unrecorded(opened: dg.DagsterInstance, experiment: Experiment, planned:
     return found
 
 
-def forget_marks(opened: dg.DagsterInstance, experiment: Experiment, planned: list[Planned]) -> None:
+def forget_marks(opened: dg.DagsterInstance, plan: Plan) -> None:
     """Drop the marks of runs that ended well, and of all that ended if the whole cell was looked at."""
-    whole = any(item.step.name == "evaluation" for item in planned)
+    experiment = plan.experiment
     for mark, run_id in experiment.store.unrecorded_marks(experiment.cell.key).items():
         run = opened.get_run_by_id(run_id)
-        if run is None or run.is_success or (whole and run.is_finished):
+        if run is None or run.is_success or (plan.evaluates and run.is_finished):
             mark.unlink(missing_ok=True)
 
 

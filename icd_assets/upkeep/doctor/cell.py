@@ -12,7 +12,7 @@ from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.entries import EncoderEntry, ModelEntry
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.plan import Planned, plan, require_metric, require_subset, require_vlm
+from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.settings import Settings
 from icd_assets.pools.config import needs_features
 from icd_assets.store.store import Store
@@ -60,7 +60,7 @@ def check_catalog(catalog: Catalog, root: Path) -> list[Finding]:
         experiment = Experiment(cell, Settings(), Store(root), catalog, read_only=True)
         try:
             for split in data.SPLITS:
-                experiment.source_files(split)
+                experiment.data.source_files(split)
             found.append(Finding("dataset", "ok", f"{name}: its files are there"))
         except UserError as error:
             if dataset.prepare is not None:
@@ -95,10 +95,10 @@ def _with_torch(experiment: Experiment, to: str | None, seen: data.Seen) -> list
     ):
         of_sampler, sampler = models.clip(experiment.encoder(experiment.dataset.sampler_encoder), digests)
         found, ready = found + of_sampler, ready and sampler is not None
-    planned: list[Planned] = []
+    planned: list[Plan] = []
     if ready:  # before that, a plan would download
         found += findings("plan", lambda: _planned(experiment, to, planned))
-    steps = {item.step.name for item in planned if item.reason is not None}
+    steps = {name for plan in planned for name in plan.to_make}
     prompts = cost.prompts(experiment, steps, seen.rows) if len(seen.rows) == len(data.SPLITS) else {}
     if vlm is not None:
         found += findings("memory", lambda: _memory(experiment, vlm, seen, gpus, sum(prompts.values())))
@@ -110,12 +110,11 @@ def _with_torch(experiment: Experiment, to: str | None, seen: data.Seen) -> list
     return found
 
 
-def _planned(experiment: Experiment, to: str | None, into: list[Planned]) -> Iterator[Finding]:
-    into += plan(experiment, to=to)
-    yield recipe.plan_line(into)
-    require_vlm(experiment, into)
-    require_metric(experiment, into)
-    require_subset(experiment, into)
+def _planned(experiment: Experiment, to: str | None, into: list[Plan]) -> Iterator[Finding]:
+    plan = Plan.of(experiment, to=to)
+    into.append(plan)
+    yield recipe.plan_line(plan)
+    plan.require_possible()
 
 
 def _memory(

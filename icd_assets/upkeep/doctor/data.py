@@ -40,7 +40,7 @@ def dataset(experiment: Experiment, seen: Seen) -> Iterator[Finding]:
         yield Finding("dataset", "ok", f"{name}: its files are written by the first run where they are missing")
     for split in SPLITS:
         try:
-            items = experiment.train if split == "train" else experiment.validation
+            items = experiment.data.train if split == "train" else experiment.data.validation
         except UserError as error:
             if entry.prepare is None:
                 yield Finding("dataset", "problem", str(error))

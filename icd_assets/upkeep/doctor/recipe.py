@@ -7,8 +7,9 @@ from pathlib import Path
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.plan import Planned
+from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.steps import STEPS
+from icd_assets.experiment.v2_source import importable_v2
 from icd_assets.upkeep.doctor.finding import Finding, in_bytes
 
 
@@ -53,7 +54,7 @@ def _contradictions(e: Experiment, rows: Mapping[str, int]) -> Iterator[str]:
 
 def v2_checkpoint(experiment: Experiment, steps: Collection[str], prompts: Mapping[str, int]) -> Iterator[Finding]:
     """Imported (and read through), there already, or trained, and what that costs."""
-    path, manifest = experiment.importable_v2(), experiment.manifest("v2_checkpoint")
+    path, manifest = importable_v2(experiment), experiment.manifest("v2_checkpoint")
     if path is not None:
         from icd_assets.selector.key_names import infer_config
         from icd_assets.selector.v2_file import read_v2
@@ -95,7 +96,7 @@ def rl_data(experiment: Experiment, rows: Mapping[str, int]) -> Iterator[Finding
         yield Finding("rl_data", "problem", text, "there is nothing to learn from it; generate RL data anew")
 
 
-def plan_line(planned: list[Planned]) -> Finding:
+def plan_line(plan: Plan) -> Finding:
     """What would be made, and why."""
-    made = [f"{item.step.name} ({item.reason})" for item in planned if item.reason is not None]
+    made = [f"{item.step.name} ({item.reason})" for item in plan.steps if item.reason is not None]
     return Finding("plan", "ok", f"would make {', '.join(made)}" if made else "nothing has to be done")

@@ -22,7 +22,7 @@ import pytest
 from icd_assets.defs.runs.dead_runs import close_dead_runs, list_held_slots, list_open_runs
 from icd_assets.defs.runs.run_owner import owner_tags
 from icd_assets.runtime.process_record import ProcessRecord
-from icd_assets_tests.conftest import CELL, Workplace, new_workplace
+from icd_assets_tests.worlds.workplace import CELL, Workplace, new_workplace
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,147 @@
+"""How every asset is built: skip by content, make in a staging folder, commit with a manifest.
+
+The life of an artifact, whoever asks for it: Dagster, the command line or a notebook.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any
+from uuid import uuid4
+
+from icd_assets.assets.step_run import Report, StepRun
+from icd_assets.errors import UserError
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.spec import spec_of
+from icd_assets.experiment.step import Step
+from icd_assets.experiment.steps import STEP
+from icd_assets.runtime import progress
+from icd_assets.runtime.device import lease
+from icd_assets.runtime.locks import Holder
+from icd_assets.runtime.provenance import describe
+from icd_assets.store.digests import sha256_json
+from icd_assets.store.manifest import Manifest
+
+
+def _nowhere(log: object) -> None:
+    """Where a run without a log writes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """On whose behalf something is built: the id that its manifest names, and where its log goes."""
+
+    id: str
+    log: Callable[[str], None] = _nowhere
+    observe: Callable[[Mapping[str, float]], None] = _nowhere  # one epoch's numbers, live
+
+    @classmethod
+    def of_python(cls) -> Run:
+        """A run that no orchestrator knows."""
+        return cls(f"python-{uuid4()}")
+
+
+def build(
+    experiment: Experiment, asset: str, run: Run | None = None, *, force: bool = False
+) -> tuple[Manifest, bool]:
+    """Make one artifact of a cell unless it is up to date: its manifest, and whether there was nothing to do.
+
+    >>> manifest, skipped = build(experiment, "evaluation")
+
+    ``force`` makes it in any case. Raises :class:`MissingInput` if an input is not there, :class:`UserError` for
+    the user's own files and settings. Killed anywhere, the same call goes on.
+    """
+    step, run = STEP[asset], run or Run.of_python()
+    store, path = experiment.store, experiment.manifest_path(asset)
+    holder = Holder(f"{asset} of {experiment.cell}", run.id)
+
+    def note(text: str) -> None:
+        run.log(f"{asset}: {text}")
+        progress.current.noted(asset, text)
+
+    with store.lock(path, holder, note):
+        store.recover(path)
+        if (reason := _reason(experiment, asset, force)) is None:
+            run.log(f"{asset}: nothing to do, {path} is up to date")
+            progress.current.skipped(asset)
+            return store.require(path, asset), True
+        run.log(f"{asset}: {reason}")
+        progress.current.started(asset, reason)
+        began = time.monotonic()
+        gpu: AbstractContextManager[str] = (
+            lease(holder, note) if step.needs_gpu(experiment) else nullcontext("cpu")
+        )
+        with gpu as device:
+            manifest = _make(experiment, step, run, device, note, began, force)
+    progress.current.ended(asset, manifest.seconds)
+    return manifest, False
+
+
+def _reason(experiment: Experiment, asset: str, force: bool) -> str | None:
+    """Why the artifact is to be made; None if it is up to date."""
+    store, path = experiment.store, experiment.manifest_path(asset)
+    if force:
+        return "forced"
+    reason = store.stale(path, spec_of(experiment, asset))
+    if reason is not None and (there := store.read(path)) is not None and store.altered(there) is not None:
+        raise UserError(f"{reason}.")  # an adopted file that the user changed is theirs to decide about
+    return reason
+
+
+def _make(
+    experiment: Experiment,
+    step: Step,
+    run: Run,
+    device: str,
+    note: Callable[[str], None],
+    began: float,
+    force: bool,
+) -> Manifest:
+    """Under the artifact's lock and with the device held: make the files and publish them."""
+    store, path = experiment.store, experiment.manifest_path(step.name)
+    spec = spec_of(experiment, step.name, afresh=True)  # of the inputs as they are after hours of waiting
+    with store.staging(path, spec, afresh=force) as staging:
+        report = maker(step.name)(
+            StepRun(
+                experiment=experiment,
+                config=experiment.config(step.name),
+                spec=spec,
+                staging=staging,
+                device=device,
+                on_progress=progress.Progress(step.name, run.log),
+                note=note,
+                observe=run.observe,
+            )
+        )
+        store.mark_unrecorded(run.id, experiment.cell.key)
+        return store.commit(
+            path,
+            report.files,
+            spec=spec,
+            config_digest=sha256_json(spec.config),
+            facts=dict(report.facts),
+            origin=report.origin,
+            cell=experiment.cell.key,
+            run_id=run.id,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - began, 1),
+            environment=describe(device),
+        )
+
+
+def maker(asset: str) -> Callable[[StepRun], Report]:
+    """The function that makes an asset: of its own name, in the module of its name."""
+    function: Callable[[StepRun], Report] = getattr(import_module(f"icd_assets.assets.{asset}"), asset)
+    return function
+
+
+def shown(asset: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """From an artifact's facts, what its module shows besides plain numbers: a picture, a table, a text."""
+    show: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None
+    show = getattr(import_module(f"icd_assets.assets.{asset}"), "show", None)
+    return show(facts) if show is not None else {}

@@ -1,0 +1,74 @@
+"""The six arguments of train_v3.sh, and the cell that they mean."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from icd_assets.errors import UserError
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.experiment import Experiment, results_root
+from icd_assets.experiment.settings import Settings
+from icd_assets.runtime.device import visible_gpus
+
+SELECTOR_INPUT = "query_img_text_icd_img_text"
+
+
+@dataclass(frozen=True)
+class CellArguments:
+    """As the user typed them; ``task`` None is the dataset's."""
+
+    task: str | None
+    dataset: str
+    gpu_id: str
+    lever_lm: str
+    sampler: str
+    model: str
+
+    def open(self, settings: Settings, *, read_only: bool = False) -> Experiment:
+        """The cell with the settings of the command line, at home and with the GPU chosen."""
+        from icd_assets.defs.runs.instance import enter_home
+
+        if self.lever_lm != SELECTOR_INPUT:
+            raise UserError(
+                f"selector input {self.lever_lm!r} is not supported; the one input is {SELECTOR_INPUT}."
+            )
+        _choose_gpu(self.gpu_id)
+        enter_home()
+        catalog = Catalog.load()
+        cell = catalog.cell(self.dataset, self.sampler, self.model)
+        if self.task not in (None, of_dataset := catalog.datasets[cell.dataset].task):
+            raise UserError(
+                f"task {self.task!r} is not that of {cell.dataset}; "
+                f"write: icd-assets train {of_dataset} {self.dataset}."
+            )
+        settings = _with_subset(_with_source(settings), self.dataset)
+        experiment = Experiment.open(cell, settings, results_root(), catalog)
+        return experiment.as_read_only() if read_only else experiment
+
+
+def _with_source(settings: Settings) -> Settings:
+    """The command line says which phase becomes the v2-format file, as train_v3.sh does: the last one run."""
+    explicit = dict(settings.explicit)
+    phase = "grpo" if explicit.get("grpo_checkpoints", {}).get("grpo_epochs", 0) else "rce"
+    explicit["v2format_checkpoint"] = {"source": phase, **explicit.get("v2format_checkpoint", {})}
+    return settings.model_copy(update={"explicit": explicit})
+
+
+def _with_subset(settings: Settings, dataset: str) -> Settings:
+    """``vqav2_local_sub`` is vqav2, evaluated on the subset of its validation questions (SPEC B.2)."""
+    if not dataset.endswith("_local_sub"):
+        return settings
+    evaluation = {"subset": True, **settings.explicit.get("evaluation", {})}
+    return settings.model_copy(update={"explicit": {**settings.explicit, "evaluation": evaluation}})
+
+
+def _choose_gpu(gpu_id: str) -> None:
+    """The third argument of train_v3.sh: which GPU, as nvidia-smi numbers them. Without a GPU it is ignored."""
+    if not gpu_id.isdecimal():
+        raise UserError(f"gpu_id {gpu_id!r} is not a number; give the GPU's index, e.g. 0.")
+    gpus = visible_gpus()
+    if gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        if gpu_id not in gpus:
+            raise UserError(f"gpu_id {gpu_id} does not exist; this machine has {', '.join(gpus)}.")
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu_id

@@ -1,0 +1,71 @@
+"""What the event of an artifact shows in the UI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from icd_assets.assets.build import shown
+from icd_assets.assets.figures import Markdown, Table
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.lineage.trace import trace
+from icd_assets.store.manifest import Manifest
+
+
+def metadata(asset: str, manifest: Manifest, experiment: Experiment) -> dict[str, Any]:
+    """First what was made, then the exact upstream runs, then the config."""
+    return {
+        **_facts(asset, manifest.facts),
+        "path": _path(manifest, experiment),
+        **_inputs(manifest, experiment),
+        **_origin(manifest),
+    }
+
+
+def _facts(asset: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {name: _drawn(value) for name, value in shown(asset, facts).items()}
+    for name, value in facts.items():
+        if name == "rows":
+            found["dagster/row_count"] = value
+        elif name not in found and isinstance(value, int | float | str):
+            found[name] = round(value, 4) if isinstance(value, float) else value
+    return found
+
+
+def _drawn(value: Markdown | Table) -> dg.MetadataValue[Any]:
+    if isinstance(value, Table):
+        return dg.MetadataValue.table(records=[dg.TableRecord(dict(row)) for row in value.rows])
+    return dg.MetadataValue.md(value.text)
+
+
+def _path(manifest: Manifest, experiment: Experiment) -> dg.MetadataValue[Any]:
+    there = next(record for record in manifest.files if record.pruned is None)
+    return dg.MetadataValue.path(str(experiment.store.resolve(there)))
+
+
+def _inputs(manifest: Manifest, experiment: Experiment) -> dict[str, Any]:
+    inputs = dict(manifest.spec.inputs)
+    if (rl_data := trace(experiment.store, manifest, "rl_data")) is not None:
+        inputs["rl_data"] = rl_data  # from a checkpoint and its evaluation, one click to the data it learned from
+    found: dict[str, Any] = {}
+    for name, given in inputs.items():
+        found[f"{name}/data_version"] = given.data_version[:16]
+        if given.run_id is not None:
+            found[f"{name}/run"] = dg.MetadataValue.dagster_run(given.run_id)
+    if manifest.vlm:
+        found["vlm"] = ", ".join(digest[:16] for digest in manifest.vlm)
+    return found
+
+
+def _origin(manifest: Manifest) -> dict[str, Any]:
+    if manifest.run_id is None:
+        return {"origin": manifest.origin, "unknown": ", ".join(manifest.unknown)}
+    return {
+        "origin": manifest.origin,
+        "made_by_run": dg.MetadataValue.dagster_run(manifest.run_id),
+        "seconds": manifest.seconds,
+        "device": manifest.environment["device"],
+        "config": dg.MetadataValue.json(manifest.spec.config),
+    }

@@ -1,0 +1,105 @@
+"""The dataset of a cell: its files, their digests, its splits."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from icd_assets.datasets.captions import CaptionFiles, read_captions
+from icd_assets.datasets.files import SplitFiles, locate_split
+from icd_assets.datasets.vqa import VqaSplit, load_split
+from icd_assets.errors import UserError
+from icd_assets.experiment.entries import DatasetEntry
+from icd_assets.experiment.known import Known
+from icd_assets.store.digests import sha256_json
+from icd_assets.store.manifest import Input
+from icd_assets.store.store import Store
+
+
+@dataclass(frozen=True)
+class CellData:
+    """What a dataset entry of the catalog names, read from disk. ``read_only``: nothing is written for it.
+
+    >>> experiment.data.train[7].question      # a split as rows
+    >>> experiment.data.digest("train")        # the same by content
+    """
+
+    entry: DatasetEntry
+    store: Store  # remembers digests, and keeps parsed splits
+    read_only: bool = False
+    known: Known | None = None
+
+    def prepare(self) -> None:
+        """Write what is missing of a dataset that can be generated (the catalog's ``prepare``)."""
+        if self.entry.prepare is not None and not self.read_only:
+            module, function = self.entry.prepare.split(":")
+            getattr(importlib.import_module(module), function)(self.entry.train, self.entry.validation)
+
+    @cached_property
+    def train(self) -> VqaSplit:
+        return self._split("train")
+
+    @cached_property
+    def validation(self) -> VqaSplit:
+        return self._split("validation")
+
+    def source_files(self, split: str) -> list[Path]:
+        """The files whose bytes decide a split's rows."""
+        files, what = self._files(split), f"the {split} split of {self.entry.name}"
+        if not isinstance(files, CaptionFiles):
+            return locate_split(files, what).paths
+        if not Path(files.captions).is_file():
+            moved_by = f"set {' or '.join(files.variables)}" if files.variables else "fix the catalog"
+            raise UserError(f"{what} was not found as {files.captions}; put the file there, or {moved_by}.")
+        return [Path(files.captions)]
+
+    def subset_path(self) -> Path:
+        """The file that lists the validation questions of ``evaluation.subset``."""
+        files = self._files("validation")
+        if isinstance(files, CaptionFiles) or files.subset is None:
+            raise UserError(
+                f"evaluation.subset is set, but the catalog names no subset of {self.entry.name}'s validation "
+                "split; unset it, or name the file under validation.subset."
+            )
+        if not (path := Path(files.subset)).is_file():
+            raise UserError(f"evaluation.subset is set, but {path} does not exist; put it there, or unset that.")
+        return path
+
+    def digest(self, *splits: str) -> Input:
+        """Of the splits' files, in the layout that is there, and of the answers taken from them."""
+        if self.known is None:
+            return self._digest(*splits)
+        return self.known.get((self.entry.name, splits), lambda: self._digest(*splits))
+
+    def _digest(self, *splits: str) -> Input:
+        self.prepare()
+        paths = [path for split in splits for path in self.source_files(split)]
+        digest = self.store.digests.files(paths)
+        if self.entry.answer != "official":
+            digest = sha256_json([digest, self.entry.answer])
+        files = [self._files(split) for split in splits]
+        if parts := [own.split for own in files if isinstance(own, CaptionFiles)]:  # of a file of all splits
+            digest = sha256_json([digest, parts])
+        return Input(data_version=digest)
+
+    def _files(self, split: str) -> SplitFiles | CaptionFiles:
+        return self.entry.train if split == "train" else self.entry.validation
+
+    def _split(self, name: str) -> VqaSplit:
+        self.prepare()
+        dataset, files = self.entry.name, self._files(name)
+        if isinstance(files, CaptionFiles):
+            return read_captions(dataset, name, Path(files.captions), files.images, files.split)
+        source = locate_split(files, f"the {name} split of {dataset}")
+        return load_split(
+            dataset,
+            name,
+            source.questions,
+            source.annotations,
+            files.images,
+            self.entry.answer,
+            digests=self.store.digests,
+            folder=self.store.private / "datasets",
+        )

@@ -1,0 +1,72 @@
+"""The settings of the steps that have more than their library's own, and those that a whole cell shares."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from icd_assets.selector.config import ProposalConfig, SftConfig
+
+
+class Shared(BaseModel):
+    """What all steps of one cell must agree on; the first three stand in file names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shots: int = Field(2, ge=1, le=8, description="Demonstrations per pointer in beam data and RL data.")
+    pool_size: int = Field(64, ge=2, description="Candidates that the sampler offers for one query (K).")
+    beam_size: int = Field(5, ge=1, description="Beams kept per query in beam data.")
+    seed: int = Field(42, ge=0, description="Every random draw of the cell is derived from it.")
+
+
+class V2Config(SftConfig):
+    """The supervised selector: the user's own checkpoint, or one trained from beam data."""
+
+    source: Literal["auto", "import", "train"] = Field(
+        "auto",
+        description="auto: import the user's v2 checkpoint if there is one, else train one.",
+    )
+    checkpoint: str | None = Field(
+        None,
+        description="A v2 checkpoint to import. Unset: looked for in the dataset's model_cpk/v2.",
+        json_schema_extra={"env": "LEVER_LM_CHECKPOINT_PATH", "path": True},
+    )
+
+
+class EmbeddingConfig(BaseModel):
+    """Export of the selector's embeddings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_size: int = Field(32, ge=1, description="Images encoded at once.")
+
+
+class RlDataConfig(ProposalConfig):
+    """Pointers proposed by the v2 selector and by baselines, each answered by the VLM."""
+
+    gt_prob: bool = Field(
+        False,
+        description="Also measure the likelihood of the true answers (vqa_gt_prob), one VLM pass per distinct "
+        "answer; the gtprob reward modes need it.",
+    )
+    path: str | None = Field(
+        None,
+        description="Use this RL data file instead of generating one.",
+        json_schema_extra={"env": "RL_DATA_PATH", "path": True},
+    )
+
+
+class ConvertConfig(BaseModel):
+    """Which trained epoch becomes the v2-format checkpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Literal["auto", "rce", "grpo"] = Field(
+        "auto",
+        description="auto: GRPO if it was trained on today's RCE checkpoints, else RCE.",
+    )
+    epoch: Literal["last", "best"] = Field(
+        "last",
+        description="last, as Lever-Plus; best: the epoch of highest expected reward on held-out RL queries.",
+    )

@@ -1,0 +1,62 @@
+"""Whether a cell has a v2 checkpoint of the user's own, and which (SPEC A.3, without its lottery)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from icd_assets.errors import UserError
+
+if TYPE_CHECKING:
+    from icd_assets.experiment.experiment import Experiment
+
+
+def importable_v2(experiment: Experiment) -> Path | None:
+    """The user's own v2 checkpoint, or None if one is to be trained."""
+    config = experiment.config("v2_checkpoint")
+    if config.source == "train":
+        return None
+    if config.checkpoint is not None:
+        path = Path(config.checkpoint)
+        if not path.is_file():
+            raise UserError(f"LEVER_LM_CHECKPOINT_PATH={path} does not exist; fix or unset it.")
+        return path.absolute()
+    found = _adopted(experiment) or _lying_there(experiment)
+    if found is None and config.source == "import":
+        raise UserError(f"{experiment.paths.v2_folder} holds no v2 checkpoint of this cell to import.")
+    return found
+
+
+def has_own_v2(experiment: Experiment) -> bool:
+    """Whether nothing trains a v2 checkpoint: beam data are then of no use."""
+    return importable_v2(experiment) is not None
+
+
+def _adopted(experiment: Experiment) -> Path | None:
+    """The checkpoint that was adopted, whatever else lies beside it."""
+    manifest = experiment.manifest("v2_checkpoint")
+    if manifest is None or manifest.origin != "adopted":
+        return None
+    chosen = experiment.store.resolve(manifest.files[0])
+    return chosen if chosen.is_file() else None
+
+
+def _lying_there(experiment: Experiment) -> Path | None:
+    """The one checkpoint of this cell in upstream's folder that we did not train ourselves."""
+    store, paths = experiment.store, experiment.paths
+    manifest = experiment.manifest("v2_checkpoint")
+    ours = {store.resolve(file) for file in manifest.files} if manifest and manifest.origin == "made" else set()
+    if paths.v2_checkpoint.is_file() and paths.v2_checkpoint not in ours:
+        return paths.v2_checkpoint
+    found = [
+        path
+        for path in sorted(paths.v2_folder.glob(f"*{experiment.cell.sampler}*.ckpt"))
+        if path not in ours and experiment.model.safe_name in path.name
+    ]
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found[:4])
+        raise UserError(
+            f"{paths.v2_folder} holds {len(found)} v2 checkpoints of this cell ({names}); "
+            "name one with LEVER_LM_CHECKPOINT_PATH."
+        )
+    return found[0] if found else None

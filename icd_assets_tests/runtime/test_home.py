@@ -1,0 +1,94 @@
+"""The ``.env`` of Dagster's home is heard by every process of ours, and never wins over what is set."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from icd_assets.errors import UserError
+from icd_assets.runtime.home import find_home, load_env_file
+from icd_assets_tests.worlds.workplace import KEY, Workplace
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "dagster.yaml").touch()
+    (tmp_path / "deep" / "down").mkdir(parents=True)
+    monkeypatch.setattr(os, "environ", {"SET_ALREADY": "outside"})
+    monkeypatch.chdir(tmp_path / "deep" / "down")
+    return tmp_path
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+
+
+def test_variables_are_added_and_none_is_overridden(home):
+    text = "# paths\nexport OKVQA_PATH='/data/ok vqa'\nSET_ALREADY=file\nTEXT=$OTHER ${SET_ALREADY}\nEMPTY=\n"
+    (home / ".env").write_text("\ufeff" + text, encoding="utf-8")
+    load_env_file()
+    assert environment() == {
+        "SET_ALREADY": "outside",
+        "OKVQA_PATH": "/data/ok vqa",
+        "TEXT": "$OTHER outside",
+        "EMPTY": "",
+    }
+
+
+def test_home_is_the_variable_else_the_nearest_folder_above(home, monkeypatch, tmp_path):
+    assert find_home() == home
+    os.environ["DAGSTER_HOME"] = str(tmp_path / "deep")
+    (home / ".env").write_text("A=1")
+    load_env_file()
+    assert find_home() == tmp_path / "deep" and "A" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("content", "line"), [("A=1\nB\n", 2), ("=3", 1), ("A=1\n\nfoo bar", 3), ("D='open\nE=1", 1), ("A=x\0y", 1)]
+)
+def test_a_bad_line_is_named(home, content, line):
+    (home / ".env").write_text(content)
+    with pytest.raises(UserError, match=rf"\.env: line {line} is not NAME=value"):
+        load_env_file()
+    assert environment() == {"SET_ALREADY": "outside"}
+
+
+def test_a_file_that_is_no_text(home):
+    (home / ".env").write_bytes(b"A=\xff\xfe")
+    with pytest.raises(UserError, match=r"\.env cannot be read as text"):
+        load_env_file()
+
+
+def test_the_command_line_hears_it_before_flags_and_variables(workplace: Workplace):
+    (workplace.folder / ".env").write_text("RCE_EPOCHS=7\nRESULT_DIR=elsewhere\n")
+    heard = workplace.train("--dry-run")
+    assert "7 RCE epochs" in heard.stdout and str(workplace.folder / "elsewhere") in heard.stdout
+    assert "4 RCE epochs" in workplace.train("--dry-run", RCE_EPOCHS="4").stdout
+    (workplace.folder / ".env").write_text("RCE_EPOCHS\n")
+    refused = workplace.train("--dry-run")
+    assert refused.returncode == 2 and refused.stderr.startswith("icd-assets: ")
+    assert len(refused.stderr.splitlines()) == 1 and ".env: line 1 is not NAME=value" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_run_that_dagster_launches_hears_it(workplace: Workplace):
+    """From another folder: Dagster itself hears a .env in the working directory, but no other."""
+    here = workplace.folder
+    (here / ".env").write_text(f"RESULT_DIR={here}/elsewhere\nDEMO_PATH='{here}/demo files'\n")
+    (here / "sub").mkdir()
+    command = ["asset", "materialize", "-m", "icd_assets.definitions", "--select", "candidate_pools"]
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("dagster"), *command, "--partition", KEY],
+        cwd=here / "sub",
+        env=workplace.environment | {"DAGSTER_HOME": str(here)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert list((here / "elsewhere" / "demo" / "cache").glob("demo-RandSampler-*.json"))
+    assert (here / "demo files").is_dir() and not list((here / "sub").iterdir())

@@ -1,0 +1,87 @@
+"""One holder at a time, waiting is said, and the dead hold nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from icd_assets.runtime import locks
+from icd_assets.runtime.locks import Holder, hold_one
+from icd_assets_tests.worlds.workplace import ROOT
+
+_HOLDER = """
+import multiprocessing, sys, time
+from pathlib import Path
+from icd_assets.runtime.locks import Holder, hold_one
+with hold_one({"a": Path(sys.argv[1])}, Holder("rl_data of demo|RandSampler/tiny_vl", "1a2b3c4d-77")):
+    if sys.argv[2] == "with a child":
+        multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True).start()
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def held(path: Path, how: str = "alone") -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", _HOLDER, str(path), how]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        try:
+            yield holder
+        finally:
+            holder.kill()
+
+
+def test_who_waits_is_told_once_who_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "_NOTE_AFTER_SECONDS", 0.2)
+    path, told = tmp_path / "a.lock", list[str]()
+
+    def tell(sentence: str) -> None:
+        told.append(sentence)
+        holder.kill()
+
+    with held(path) as holder, hold_one({"rl.json": path}, Holder("mine"), tell) as name:
+        assert name == "rl.json"
+    (sentence,) = told
+    assert sentence.startswith(
+        f"waiting: rl.json is held by rl_data of demo|RandSampler/tiny_vl (process {holder.pid}, run 1a2b3c4d, s"
+    )
+    assert not path.with_suffix(".json").exists()  # the note goes with the holder
+
+
+def test_the_first_free_one_is_taken(tmp_path: Path) -> None:
+    places = {"a": tmp_path / "a.lock", "b": tmp_path / "b.lock"}
+    with held(places["a"]), hold_one(places, Holder()) as name:
+        assert name == "b"
+
+
+def test_the_child_of_a_dead_holder_holds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    with held(path, "with a child") as holder:
+        holder.kill()
+        holder.wait()
+        began = time.monotonic()
+        with hold_one({"a": path}, Holder()):
+            assert time.monotonic() - began < 5
+
+
+def test_a_broken_note_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "_NOTE_AFTER_SECONDS", 0.0)
+    path, told = tmp_path / "a.lock", list[str]()
+    with held(path) as holder:
+        path.with_suffix(".json").write_text("{")
+
+        def tell(sentence: str) -> None:
+            told.append(sentence)
+            holder.kill()
+
+        with hold_one({"a": path}, Holder(), tell):
+            pass
+    assert told == ["waiting: a is held by a process that has not said its name yet"]

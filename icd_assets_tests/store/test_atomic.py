@@ -1,0 +1,66 @@
+"""Whole or not there, also when two write at once or the disk is full."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from icd_assets.store.atomic import remove_torn, write_atomic
+from icd_assets.store.digests import DigestCache
+from icd_assets_tests.worlds.workplace import ROOT
+
+_WRITER = """
+import sys
+from pathlib import Path
+from icd_assets.store.digests import DigestCache
+folder = Path(sys.argv[1])
+for number in range(40):
+    file = folder / f"{sys.argv[2]}{number}"
+    file.write_text(str(number))
+    DigestCache(folder / "digests.json").file(file)
+"""
+
+
+def test_two_processes_write_digests_at_once(tmp_path: Path) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path), name], cwd=ROOT) for name in "ab"]
+    while any(writer.poll() is None for writer in writers):
+        if (tmp_path / "digests.json").exists():
+            json.loads((tmp_path / "digests.json").read_bytes())  # whole at every moment
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_digests_are_found_though_they_cannot_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("icd_assets.store.digests.write_atomic", full)
+    (tmp_path / "a").write_text("x")
+    assert DigestCache(tmp_path / "digests.json").file(tmp_path / "a").startswith("2d711642")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "leaderboard.json"
+    write_atomic(path, b"old")
+
+    def failing(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("os.fsync", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        write_atomic(path, b"new")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("leaderboard.json", b"old")]
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".a[1].json.77-5.tmp", "a[1].json", ".ab.json.77-5.tmp"):
+        (tmp_path / name).touch()
+    remove_torn(tmp_path / "a[1].json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".ab.json.77-5.tmp", "a[1].json"]
