@@ -17,6 +17,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from icd_assets.runtime.locks import Holder, OnWait, held_by, hold_one, wait_sil
 from icd_assets.store.atomic import fsync, make_folder, remove_torn, write_atomic
 from icd_assets.store.digests import DigestCache
 from icd_assets.store.journal import JOURNAL
+from icd_assets.store.known import Known
 from icd_assets.store.manifest import FileRecord, Manifest, Spec, data_version
 from icd_assets.store.names import MANIFEST, is_half_commit, is_manifest, pending_of, previous_of, set_aside
 
@@ -45,20 +47,17 @@ class Store:
         self.private = self.root / ".icd_assets"
         self.history = self.private / "history"
         self.digests = DigestCache(self.private / "digests.json", rehash=rehash)
+        self._known: Known[Manifest | None] | None = None
+
+    def read_once(self) -> Store:
+        """The same store, but each manifest is read once: for a table whose lines must fit together."""
+        twin = copy(self)
+        twin._known = Known()
+        return twin
 
     def read(self, path: Path) -> Manifest | None:
-        """The manifest at ``path``, or None if there is none. A broken one is the user's to look at."""
-        try:
-            return Manifest.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except PermissionError as error:
-            raise _unreadable(path, error) from None
-        except ValidationError as error:
-            raise UserError(
-                f"{path} is not a manifest of icd_assets ({error.errors()[0]['msg'].lower()}); "
-                "move it away to have the artifact made again."
-            ) from None
+        """The manifest at ``path``, or None if there is none; :class:`UserError` for a broken one."""
+        return _read(path) if self._known is None else self._known.get(path, lambda: _read(path))
 
     def require(self, path: Path, asset: str) -> Manifest:
         """The manifest of an input that must exist."""
@@ -346,6 +345,20 @@ class Store:
 def _own_files(manifest: Manifest | None) -> list[FileRecord]:
     """The files that we wrote: an imported artifact's are the user's."""
     return manifest.files if manifest is not None and manifest.origin == "made" else []
+
+
+def _read(path: Path) -> Manifest | None:
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise _unreadable(path, error) from None
+    except ValidationError as error:
+        raise UserError(
+            f"{path} is not a manifest of icd_assets ({error.errors()[0]['msg'].lower()}); "
+            "move it away to have the artifact made again."
+        ) from None
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
