@@ -12,8 +12,8 @@ from icd_assets.datasets.files import SplitFiles, locate_split
 from icd_assets.datasets.vqa import VqaSplit, load_split
 from icd_assets.errors import UserError
 from icd_assets.experiment.entries import DatasetEntry
-from icd_assets.experiment.known import Known
 from icd_assets.store.digests import sha256_json
+from icd_assets.store.known import Known
 from icd_assets.store.manifest import Input
 from icd_assets.store.store import Store
 
@@ -29,7 +29,7 @@ class CellData:
     entry: DatasetEntry
     store: Store  # remembers digests, and keeps parsed splits
     read_only: bool = False
-    known: Known | None = None
+    known: Known[Input] | None = None
 
     def prepare(self) -> None:
         """Write what is missing of a dataset that can be generated (the catalog's ``prepare``)."""

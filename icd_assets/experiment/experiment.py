@@ -16,11 +16,11 @@ from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.cell_data import CellData
 from icd_assets.experiment.entries import DatasetEntry, EncoderEntry, ModelEntry
-from icd_assets.experiment.known import Known
 from icd_assets.experiment.paths import CellPaths
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.steps import STEP
 from icd_assets.scoring.rewards import RewardConfig, suffix
+from icd_assets.store.known import Known
 from icd_assets.store.manifest import Input, Manifest
 from icd_assets.store.store import Store
 from icd_assets.vlm.weights import locate, weights_digest
@@ -39,7 +39,7 @@ class Experiment:
     store: Store
     catalog: Catalog
     read_only: bool = False  # nothing of the outside world is written or fetched
-    known: Known | None = None  # shared by experiments that are judged together
+    known: Known[Input] | None = None  # shared by experiments that are judged together
 
     @classmethod
     def open(cls, cell: Cell, settings: Settings, root: Path, catalog: Catalog | None = None) -> Experiment:
