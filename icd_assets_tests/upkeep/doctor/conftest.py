@@ -36,5 +36,5 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
 @pytest.fixture
 def written(opened: Opened) -> Opened:
     """The same with the demo's files there."""
-    replace(opened(), read_only=False).prepare()
+    replace(opened(), read_only=False).data.prepare()
     return opened

@@ -122,4 +122,5 @@ def test_rl_data_that_teach_nothing_or_do_not_fit(opened: Opened, mine: Path) ->
 def test_the_plan_in_a_line(opened: Opened) -> None:
     planned = Plan.of(opened(), to="beam_data")
     assert recipe.plan_line(planned).found == "would make candidate_pools (missing), beam_data (missing)"
-    assert recipe.plan_line([replace(item, reason=None) for item in planned]).found == "nothing has to be done"
+    done = replace(planned, steps=tuple(replace(item, reason=None) for item in planned.steps))
+    assert recipe.plan_line(done).found == "nothing has to be done"
