@@ -256,6 +256,7 @@ def test_a_cell_the_catalog_forgot_is_named(world: World, run: Run) -> None:
     assert f"{KEY}: not in the catalog of today" in run("status").output
 
 
+@pytest.mark.slow
 def test_a_hundred_cells_are_judged_without_heavy_imports(tmp_path: Path) -> None:
     """As a process of its own; benchmarks/status_100_cells.py says how long it takes."""
     hundred_cells(tmp_path)
