@@ -5,13 +5,16 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export PYTHONWARNINGS ?= ignore::DeprecationWarning
 
-.PHONY: demo test torture coverage check docs ui clean
+.PHONY: demo test test-fast torture coverage check docs ui clean
 
 demo: $(BIN)/.ready          ## the whole pipeline on the built-in world; prints the comparison table
 	@$(BIN)/icd-assets demo
 
 test: $(BIN)/.ready          ## all tests, two files at a time
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-fast: $(BIN)/.ready     ## those that take seconds: no real commands, no training, no browser
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not browser and not torture'
 
 torture: $(BIN)/.ready       ## kills every asset at every point and runs it again
 	@$(BIN)/python -m pytest -m torture

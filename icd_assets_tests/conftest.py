@@ -9,6 +9,15 @@ import pytest
 
 from icd_assets_tests.worlds.workplace import Workplace, new_workplace
 
+_REAL_PROCESSES = {"trained", "copied", "workplace"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who takes a fixture in which real commands run is slow."""
+    for item in items:
+        if _REAL_PROCESSES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Workplace:

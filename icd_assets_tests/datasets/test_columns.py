@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from icd_assets.datasets import columns, vqa
 from icd_assets.datasets.vqa import VqaSplit, load_split, read_split
 from icd_assets.store.digests import DigestCache, sha256_file
+from icd_assets_tests.programs import program
 from icd_assets_tests.worlds.vqa_files import IMAGES, annotation, write_files
 
 QUESTIONS = [(10 * n, n // 3, f"question {n}, où?") for n in range(1, 30)]
@@ -147,12 +147,8 @@ def test_a_disk_that_is_full_half_way_costs_time_only_and_no_space(folder, caplo
 
 
 def test_two_processes_may_build_it_at_once(folder):
-    code = f"""
-from pathlib import Path
-from icd_assets_tests.datasets.test_columns import load
-print(len(load(Path({str(folder)!r}))))
-"""
-    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    command = program("load_split", str(folder))
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate(timeout=60)[0].strip() for process in running] == [str(len(QUESTIONS))] * 3
     assert [path.suffix for path in (folder / "kept").iterdir()] == [".arrow"]
 

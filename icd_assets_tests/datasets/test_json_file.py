@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
-import sys
 
 import pytest
 
 from icd_assets.datasets import json_file
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
+from icd_assets_tests.programs import program
 
 
 def test_ten_gibibytes_that_are_not_there_cost_nothing(tmp_path):
@@ -19,18 +19,8 @@ def test_ten_gibibytes_that_are_not_there_cost_nothing(tmp_path):
     with path.open("wb") as file:
         file.write(b'{"questions": [')
         file.truncate(10 << 30)
-    code = f"""
-import resource
-from pathlib import Path
-resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))  # reading it would end here
-from icd_assets.datasets.json_file import read_json
-from icd_assets.errors import UserError
-try:
-    read_json(Path({str(path)!r}))
-except UserError as error:
-    print(error)
-"""
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = program("read_json_in_one_gib", str(path))
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "declares 10240 MiB, but JSON is read up to 4096 MiB" in found.stdout
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from icd_assets.datasets.vqa import VqaSplit, read_split
 from icd_assets.errors import UserError
+from icd_assets_tests.programs import program
 from icd_assets_tests.worlds.vqa_files import IMAGES, annotation, write_files
 
 QUESTIONS = [(30, 3, "What {is} this?"), (10, 1, "Who?"), (20, 1, "Où?")]
@@ -142,7 +142,6 @@ def test_what_assets_import_stays_light():
         "evaluation.config",
         "evaluation.report",
     ]
-    code = "import sys, json\n" + "".join(f"import icd_assets.{module}\n" for module in modules)
-    code += "print(json.dumps([m for m in ('numpy', 'torch', 'transformers', 'PIL') if m in sys.modules]))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = program("heavy_imports", *(f"icd_assets.{module}" for module in modules))
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(found.stdout) == []

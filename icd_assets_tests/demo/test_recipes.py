@@ -17,6 +17,8 @@ from icd_assets.demo.vlm_recipe import VlmRecipe, train_vlm
 from icd_assets.demo.world import COLOR_NAMES, LORE, Wording, all_wordings
 from icd_assets.runtime.seeding import python_rng
 
+pytestmark = pytest.mark.slow
+
 VLM = VlmRecipe(bank=60, vision_steps=2, vision_batch=8, steps=2, batch=2)
 CLIP = ClipRecipe(bank=60, vision_steps=2, vision_batch=8, steps=2, batch=8)
 

@@ -72,6 +72,7 @@ def test_one_relevant_demonstration_is_enough(vlm: tuple[Any, Any], shots: int) 
     assert measure.copying(*vlm, shots=shots, prompts=100, seed=11) >= 0.9
 
 
+@pytest.mark.slow
 def test_generates_the_demonstrated_answer(vlm: tuple[Any, Any]) -> None:
     """Through chat template, image processor and ``generate``, in 20 fresh worlds."""
     model, tokenizer = vlm

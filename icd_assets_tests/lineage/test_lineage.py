@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from icd_assets.lineage import Records
 from icd_assets.lineage.chain import Chains
 from icd_assets.lineage.embedded import EmbeddedLineage
 from icd_assets.lineage.rows import trained_rows
+from icd_assets_tests.programs import program
 from icd_assets_tests.worlds.commands import Run
 from icd_assets_tests.worlds.manifests import KEY, STEP_NAMES, World, changed, document
 from icd_assets_tests.worlds.workplace import KEY as DEMO
@@ -330,16 +330,13 @@ def test_a_cycle_of_manifests_ends(world: World, run: Run) -> None:
 
 def test_a_manifests_lineage_needs_no_torch(world: World) -> None:
     world.cell()
-    program = (
-        "import sys; from icd_assets.cli import group; "
-        f"group(['lineage', '{KEY}'], standalone_mode=False); "
-        "heavy = {'torch', 'numpy', 'dagster', 'transformers'} & set(sys.modules); assert not heavy, heavy"
-    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
-        [sys.executable, "-c", program], env=environment, timeout=60, capture_output=True, text=True
+        program("heavy_command", "lineage", KEY), env=environment, timeout=60, capture_output=True, text=True
     )
     assert ended.returncode == 0, ended.stderr
+    heavy = {"torch", "numpy", "dagster", "transformers"}
+    assert not heavy & set(json.loads(ended.stderr.splitlines()[-1]))
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import NoReturn
@@ -13,6 +12,7 @@ import pytest
 
 from icd_assets.runtime import device, locks
 from icd_assets.runtime.locks import Holder
+from icd_assets_tests.programs import program
 
 
 @pytest.fixture
@@ -80,13 +80,8 @@ def test_a_part_of_a_gpu_is_known_by_its_own_name(two_gpus: None, monkeypatch: p
 
 
 def test_a_dead_holder_holds_nothing(two_gpus: None) -> None:
-    program = (
-        "import time; from icd_assets.runtime.device import lease\n"
-        "with lease():\n    print('held', flush=True); time.sleep(60)"
-    )
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "0", "PYTHONPATH": str(Path.cwd())}
-    command = [sys.executable, "-c", program]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(program("hold_gpu"), env=environment, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         began = time.monotonic()

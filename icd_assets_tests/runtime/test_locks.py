@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,23 +12,13 @@ import pytest
 
 from icd_assets.runtime import locks
 from icd_assets.runtime.locks import Holder, hold_one
+from icd_assets_tests.programs import program
 from icd_assets_tests.worlds.workplace import ROOT
-
-_HOLDER = """
-import multiprocessing, sys, time
-from pathlib import Path
-from icd_assets.runtime.locks import Holder, hold_one
-with hold_one({"a": Path(sys.argv[1])}, Holder("rl_data of demo|RandSampler/tiny_vl", "1a2b3c4d-77")):
-    if sys.argv[2] == "with a child":
-        multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True).start()
-    print("held", flush=True)
-    time.sleep(60)
-"""
 
 
 @contextmanager
 def held(path: Path, how: str = "alone") -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", _HOLDER, str(path), how]
+    command = program("hold_lock", str(path), how)
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"

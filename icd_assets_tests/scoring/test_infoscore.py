@@ -199,6 +199,7 @@ def test_a_config_that_cannot_work_is_refused() -> None:
         BeamConfig(expand=1, shots=2)
 
 
+@pytest.mark.slow
 def test_a_killed_search_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     """With a real VLM, whose batches differ between a whole and a resumed run."""
     images = write_images(tmp_path / "images", 12)

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 from icd_assets.selector import config
+from icd_assets_tests.programs import program
 
 
 def test_settings_need_no_torch() -> None:
-    script = "import sys, icd_assets.selector.config; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+    command = program("heavy_imports", "icd_assets.selector.config")
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_lever_plus_preset_names_real_fields_and_differs_from_ours() -> None:

@@ -21,6 +21,8 @@ from icd_assets.selector.training import EpochResult, Resumed, best_epoch, const
 from icd_assets.selector.v3_file import read_training_state, write_training_state
 from icd_assets_tests.worlds.known_answers import World
 
+pytestmark = pytest.mark.slow
+
 VALIDATION = range(150, 400)
 SFT = SftConfig(epochs=20, lr=2e-3, hidden_dim=64, dropout=0.2)
 

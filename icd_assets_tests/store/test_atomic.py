@@ -5,29 +5,18 @@ from __future__ import annotations
 import errno
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from icd_assets.store.atomic import remove_torn, write_atomic
 from icd_assets.store.digests import DigestCache
+from icd_assets_tests.programs import program
 from icd_assets_tests.worlds.workplace import ROOT
-
-_WRITER = """
-import sys
-from pathlib import Path
-from icd_assets.store.digests import DigestCache
-folder = Path(sys.argv[1])
-for number in range(40):
-    file = folder / f"{sys.argv[2]}{number}"
-    file.write_text(str(number))
-    DigestCache(folder / "digests.json").file(file)
-"""
 
 
 def test_two_processes_write_digests_at_once(tmp_path: Path) -> None:
-    writers = [subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path), name], cwd=ROOT) for name in "ab"]
+    writers = [subprocess.Popen(program("write_digests", str(tmp_path), name), cwd=ROOT) for name in "ab"]
     while any(writer.poll() is None for writer in writers):
         if (tmp_path / "digests.json").exists():
             json.loads((tmp_path / "digests.json").read_bytes())  # whole at every moment

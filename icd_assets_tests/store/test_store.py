@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from icd_assets.store.digests import DigestCache, sha256_file
 from icd_assets.store.journal import Journal
 from icd_assets.store.manifest import Input, Manifest, Spec
 from icd_assets.store.store import Store
+from icd_assets_tests.programs import program
 
 
 def spec_of(**changes: Any) -> Spec:
@@ -194,23 +194,6 @@ def test_require_names_the_asset(store: Store, path: Path) -> None:
         store.require(path, "rl_data")
 
 
-_KILLED = """
-import os, signal, sys
-from pathlib import Path
-from icd_assets.store import store as module
-from icd_assets_tests.store.test_store import commit, spec_of
-store, path = module.Store(Path(sys.argv[1])), Path(sys.argv[2])
-moves, original = 0, Path.replace
-def replace(self, target):
-    global moves
-    if Path(target).name == sys.argv[3]:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return original(self, target)
-Path.replace = replace
-commit(store, path, "two", spec_of(config={"num_beams": 7}))
-"""
-
-
 @pytest.mark.parametrize(
     ("killed_at", "recovered"),
     [
@@ -222,7 +205,7 @@ commit(store, path, "two", spec_of(config={"num_beams": 7}))
 )
 def test_killed_at_any_point_of_a_commit(store: Store, path: Path, killed_at: str, recovered: str) -> None:
     commit(store, path, "one")
-    arguments = [sys.executable, "-c", _KILLED, str(store.root), str(path), killed_at]
+    arguments = program("killed_commit", str(store.root), str(path), killed_at)
     died = subprocess.run(arguments, env={**os.environ, "PYTHONPATH": str(Path.cwd())}, timeout=60)
     assert died.returncode == -signal.SIGKILL
     after = Store(store.root)

@@ -6,8 +6,6 @@ import hashlib
 import math
 import sqlite3
 import subprocess
-import sys
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from icd_assets.errors import UserError
 from icd_assets.vlm.backend import Backend, Generation, HandOver, Likelihood
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
+from icd_assets_tests.programs import program
 
 
 class Parrot(Backend):
@@ -189,20 +188,8 @@ def test_progress_counts_all_prompts(store: AnswerStore, image: Path) -> None:
 
 
 def test_two_processes_write_at_once(tmp_path: Path) -> None:
-    code = textwrap.dedent(
-        """
-        import sys
-        from pathlib import Path
-        from icd_assets.vlm.cached_backend import AnswerStore
-        from icd_assets.vlm.backend import Likelihood
-        with AnswerStore(Path(sys.argv[1])) as store:
-            for number in range(60):
-                keys = (f"{sys.argv[2]} {number}", f"shared {number}")
-                store.add({key.encode(): Likelihood(-float(number), 1) for key in keys})
-        """
-    )
     path = tmp_path / "answers.sqlite"
-    writers = [subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in ("left", "right")]
+    writers = [subprocess.Popen(program("write_answers", str(path), name)) for name in ("left", "right")]
     assert [writer.wait(60) for writer in writers] == [0, 0]
     with AnswerStore(path) as store:
         assert len(store) == 180

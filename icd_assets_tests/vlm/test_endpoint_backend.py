@@ -8,8 +8,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -26,6 +24,7 @@ from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.endpoint import Endpoint
 from icd_assets.vlm.endpoint_backend import EndpointBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
+from icd_assets_tests.programs import program
 from icd_assets_tests.worlds.fake_server import Answered, FakeServer, Json, as_json, echo, question, said, slowly
 from icd_assets_tests.worlds.tiny import write_images
 
@@ -240,25 +239,9 @@ def test_an_interrupt_is_heard_wherever_the_event_loop_is(sent: signal.Signals, 
 
 
 def test_a_killed_run_asks_again_for_what_was_in_flight_only(image: Path, tmp_path: Path) -> None:
-    code = textwrap.dedent(
-        """
-        import sys
-        from pathlib import Path
-        from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
-        from icd_assets.vlm.backend import Generation
-        from icd_assets.vlm.endpoint import Endpoint
-        from icd_assets.vlm.endpoint_backend import EndpointBackend
-        from icd_assets.vlm.prompts import Prompt, PromptStyle
-        endpoint = Endpoint.model_validate_json(sys.argv[2])
-        backend = EndpointBackend(endpoint, style=PromptStyle(), generation=Generation(num_beams=1))
-        with AnswerStore(Path(sys.argv[1])) as store:
-            prompts = [Prompt((), Path(sys.argv[3]), f"question {number}") for number in range(200)]
-            print(len(CachedBackend(backend, store).generate(prompts)))
-        """
-    )
     with FakeServer(slowly(0.02)) as server:
         endpoint = server.endpoint(concurrency=3, retries=0).model_dump_json()
-        command = [sys.executable, "-c", code, str(tmp_path / "a.sqlite"), endpoint, str(image)]
+        command = program("ask_endpoint", str(tmp_path / "a.sqlite"), endpoint, str(image))
         killed = subprocess.Popen(command)
         while len(server.bodies) < 40:
             assert killed.poll() is None

@@ -22,6 +22,8 @@ from icd_assets.vlm.transformers_backend import TransformersBackend
 from icd_assets_tests.worlds.tiny import write_images
 from icd_assets_tests.worlds.tiny_families import FAMILIES
 
+pytestmark = pytest.mark.slow
+
 STYLES = {
     "turns": PromptStyle(layout="turns", question="{question}"),
     "interleaved": PromptStyle(system="answer the question"),

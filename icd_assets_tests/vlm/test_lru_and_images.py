@@ -1,5 +1,4 @@
 import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from PIL import Image
 from icd_assets.errors import UserError
 from icd_assets.vlm.images import read_image, read_images
 from icd_assets.vlm.lru import ByteLru
+from icd_assets_tests.programs import program
 
 
 def test_the_least_recently_used_value_goes_first() -> None:
@@ -76,5 +76,4 @@ def test_odd_metadata_is_no_reason_to_refuse_a_picture(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         plain.convert("RGB")
     assert [image.mode for image in read_images([path])] == ["RGB"]
-    code = "import sys, pathlib, icd_assets.vlm.images as i; i.read_image(pathlib.Path(sys.argv[1]))"
-    subprocess.run([sys.executable, "-W", "error", "-c", code, str(path)], check=True)  # not only in tests
+    subprocess.run(program("read_image", str(path)), check=True)  # not only in tests

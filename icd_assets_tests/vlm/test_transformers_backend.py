@@ -23,6 +23,8 @@ from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot, messages
 from icd_assets.vlm.transformers_backend import TransformersBackend
 from icd_assets_tests.worlds.tiny import tiny_qwen2_vl, tiny_vl, write_images
 
+pytestmark = pytest.mark.slow
+
 STYLES = {
     "turns": PromptStyle(layout="turns", question="{question}"),
     "interleaved": PromptStyle(system="answer the question"),

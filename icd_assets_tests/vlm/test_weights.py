@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from icd_assets.errors import UserError
 from icd_assets.store.digests import DigestCache
 from icd_assets.vlm.weights import locate, weights_digest
+from icd_assets_tests.programs import program
 
 
 def model(folder: Path, **files: str) -> Path:
@@ -94,11 +94,10 @@ def test_a_wrong_revision_is_one_sentence(hub: Path, tmp_path: Path) -> None:
 
 
 def test_the_environment_says_where_the_hub_lies(hub: Path) -> None:
-    code = "import sys; from icd_assets.vlm.weights import locate; print(locate('org/name', sys.argv[1]))"
     environment = {**os.environ, "HF_HOME": str(hub.parents[1]), "HF_HUB_OFFLINE": "1"}
     environment.pop("HF_HUB_CACHE", None)
     ended = subprocess.run(
-        [sys.executable, "-c", code, "v1"], capture_output=True, text=True, env=environment, timeout=60
+        program("locate_weights", "v1"), capture_output=True, text=True, env=environment, timeout=60
     )
     assert ended.stdout.strip() == str(hub / "snapshots" / OLD), ended.stderr
 
