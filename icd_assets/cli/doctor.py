@@ -18,7 +18,7 @@ from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.experiment import results_root
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.steps import STEP
-from icd_assets.upkeep.doctor.finding import Finding
+from icd_assets.runtime.finding import Finding
 
 SCHEMA = 1
 _STYLES = {"ok": "green", "fixed": "cyan", "warning": "yellow", "problem": "red"}

@@ -8,7 +8,7 @@ import numpy as np
 
 from icd_assets.evaluation.config import EvaluationConfig
 from icd_assets.evaluation.evaluate import Outcome
-from icd_assets.evaluation.report import Comparison, DifferenceRow, MetricName, StrategyRow
+from icd_assets.evaluation.report import Comparison, DifferenceRow, StrategyRow
 from icd_assets.evaluation.statistics import interval, resampled_means
 
 REFERENCES = ("zero-shot", "random", "image+text similarity")
@@ -18,11 +18,12 @@ def compare(
     outcomes: Sequence[Outcome],
     config: EvaluationConfig,
     references: Sequence[str] = REFERENCES,
-    metric: MetricName = "accuracy",
+    metric: str = "accuracy",
 ) -> Comparison:
     """All outcomes with 95 % intervals, and each strategy against each reference at the same shots.
 
-    CIDEr's document frequencies are those of the queries evaluated, in every resample.
+    ``metric`` names what gave the scores: ``accuracy`` or ``CIDEr``. CIDEr's document frequencies are those of the
+    queries evaluated, in every resample.
 
     References that were not evaluated are left out. All outcomes must cover the same queries in the same
     order.

@@ -93,15 +93,18 @@ class Experiment:
         return self.settings.config(asset, self.dataset.settings)
 
     def vlm(self) -> Input:
-        """The weights of the cell's VLM, for a step that asks it; of a served one, its name and pins."""
+        """What the cell's VLM is, for a step that asks it: its weights, or of a served one its name and pins."""
         if self.model.unsupported is not None:
             raise UserError(f"{self.model.name} cannot be asked: {self.model.unsupported}.")
-        if self.model.endpoint is not None:
-            return Input(data_version=self.model.endpoint.digest)
-        return self.weights_of(self.model)
+        backend = self.model.backend
 
-    def weights_of(self, entry: EncoderEntry | ModelEntry) -> Input:
-        assert entry.path is not None, f"{entry.name} is served elsewhere"
+        def version() -> Input:
+            return Input(data_version=backend.digest(self.store.digests, fetch=not self.read_only))
+
+        return version() if self.known is None else self.known.get(("vlm", self.model.name), version)
+
+    def weights_of(self, entry: EncoderEntry) -> Input:
+        """The weights of an encoder."""
         path, revision = entry.path, entry.revision
 
         def hashed() -> Input:

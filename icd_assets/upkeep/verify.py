@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from icd_assets.lineage.records import Records
+from icd_assets.runtime.progress import OnProgress
 from icd_assets.store.digests import sha256_json
 from icd_assets.store.manifest import Manifest, data_version
 from icd_assets.store.store import Store
 from icd_assets.upkeep.leftovers import leftovers, working
 from icd_assets.upkeep.sqlite_files import damage
-
-# done, of; in bytes
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass
@@ -36,7 +34,8 @@ class Findings:
 def verify(store: Store, cells: Collection[str], on_progress: OnProgress) -> Findings:
     """All artifacts, or those of ``cells``; without ``cells`` also all that lies beside them.
 
-    ``store`` must be opened with ``rehash``, or a change behind an unchanged size and mtime is not seen.
+    ``store`` must be opened with ``rehash``, or a change behind an unchanged size and mtime is not seen. Progress
+    counts bytes.
     """
     records, found = Records(store), Findings()
     chosen = {place: m for place, m in records.live.items() if not cells or m.cell in cells}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from icd_assets.upkeep.doctor.finding import Finding
+from icd_assets.runtime.finding import Finding
 from icd_assets.upkeep.sqlite_files import WAIT_SECONDS, address, damage
 
 _MAGIC = b"SQLite format 3\x00"

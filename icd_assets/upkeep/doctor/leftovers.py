@@ -13,12 +13,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from icd_assets.runtime.finding import Finding, in_bytes
 from icd_assets.runtime.process_record import absent
 from icd_assets.store.journal import JOURNAL
 from icd_assets.store.names import half_commits, temporaries, writer_pid
 from icd_assets.store.store import Store
 from icd_assets.upkeep.doctor.databases import databases
-from icd_assets.upkeep.doctor.finding import Finding, in_bytes
 
 _OLD_SECONDS = 3600.0  # a temporary file lives for milliseconds
 
