@@ -1,14 +1,14 @@
 """Take the files of a Lever-Plus results folder as the pipeline's own artifacts, where they lie.
 
 Adoption writes manifests beside the files and nothing else; the one file that it makes is beam data put together
-from rank shards. A manifest says ``origin: adopted``, what the files say of themselves, and what nobody knows.
+from rank shards. A manifest has ``origin: adopted``, what the files hold about themselves, and what nobody knows.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaSplit
 
 Outcome = Literal["adopted", "already", "refused", "left"]
+_ORDER = list(VERIFY)  # the pipeline's
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,26 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class _Claim:
+    """The files that, by their names, are one artifact of a cell."""
+
+    experiment: Experiment
+    asset: str
+    named: dict[Path, Name] = field(default_factory=dict)
+
+    @property
+    def manifest_path(self) -> Path:
+        return self.experiment.manifest_path(self.asset)
+
+    @property
+    def only_anchors(self) -> bool:
+        """Of a sampler that left no pools."""
+        return all(name.anchors for name in self.named.values())
+
+
+@dataclass(frozen=True)
 class Adoption:
-    """One look at a results folder. ``v2``: which of several v2 checkpoints to take."""
+    """Adopting one results folder. ``v2``: which of several v2 checkpoints to take."""
 
     root: Path
     catalog: Catalog
@@ -75,49 +94,35 @@ class Adoption:
         return [Experiment.open(cell, self.settings, self.root, self.catalog) for cell in cells]
 
     def _dataset(self, folder: Path) -> Iterator[Finding]:
+        """First names alone, file by file; then content, artifact by artifact."""
         experiments = self.experiments(folder.name)
-        artifacts: dict[Path, tuple[Experiment, str, dict[Path, Name]]] = {}
+        claims: dict[Path, _Claim] = {}
         for found in files_under(folder, self.root):
-            name = _read(found, folder)
-            if isinstance(name, Finding):
-                yield name
+            owners = _owners(found, folder, experiments)
+            if isinstance(owners, Finding):
+                yield owners
                 continue
-            cells = self._cells(found.path, name, experiments)
-            if isinstance(cells, Finding):
-                yield cells
-                continue
+            name, cells = owners
             for e in cells:
-                path = e.manifest_path(name.asset)
-                artifacts.setdefault(path, (e, name.asset, {}))[2][found.path] = name
-        order = list(VERIFY)
+                claim = claims.setdefault(e.manifest_path(name.asset), _Claim(e, name.asset))
+                claim.named[found.path] = name
+        yield from self._judged(experiments, claims.values())
+
+    def _judged(self, experiments: list[Experiment], claims: Iterable[_Claim]) -> Iterator[Finding]:
+        """In the order of the pipeline: later artifacts are compared with those verified before."""
         train = _once(experiments[0])
         before: dict[Path, Verified] = {}
-        for path, (e, asset, named) in sorted(artifacts.items(), key=lambda item: order.index(item[1][1])):
-            if all(name.anchors for name in named.values()):
-                continue  # of a sampler that left no pools
-            if asset == "embeddings":  # all cells share them; one that has a v2 checkpoint can tell whose they are
-                e = next((other for other in experiments if _has_v2(other, before)), e)
-            yield from self._artifact(e, asset, path, named, train, before)
-
-    def _cells(self, path: Path, name: Name, experiments: list[Experiment]) -> list[Experiment] | Finding:
-        """Those whose artifact it is of; of cells whose names begin alike the longest, of equals the first."""
-        fitting = [e for e in experiments if name.fits(e)]
-        if not fitting:
-            return Finding("left", (path,), _no_cell(name), name.asset)
-        experiment = max(fitting, key=lambda e: len(e.cell.model) if name.epoch else 0)
-        if (why := name.of_other_settings(experiment)) is not None:
-            return Finding("left", (path,), why, name.asset)
-        return experiments if name.anchors else [experiment]  # all samplers share the anchors
+        for claim in sorted(claims, key=lambda claim: _ORDER.index(claim.asset)):
+            if claim.asset == "embeddings":  # all cells share them; one with a v2 checkpoint knows their encoder
+                with_v2 = (e for e in experiments if _has_v2(e, before))
+                claim = replace(claim, experiment=next(with_v2, claim.experiment))
+            if not claim.only_anchors:
+                yield from self._artifact(claim, train, before)
 
     def _artifact(
-        self,
-        e: Experiment,
-        asset: str,
-        path: Path,
-        named: dict[Path, Name],
-        train: Callable[[], VqaSplit],
-        before: dict[Path, Verified],
+        self, claim: _Claim, train: Callable[[], VqaSplit], before: dict[Path, Verified]
     ) -> Iterator[Finding]:
+        e, asset, named, path = claim.experiment, claim.asset, claim.named, claim.manifest_path
         try:
             there = e.store.read(path)
             if asset == "v2_checkpoint":
@@ -133,7 +138,7 @@ class Adoption:
                 else:
                     _register(e, asset, path, verified)
             used = tuple(found for found in named if found in verified.files)
-            yield Finding("adopted", used or tuple(named), verified.says, asset)
+            yield Finding("adopted", used or tuple(named), verified.summary, asset)
         except UserError as error:
             yield Finding("refused", tuple(named), str(error).rstrip("."), asset)
 
@@ -149,7 +154,7 @@ class Adoption:
         self, e: Experiment, named: dict[Path, Name], there: Manifest | None
     ) -> tuple[dict[Path, Name], list[Finding]]:
         """Of several v2 checkpoints the one that --v2 names, else the one in use, else the one upstream prefers;
-        and what is said of the others."""
+        and a finding for each other."""
         in_use = [] if there is None else [e.store.resolve(record) for record in there.files]
         for preferred in (self.v2, in_use, [e.paths.v2_checkpoint]):
             if candidates := [path for path in named if path in preferred]:
@@ -183,11 +188,21 @@ class Adoption:
         return Finding("already", tuple(named), "made by this project")
 
 
-def _read(found: Found, folder: Path) -> Name | Finding:
+def _owners(found: Found, folder: Path, experiments: list[Experiment]) -> tuple[Name, list[Experiment]] | Finding:
+    """What a file is by its name, and the cells that it belongs to; a finding if to none."""
     if found.problem is not None:
         return Finding("refused", (found.path,), found.problem)
     name = read_name(PurePath(found.path.relative_to(folder)), folder.name)
-    return name if isinstance(name, Name) else Finding("left", (found.path,), name)
+    if not isinstance(name, Name):
+        return Finding("left", (found.path,), name)
+    fitting = [e for e in experiments if name.fits(e)]
+    if not fitting:
+        return Finding("left", (found.path,), _no_cell(name), name.asset)
+    # Of cells whose names begin alike the longest, of equals the first.
+    experiment = max(fitting, key=lambda e: len(e.cell.model) if name.epoch else 0)
+    if (why := name.of_other_settings(experiment)) is not None:
+        return Finding("left", (found.path,), why, name.asset)
+    return name, experiments if name.anchors else [experiment]  # all samplers share the anchors
 
 
 def _register(e: Experiment, asset: str, path: Path, verified: Verified) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _ALWAYS_UNKNOWN = ("config", "code", "seed", "versions", "run")
 _BLOCK = 4096  # embedding rows looked at together
 _UPSTREAMS_HABITS = ("occurs twice", "holds the query itself")  # SPEC C: Mix, and ties of TextSim and ImgSim
-_SAID = 2000  # characters of one entry of `_meta` that are kept
+_LONGEST_ENTRY = 2000  # characters of one entry of `_meta` that are kept
 _SPOT_ROWS = 4
 _SPOT_COSINE = 0.999
 
@@ -33,11 +33,11 @@ _SPOT_COSINE = 0.999
 @dataclass(frozen=True)
 class Verified:
     """What adoption writes into a manifest. ``files``: final path → itself, or the staged file that becomes it;
-    ``inputs``: those that the files were checked against; ``says``: the report's words."""
+    ``inputs``: those that the files were checked against; ``summary``: the report's words."""
 
     files: Mapping[Path, Path]
     facts: Mapping[str, Any]
-    says: str
+    summary: str
     inputs: Mapping[str, Input] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
@@ -120,11 +120,11 @@ def beam_data(cell: Examined, named: Named) -> Verified:
     whole = [path for path, name in named.items() if name.shard is None]
     if whole:
         path = _one(whole, e.paths.beam_data)
-        files, says = {path: path}, "beams"
+        files, summary = {path: path}, "beams"
     else:
         path = cell.staging / "beams.json"
         _concatenated(named, e.dataset.sample_num, path)
-        files, says = {e.paths.beam_data: path}, f"beams, put together from {len(named)} rank shards"
+        files, summary = {e.paths.beam_data: path}, f"beams, put together from {len(named)} rank shards"
     beams = read_beams(path, rows=n_rows)
     shots = e.settings.shared.shots
     for row, query in beams.items():
@@ -137,7 +137,7 @@ def beam_data(cell: Examined, named: Named) -> Verified:
     return Verified(
         files,
         {"rows": len(beams), "mean_best_score": sum(best) / len(best)},
-        f"{len(beams)} queries' {says}",
+        f"{len(beams)} queries' {summary}",
         cell.dataset,
         unknown=("VLM digest", "candidate pools"),
     )
@@ -217,12 +217,12 @@ def embeddings(cell: Examined, named: Named) -> Verified:
     width = cell.facts("v2_checkpoint").get("embedding_dim", found.size(1))
     if width != found.size(1):
         raise UserError(f"{query} has width {found.size(1)}, but the v2 checkpoint reads {width}.")
-    inputs, says, unknown = _spot_check(cell, query, found)
+    inputs, summary, unknown = _spot_check(cell, query, found)
     facts = {"rows": found.size(0), "width": found.size(1)}
     return Verified(
         {query: query, candidate: candidate},
         facts,
-        f"{facts['rows']} rows of width {facts['width']}; {says}",
+        f"{facts['rows']} rows of width {facts['width']}; {summary}",
         cell.dataset | inputs,
         unknown=unknown,
     )
@@ -278,16 +278,16 @@ def rl_data(cell: Examined, named: Named) -> Verified:
 
 def _short(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Without the lists of thousands of ids that some tools put there."""
-    return {key: value for key, value in meta.items() if len(json.dumps(value)) <= _SAID}
+    return {key: value for key, value in meta.items() if len(json.dumps(value)) <= _LONGEST_ENTRY}
 
 
 def _require_same_model(path: Path, data: RlData, e: Experiment) -> None:
     """The file may say whose answers it holds."""
-    said = data.meta.get("vqa_model")
-    if said in (e.model.name, e.model.source, *e.model.aliases):
+    claimed = data.meta.get("vqa_model")
+    if claimed in (e.model.name, e.model.source, *e.model.aliases):
         return  # the same model may be in the catalog twice: by its path, and served
     for name, model in e.catalog.models.items():
-        if said in (name, model.source, *model.aliases):
+        if claimed in (name, model.source, *model.aliases):
             raise UserError(f"{path}: its _meta says that {name} answered, but its name says {e.cell.model}.")
 
 
@@ -302,7 +302,7 @@ def grpo_checkpoints(cell: Examined, named: Named) -> Verified:
     if manifest is None or manifest.origin != "adopted":
         return verified
     rce = cell.experiment.as_input("rce_checkpoints", manifest, manifest.data_version)
-    return Verified(verified.files, verified.facts, verified.says, {"rce_checkpoints": rce}, verified.config)
+    return Verified(verified.files, verified.facts, verified.summary, {"rce_checkpoints": rce}, verified.config)
 
 
 def _trained(cell: Examined, named: Named, phase: str) -> Verified:

@@ -22,7 +22,7 @@ class Rehashed:
     unchecked: list[str] = field(default_factory=list)
 
     def add(self, other: Rehashed) -> None:
-        """Chains of one run share parts: what was said once is not said again."""
+        """Chains of one run share parts: each sentence comes once."""
         self.files += other.files
         self.differs += [line for line in other.differs if line not in self.differs]
         self.unchecked += [line for line in other.unchecked if line not in self.unchecked]

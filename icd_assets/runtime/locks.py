@@ -25,7 +25,7 @@ OnWait = Callable[[str], None]
 
 
 def wait_silently(sentence: str) -> None:
-    """The listener of those who do not listen."""
+    """For whoever need not know that it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _who(path: Path) -> str:
     try:
         return str(_Note.model_validate_json(_note_path(path).read_bytes()))
     except (OSError, ValidationError):
-        return "a process that has not said its name yet"
+        return "a process that has not left its name yet"
 
 
 def _note_path(path: Path) -> Path:

@@ -73,4 +73,4 @@ def test_a_broken_note_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.
 
         with hold_one({"a": path}, Holder(), tell):
             pass
-    assert told == ["waiting: a is held by a process that has not said its name yet"]
+    assert told == ["waiting: a is held by a process that has not left its name yet"]
