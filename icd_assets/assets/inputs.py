@@ -53,7 +53,7 @@ def sampler_features(
     captions = offered and experiment.dataset.task == "caption"
     folder = experiment.store.private / "features" / run.spec.inputs["sampler_encoder"].data_version[:16]
     return read_or_make(
-        features_base(folder, split, items, captions=captions),
+        features_base(folder, split, items, texts="captions" if captions else None),
         len(items),
         experiment.store.digests,
         lambda: _encoded(run, items, captions),

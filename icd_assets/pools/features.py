@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 _KINDS = ("text", "image")
 
 
-def features_base(folder: Path, split: VqaSplit, items: Sequence[VqaItem], *, captions: bool = False) -> Path:
+def features_base(folder: Path, split: VqaSplit, items: Sequence[VqaItem], *, texts: str | None = None) -> Path:
     """Where in ``folder`` the features of ``items`` lie: the whole split or some of its rows.
 
-    captions: the texts are the items' captions, not their questions.
+    texts: what the text features are of, where that is not the questions: ``captions``.
     """
-    if captions:
-        part = "-captions"
+    if texts is not None:
+        part = f"-{texts}"
     elif len(items) == len(split):
         part = ""
     else:

@@ -116,7 +116,7 @@ def test_a_name_says_which_rows_and_which_texts(tmp_path):
     split = Split(item(row) for row in range(6))
     names = {
         "vqav2-train-0123456789abcdef": features_base(tmp_path, split, split),
-        "vqav2-train-captions-0123456789abcdef": features_base(tmp_path, split, split, captions=True),
+        "vqav2-train-captions-0123456789abcdef": features_base(tmp_path, split, split, texts="captions"),
         "vqav2-train-first4-0123456789abcdef": features_base(tmp_path, split, split[:4]),
     }
     assert all(path == tmp_path / name for name, path in names.items())
