@@ -16,15 +16,25 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SelectorConfig(_Settings):
-    """Shape of a :class:`~icd_assets.selector.model.PointerSelectorV2`; dropout is not part of the weights."""
+class SelectorShape(_Settings):
+    """What a user decides about a selector; dropout is not part of its weights."""
 
-    embedding_dim: int = Field(512, ge=1, description="Width of query and candidate embeddings (D).")
     hidden_dim: int = Field(256, ge=1, description="Width of the selector (H).")
-    num_layers: int = Field(1, ge=1, description="Cross-attention layers from the query to its pool.")
-    num_heads: int = Field(1, ge=1, description="Heads of each cross-attention layer; must divide H.")
+    num_layers: int = Field(
+        1,
+        ge=1,
+        description="Cross-attention layers from the query to its pool.",
+        json_schema_extra={"env": "NUM_LAYERS"},
+    )
+    num_heads: int = Field(1, ge=1, description="Heads of each cross-attention layer; must divide the width.")
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout before the query and candidate projections.")
     attn_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the attention weights.")
+
+
+class SelectorConfig(SelectorShape):
+    """All that a :class:`~icd_assets.selector.model.PointerSelectorV2` is built from."""
+
+    embedding_dim: int = Field(512, ge=1, description="Width of query and candidate embeddings (D).")
 
 
 class ProposalConfig(_Settings):
@@ -44,36 +54,29 @@ class RowsConfig(_Settings):
 
     skip_fallback_reward: bool = Field(
         True,
-        description="Drop candidates judged by string comparison instead of the VQA metric.",
+        description="Drop pointers judged by string comparison instead of the VQA metric.",
         json_schema_extra={"env": "SKIP_FALLBACK_REWARD"},
     )
     require_positive_query: bool = Field(
         False,
-        description="Drop queries for which no candidate's answer was correct.",
+        description="Drop queries for which no pointer's answer was correct.",
         json_schema_extra={"env": "REQUIRE_POSITIVE_QUERY"},
     )
 
 
-class SftConfig(_Settings):
-    """Supervised training of the v2 selector on beam data (SPEC E.4)."""
-
+class _SftSchedule(_Settings):
     epochs: int = Field(20, ge=1, description="Passes over the beams; the epoch of lowest validation loss stays.")
     lr: float = Field(1e-4, gt=0, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(1e-3, ge=0, description="Weight decay of AdamW.")
     warmup_fraction: float = Field(
-        0.05, ge=0, lt=1, description="Share of steps that warm up before cosine decay."
+        0.05, ge=0, lt=1, description="Share of updates that warm up before cosine decay."
     )
-    batch_size: int = Field(64, ge=1, description="Beams per step.")
-    hidden_dim: int = Field(256, ge=1, description="Width of the selector (H).")
-    num_layers: int = Field(
-        1,
-        ge=1,
-        description="Cross-attention layers from the query to its pool.",
-        json_schema_extra={"env": "NUM_LAYERS"},
-    )
-    num_heads: int = Field(1, ge=1, description="Heads of each cross-attention layer; must divide the width.")
-    dropout: float = Field(0.5, ge=0, lt=1, description="Dropout before the query and candidate projections.")
-    attn_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the attention weights.")
+    batch_size: int = Field(64, ge=1, description="Beams per update.")
+
+
+class SftConfig(SelectorShape, _SftSchedule):  # pydantic lists the fields of the last base first
+    """Supervised training of the v2 selector on beam data (SPEC E.4)."""
+
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Share of the target spread over the whole selectable pool."
     )
@@ -94,7 +97,7 @@ class SftConfig(_Settings):
 class RlConfig(RowsConfig):
     """What RCE and GRPO share."""
 
-    batch_size: int = Field(1, ge=1, description="Queries per step.", json_schema_extra={"env": "BATCH_SIZE"})
+    batch_size: int = Field(1, ge=1, description="Queries per update.", json_schema_extra={"env": "BATCH_SIZE"})
     skip_constant_groups: bool = Field(
         True,
         description="Leave out queries whose pointers all earned the same reward, for they teach no preference; "
@@ -144,13 +147,13 @@ class RceConfig(RlConfig):
     rce_temp_start: float = Field(
         1.0,
         gt=0,
-        description="Reward temperature τ at the first step (upstream: 2).",
+        description="Reward temperature τ at the first update (upstream: 2).",
         json_schema_extra={"env": "RCE_TEMP_START"},
     )
     rce_temp_end: float = Field(
         0.3,
         gt=0,
-        description="Reward temperature τ at the last step (upstream: 0.5).",
+        description="Reward temperature τ at the last update (upstream: 0.5).",
         json_schema_extra={"env": "RCE_TEMP_END"},
     )
     rce_use_raw_reward: bool = Field(
@@ -237,7 +240,7 @@ class GrpoConfig(RlConfig):
     kl_beta: float | None = Field(
         None,
         ge=0,
-        description="Weight of the KL term at the first step; unset: 0.15, or 0 with use_ppo_clip_only.",
+        description="Weight of the KL term at the first update; unset: 0.15, or 0 with use_ppo_clip_only.",
         json_schema_extra={"env": "KL_BETA"},
     )
     kl: Literal["exact", "exact_forward", "k1", "k2", "k3"] = Field(
@@ -246,7 +249,7 @@ class GrpoConfig(RlConfig):
         "direction; k1, k2, k3: estimates from the stored pointers (upstream: k3).",
     )
     adaptive_kl: bool = Field(
-        True, description="Adapt the KL weight after every step, to keep KL between 0.01 and 0.1."
+        True, description="Adapt the KL weight after every update, to keep KL between 0.01 and 0.1."
     )
     entropy_bonus: float = Field(0.0, ge=0, description="Weight of the policy's exact entropy, as a reward.")
     freeze_backbone_in_grpo: bool = Field(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from icd_assets.defs.assets import inputs
 from icd_assets.defs.assets.step import Report, StepRun, step_asset
 from icd_assets.defs.assets.training import EpochWriter, show_training
@@ -21,14 +23,12 @@ def grpo_checkpoints(run: StepRun) -> Report:
     rce = inputs.last_epoch(run, "rce_checkpoints")
     writer = EpochWriter(run, "grpo", run.config.grpo_epochs)
     train_grpo(
-        writer.policy(rce),
+        copy.deepcopy(rce),
         groups,
         run.config,
         sft=inputs.v2_policy(run),
         rce=rce,
-        start_epoch=writer.start_epoch,
-        optimizer_state=writer.optimizer_state,
-        kl_beta=writer.kl_beta,
+        resumed=writer.resumed,
         on_epoch=writer,
     )
     return writer.report(groups)

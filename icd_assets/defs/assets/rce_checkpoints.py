@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from icd_assets.defs.assets import inputs
 from icd_assets.defs.assets.step import Report, StepRun, step_asset
 from icd_assets.defs.assets.training import EpochWriter, show_training
@@ -14,13 +16,5 @@ def rce_checkpoints(run: StepRun) -> Report:
     groups = inputs.training_groups(run)
     writer = EpochWriter(run, "rce", run.config.rce_epochs)
     sft = inputs.v2_policy(run)
-    train_rce(
-        writer.policy(sft),
-        groups,
-        run.config,
-        sft=sft,
-        start_epoch=writer.start_epoch,
-        optimizer_state=writer.optimizer_state,
-        on_epoch=writer,
-    )
+    train_rce(copy.deepcopy(sft), groups, run.config, sft=sft, resumed=writer.resumed, on_epoch=writer)
     return writer.report(groups)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ from icd_assets.defs.assets.step import Report, Show, StepRun
 
 if TYPE_CHECKING:
     from icd_assets.selector.groups import PointerGroup
-    from icd_assets.selector.model import PointerSelectorV2
     from icd_assets.selector.training import EpochResult
 
 
@@ -21,33 +19,13 @@ class EpochWriter:
     """Listens to a training loop; writes ``{phase}_epoch{n}.pt`` to the staging folder.
 
     >>> writer = EpochWriter(run, "rce", 5)
-    >>> train_rce(writer.policy(sft), ..., start_epoch=writer.start_epoch, on_epoch=writer)
+    >>> train_rce(policy, ..., resumed=writer.resumed, on_epoch=writer)
     """
 
     def __init__(self, run: StepRun, phase: str, epochs: int) -> None:
         self._run, self._phase = run, phase
         self._epochs = Epochs(run, epochs)
-        self._last = self._epochs.resumed.last if self._epochs.resumed else None
-
-    @property
-    def start_epoch(self) -> int:
-        """The first epoch (0-based) that is still to be trained."""
-        return len(self._epochs.history)
-
-    @property
-    def optimizer_state(self) -> Mapping[str, Any] | None:
-        return self._last.optimizer_state if self._last else None
-
-    @property
-    def kl_beta(self) -> float | None:
-        return self._last.kl_beta if self._last else None
-
-    def policy(self, start: PointerSelectorV2) -> PointerSelectorV2:
-        """The policy to train: a copy of ``start``, with the last finished epoch's weights if there is one."""
-        policy = copy.deepcopy(start)
-        if self._last:
-            policy.load_state_dict(self._last.model_state)
-        return policy
+        self.resumed = self._epochs.resumed
 
     def __call__(self, result: EpochResult) -> None:
         from icd_assets.selector.v3_file import V3Checkpoint, write_v3
