@@ -10,6 +10,17 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Normalization = Literal["z_score_clamp", "z_score", "rank_normalize"]
+ConstantGroup = Literal["zero", "raw"]
+BeamWeighting = Literal["uniform", "softmax"]
+RceTarget = Literal["softmax", "above_mean", "tilted"]
+Likelihood = Literal["pool", "group"]
+Reference = Literal["sft", "rce"]
+OldPolicy = Literal["epoch_start", "grpo_start", "sft"]
+RewardSource = Literal["raw", "normalized"]
+Baseline = Literal["mean", "leave_one_out"]
+Scale = Literal["none", "group", "batch"]
+RatioLevel = Literal["sequence", "sequence_mean", "step"]
+Divergence = Literal["exact", "exact_forward", "k1", "k2", "k3"]
 
 
 class _Settings(BaseModel):
@@ -81,7 +92,7 @@ class SftConfig(SelectorShape, _SftSchedule):  # pydantic lists the fields of th
         0.0, ge=0, lt=1, description="Share of the target spread over the whole selectable pool."
     )
     grad_clip: float = Field(0.0, ge=0, description="Largest norm of the gradient; 0 does not clip, as upstream.")
-    beam_weighting: Literal["uniform", "softmax"] = Field(
+    beam_weighting: BeamWeighting = Field(
         "uniform",
         description="uniform: all beams of a query count the same, as upstream; softmax: better ones count more.",
     )
@@ -109,7 +120,7 @@ class RlConfig(RowsConfig):
     normalize_clamp_value: float = Field(
         3.0, gt=0, description="Largest absolute normalized reward (z_score_clamp)."
     )
-    constant_group: Literal["zero", "raw"] = Field(
+    constant_group: ConstantGroup = Field(
         "zero", description="Normalized rewards of a query without variance: zero, or left raw as upstream."
     )
     weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW.")
@@ -133,13 +144,13 @@ class RceConfig(RlConfig):
         description="Cross-attention layers that the v2 checkpoint must have; unset: as many as it has.",
         json_schema_extra={"env": "NUM_LAYERS"},
     )
-    rce_target: Literal["softmax", "above_mean", "tilted"] = Field(
+    rce_target: RceTarget = Field(
         "tilted",
         description="Weights of a query's pointers. softmax: softmax(reward/τ), as upstream, so that even "
         "worthless pointers are imitated; above_mean: by how far the reward is above the query's mean; "
         "tilted: softmax(reward/τ + log-probability under the policy before RCE).",
     )
-    rce_likelihood: Literal["pool", "group"] = Field(
+    rce_likelihood: Likelihood = Field(
         "group",
         description="What a pointer competes with. pool: all pointers of the pool, as upstream; group: the "
         "query's stored pointers, so that only the preference among them is learned.",
@@ -186,23 +197,23 @@ class GrpoConfig(RlConfig):
         json_schema_extra={"env": "GRPO_EPOCHS"},
     )
     grpo_lr: float = Field(5e-6, gt=0, description="Learning rate of AdamW.", json_schema_extra={"env": "GRPO_LR"})
-    reference: Literal["sft", "rce"] = Field(
+    reference: Reference = Field(
         "rce",
         description="Policy that the KL term holds on to: the one after RCE, or, as upstream, the v2 checkpoint, "
         "towards which an adaptive KL weight undoes what RCE learned.",
     )
-    old_policy: Literal["epoch_start", "grpo_start", "sft"] = Field(
+    old_policy: OldPolicy = Field(
         "epoch_start",
         description="Policy in the ratio's denominator; with sft, as upstream, the first ratios are far from 1.",
     )
-    reward_source: Literal["raw", "normalized"] = Field(
+    reward_source: RewardSource = Field(
         "raw", description="Rewards behind the advantages: raw, or normalized within the query as upstream."
     )
-    baseline: Literal["mean", "leave_one_out"] = Field(
+    baseline: Baseline = Field(
         "leave_one_out",
         description="What is subtracted from a reward: the query's mean, as upstream, or the mean of the others.",
     )
-    scale_rewards: Literal["none", "group", "batch"] = Field(
+    scale_rewards: Scale = Field(
         "none",
         description="Standard deviation that advantages are divided by: none, the query's, as upstream, or the "
         "batch's.",
@@ -229,7 +240,7 @@ class GrpoConfig(RlConfig):
     clip_epsilon_high: float | None = Field(
         None, gt=0, description="Clip range of the ratio above 1; unset: as below 1."
     )
-    ratio_level: Literal["sequence", "sequence_mean", "step"] = Field(
+    ratio_level: RatioLevel = Field(
         "sequence", description="Ratio of whole pointers, its geometric mean over shots, or one ratio per shot."
     )
     use_ppo_clip_only: bool = Field(
@@ -243,7 +254,7 @@ class GrpoConfig(RlConfig):
         description="Weight of the KL term at the first update; unset: 0.15, or 0 with use_ppo_clip_only.",
         json_schema_extra={"env": "KL_BETA"},
     )
-    kl: Literal["exact", "exact_forward", "k1", "k2", "k3"] = Field(
+    kl: Divergence = Field(
         "exact",
         description="exact: KL(policy‖reference) over the whole pool at each shot; exact_forward: the other "
         "direction; k1, k2, k3: estimates from the stored pointers (upstream: k3).",

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -69,13 +70,14 @@ def train_grpo(
     beta = resumed.last.kl_beta if resumed else starting_beta(config)
     every, validation = split_by_query(groups, config.train_fraction)
     train = usable(every, config.skip_constant_groups)
-    reference = stored_log_probs(sft if config.reference == "sft" else rce, train)
+    reference = _reference_log_probs(config, train, sft=sft, rce=rce)  # one [N, S, K] per group, fixed throughout
     policy.set_dropout(config.dropout, config.attn_dropout)
     with _frozen(policy, config.freeze_backbone_in_grpo):
         optimization = Optimization(policy, "grpo", config, lr=config.grpo_lr, resumed=resumed)
 
         def train_epoch(epoch: int) -> Metrics:
             nonlocal beta
+            # Fixed within the epoch; "epoch_start" makes its first ratios 1 and lets later epochs move on.
             old = _old_log_probs(policy, train, config, sft=sft, rce=rce)
             updates = []
             for number, index in enumerate(shuffled_batches(train, config.batch_size, config.seed, "grpo", epoch)):
@@ -127,7 +129,7 @@ def _loss(
     kl = kl_divergence(config.kl, new, reference, batch.pointers, kept)
     undecided = entropy(new, kept)
     loss = surrogate.loss + beta * kl - config.entropy_bonus * undecided
-    real = advantage[kept]
+    real = advantage[kept]  # 1-dimensional: padding would pull the means to 0
     return loss, {
         "grpo_loss": loss.item(),
         "ppo_loss": surrogate.loss.item(),
@@ -144,11 +146,19 @@ def _loss(
 
 def _advantages(batch: Batch, epoch: int, config: GrpoConfig) -> tuple[Tensor, Tensor]:
     """Advantages [B, N] and which pointers count [B, N]."""
-    rewards = batch.rewards
-    if config.reward_source == "normalized":
-        rewards = normalize_rewards(
-            rewards, batch.mask, config.normalize_method, config.normalize_clamp_value, config.constant_group
-        )
+    match config.reward_source:
+        case "raw":
+            rewards = batch.rewards
+        case "normalized":
+            rewards = normalize_rewards(
+                batch.rewards,
+                batch.mask,
+                config.normalize_method,
+                config.normalize_clamp_value,
+                config.constant_group,
+            )
+        case _:
+            assert_never(config.reward_source)
     kept = top_k(rewards, batch.mask, config.later_epochs_top_k if epoch else config.first_epoch_top_k)
     values = advantages(
         rewards,
@@ -162,6 +172,19 @@ def _advantages(batch: Batch, epoch: int, config: GrpoConfig) -> tuple[Tensor, T
     return values, kept
 
 
+def _reference_log_probs(
+    config: GrpoConfig, groups: Sequence[PointerGroup], *, sft: PointerSelectorV2, rce: PointerSelectorV2
+) -> list[Tensor]:
+    """Per group [N, S, K]: the policy that the KL term holds on to."""
+    match config.reference:
+        case "sft":
+            return stored_log_probs(sft, groups)
+        case "rce":
+            return stored_log_probs(rce, groups)
+        case _:
+            assert_never(config.reference)
+
+
 def _old_log_probs(
     policy: PointerSelectorV2,
     groups: Sequence[PointerGroup],
@@ -171,7 +194,15 @@ def _old_log_probs(
     rce: PointerSelectorV2,
 ) -> list[Tensor]:
     """Per group [N, S]: the denominator of the ratio."""
-    source = {"epoch_start": policy, "grpo_start": rce, "sft": sft}[config.old_policy]
+    match config.old_policy:
+        case "epoch_start":
+            source = policy
+        case "grpo_start":
+            source = rce
+        case "sft":
+            source = sft
+        case _:
+            assert_never(config.old_policy)
     return [
         picked(log_probs, group.pointers.to(log_probs.device))
         for log_probs, group in zip(stored_log_probs(source, groups), groups, strict=True)

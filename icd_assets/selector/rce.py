@@ -72,6 +72,7 @@ def train_rce(
         updates = []
         for number, index in enumerate(batches):
             batch = collate(train, index).to(device)
+            # From hot to cold: at first all of a query's pointers count, at last mostly its best.
             temperature = temperature_at(config, epoch * len(batches) + number, total)
             weights = _weights(batch, config, temperature, start)
             updates.append(optimization.update(epoch, number, partial(_loss, policy, batch, weights, config)))
@@ -100,7 +101,7 @@ def _weights(batch: Batch, config: RceConfig, temperature: float, start: list[Te
         )
     known = None
     if start is not None:
-        known = torch.zeros_like(rewards)
+        known = torch.zeros_like(rewards)  # [B, N]
         for row, i in enumerate(batch.index):
             known[row, : len(start[i])] = start[i]
     return rce_weights(rewards, batch.mask, temperature, config.rce_target, known)
@@ -108,7 +109,9 @@ def _weights(batch: Batch, config: RceConfig, temperature: float, start: list[Te
 
 def _loss(policy: PointerSelectorV2, batch: Batch, weights: Tensor, config: RceConfig) -> tuple[Tensor, Metrics]:
     logits = policy(batch.query, batch.pool, batch.pointers)  # [B, N, S, K]
-    log_probs = pick_log_probs(logits, batch.pointers).sum(-1)  # [B, N]
+    log_probs = pick_log_probs(logits, batch.pointers).sum(
+        -1
+    )  # [B, N]: log π of a pointer is the sum of its picks
     loss = rce_loss(log_probs, weights, batch.mask, config.rce_likelihood)
     return loss, {"rce_loss": loss.item()}
 

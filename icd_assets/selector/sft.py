@@ -15,12 +15,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import assert_never
 
 import torch
 from torch import Tensor
 
 from icd_assets.runtime.seeding import torch_rng
-from icd_assets.selector.config import SelectorConfig, SelectorShape, SftConfig
+from icd_assets.selector.config import BeamWeighting, SelectorConfig, SelectorShape, SftConfig
 from icd_assets.selector.decoding import evaluating, greedy
 from icd_assets.selector.groups import PointerGroup, collate, ordered_batches, split_by_query
 from icd_assets.selector.losses import pick_cross_entropy
@@ -79,6 +80,7 @@ def train_sft(
     per_epoch = math.ceil(len(samples.group) / config.batch_size)
 
     def train_epoch(epoch: int) -> Metrics:
+        # A sample is one beam: those of a query meet in different updates. [M] → batches of [B]
         order = torch.randperm(len(samples.group), generator=torch_rng(config.seed, "shuffle", "sft", epoch))
         updates = []
         for number, chosen in enumerate(torch.split(order, config.batch_size)):
@@ -113,11 +115,15 @@ def warmup_cosine(update: int, total: int, warmup_fraction: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (update - warmup) / max(total - warmup, 1)))
 
 
-def beam_weights(scores: Tensor, weighting: str, temperature: float) -> Tensor:
+def beam_weights(scores: Tensor, weighting: BeamWeighting, temperature: float) -> Tensor:
     """scores: [N] → weights [N] of mean 1."""
-    if weighting == "uniform":
-        return torch.ones_like(scores)
-    return (scores / temperature).softmax(0) * len(scores)
+    match weighting:
+        case "uniform":
+            return torch.ones_like(scores)
+        case "softmax":
+            return (scores / temperature).softmax(0) * len(scores)  # × N: the learning rate keeps its meaning
+        case _:
+            assert_never(weighting)
 
 
 def _samples(groups: Sequence[PointerGroup], config: SftConfig) -> _Samples:
@@ -139,7 +145,7 @@ def _loss(
     policy: PointerSelectorV2, samples: _Samples, chosen: Tensor, label_smoothing: float
 ) -> tuple[Tensor, Metrics]:
     device = device_of(policy)
-    owner = samples.group[chosen]
+    owner = samples.group[chosen]  # [B] the query of each beam
     pools = torch.stack([samples.pools[i] for i in owner.tolist()]).to(device)  # [B, K, D]
     pointers = samples.pointers[chosen].unsqueeze(1).to(device)  # [B, 1, S]
     logits = policy(samples.queries[owner].to(device), pools, pointers)  # [B, 1, S, K]
