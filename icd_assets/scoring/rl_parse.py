@@ -16,6 +16,11 @@ from pydantic import ValidationError
 from icd_assets.errors import UserError
 from icd_assets.scoring.rl_data import AnsweredPointer, RlQuery
 
+_WORDS = {  # pydantic's, where ours are plainer
+    "a valid number": "a finite number",  # also of an integer beyond all floats
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+}
 _LABELS = AnsweredPointer.model_fields.keys() - {"pointer"}
 
 
@@ -162,7 +167,8 @@ def _complaint(error: ValidationError) -> str:
     field = next(part for part in reversed(first["loc"]) if isinstance(part, str))
     verb = "is" if first["loc"][-1] == field else "holds"
     should = first["msg"].removeprefix("Input should be ")
-    should = should.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
+    for words, ours in _WORDS.items():
+        should = should.replace(words, ours)
     return f"{field!r} {verb} {repr(first['input'])[:60]}, not {should}"
 
 

@@ -163,7 +163,7 @@ POINTER = ("17", "pointer_candidates", 0)
         ((*POINTER, "pointer_global"), [30, 12], "'pointer_global' says otherwise"),
         ((*POINTER, "pointer_pos"), [2, 0], "'pointer_pos' stands beside a local pointer"),
         ((*POINTER, "vqa_acc_score"), 30, "'vqa_acc_score' is 30, not at most 1"),
-        ((*POINTER, "vqa_acc_score"), "0.3", "'vqa_acc_score' is '0.3', not a valid number"),
+        ((*POINTER, "vqa_acc_score"), "0.3", "'vqa_acc_score' is '0.3', not a finite number"),
         ((*POINTER, "vqa_acc_score"), 0.0, "'vqa_correct' is 1 although 'vqa_acc_score' is 0.0"),
         ((*POINTER, "vqa_correct"), 2, "'vqa_correct' is 2, not at most 1"),
         ((*POINTER, "vqa_correct"), True, "'vqa_correct' is True, not a valid integer"),
@@ -174,7 +174,7 @@ POINTER = ("17", "pointer_candidates", 0)
         (("17", "query", "image_id"), "42", "'image_id' is '42', not a valid integer"),
         ((*POINTER, "gen_method"), "sample", "'source' is 'beam', but 'gen_method' is 'sample'"),
         ((*POINTER, "round"), -1, "'round' is -1"),
-        ((*POINTER, "vqa_gt_prob"), [1], r"'vqa_gt_prob' is \[1\], not a valid number"),
+        ((*POINTER, "vqa_gt_prob"), [1], r"'vqa_gt_prob' is \[1\], not a finite number"),
         (("17", "query", "query_id"), 18, "query 17: 'query_id' is 18"),
         (("17", "query", "gt_answers_raw"), [None], "not a text"),
         (("17", "query"), [1], "'query' is not an object"),
@@ -307,8 +307,8 @@ def test_vqa_data_have_no_key_for_captions(content):
     [
         ({"cider": -0.1}, "'cider' is -0.1, not at least 0"),
         ({"cider": 120.5}, "'cider' is 120.5, not at most 10"),
-        ({"cider": "1.2"}, "'cider' is '1.2', not a valid number"),
-        ({"cider": True}, "'cider' is True, not a valid number"),
+        ({"cider": "1.2"}, "'cider' is '1.2', not a finite number"),
+        ({"cider": True}, "'cider' is True, not a finite number"),
         ({"cider": 1.2}, "a pointer has both 'cider' and VQA labels"),
     ],
 )
