@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from icd_assets.assets.step_run import Report, StepRun
 from icd_assets.store.journal import Journal
 
 if TYPE_CHECKING:
     from icd_assets.selector.groups import PointerGroup
-    from icd_assets.selector.model import PointerSelectorV2
     from icd_assets.selector.training import EpochResult, Metrics, Resumed
 
 
@@ -24,7 +22,7 @@ class Epochs:
     """What going on needs of each epoch, and, of a ``phase`` (``rce``, ``grpo``), its ``{phase}_epoch{n}.pt``.
 
     >>> epochs = Epochs(run, 5, phase="rce")
-    >>> train_rce(epochs.policy(sft), ..., start_epoch=epochs.start, on_epoch=epochs.finish)
+    >>> train_rce(..., resumed=epochs.resumed, on_epoch=epochs.finish)
 
     ``resumed`` is what an interrupted run of the same spec left, or None. ``kept`` answers, given the history,
     which epoch's state (0-based) is needed besides the last one's.
@@ -55,30 +53,6 @@ class Epochs:
             f"continuing at epoch {done + 1} of {self._total}" if done < self._total else "every epoch is trained"
         )
         return Resumed(history, read_training_state(last), read_training_state(kept))
-
-    # ---- what a training starts from ---------------------------------------------------------------
-
-    @property
-    def start(self) -> int:
-        """The first epoch (0-based) that is still to be trained."""
-        return len(self.history)
-
-    @property
-    def optimizer_state(self) -> Mapping[str, Any] | None:
-        return self.resumed.last.optimizer_state if self.resumed else None
-
-    @property
-    def kl_beta(self) -> float | None:
-        return self.resumed.last.kl_beta if self.resumed else None
-
-    def policy(self, start: PointerSelectorV2) -> PointerSelectorV2:
-        """The policy to train: a copy of ``start``, with the last finished epoch's weights if there is one."""
-        policy = copy.deepcopy(start)
-        if self.resumed:
-            policy.load_state_dict(self.resumed.last.model_state)
-        return policy
-
-    # ---- what it leaves ----------------------------------------------------------------------------
 
     def finish(self, result: EpochResult) -> None:
         """The epoch is done. It is written down before it is shown, so it is shown once, whenever the process is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,14 +25,12 @@ def grpo_checkpoints(run: StepRun) -> Report:
     rce = inputs.last_epoch(run, "rce_checkpoints")
     epochs = Epochs(run, run.config.grpo_epochs, phase="grpo")
     train_grpo(
-        epochs.policy(rce),
+        copy.deepcopy(rce),
         groups,
         run.config,
         sft=inputs.v2_policy(run),
         rce=rce,
-        start_epoch=epochs.start,
-        optimizer_state=epochs.optimizer_state,
-        kl_beta=epochs.kl_beta,
+        resumed=epochs.resumed,
         on_epoch=epochs.finish,
     )
     return epochs.report(groups)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,15 +18,7 @@ def rce_checkpoints(run: StepRun) -> Report:
     groups = inputs.training_groups(run)
     epochs = Epochs(run, run.config.rce_epochs, phase="rce")
     sft = inputs.v2_policy(run)
-    train_rce(
-        epochs.policy(sft),
-        groups,
-        run.config,
-        sft=sft,
-        start_epoch=epochs.start,
-        optimizer_state=epochs.optimizer_state,
-        on_epoch=epochs.finish,
-    )
+    train_rce(copy.deepcopy(sft), groups, run.config, sft=sft, resumed=epochs.resumed, on_epoch=epochs.finish)
     return epochs.report(groups)
 
 

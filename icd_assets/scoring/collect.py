@@ -38,7 +38,7 @@ def answer_proposals(
 ) -> list[RlQuery]:
     """RL data of a chunk of ``queries``: one model answer per proposal, all asked in one call.
 
-    ``pools`` and ``proposals`` are by query row; ``refresh`` is the round that the candidates belong to.
+    ``pools`` and ``proposals`` are by query row; ``refresh`` is the round that the pointers belong to.
     """
     asked = [(query, proposal) for query in queries for proposal in proposals[query.row]]
     prompts = [
@@ -63,13 +63,13 @@ def answer_proposals(
     return [
         RlQuery(
             row=query.row,
-            candidate_pool_ids=tuple(pools[query.row]),
-            candidates=tuple(next(remaining) for _ in proposals[query.row]),
             question_id=query.question_id,
             image_id=query.image_id,
             question=query.question,
             gt_answers_raw=query.answers,
             gt_answers_norm=tuple(metric.clean(answer) for answer in query.answers),
+            candidate_pool_ids=tuple(pools[query.row]),
+            pointers=tuple(next(remaining) for _ in proposals[query.row]),
         )
         for query in queries
     ]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaItem
     from icd_assets.vlm.backend import Backend
 
+ConstructOrder = Literal["left", "right"]
+
 
 class BeamConfig(BaseModel):
     """Settings of the beam search; upstream's are rank: last_step and keep_reorderings: true."""
@@ -38,7 +40,7 @@ class BeamConfig(BaseModel):
 
     beam_size: int = Field(5, gt=0, description="Demonstration sequences kept per query.")
     shots: int = Field(2, gt=0, description="Demonstrations per sequence.")
-    construct_order: Literal["left", "right"] = Field(
+    construct_order: ConstructOrder = Field(
         "left",
         description="Where a newly chosen demonstration goes: before the earlier ones (left) or after them.",
     )
@@ -174,7 +176,6 @@ def _grown(
     config: BeamConfig,
 ) -> dict[int, list[_Open]]:
     """Every beam extended by every candidate that it does not hold yet."""
-    left = config.construct_order == "left"
     tried = [
         (query, beam, candidate)
         for query in queries
@@ -182,7 +183,7 @@ def _grown(
         for candidate in candidates[query.row]
         if candidate not in beam.icds
     ]
-    orders = [(new, *beam.icds) if left else (*beam.icds, new) for _, beam, new in tried]
+    orders = [_ordered(beam.icds, new, config.construct_order) for _, beam, new in tried]
     asked = [(query, order) for (query, _, _), order in zip(tried, orders, strict=True)]
     grown: dict[int, list[_Open]] = {query.row: [] for query in queries}
     for (query, beam, new), order, p in zip(tried, orders, asker.probabilities(asked), strict=True):
@@ -191,8 +192,24 @@ def _grown(
     return grown
 
 
+def _ordered(icds: tuple[int, ...], new: int, order: ConstructOrder) -> tuple[int, ...]:
+    match order:
+        case "left":
+            return (new, *icds)
+        case "right":
+            return (*icds, new)
+        case _:
+            assert_never(order)
+
+
 def _rank(beam: _Open, config: BeamConfig) -> float:
-    return beam.gain if config.rank == "total" else beam.step_scores[-1]
+    match config.rank:
+        case "total":
+            return beam.gain
+        case "last_step":
+            return beam.step_scores[-1]
+        case _:
+            assert_never(config.rank)
 
 
 def _best(beams: Sequence[_Open], count: int, config: BeamConfig) -> list[_Open]:

@@ -1,6 +1,7 @@
 """RL data: per query the pool, the pointers tried in it, and what the model answered to each (SPEC G.6, G.7).
 
-Field names are the file's own. Files are written and read by :mod:`icd_assets.scoring.rl_file`.
+The fields are the file's schema: their names (or serialization aliases) are its keys, and it is written in their
+order. :mod:`icd_assets.scoring.rl_file` reads and writes it.
 """
 
 from __future__ import annotations
@@ -8,43 +9,80 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from icd_assets.errors import UserError
 
 if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaItem
 
+# JSON has lists where we have tuples; what they hold stays strict.
+Integers = Annotated[tuple[int, ...], Field(strict=False)]
+Texts = Annotated[tuple[str, ...], Field(strict=False)]
 
-@dataclass(frozen=True, slots=True)
-class AnsweredPointer:
+
+class _Row(BaseModel):
+    """Strict: ``true`` is no number, a text is none either, and no number is NaN or infinite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class AnsweredPointer(_Row):
     """One pointer, where it came from, and the labels of the answer that it led to.
 
-    ``behavior_logprob`` is the log-probability under the policy that proposed it (None if no policy did);
-    ``round`` counts refreshes of the data by a newer policy.
+    A file has two more keys after ``pointer``, for upstream's readers: ``pointer_global``, the rows that it points
+    at, and ``gen_method``, its ``source`` again.
     """
 
-    pointer: tuple[int, ...]  # [S] positions in the query's pool
-    source: str | None = None  # beam | sample | retrieval | random; None in files that do not say
-    round: int = 0
-    behavior_logprob: float | None = None
-    beam_rank: int | None = None
-    beam_score: float | None = None
-    logprob_score: float | None = None
-    temperature: float | None = None
-    similarity_score: float | None = None
-    vqa_raw_generation: str | None = None
-    vqa_pred_answer: str = ""
-    vqa_correct: int | None = None
-    vqa_acc_score: float | None = None
-    vqa_gt_prob: float | None = None
-    vqa_rel_token_f1: float | None = None
-    vqa_rel_edit_sim: float | None = None
-    vqa_rel_score: float | None = None
-    vqa_eval_mode: str | None = None  # vqaEval | fallback | error
-    eval_split_used: str | None = None
-    eval_failed: bool = False
-    cider: float | None = None  # captions only, which have none of the vqa labels
+    pointer: Integers = Field(
+        min_length=1, description="Positions of the demonstrations in the query's pool, in prompt order."
+    )
+    source: str | None = Field(
+        None, description="What proposed the pointer: beam, sample, retrieval or random; null: not recorded."
+    )
+    round: int = Field(0, ge=0, description="How often the data had been refreshed by a newer policy.")
+    behavior_logprob: float | None = Field(
+        None, description="Log-probability under the policy that proposed the pointer; null: no policy did."
+    )
+    beam_rank: int | None = Field(None, description="Rank among the query's beams, 0 the best; beam only.")
+    beam_score: float | None = Field(None, description="Sum of the picks' probabilities; beam only.")
+    logprob_score: float | None = Field(
+        None, description="Log-probability under the beam's or the tempered sampler's distribution."
+    )
+    temperature: float | None = Field(None, description="Sampling temperature; sample only.")
+    similarity_score: float | None = Field(
+        None, description="Mean cosine similarity of the query and the demonstrations."
+    )
+    vqa_raw_generation: str | None = Field(None, description="What the model wrote, as it wrote it.")
+    vqa_pred_answer: str = Field("", description="The answer within what the model wrote.")
+    vqa_correct: int | None = Field(
+        None, ge=0, le=1, description="1 if the accuracy is above 0, else 0; null for captions."
+    )
+    vqa_acc_score: float | None = Field(None, ge=0, le=1, description="VQA accuracy; null for captions.")
+    vqa_gt_prob: float | None = Field(
+        None, description="Weighted sum of the gold answers' probabilities; null: not asked for."
+    )
+    vqa_rel_token_f1: float | None = Field(
+        None, description="Best F1 of the tokens of the answer and of a gold answer, in [0, 1]."
+    )
+    vqa_rel_edit_sim: float | None = Field(
+        None, description="Best string similarity of the answer and a gold answer, in [0, 1]."
+    )
+    vqa_rel_score: float | None = Field(
+        None, description="Relevance of the answer: the larger of the two similarities."
+    )
+    vqa_eval_mode: Literal["vqaEval", "fallback", "error"] | None = Field(
+        None, description="What judged the answer: the VQA metric, a string comparison, or nothing (error)."
+    )
+    eval_split_used: str | None = Field(None, description="Split whose gold answers judged the answer.")
+    eval_failed: bool = Field(
+        False, description="Whether the answer could not be judged; such pointers never count."
+    )
+    cider: float | None = Field(
+        None, ge=0, le=10, description="CIDEr of a caption; VQA data have no such key, captions no VQA label."
+    )
 
     @property
     def positive(self) -> bool:
@@ -57,22 +95,25 @@ class AnsweredPointer:
         return self.vqa_acc_score if self.cider is None else self.cider
 
 
-@dataclass(frozen=True, slots=True)
-class RlQuery:
-    """A query (``row`` of the train split), its pool and candidates; upstream's oldest files lack texts."""
+class RlQuery(_Row):
+    """A query, its pool, and the pointers tried in it. A file nests what is before the pool under ``query``."""
 
-    row: int
-    candidate_pool_ids: tuple[int, ...]  # [K] rows
-    candidates: tuple[AnsweredPointer, ...]
-    question_id: int | None = None
-    image_id: int | None = None
-    question: str | None = None
-    gt_answers_raw: tuple[str, ...] = ()
-    gt_answers_norm: tuple[str, ...] = ()
+    row: int = Field(ge=0, serialization_alias="query_id", description="Row of the query in the train split.")
+    question_id: int | None = Field(None, description="The dataset's own id of the question.")
+    image_id: int | None = Field(None, description="The dataset's own id of the image.")
+    question: str | None = Field(None, description="The question; empty for captions, null in the oldest files.")
+    gt_answers_raw: Texts = Field((), description="Gold answers (captions: references) as the dataset has them.")
+    gt_answers_norm: Texts = Field((), description="The same, cleaned as the model's answers are.")
+    candidate_pool_ids: Integers = Field(
+        description="The query's pool: train rows, whose positions pointers hold."
+    )
+    pointers: tuple[AnsweredPointer, ...] = Field(
+        serialization_alias="pointer_candidates", description="The pointers tried, each with its answer's labels."
+    )
 
-    def rows_of(self, candidate: AnsweredPointer) -> tuple[int, ...]:
-        """``pointer_global``: the train rows that a candidate points at."""
-        return tuple(self.candidate_pool_ids[position] for position in candidate.pointer)
+    def rows_of(self, answered: AnsweredPointer) -> tuple[int, ...]:
+        """``pointer_global``: the train rows that a pointer points at."""
+        return tuple(self.candidate_pool_ids[position] for position in answered.pointer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,28 +3,26 @@
 Deviations from upstream:
 1. ``_meta`` is the last key: upstream's freshness test reads the first one (SPEC A.3). It holds no time of
    day.
-2. Each candidate has ``source`` (= ``gen_method``), ``behavior_logprob`` and ``round`` besides upstream's
+2. Each pointer has ``source`` (= ``gen_method``), ``behavior_logprob`` and ``round`` besides upstream's
    fields.
 3. Generations 2, 3 and 5 have global pointers and no pool: the pool is the sorted union of all the ids that
    they point at, as upstream does, but it is never cut.
-4. A caption's candidate has ``cider``, and null where VQA has its labels; VQA data have no such key.
+4. A caption's pointer has ``cider``, and null where VQA has its labels; VQA data have no such key.
 5. A file that mixes local and global pointers is refused; upstream misreads it (SPEC I).
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
-from icd_assets.scoring.rl_data import AnsweredPointer, RlData, RlQuery
+from icd_assets.scoring.rl_data import RlData, RlQuery
 from icd_assets.scoring.rl_parse import Record
-
-# Written after the pointers, in this order; ``gen_method`` repeats ``source`` for upstream's readers.
-_LABELS = [field.name for field in fields(AnsweredPointer) if field.name not in ("pointer", "cider")]
 
 
 def write_rl_data(path: Path, data: RlData) -> None:
@@ -44,36 +42,32 @@ def _dumps(value: Any) -> str:
 
 
 def _query(query: RlQuery) -> dict[str, Any]:
-    if not query.candidates:
-        raise ValueError(f"query {query.row} has no candidates")
+    if not query.pointers:
+        raise ValueError(f"query {query.row} has no pointers")
+    header = query.model_dump(by_alias=True)
+    pool, answered = header.pop("candidate_pool_ids"), header.pop("pointer_candidates")
     return {
-        "query": {
-            "query_id": query.row,
-            "question_id": query.question_id,
-            "image_id": query.image_id,
-            "question": query.question,
-            "gt_answers_raw": query.gt_answers_raw,
-            "gt_answers_norm": query.gt_answers_norm,
-        },
-        "candidate_pool_ids": query.candidate_pool_ids,
+        "query": header,
+        "candidate_pool_ids": pool,
         "pointer_candidates": [
-            {
-                "pointer": candidate.pointer,
-                "pointer_global": query.rows_of(candidate),
-                "gen_method": candidate.source,
-                **{name: getattr(candidate, name) for name in _LABELS},
-                **({} if candidate.cider is None else {"cider": candidate.cider}),
-            }
-            for candidate in query.candidates
+            _pointer(fields, query.rows_of(pointer))
+            for fields, pointer in zip(answered, query.pointers, strict=True)
         ],
     }
 
 
+def _pointer(fields: dict[str, Any], rows: tuple[int, ...]) -> dict[str, Any]:
+    if fields["cider"] is None:
+        del fields["cider"]
+    first = {"pointer": fields.pop("pointer"), "pointer_global": rows, "gen_method": fields["source"]}
+    return first | fields
+
+
 def read_rl_data(path: Path, *, n_rows: int | None = None) -> RlData:
-    """RL data of any generation with candidates.
+    """RL data of any generation with pointers.
 
     ``n_rows``, the size of the train split, bounds every row. Raises :class:`UserError` that names the first
-    offending query. Queries without candidates (upstream's strict mode leaves some) are kept.
+    offending query. Queries without pointers (upstream's strict mode leaves some) are kept.
     """
     content = read_json(path, unique_keys=True)
     if not isinstance(content, dict):
@@ -81,33 +75,36 @@ def read_rl_data(path: Path, *, n_rows: int | None = None) -> RlData:
     meta = content.get("_meta", {})
     if not isinstance(meta, dict):
         raise UserError(f"{path}: '_meta' is not an object; make rl_data again.")
-    queries = {}
+    records = _records(path, content, n_rows)
+    if not records:
+        raise UserError(f"{path} holds no queries; make rl_data again.")
+    content.clear()  # the records are now the only ones to hold the raw queries
+    generation = _generation(records)
+    return RlData(queries=tuple(_queries(records, local=generation == 4)), meta=meta, generation=generation)
+
+
+def _records(path: Path, content: dict[str, Any], n_rows: int | None) -> deque[Record]:
+    records: dict[int, Record] = {}
     for key, value in content.items():
         if not key.startswith("_"):
             record = Record(path, key, value, n_rows)
-            if record.row in queries:
+            if record.row in records:
                 raise record.error("the query occurs twice under different spellings of its row")
-            queries[record.row] = record
-    if not queries:
-        raise UserError(f"{path} holds no queries; make rl_data again.")
-    generation = _generation(list(queries.values()))
-    local = generation == 4
-    parsed = tuple(record.query(local=local) for record in queries.values())
-    _check_equal_sizes(list(queries.values()), parsed, local)
-    return RlData(queries=parsed, meta=meta, generation=generation)
+            records[record.row] = record
+    return deque(records.values())
 
 
-def _generation(records: list[Record]) -> int:
-    """The file's schema, by the keys of its candidates; the first query that disagrees is named."""
+def _generation(records: Iterable[Record]) -> int:
+    """The file's schema, by the keys of its pointers; the first query that disagrees is named."""
     first: bool | None = None
     keys: set[str] = set()
     for record in records:
-        for candidate in record.candidates:
-            local = "pointer_global" in candidate
+        for raw in record.pointers:
+            local = "pointer_global" in raw
             if first is not None and local != first:
                 raise record.error("some pointers of the file are local (with pointer_global) and some are global")
             first = local
-            keys |= candidate.keys()
+            keys |= raw.keys()
     if first:
         return 4
     if "pointer_pos" in keys:
@@ -115,14 +112,19 @@ def _generation(records: list[Record]) -> int:
     return 2 if "gen_method" in keys or "vqa_correct" in keys else 5
 
 
-def _check_equal_sizes(records: list[Record], queries: tuple[RlQuery, ...], local: bool) -> None:
-    """One number of shots per file, and one pool size where the file has pools."""
-    shots: int | None = None
-    size = len(queries[0].candidate_pool_ids)
-    for record, query in zip(records, queries, strict=True):
+def _queries(records: deque[Record], *, local: bool) -> Iterator[RlQuery]:
+    """All of one number of shots, and of one pool size where the file has pools."""
+    shots = size = None
+    while records:
+        record = (
+            records.popleft()
+        )  # its raw query goes with it: both forms of a whole file would double the memory
+        query = record.query(local=local)
+        size = size or len(query.candidate_pool_ids)
         if local and len(query.candidate_pool_ids) != size:
             raise record.error(f"the pool holds {len(query.candidate_pool_ids)} rows, the first query's {size}")
-        for candidate in query.candidates:
-            shots = len(candidate.pointer) if shots is None else shots
-            if len(candidate.pointer) != shots:
-                raise record.error(f"a pointer has {len(candidate.pointer)} positions, the first one has {shots}")
+        for answered in query.pointers:
+            shots = shots or len(answered.pointer)
+            if len(answered.pointer) != shots:
+                raise record.error(f"a pointer has {len(answered.pointer)} positions, the first one has {shots}")
+        yield query

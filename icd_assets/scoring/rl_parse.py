@@ -1,24 +1,31 @@
-"""One query of an RL data file, checked field by field; every complaint names the file and the query."""
+"""One query of an RL data file, checked; every complaint names the file and the query.
+
+Types and ranges are the models' (:mod:`icd_assets.scoring.rl_data`). What is here is what they cannot say: pools
+and pointers, fields that contradict each other, and how the generations differ. In a pointer, null is as good as
+an absent key.
+"""
 
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from pydantic import ValidationError
 
 from icd_assets.errors import UserError
 from icd_assets.scoring.rl_data import AnsweredPointer, RlQuery
 
-_T = TypeVar("_T", int, str)
-
-_EVAL_MODES = (None, "vqaEval", "fallback", "error")
-_NUMBERS = ("behavior_logprob", "beam_score", "logprob_score", "temperature", "similarity_score")
-_LABELS = ("vqa_gt_prob", "vqa_rel_token_f1", "vqa_rel_edit_sim", "vqa_rel_score")
+_WORDS = {  # pydantic's, where ours are plainer
+    "a valid number": "a finite number",  # also of an integer beyond all floats
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+}
+_LABELS = AnsweredPointer.model_fields.keys() - {"pointer"}
 
 
 class Record:
-    """The value under one query key. ``row`` is the query's train row, ``candidates`` its raw candidates."""
+    """The value under one query key. ``row`` is the query's train row, ``pointers`` its raw pointers."""
 
     def __init__(self, path: Path, key: str, value: Any, n_rows: int | None) -> None:
         self._path, self._key, self._n_rows = path, key, n_rows
@@ -31,7 +38,7 @@ class Record:
         if "pointer_candidates" not in value and "id_list" in value:
             raise UserError(f"{path} is beam data (id_list), which has no answers to reward; give RL data.")
         self._value = value
-        self.candidates = self._objects("pointer_candidates")
+        self.pointers = self._objects("pointer_candidates")
 
     def error(self, problem: str) -> UserError:
         return UserError(f"{self._path}: query {self._key}: {problem}; make rl_data again or fix the file.")
@@ -42,25 +49,35 @@ class Record:
         position = {row: at for at, row in enumerate(pool)}
         if self.row in position:
             raise self.error("its pool holds the query itself")
-        pointers = [self._local(c, pool) if local else self._global(c, position) for c in self.candidates]
-        if local and len(set(pointers)) < len(pointers):
-            twice = next(pointer for pointer in pointers if pointers.count(pointer) > 1)
+        places = [self._local(raw, pool) if local else self._global(raw, position) for raw in self.pointers]
+        if local and len(set(places)) < len(places):
+            twice = next(pointer for pointer in places if places.count(pointer) > 1)
             raise self.error(f"pointer {list(twice)} occurs twice")
         header = self._value.get("query", self._value)
         if not isinstance(header, dict):
             raise self.error("'query' is not an object")
         if header.get("query_id", self.row) != self.row:
             raise self.error(f"'query_id' is {header['query_id']!r}")
-        return RlQuery(
+        return self._validated(
             row=self.row,
-            candidate_pool_ids=pool,
-            candidates=tuple(self._candidate(*pair) for pair in zip(self.candidates, pointers, strict=True)),
-            question_id=self._typed(header, "question_id", int),
-            image_id=self._typed(header, "image_id", int),
-            question=self._typed(header, "question", str),
+            question_id=header.get("question_id"),
+            image_id=header.get("image_id"),
+            question=header.get("question"),
             gt_answers_raw=self._answers(header, "gt_answers_raw"),
             gt_answers_norm=self._answers(header, "gt_answers_norm"),
+            candidate_pool_ids=pool,
+            pointers=tuple(self._answered(*pair) for pair in zip(self.pointers, places, strict=True)),
         )
+
+    def _validated(self, **fields: Any) -> RlQuery:
+        try:
+            query = RlQuery(**fields)
+        except ValidationError as error:
+            raise self.error(_complaint(error)) from None
+        for answered in query.pointers:
+            if contradiction := _contradiction(answered):
+                raise self.error(contradiction)
+        return query
 
     # ---- pools and pointers ------------------------------------------------------------------------------
 
@@ -73,75 +90,43 @@ class Record:
         return pool
 
     def _union(self) -> tuple[int, ...]:
-        rows = {row for c in self.candidates for row in self._integers(c.get("pointer"), "'pointer'")}
+        rows = {row for raw in self.pointers for row in self._integers(raw.get("pointer"), "'pointer'")}
         for row in rows:
             self._check_row(row, "'pointer'")
         return tuple(sorted(rows))
 
-    def _local(self, candidate: dict[str, Any], pool: tuple[int, ...]) -> tuple[int, ...]:
-        pointer = self._integers(candidate.get("pointer"), "'pointer'")
+    def _local(self, raw: dict[str, Any], pool: tuple[int, ...]) -> tuple[int, ...]:
+        pointer = self._integers(raw.get("pointer"), "'pointer'")
         for place in pointer:
             if not 0 <= place < len(pool):
                 raise self.error(f"pointer {list(pointer)} leaves the pool of {len(pool)}")
         rows = tuple(pool[place] for place in pointer)
-        if self._integers(candidate["pointer_global"], "'pointer_global'") != rows:
+        if self._integers(raw["pointer_global"], "'pointer_global'") != rows:
             raise self.error(
                 f"pointer {list(pointer)} means rows {list(rows)}, but 'pointer_global' says otherwise"
             )
-        if candidate.get("pointer_pos", list(rows)) != list(rows):
+        if raw.get("pointer_pos", list(rows)) != list(rows):
             raise self.error("'pointer_pos' stands beside a local pointer and differs from 'pointer_global'")
         return pointer
 
-    def _global(self, candidate: dict[str, Any], position: dict[int, int]) -> tuple[int, ...]:
-        pointer = self._integers(candidate.get("pointer"), "'pointer'")
-        if candidate.get("pointer_pos", list(pointer)) != list(pointer):
+    def _global(self, raw: dict[str, Any], position: dict[int, int]) -> tuple[int, ...]:
+        pointer = self._integers(raw.get("pointer"), "'pointer'")
+        if raw.get("pointer_pos", list(pointer)) != list(pointer):
             raise self.error("'pointer_pos' differs from the global 'pointer', so the pool is not known")
         return tuple(position[row] for row in pointer)
 
-    # ---- labels ------------------------------------------------------------------------------------------
+    # ---- fields ------------------------------------------------------------------------------------------
 
-    def _candidate(self, c: dict[str, Any], pointer: tuple[int, ...]) -> AnsweredPointer:
-        accuracy = self._number(c, "vqa_acc_score")
-        correct = self._typed(c, "vqa_correct", int)
-        mode = c.get("vqa_eval_mode")
-        failed = c.get("eval_failed", False)
-        if accuracy is not None and not 0 <= accuracy <= 1:
-            raise self.error(f"'vqa_acc_score' is {accuracy}, not within 0 and 1")
-        if correct not in (None, 0, 1):
-            raise self.error(f"'vqa_correct' is {correct}, neither 0 nor 1")
-        cider = self._number(c, "cider")
-        if cider is not None and not 0 <= cider <= 10:
-            raise self.error(f"'cider' is {cider}, not within 0 and 10")
-        if cider is not None and (accuracy, correct) != (None, None):
-            raise self.error("a candidate has both 'cider' and VQA labels")
-        if mode not in _EVAL_MODES:
-            raise self.error(f"'vqa_eval_mode' is {mode!r}")
-        if not isinstance(failed, bool):
-            raise self.error(f"'eval_failed' is {failed!r}")
-        if mode == "vqaEval" and None not in (accuracy, correct) and correct != int((accuracy or 0) > 0):
-            raise self.error(f"'vqa_correct' is {correct} although 'vqa_acc_score' is {accuracy}")
-        source = self._typed(c, "source", str)
-        method = self._typed(c, "gen_method", str)
-        if None not in (source, method) and source != method:
-            raise self.error(f"'source' is {source!r}, but 'gen_method' is {method!r}")
-        refresh = self._typed(c, "round", int) or 0
-        if refresh < 0:
-            raise self.error(f"'round' is {refresh}")
-        return AnsweredPointer(
-            pointer=pointer,
-            source=source or method,
-            round=refresh,
-            beam_rank=self._typed(c, "beam_rank", int),
-            vqa_raw_generation=self._typed(c, "vqa_raw_generation", str),
-            vqa_pred_answer=self._typed(c, "vqa_pred_answer", str) or "",
-            vqa_correct=correct,
-            vqa_acc_score=accuracy,
-            vqa_eval_mode=mode,
-            eval_split_used=self._typed(c, "eval_split_used", str),
-            eval_failed=failed,
-            cider=cider,
-            **{name: self._number(c, name) for name in (*_NUMBERS, *_LABELS)},
-        )
+    def _answered(self, raw: dict[str, Any], pointer: tuple[int, ...]) -> dict[str, Any]:
+        """The fields of an :class:`AnsweredPointer`, not yet validated; upstream's further keys are left out."""
+        fields = {name: value for name, value in raw.items() if value is not None and name in _LABELS}
+        fields["pointer"] = pointer
+        if (method := raw.get("gen_method")) is not None:
+            if not isinstance(method, str):
+                raise self.error(f"'gen_method' is {method!r}, not a valid string")
+            if fields.setdefault("source", method) != method:
+                raise self.error(f"'source' is {fields['source']!r}, but 'gen_method' is {method!r}")
+        return fields
 
     def _answers(self, header: dict[str, Any], key: str) -> tuple[str, ...]:
         """Texts, or the annotators' records of generation 5."""
@@ -175,16 +160,24 @@ class Record:
             raise self.error(f"{what} holds a number twice: {value}")
         return tuple(value)
 
-    def _typed(self, record: dict[str, Any], key: str, kind: type[_T]) -> _T | None:
-        value = record.get(key)
-        if value is not None and type(value) is not kind:
-            raise self.error(f"{key!r} is {value!r}, not of type {kind.__name__}")
-        return value
 
-    def _number(self, record: dict[str, Any], key: str) -> float | None:
-        value = record.get(key)
-        if value is None:
-            return None
-        if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:  # also for NaN
-            raise self.error(f"{key!r} is {repr(value)[:60]}, not a finite number")
-        return float(value)
+def _complaint(error: ValidationError) -> str:
+    """Field, what was found, what it should be."""
+    first = error.errors(include_url=False)[0]
+    field = next(part for part in reversed(first["loc"]) if isinstance(part, str))
+    verb = "is" if first["loc"][-1] == field else "holds"
+    should = first["msg"].removeprefix("Input should be ")
+    for words, ours in _WORDS.items():
+        should = should.replace(words, ours)
+    return f"{field!r} {verb} {repr(first['input'])[:60]}, not {should}"
+
+
+def _contradiction(answered: AnsweredPointer) -> str | None:
+    correct, accuracy = answered.vqa_correct, answered.vqa_acc_score
+    if answered.cider is not None and (correct, accuracy) != (None, None):
+        return "a pointer has both 'cider' and VQA labels"
+    if correct is None or accuracy is None or answered.vqa_eval_mode != "vqaEval":
+        return None
+    return (
+        f"'vqa_correct' is {correct} although 'vqa_acc_score' is {accuracy}" if correct != (accuracy > 0) else None
+    )

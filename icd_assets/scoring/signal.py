@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, assert_never
 
+from icd_assets.datasets.task import Task
 from icd_assets.scoring.rewards import RewardConfig, reward
 from icd_assets.scoring.rl_data import RlData
 
@@ -15,12 +16,12 @@ class Signal:
     """How much there is to learn from. Shares are of all queries, scores are VQA accuracy or CIDEr."""
 
     queries: int
-    candidates: int
+    pointers: int
     share_with_reward_levels: float  # at least two different rewards: the others give no gradient
     share_with_positive: float | None  # None for captions, of which none is simply correct
     mean_reward: float
     score_by_source: dict[str, float]
-    candidates_by_source: dict[str, int]
+    pointers_by_source: dict[str, int]
 
 
 def signal(data: RlData, config: RewardConfig) -> Signal:
@@ -30,35 +31,46 @@ def signal(data: RlData, config: RewardConfig) -> Signal:
     score: defaultdict[str, float] = defaultdict(float)
     count: Counter[str] = Counter()
     for query in data.queries:
-        usable = [candidate for candidate in query.candidates if not candidate.eval_failed]
-        own = [reward(candidate, config) for candidate in usable]
+        usable = [answered for answered in query.pointers if not answered.eval_failed]
+        own = [reward(answered, config) for answered in usable]
         rewards += own
         levels += len(set(own)) > 1
-        positives += any(candidate.positive for candidate in usable)
-        for candidate in usable:
-            score[candidate.source or "unknown"] += candidate.score or 0.0
-            count[candidate.source or "unknown"] += 1
+        positives += any(answered.positive for answered in usable)
+        for answered in usable:
+            score[answered.source or "unknown"] += answered.score or 0.0
+            count[answered.source or "unknown"] += 1
     n = max(1, len(data.queries))
     return Signal(
         queries=len(data.queries),
-        candidates=len(rewards),
+        pointers=len(rewards),
         share_with_reward_levels=levels / n,
         share_with_positive=None if config.mode == "cider" else positives / n,
         mean_reward=sum(rewards) / max(1, len(rewards)),
         score_by_source={source: score[source] / count[source] for source in sorted(count)},
-        candidates_by_source={source: count[source] for source in sorted(count)},
+        pointers_by_source={source: count[source] for source in sorted(count)},
     )
 
 
-def facts(data: RlData, config: RewardConfig, task: str) -> dict[str, Any]:
-    """The summary as an artifact's facts: flat, ``rows`` first."""
-    summary = asdict(signal(data, config))
-    by_source = summary.pop("score_by_source")
-    score = "cider" if task == "caption" else "accuracy"
-    counts = summary.pop("candidates_by_source")
+def facts(data: RlData, config: RewardConfig, task: Task) -> dict[str, Any]:
+    """The summary as an artifact's facts: flat; their keys are older than the names here."""
+    summary = signal(data, config)
+    score = _score_name(task)
     return {
-        "rows": summary.pop("queries"),
-        **summary,
-        **{f"{score}_{source}": value for source, value in by_source.items()},
-        **{f"candidates_{source}": value for source, value in counts.items()},
+        "rows": summary.queries,
+        "candidates": summary.pointers,
+        "share_with_reward_levels": summary.share_with_reward_levels,
+        "share_with_positive": summary.share_with_positive,
+        "mean_reward": summary.mean_reward,
+        **{f"{score}_{source}": value for source, value in summary.score_by_source.items()},
+        **{f"candidates_{source}": count for source, count in summary.pointers_by_source.items()},
     }
+
+
+def _score_name(task: Task) -> str:
+    match task:
+        case "caption":
+            return "cider"
+        case "vqa":
+            return "accuracy"
+        case _:
+            assert_never(task)

@@ -1,7 +1,7 @@
 """From RL data to what training sees: the filters of SPEC I.
 
 Deviations from upstream:
-1. ``require_positive`` asks whether a candidate is correct; upstream asks whether its reward is ≥ 1, which is
+1. ``require_positive`` asks whether an answer is correct; upstream asks whether its reward is ≥ 1, which is
    another question in most reward modes and weights (SPEC O.2-12).
 2. A reward mode that needs ``vqa_gt_prob`` or ``cider`` is refused for RL data without it; upstream takes 0.
 3. Pools keep their size; upstream cuts them to the first 64 ids after mapping pointers into them.
@@ -30,41 +30,41 @@ class TrainingRow:
 def training_rows(
     data: RlData, config: RewardConfig, *, skip_fallback: bool = True, require_positive: bool = False
 ) -> list[TrainingRow]:
-    """The usable candidates of each query, in order; a query without any is left out.
+    """The usable pointers of each query, in order; a query without any is left out.
 
-    Candidates whose evaluation failed never count; ``skip_fallback`` also drops those that were judged by
+    Pointers whose evaluation failed never count; ``skip_fallback`` also drops those that were judged by
     string comparison instead of the metric. Groups without variance stay: the losses count and skip them.
     """
     if require_positive and config.mode == "cider":
         raise UserError("REQUIRE_POSITIVE_QUERY asks for correct answers, which captions are not; unset it.")
     rows = []
     for query in data.queries:
-        usable = [candidate for candidate in query.candidates if _usable(candidate, skip_fallback)]
-        if needs_gt_prob(config) and any(candidate.vqa_gt_prob is None for candidate in usable):
+        usable = [answered for answered in query.pointers if _usable(answered, skip_fallback)]
+        if needs_gt_prob(config) and any(answered.vqa_gt_prob is None for answered in usable):
             raise UserError(
                 f"reward mode {config.mode} needs vqa_gt_prob, but query {query.row} of the RL data has none; "
                 "make the RL data with rl_data.gt_prob=true, or take another mode."
             )
-        if config.mode == "cider" and any(candidate.cider is None for candidate in usable):
+        if config.mode == "cider" and any(answered.cider is None for answered in usable):
             raise UserError(
-                f"reward mode cider needs 'cider', but query {query.row} of the RL data has a candidate without; "
+                f"reward mode cider needs 'cider', but query {query.row} of the RL data has a pointer without; "
                 "make the RL data again."
             )
-        if not usable or (require_positive and not any(candidate.positive for candidate in usable)):
+        if not usable or (require_positive and not any(answered.positive for answered in usable)):
             continue
         rows.append(
             TrainingRow(
                 query_row=query.row,
                 pool_ids=query.candidate_pool_ids,
-                pointers=tuple(candidate.pointer for candidate in usable),
-                rewards=tuple(reward(candidate, config) for candidate in usable),
-                behavior_logprobs=tuple(candidate.behavior_logprob for candidate in usable),
+                pointers=tuple(answered.pointer for answered in usable),
+                rewards=tuple(reward(answered, config) for answered in usable),
+                behavior_logprobs=tuple(answered.behavior_logprob for answered in usable),
             )
         )
     return rows
 
 
-def _usable(candidate: AnsweredPointer, skip_fallback: bool) -> bool:
-    if candidate.eval_failed or candidate.vqa_eval_mode == "error":
+def _usable(answered: AnsweredPointer, skip_fallback: bool) -> bool:
+    if answered.eval_failed or answered.vqa_eval_mode == "error":
         return False
-    return not (skip_fallback and candidate.vqa_eval_mode == "fallback")
+    return not (skip_fallback and answered.vqa_eval_mode == "fallback")

@@ -12,11 +12,12 @@ Deviations from upstream, each with its switch:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import assert_never
 
 import torch
 from torch import Tensor
 
+from icd_assets.selector.config import Baseline, Scale
 from icd_assets.selector.normalization import center, rank_scale, standard_deviation
 
 
@@ -24,8 +25,8 @@ def advantages(
     rewards: Tensor,
     mask: Tensor,
     *,
-    baseline: Literal["mean", "leave_one_out"] = "leave_one_out",
-    scale: Literal["none", "group", "batch"] = "none",
+    baseline: Baseline = "leave_one_out",
+    scale: Scale = "none",
     std_floor: float = 0.1,
     clip: float = 5.0,
     rank: bool = False,
@@ -37,16 +38,26 @@ def advantages(
     """
     if rank:
         return rank_scale(rewards, mask)
-    values = center(rewards, mask)
-    std = standard_deviation(values, mask)
-    count = mask.sum(-1, keepdim=True)
-    if baseline == "leave_one_out":
-        values = values * count / (count - 1).clamp(min=1)
-    if scale == "group":
-        values = values / std.clamp(min=std_floor)
-    elif scale == "batch":
-        freedom = (count - 1).clamp(min=0).sum().clamp(min=1)  # pooled over the batch's groups
-        values = values / (center(rewards, mask).square().sum() / freedom).sqrt().clamp(min=std_floor)
+    centered = center(rewards, mask)  # [B, N]
+    count = mask.sum(-1, keepdim=True)  # [B, 1]
+    match baseline:
+        case "mean":
+            values = centered
+        case "leave_one_out":  # R − mean of the others = (R − mean of all)·n/(n−1)
+            values = centered * count / (count - 1).clamp(min=1)
+        case _:
+            assert_never(baseline)
+    match scale:
+        case "none":
+            pass
+        case "group":
+            # The floor keeps a near-tie from becoming as large a lesson as a clear win.
+            values = values / standard_deviation(centered, mask).clamp(min=std_floor)
+        case "batch":
+            freedom = (count - 1).clamp(min=0).sum().clamp(min=1)  # pooled over the batch's groups
+            values = values / (centered.square().sum() / freedom).sqrt().clamp(min=std_floor)
+        case _:
+            assert_never(scale)
     return values.clamp(-clip, clip) * mask
 
 
@@ -54,6 +65,7 @@ def top_k(rewards: Tensor, mask: Tensor, k: int) -> Tensor:
     """Mask [B, N] of the k real pointers of highest reward in each query; all of them if k is 0."""
     if k == 0:
         return mask
-    ranked = rewards.masked_fill(~mask, -torch.inf).sort(dim=-1, descending=True, stable=True).indices
+    # Padding sorts last, but is among the first k where a query has fewer pointers: hence the final "& mask".
+    ranked = rewards.masked_fill(~mask, -torch.inf).sort(dim=-1, descending=True, stable=True).indices  # [B, N]
     kept = torch.zeros_like(mask).scatter(1, ranked[:, :k], True)
     return kept & mask

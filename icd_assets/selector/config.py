@@ -10,21 +10,42 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Normalization = Literal["z_score_clamp", "z_score", "rank_normalize"]
+ConstantGroup = Literal["zero", "raw"]
+BeamWeighting = Literal["uniform", "softmax"]
+RceTarget = Literal["softmax", "above_mean", "tilted"]
+Likelihood = Literal["pool", "group"]
+Reference = Literal["sft", "rce"]
+OldPolicy = Literal["epoch_start", "grpo_start", "sft"]
+RewardSource = Literal["raw", "normalized"]
+Baseline = Literal["mean", "leave_one_out"]
+Scale = Literal["none", "group", "batch"]
+RatioLevel = Literal["sequence", "sequence_mean", "step"]
+Divergence = Literal["exact", "exact_forward", "k1", "k2", "k3"]
 
 
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SelectorConfig(_Settings):
-    """Shape of a :class:`~icd_assets.selector.model.PointerSelectorV2`; dropout is not part of the weights."""
+class SelectorShape(_Settings):
+    """What a user decides about a selector; dropout is not part of its weights."""
 
-    embedding_dim: int = Field(512, ge=1, description="Width of query and candidate embeddings (D).")
     hidden_dim: int = Field(256, ge=1, description="Width of the selector (H).")
-    num_layers: int = Field(1, ge=1, description="Cross-attention layers from the query to its pool.")
-    num_heads: int = Field(1, ge=1, description="Heads of each cross-attention layer; must divide H.")
+    num_layers: int = Field(
+        1,
+        ge=1,
+        description="Cross-attention layers from the query to its pool.",
+        json_schema_extra={"env": "NUM_LAYERS"},
+    )
+    num_heads: int = Field(1, ge=1, description="Heads of each cross-attention layer; must divide the width.")
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout before the query and candidate projections.")
     attn_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the attention weights.")
+
+
+class SelectorConfig(SelectorShape):
+    """All that a :class:`~icd_assets.selector.model.PointerSelectorV2` is built from."""
+
+    embedding_dim: int = Field(512, ge=1, description="Width of query and candidate embeddings (D).")
 
 
 class ProposalConfig(_Settings):
@@ -44,41 +65,34 @@ class RowsConfig(_Settings):
 
     skip_fallback_reward: bool = Field(
         True,
-        description="Drop candidates judged by string comparison instead of the VQA metric.",
+        description="Drop pointers judged by string comparison instead of the VQA metric.",
         json_schema_extra={"env": "SKIP_FALLBACK_REWARD"},
     )
     require_positive_query: bool = Field(
         False,
-        description="Drop queries for which no candidate's answer was correct.",
+        description="Drop queries for which no pointer's answer was correct.",
         json_schema_extra={"env": "REQUIRE_POSITIVE_QUERY"},
     )
 
 
-class SftConfig(_Settings):
-    """Supervised training of the v2 selector on beam data (SPEC E.4)."""
-
+class _SftSchedule(_Settings):
     epochs: int = Field(20, ge=1, description="Passes over the beams; the epoch of lowest validation loss stays.")
     lr: float = Field(1e-4, gt=0, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(1e-3, ge=0, description="Weight decay of AdamW.")
     warmup_fraction: float = Field(
-        0.05, ge=0, lt=1, description="Share of steps that warm up before cosine decay."
+        0.05, ge=0, lt=1, description="Share of updates that warm up before cosine decay."
     )
-    batch_size: int = Field(64, ge=1, description="Beams per step.")
-    hidden_dim: int = Field(256, ge=1, description="Width of the selector (H).")
-    num_layers: int = Field(
-        1,
-        ge=1,
-        description="Cross-attention layers from the query to its pool.",
-        json_schema_extra={"env": "NUM_LAYERS"},
-    )
-    num_heads: int = Field(1, ge=1, description="Heads of each cross-attention layer; must divide the width.")
-    dropout: float = Field(0.5, ge=0, lt=1, description="Dropout before the query and candidate projections.")
-    attn_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the attention weights.")
+    batch_size: int = Field(64, ge=1, description="Beams per update.")
+
+
+class SftConfig(SelectorShape, _SftSchedule):  # pydantic lists the fields of the last base first
+    """Supervised training of the v2 selector on beam data (SPEC E.4)."""
+
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Share of the target spread over the whole selectable pool."
     )
     grad_clip: float = Field(0.0, ge=0, description="Largest norm of the gradient; 0 does not clip, as upstream.")
-    beam_weighting: Literal["uniform", "softmax"] = Field(
+    beam_weighting: BeamWeighting = Field(
         "uniform",
         description="uniform: all beams of a query count the same, as upstream; softmax: better ones count more.",
     )
@@ -94,7 +108,7 @@ class SftConfig(_Settings):
 class RlConfig(RowsConfig):
     """What RCE and GRPO share."""
 
-    batch_size: int = Field(1, ge=1, description="Queries per step.", json_schema_extra={"env": "BATCH_SIZE"})
+    batch_size: int = Field(1, ge=1, description="Queries per update.", json_schema_extra={"env": "BATCH_SIZE"})
     skip_constant_groups: bool = Field(
         True,
         description="Leave out queries whose pointers all earned the same reward, for they teach no preference; "
@@ -106,7 +120,7 @@ class RlConfig(RowsConfig):
     normalize_clamp_value: float = Field(
         3.0, gt=0, description="Largest absolute normalized reward (z_score_clamp)."
     )
-    constant_group: Literal["zero", "raw"] = Field(
+    constant_group: ConstantGroup = Field(
         "zero", description="Normalized rewards of a query without variance: zero, or left raw as upstream."
     )
     weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW.")
@@ -130,13 +144,13 @@ class RceConfig(RlConfig):
         description="Cross-attention layers that the v2 checkpoint must have; unset: as many as it has.",
         json_schema_extra={"env": "NUM_LAYERS"},
     )
-    rce_target: Literal["softmax", "above_mean", "tilted"] = Field(
+    rce_target: RceTarget = Field(
         "tilted",
         description="Weights of a query's pointers. softmax: softmax(reward/τ), as upstream, so that even "
         "worthless pointers are imitated; above_mean: by how far the reward is above the query's mean; "
         "tilted: softmax(reward/τ + log-probability under the policy before RCE).",
     )
-    rce_likelihood: Literal["pool", "group"] = Field(
+    rce_likelihood: Likelihood = Field(
         "group",
         description="What a pointer competes with. pool: all pointers of the pool, as upstream; group: the "
         "query's stored pointers, so that only the preference among them is learned.",
@@ -144,13 +158,13 @@ class RceConfig(RlConfig):
     rce_temp_start: float = Field(
         1.0,
         gt=0,
-        description="Reward temperature τ at the first step (upstream: 2).",
+        description="Reward temperature τ at the first update (upstream: 2).",
         json_schema_extra={"env": "RCE_TEMP_START"},
     )
     rce_temp_end: float = Field(
         0.3,
         gt=0,
-        description="Reward temperature τ at the last step (upstream: 0.5).",
+        description="Reward temperature τ at the last update (upstream: 0.5).",
         json_schema_extra={"env": "RCE_TEMP_END"},
     )
     rce_use_raw_reward: bool = Field(
@@ -183,23 +197,23 @@ class GrpoConfig(RlConfig):
         json_schema_extra={"env": "GRPO_EPOCHS"},
     )
     grpo_lr: float = Field(5e-6, gt=0, description="Learning rate of AdamW.", json_schema_extra={"env": "GRPO_LR"})
-    reference: Literal["sft", "rce"] = Field(
+    reference: Reference = Field(
         "rce",
         description="Policy that the KL term holds on to: the one after RCE, or, as upstream, the v2 checkpoint, "
         "towards which an adaptive KL weight undoes what RCE learned.",
     )
-    old_policy: Literal["epoch_start", "grpo_start", "sft"] = Field(
+    old_policy: OldPolicy = Field(
         "epoch_start",
         description="Policy in the ratio's denominator; with sft, as upstream, the first ratios are far from 1.",
     )
-    reward_source: Literal["raw", "normalized"] = Field(
+    reward_source: RewardSource = Field(
         "raw", description="Rewards behind the advantages: raw, or normalized within the query as upstream."
     )
-    baseline: Literal["mean", "leave_one_out"] = Field(
+    baseline: Baseline = Field(
         "leave_one_out",
         description="What is subtracted from a reward: the query's mean, as upstream, or the mean of the others.",
     )
-    scale_rewards: Literal["none", "group", "batch"] = Field(
+    scale_rewards: Scale = Field(
         "none",
         description="Standard deviation that advantages are divided by: none, the query's, as upstream, or the "
         "batch's.",
@@ -226,7 +240,7 @@ class GrpoConfig(RlConfig):
     clip_epsilon_high: float | None = Field(
         None, gt=0, description="Clip range of the ratio above 1; unset: as below 1."
     )
-    ratio_level: Literal["sequence", "sequence_mean", "step"] = Field(
+    ratio_level: RatioLevel = Field(
         "sequence", description="Ratio of whole pointers, its geometric mean over shots, or one ratio per shot."
     )
     use_ppo_clip_only: bool = Field(
@@ -237,16 +251,16 @@ class GrpoConfig(RlConfig):
     kl_beta: float | None = Field(
         None,
         ge=0,
-        description="Weight of the KL term at the first step; unset: 0.15, or 0 with use_ppo_clip_only.",
+        description="Weight of the KL term at the first update; unset: 0.15, or 0 with use_ppo_clip_only.",
         json_schema_extra={"env": "KL_BETA"},
     )
-    kl: Literal["exact", "exact_forward", "k1", "k2", "k3"] = Field(
+    kl: Divergence = Field(
         "exact",
         description="exact: KL(policy‖reference) over the whole pool at each shot; exact_forward: the other "
         "direction; k1, k2, k3: estimates from the stored pointers (upstream: k3).",
     )
     adaptive_kl: bool = Field(
-        True, description="Adapt the KL weight after every step, to keep KL between 0.01 and 0.1."
+        True, description="Adapt the KL weight after every update, to keep KL between 0.01 and 0.1."
     )
     entropy_bonus: float = Field(0.0, ge=0, description="Weight of the policy's exact entropy, as a reward.")
     freeze_backbone_in_grpo: bool = Field(

@@ -11,14 +11,14 @@ Deviations from upstream:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, assert_never
 
 from torch import Tensor
 
+from icd_assets.selector.config import Divergence
 from icd_assets.selector.losses import picked
 from icd_assets.selector.normalization import masked_mean
 
-Divergence = Literal["exact", "exact_forward", "k1", "k2", "k3"]
 KL_LOW, KL_HIGH, BETA_FACTOR, BETA_MIN, BETA_MAX = 0.01, 0.1, 1.5, 0.001, 10.0
 
 
@@ -27,23 +27,31 @@ def kl_divergence(kind: Divergence, new: Tensor, reference: Tensor, pointers: Te
 
     exact: KL(π‖π_ref); exact_forward: KL(π_ref‖π); both summed over the S picks.
     """
-    if kind == "exact":
-        per_pointer = (new.exp() * (new - reference)).sum((-1, -2))
-    elif kind == "exact_forward":
-        per_pointer = (reference.exp() * (reference - new)).sum((-1, -2))
-    else:
-        log_ratio = (picked(new, pointers) - picked(reference, pointers)).sum(-1)  # [B, N]
-        per_pointer = estimate(kind, log_ratio)
+    # Whole pools can be summed over because masked picks have a finite logit: e⁻¹⁰⁰ times their difference is 0.
+    match kind:
+        case "exact":
+            per_pointer = (new.exp() * (new - reference)).sum((-1, -2))  # [B, N]
+        case "exact_forward":
+            per_pointer = (reference.exp() * (reference - new)).sum((-1, -2))
+        case "k1" | "k2" | "k3":
+            log_ratio = (picked(new, pointers) - picked(reference, pointers)).sum(-1)  # [B, N] of whole pointers
+            per_pointer = estimate(kind, log_ratio)
+        case _:
+            assert_never(kind)
     return masked_mean(per_pointer, mask).mean()
 
 
 def estimate(kind: Literal["k1", "k2", "k3"], log_ratio: Tensor) -> Tensor:
     """Schulman's estimators (joschu.net/blog/kl-approx.html) of log_ratio = log π − log π_ref."""
-    if kind == "k1":
-        return log_ratio
-    if kind == "k2":
-        return log_ratio.square() / 2
-    return log_ratio.exp() - 1 - log_ratio
+    match kind:
+        case "k1":  # unbiased for samples of π, but negative for some of them
+            return log_ratio
+        case "k2":
+            return log_ratio.square() / 2
+        case "k3":  # never negative
+            return log_ratio.exp() - 1 - log_ratio
+        case _:
+            assert_never(kind)
 
 
 def entropy(new: Tensor, mask: Tensor) -> Tensor:
@@ -52,7 +60,7 @@ def entropy(new: Tensor, mask: Tensor) -> Tensor:
 
 
 def next_beta(beta: float, kl: float) -> float:
-    """The KL weight for the next step: ×1.5 above 0.1, ÷1.5 below 0.01, within [0.001, 10] (SPEC K.3-6)."""
+    """The KL weight for the next update: ×1.5 above 0.1, ÷1.5 below 0.01, within [0.001, 10] (SPEC K.3-6)."""
     if beta == 0:
         return 0.0
     if kl > KL_HIGH:

@@ -18,10 +18,10 @@ Deviations from upstream, each with its switch:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ from icd_assets.selector.training import (
     Metrics,
     OnEpoch,
     Optimization,
+    Resumed,
     constant_share,
     device_of,
     ignore_epoch,
@@ -58,53 +59,42 @@ def train_grpo(
     *,
     sft: PointerSelectorV2,
     rce: PointerSelectorV2,
-    start_epoch: int = 0,
-    optimizer_state: Mapping[str, Any] | None = None,
-    kl_beta: float | None = None,
+    resumed: Resumed | None = None,
     on_epoch: OnEpoch = ignore_epoch,
 ) -> list[Metrics]:
-    """Train ``policy`` in place; returns the metrics of each epoch run.
+    """Train ``policy``, which starts equal to ``rce``, in place; returns the metrics of each epoch.
 
-    policy: the weights at ``start_epoch``, equal to ``rce`` (the policy after RCE) at epoch 0. To resume after
-    epoch e, pass its ``model_state`` (in ``policy``), ``optimizer_state``, ``kl_beta`` and start_epoch = e+1.
-    All three policies are on one device; groups are on the CPU.
+    sft, rce: the policies before and after RCE. All three are on one device; groups are on the CPU.
+    resumed: what the same training had finished when it was interrupted; the end is the same.
     """
-    beta = starting_beta(config) if kl_beta is None else kl_beta
+    beta = resumed.last.kl_beta if resumed else starting_beta(config)
     every, validation = split_by_query(groups, config.train_fraction)
     train = usable(every, config.skip_constant_groups)
-    reference = stored_log_probs(sft if config.reference == "sft" else rce, train)
+    reference = _reference_log_probs(config, train, sft=sft, rce=rce)  # one [N, S, K] per group, fixed throughout
     policy.set_dropout(config.dropout, config.attn_dropout)
-    history = []
     with _frozen(policy, config.freeze_backbone_in_grpo):
-        optimization = Optimization(
-            policy,
-            "grpo",
-            seed=config.seed,
-            lr=config.grpo_lr,
-            weight_decay=config.weight_decay,
-            grad_clip=config.grad_clip,
-            state=optimizer_state,
-        )
-        for epoch in range(start_epoch, config.grpo_epochs):
+        optimization = Optimization(policy, "grpo", config, lr=config.grpo_lr, resumed=resumed)
+
+        def train_epoch(epoch: int) -> Metrics:
+            nonlocal beta
+            # Fixed within the epoch; "epoch_start" makes its first ratios 1 and lets later epochs move on.
             old = _old_log_probs(policy, train, config, sft=sft, rce=rce)
-            steps = []
-            for step, index in enumerate(shuffled_batches(train, config.batch_size, config.seed, "grpo", epoch)):
+            updates = []
+            for number, index in enumerate(shuffled_batches(train, config.batch_size, config.seed, "grpo", epoch)):
                 batch = collate(train, index).to(device_of(policy))
                 fixed = _pad([old[i] for i in index]), _pad([reference[i] for i in index])
                 loss_of = partial(_loss, policy, batch, *fixed, beta, epoch, config)
-                metrics = optimization.step(epoch, step, loss_of)
-                steps.append(metrics)
+                updates.append(optimization.update(epoch, number, loss_of))
                 if config.adaptive_kl:
-                    beta = next_beta(beta, metrics["kl"])
-            summary = mean_metrics(steps) | validate(policy, validation)
-            summary |= {"kl_beta": beta, "frac_reward_zero_std": constant_share(every)}
-            history.append(summary)
-            on_epoch(optimization.result(epoch, summary, beta))
-    return history
+                    beta = next_beta(beta, updates[-1]["kl"])
+            metrics = mean_metrics(updates) | validate(policy, validation)
+            return metrics | {"kl_beta": beta, "frac_reward_zero_std": constant_share(every)}
+
+        return optimization.run(config.grpo_epochs, train_epoch, on_epoch)
 
 
 def starting_beta(config: GrpoConfig) -> float:
-    """The KL weight of the first step."""
+    """The KL weight of the first update."""
     if config.use_ppo_clip_only and config.kl_beta:
         raise UserError(
             f"USE_PPO_CLIP is true and KL_BETA is {config.kl_beta:g}, but clipping alone has no KL term; "
@@ -139,7 +129,7 @@ def _loss(
     kl = kl_divergence(config.kl, new, reference, batch.pointers, kept)
     undecided = entropy(new, kept)
     loss = surrogate.loss + beta * kl - config.entropy_bonus * undecided
-    real = advantage[kept]
+    real = advantage[kept]  # 1-dimensional: padding would pull the means to 0
     return loss, {
         "grpo_loss": loss.item(),
         "ppo_loss": surrogate.loss.item(),
@@ -156,11 +146,19 @@ def _loss(
 
 def _advantages(batch: Batch, epoch: int, config: GrpoConfig) -> tuple[Tensor, Tensor]:
     """Advantages [B, N] and which pointers count [B, N]."""
-    rewards = batch.rewards
-    if config.reward_source == "normalized":
-        rewards = normalize_rewards(
-            rewards, batch.mask, config.normalize_method, config.normalize_clamp_value, config.constant_group
-        )
+    match config.reward_source:
+        case "raw":
+            rewards = batch.rewards
+        case "normalized":
+            rewards = normalize_rewards(
+                batch.rewards,
+                batch.mask,
+                config.normalize_method,
+                config.normalize_clamp_value,
+                config.constant_group,
+            )
+        case _:
+            assert_never(config.reward_source)
     kept = top_k(rewards, batch.mask, config.later_epochs_top_k if epoch else config.first_epoch_top_k)
     values = advantages(
         rewards,
@@ -174,6 +172,19 @@ def _advantages(batch: Batch, epoch: int, config: GrpoConfig) -> tuple[Tensor, T
     return values, kept
 
 
+def _reference_log_probs(
+    config: GrpoConfig, groups: Sequence[PointerGroup], *, sft: PointerSelectorV2, rce: PointerSelectorV2
+) -> list[Tensor]:
+    """Per group [N, S, K]: the policy that the KL term holds on to."""
+    match config.reference:
+        case "sft":
+            return stored_log_probs(sft, groups)
+        case "rce":
+            return stored_log_probs(rce, groups)
+        case _:
+            assert_never(config.reference)
+
+
 def _old_log_probs(
     policy: PointerSelectorV2,
     groups: Sequence[PointerGroup],
@@ -183,7 +194,15 @@ def _old_log_probs(
     rce: PointerSelectorV2,
 ) -> list[Tensor]:
     """Per group [N, S]: the denominator of the ratio."""
-    source = {"epoch_start": policy, "grpo_start": rce, "sft": sft}[config.old_policy]
+    match config.old_policy:
+        case "epoch_start":
+            source = policy
+        case "grpo_start":
+            source = rce
+        case "sft":
+            source = sft
+        case _:
+            assert_never(config.old_policy)
     return [
         picked(log_probs, group.pointers.to(log_probs.device))
         for log_probs, group in zip(stored_log_probs(source, groups), groups, strict=True)

@@ -12,11 +12,12 @@ Upstream's clamp of logits at −100 is left out: cosine/0.1 and the mask never 
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple, assert_never
 
 import torch
 from torch import Tensor
 
+from icd_assets.selector.config import Likelihood, RatioLevel, RceTarget
 from icd_assets.selector.model import MASKED
 from icd_assets.selector.normalization import center, masked_mean
 
@@ -36,8 +37,9 @@ def pick_cross_entropy(logits: Tensor, pointers: Tensor, label_smoothing: float 
     loss = -pick_log_probs(logits, pointers)
     if label_smoothing == 0:
         return loss
-    open_ = logits > MASKED
-    spread = -(logits.log_softmax(-1) * open_).sum(-1) / open_.sum(-1)
+    # Spread over what can still be chosen: a masked candidate, at −100, would dominate the loss.
+    open_ = logits > MASKED  # [B, N, S, K]
+    spread = -(logits.log_softmax(-1) * open_).sum(-1) / open_.sum(-1)  # [B, N, S]
     return (1 - label_smoothing) * loss + label_smoothing * spread
 
 
@@ -45,7 +47,7 @@ def rce_weights(
     rewards: Tensor,
     mask: Tensor,
     temperature: float,
-    target: Literal["softmax", "above_mean", "tilted"] = "softmax",
+    target: RceTarget = "softmax",
     start_log_probs: Tensor | None = None,
 ) -> Tensor:
     """Weights of a query's pointers; all [B, N], summing to 1 over N.
@@ -55,26 +57,35 @@ def rce_weights(
     tilted: softmax(R/τ + log π₀), π₀ the policy before RCE: the solution, on the stored pointers, of
     max E[R] − τ·KL(π‖π₀) (REPS; AWR, arXiv 1910.00177). Equal rewards ask for no change of preference.
     """
-    if target == "above_mean":
-        above = center(rewards, mask).clamp(min=0)
-        return above / above.sum(-1, keepdim=True).clamp(min=1e-6)
-    scores = rewards / temperature
-    if target == "tilted":
-        if start_log_probs is None:
-            raise ValueError("the tilted target needs the log-probabilities under the policy before RCE")
-        scores = scores + start_log_probs
-    return scores.masked_fill(~mask, -torch.inf).softmax(-1)
+    match target:
+        case "above_mean":
+            above = center(rewards, mask).clamp(min=0)  # [B, N]
+            # Equal rewards leave nothing above the mean: 0/1e-6 is no gradient, where 0/0 would be NaN.
+            return above / above.sum(-1, keepdim=True).clamp(min=1e-6)
+        case "softmax":
+            scores = rewards / temperature
+        case "tilted":
+            if start_log_probs is None:
+                raise ValueError("the tilted target needs the log-probabilities under the policy before RCE")
+            scores = rewards / temperature + start_log_probs
+        case _:
+            assert_never(target)
+    return scores.masked_fill(~mask, -torch.inf).softmax(-1)  # weight 0 where padded
 
 
-def rce_loss(
-    log_probs: Tensor, weights: Tensor, mask: Tensor, likelihood: Literal["pool", "group"] = "pool"
-) -> Tensor:
+def rce_loss(log_probs: Tensor, weights: Tensor, mask: Tensor, likelihood: Likelihood = "pool") -> Tensor:
     """Σ_i w_i·(−log π(pointer_i)), mean over queries (SPEC K.1); all [B, N].
 
     group: π is renormalized over the query's stored pointers, so that no mass moves to or from the others.
     """
-    if likelihood == "group":
-        log_probs = log_probs.masked_fill(~mask, -torch.inf).log_softmax(-1).masked_fill(~mask, 0)
+    match likelihood:
+        case "pool":
+            pass
+        case "group":
+            among_stored = log_probs.masked_fill(~mask, -torch.inf).log_softmax(-1)  # [B, N]
+            log_probs = among_stored.masked_fill(~mask, 0)  # a weight of 0 times −∞ would be NaN
+        case _:
+            assert_never(likelihood)
     return -(weights * log_probs).sum(-1).mean()
 
 
@@ -91,22 +102,28 @@ def ppo_loss(
     mask: Tensor,
     epsilon: float = 0.2,
     epsilon_high: float | None = None,
-    level: Literal["sequence", "sequence_mean", "step"] = "sequence",
+    level: RatioLevel = "sequence",
 ) -> Surrogate:
     """−mean min(ρA, clip(ρ, 1−ε, 1+ε_high)·A) (PPO, arXiv 1707.06347; SPEC K.3-3).
 
     new, old: [B, N, S] log-probabilities of each pick; advantage, mask: [B, N]. ρ is the ratio of whole pointers
     (``sequence``), its S-th root (``sequence_mean``), or one per pick (``step``).
     """
-    change = new - old
-    if level == "sequence":
-        change = change.sum(-1, keepdim=True)
-    elif level == "sequence_mean":
-        change = change.mean(-1, keepdim=True)
+    change = new - old  # [B, N, S]
+    match level:
+        case "sequence":  # a sum of logarithms: the product of the picks' ratios
+            change = change.sum(-1, keepdim=True)
+        case "sequence_mean":
+            change = change.mean(-1, keepdim=True)
+        case "step":
+            pass
+        case _:
+            assert_never(level)
     ratio = change.exp()  # [B, N, 1 or S]
-    weighted = advantage.unsqueeze(-1)
+    weighted = advantage.unsqueeze(-1)  # [B, N, 1]
     high = epsilon if epsilon_high is None else epsilon_high
     clipped = ratio.clamp(1 - epsilon, 1 + high) * weighted
+    # The minimum is pessimistic: a ratio is clipped where that lowers the objective, never where it raises it.
     objective = torch.minimum(ratio * weighted, clipped).mean(-1)  # [B, N]
     out = ((ratio * weighted > clipped) & (weighted != 0)).float().mean(-1)
     return Surrogate(

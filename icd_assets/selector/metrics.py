@@ -1,17 +1,17 @@
-"""What each logged number of a training epoch means. Without a note, it is the mean over the epoch's steps."""
+"""What each logged number of a training epoch means. Without a note, it is the mean over the epoch's updates."""
 
 from __future__ import annotations
 
 METRICS = {
     "train_loss": "SFT: cross-entropy per pick, with dropout and beam weights.",
     "val_first_pick": "SFT: share of held-out queries whose greedy first pick opens one of their beams.",
-    "rce_loss": "RCE: weighted negative log-likelihood of a query's pointers, at the step's temperature.",
-    "temperature": "RCE: reward temperature of the epoch's last step.",
+    "rce_loss": "RCE: weighted negative log-likelihood of a query's pointers, at the update's temperature.",
+    "temperature": "RCE: reward temperature of the epoch's last update.",
     "grpo_loss": "GRPO: the loss that was minimized, ppo_loss + kl_loss − entropy_bonus·entropy.",
     "ppo_loss": "GRPO: clipped policy-gradient loss.",
     "kl": "GRPO: divergence from the reference policy, in nats per pointer, of the configured kind.",
-    "kl_loss": "GRPO: the KL weight of the step times kl.",
-    "kl_beta": "GRPO: KL weight after the epoch's last step.",
+    "kl_loss": "GRPO: the KL weight of the update times kl.",
+    "kl_beta": "GRPO: KL weight after the epoch's last update.",
     "mean_ratio": "GRPO: probability ratio of policy and old policy.",
     "clip_fraction": "GRPO: share of ratios whose gradient was clipped away.",
     "entropy": "GRPO: exact entropy of the picks, in nats per pointer.",

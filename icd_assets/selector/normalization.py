@@ -7,12 +7,12 @@ Deviations from upstream:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import assert_never
 
 import torch
 from torch import Tensor
 
-from icd_assets.selector.config import Normalization
+from icd_assets.selector.config import ConstantGroup, Normalization
 
 
 def normalize_rewards(
@@ -20,17 +20,27 @@ def normalize_rewards(
     mask: Tensor,
     method: Normalization = "z_score_clamp",
     clamp: float = 3.0,
-    constant: Literal["zero", "raw"] = "zero",
+    constant: ConstantGroup = "zero",
 ) -> Tensor:
     """rewards, mask: [B, N] → [B, N]; 0 where masked."""
-    if method == "rank_normalize":
-        return rank_scale(rewards, mask)
-    centered = center(rewards, mask)
+    centered = center(rewards, mask)  # [B, N]
     std = standard_deviation(centered, mask)  # [B, 1]
-    normalized = centered / std
-    if method == "z_score_clamp":
-        normalized = normalized.clamp(-clamp, clamp)
-    fallback = rewards if constant == "raw" else torch.zeros_like(rewards)
+    match method:
+        case "rank_normalize":
+            return rank_scale(rewards, mask)
+        case "z_score":
+            normalized = centered / std
+        case "z_score_clamp":
+            normalized = (centered / std).clamp(-clamp, clamp)
+        case _:
+            assert_never(method)
+    match constant:
+        case "raw":
+            fallback = rewards
+        case "zero":
+            fallback = torch.zeros_like(rewards)
+        case _:
+            assert_never(constant)
     return torch.where(std > 1e-12, normalized, fallback) * mask  # false for the NaN of a single pointer, too
 
 

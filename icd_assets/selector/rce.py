@@ -8,15 +8,14 @@ Deviations from upstream:
 2. Target and likelihood can be chosen (``rce_target``, ``rce_likelihood``). Upstream's softmax(R/τ) over the
    pool gives worthless random pointers a weight, and so lowers a good SFT policy; ours tilts that policy by
    the reward, among the pointers whose reward is known.
-3. BATCH_SIZE is obeyed; a step's loss is the mean over its queries, and τ runs over steps.
+3. BATCH_SIZE is obeyed; an update's loss is the mean over its queries, and τ runs over updates.
 4. Queries are split after unusable rows were dropped; upstream splits before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +30,7 @@ from icd_assets.selector.training import (
     Metrics,
     OnEpoch,
     Optimization,
+    Resumed,
     constant_share,
     device_of,
     ignore_epoch,
@@ -47,14 +47,12 @@ def train_rce(
     config: RceConfig,
     *,
     sft: PointerSelectorV2,
-    start_epoch: int = 0,
-    optimizer_state: Mapping[str, Any] | None = None,
+    resumed: Resumed | None = None,
     on_epoch: OnEpoch = ignore_epoch,
 ) -> list[Metrics]:
-    """Train ``policy`` in place; returns the metrics of each epoch run.
+    """Train ``policy``, which starts equal to ``sft``, in place; returns the metrics of each epoch.
 
-    policy: the weights at ``start_epoch``, equal to ``sft`` at epoch 0. To resume after epoch e, pass its
-    ``model_state`` (in ``policy``), ``optimizer_state`` and start_epoch = e+1: the end is the same.
+    resumed: what the same training had finished when it was interrupted; the end is the same.
     """
     if config.num_layers not in (None, policy.config.num_layers):
         raise UserError(
@@ -66,35 +64,27 @@ def train_rce(
     train = usable(every, config.skip_constant_groups)
     start = _start_log_probs(sft, train) if config.rce_target == "tilted" else None
     policy.set_dropout(config.dropout, config.attn_dropout)
-    optimization = Optimization(
-        policy,
-        "rce",
-        seed=config.seed,
-        lr=config.rce_lr,
-        weight_decay=config.weight_decay,
-        grad_clip=config.grad_clip,
-        state=optimizer_state,
-    )
-    history = []
-    for epoch in range(start_epoch, config.rce_epochs):
+    optimization = Optimization(policy, "rce", config, lr=config.rce_lr, resumed=resumed)
+
+    def train_epoch(epoch: int) -> Metrics:
         batches = shuffled_batches(train, config.batch_size, config.seed, "rce", epoch)
         total = config.rce_epochs * len(batches)
-        steps = []
-        for step, index in enumerate(batches):
+        updates = []
+        for number, index in enumerate(batches):
             batch = collate(train, index).to(device)
-            temperature = temperature_at(config, epoch * len(batches) + step, total)
+            # From hot to cold: at first all of a query's pointers count, at last mostly its best.
+            temperature = temperature_at(config, epoch * len(batches) + number, total)
             weights = _weights(batch, config, temperature, start)
-            steps.append(optimization.step(epoch, step, partial(_loss, policy, batch, weights, config)))
-        metrics = mean_metrics(steps) | validate(policy, validation)
-        metrics |= {"temperature": temperature, "frac_reward_zero_std": constant_share(every)}
-        history.append(metrics)
-        on_epoch(optimization.result(epoch, metrics))
-    return history
+            updates.append(optimization.update(epoch, number, partial(_loss, policy, batch, weights, config)))
+        metrics = mean_metrics(updates) | validate(policy, validation)
+        return metrics | {"temperature": temperature, "frac_reward_zero_std": constant_share(every)}
+
+    return optimization.run(config.rce_epochs, train_epoch, on_epoch)
 
 
-def temperature_at(config: RceConfig, step: int, total: int) -> float:
-    """τ of one of ``total`` steps, linear from rce_temp_start to rce_temp_end (SPEC K.1)."""
-    done = min(step / max(total - 1, 1), 1.0)
+def temperature_at(config: RceConfig, update: int, total: int) -> float:
+    """τ at one of ``total`` updates, linear from rce_temp_start to rce_temp_end (SPEC K.1)."""
+    done = min(update / max(total - 1, 1), 1.0)
     return config.rce_temp_start + (config.rce_temp_end - config.rce_temp_start) * done
 
 
@@ -111,7 +101,7 @@ def _weights(batch: Batch, config: RceConfig, temperature: float, start: list[Te
         )
     known = None
     if start is not None:
-        known = torch.zeros_like(rewards)
+        known = torch.zeros_like(rewards)  # [B, N]
         for row, i in enumerate(batch.index):
             known[row, : len(start[i])] = start[i]
     return rce_weights(rewards, batch.mask, temperature, config.rce_target, known)
@@ -119,7 +109,9 @@ def _weights(batch: Batch, config: RceConfig, temperature: float, start: list[Te
 
 def _loss(policy: PointerSelectorV2, batch: Batch, weights: Tensor, config: RceConfig) -> tuple[Tensor, Metrics]:
     logits = policy(batch.query, batch.pool, batch.pointers)  # [B, N, S, K]
-    log_probs = pick_log_probs(logits, batch.pointers).sum(-1)  # [B, N]
+    log_probs = pick_log_probs(logits, batch.pointers).sum(
+        -1
+    )  # [B, N]: log π of a pointer is the sum of its picks
     loss = rce_loss(log_probs, weights, batch.mask, config.rce_likelihood)
     return loss, {"rce_loss": loss.item()}
 

@@ -15,12 +15,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import assert_never
 
 import torch
 from torch import Tensor
 
 from icd_assets.runtime.seeding import torch_rng
-from icd_assets.selector.config import SelectorConfig, SftConfig
+from icd_assets.selector.config import BeamWeighting, SelectorConfig, SelectorShape, SftConfig
 from icd_assets.selector.decoding import evaluating, greedy
 from icd_assets.selector.groups import PointerGroup, collate, ordered_batches, split_by_query
 from icd_assets.selector.losses import pick_cross_entropy
@@ -71,44 +72,31 @@ def train_sft(
     """
     train, validation = split_by_query(groups, 1 - config.val_fraction)
     samples, held_out = _samples(train, config), _samples(validation, config)
-    shape = SelectorConfig(
-        embedding_dim=groups[0].query.size(0),
-        hidden_dim=config.hidden_dim,
-        num_layers=config.num_layers,
-        num_heads=config.num_heads,
-        dropout=config.dropout,
-        attn_dropout=config.attn_dropout,
-    )
-    policy = new_policy(shape, config.seed).to(device)
-    optimization = Optimization(
-        policy,
-        "sft",
-        seed=config.seed,
-        lr=config.lr,
-        weight_decay=config.weight_decay,
-        grad_clip=config.grad_clip,
-        state=resumed.last.optimizer_state if resumed else None,
-    )
-    best: EpochResult | None = None
-    history: list[Metrics] = []
-    if resumed:
-        policy.load_state_dict(resumed.last.model_state)
-        best, history = resumed.best, [*resumed.history]
-    total = config.epochs * math.ceil(len(samples.group) / config.batch_size)
-    for epoch in range(len(history), config.epochs):
+    shape = {name: getattr(config, name) for name in SelectorShape.model_fields}
+    width = groups[0].query.size(0)
+    policy = new_policy(SelectorConfig(embedding_dim=width, **shape), config.seed).to(device)
+    optimization = Optimization(policy, "sft", config, lr=config.lr, resumed=resumed)
+    best = resumed.best if resumed else None
+    per_epoch = math.ceil(len(samples.group) / config.batch_size)
+
+    def train_epoch(epoch: int) -> Metrics:
+        # A sample is one beam: those of a query meet in different updates. [M] → batches of [B]
         order = torch.randperm(len(samples.group), generator=torch_rng(config.seed, "shuffle", "sft", epoch))
-        steps = []
-        for step, chosen in enumerate(torch.split(order, config.batch_size)):
-            done = epoch * math.ceil(len(order) / config.batch_size) + step
+        updates = []
+        for number, chosen in enumerate(torch.split(order, config.batch_size)):
+            done, total = epoch * per_epoch + number, config.epochs * per_epoch
             optimization.set_lr(config.lr * warmup_cosine(done, total, config.warmup_fraction))
             loss_of = partial(_loss, policy, samples, chosen, config.label_smoothing)
-            steps.append(optimization.step(epoch, step, loss_of))
-        metrics = mean_metrics(steps) | _validate(policy, held_out, validation, config.batch_size)
-        history.append(metrics)
-        result = optimization.result(epoch, metrics)
-        if kept_epoch(history) == epoch:
+            updates.append(optimization.update(epoch, number, loss_of))
+        return mean_metrics(updates) | _validate(policy, held_out, validation, config.batch_size)
+
+    def keep_best(result: EpochResult) -> None:
+        nonlocal best
+        if kept_epoch(optimization.history) == result.epoch:
             best = result
         on_epoch(result)
+
+    history = optimization.run(config.epochs, train_epoch, keep_best)
     assert best is not None
     policy.load_state_dict(best.model_state)
     return SftResult(policy.eval(), best.epoch, history)
@@ -119,19 +107,23 @@ def kept_epoch(history: Sequence[Metrics]) -> int:
     return min(range(len(history)), key=lambda epoch: history[epoch]["val_loss"])
 
 
-def warmup_cosine(step: int, total: int, warmup_fraction: float) -> float:
-    """Factor of the peak learning rate: linear warm-up, then half a cosine down to 0."""
+def warmup_cosine(update: int, total: int, warmup_fraction: float) -> float:
+    """Factor of the peak learning rate at one of ``total`` updates: linear warm-up, then half a cosine to 0."""
     warmup = int(total * warmup_fraction)
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+    if update < warmup:
+        return (update + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (update - warmup) / max(total - warmup, 1)))
 
 
-def beam_weights(scores: Tensor, weighting: str, temperature: float) -> Tensor:
+def beam_weights(scores: Tensor, weighting: BeamWeighting, temperature: float) -> Tensor:
     """scores: [N] → weights [N] of mean 1."""
-    if weighting == "uniform":
-        return torch.ones_like(scores)
-    return (scores / temperature).softmax(0) * len(scores)
+    match weighting:
+        case "uniform":
+            return torch.ones_like(scores)
+        case "softmax":
+            return (scores / temperature).softmax(0) * len(scores)  # × N: the learning rate keeps its meaning
+        case _:
+            assert_never(weighting)
 
 
 def _samples(groups: Sequence[PointerGroup], config: SftConfig) -> _Samples:
@@ -153,7 +145,7 @@ def _loss(
     policy: PointerSelectorV2, samples: _Samples, chosen: Tensor, label_smoothing: float
 ) -> tuple[Tensor, Metrics]:
     device = device_of(policy)
-    owner = samples.group[chosen]
+    owner = samples.group[chosen]  # [B] the query of each beam
     pools = torch.stack([samples.pools[i] for i in owner.tolist()]).to(device)  # [B, K, D]
     pointers = samples.pointers[chosen].unsqueeze(1).to(device)  # [B, 1, S]
     logits = policy(samples.queries[owner].to(device), pools, pointers)  # [B, 1, S, K]

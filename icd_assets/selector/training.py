@@ -1,13 +1,13 @@
-"""What the three training stages share: one optimization step, epoch results, validation.
+"""What the three training stages share: one update, the loop over epochs, validation.
 
 Legend: `B` queries, `N` pointers, `S` shots, `K` pool.
-Randomness comes from (seed, stage, epoch, step), so a run that resumes at an epoch's end ends with the same bytes.
+Randomness comes from (seed, stage, epoch, update): a run that resumes at an epoch's end ends with the same bytes.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from icd_assets.errors import UserError
+from icd_assets.selector.config import RlConfig, SftConfig
 from icd_assets.selector.decoding import evaluating, log_prob
 from icd_assets.selector.groups import PointerGroup, collate, ordered_batches
 from icd_assets.selector.losses import rce_loss, rce_weights
@@ -34,7 +35,7 @@ class EpochResult:
     model_state: dict[str, Tensor]
     optimizer_state: dict[str, Any]
     metrics: Metrics
-    kl_beta: float = 0.0  # KL weight after the epoch's last step (GRPO)
+    kl_beta: float = 0.0  # KL weight after the epoch's last update (GRPO)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,54 +55,66 @@ def ignore_epoch(result: EpochResult) -> None:
 
 
 class Optimization:
-    """AdamW steps on a policy, each with its own randomness (betas .9/.999 as upstream)."""
+    """AdamW updates on a policy, each with its own randomness (betas .9/.999 as upstream).
+
+    ``resumed``: the policy gets the weights of its last epoch, and :meth:`run` goes on after that.
+    """
 
     def __init__(
         self,
         policy: PointerSelectorV2,
         stage: str,
+        config: SftConfig | RlConfig,
         *,
-        seed: int,
         lr: float,
-        weight_decay: float,
-        grad_clip: float,
-        state: Mapping[str, Any] | None = None,
+        resumed: Resumed | None = None,
     ) -> None:
-        self.policy, self.stage, self.seed, self.grad_clip = policy, stage, seed, grad_clip
+        self.policy, self.stage, self.seed, self.grad_clip = policy, stage, config.seed, config.grad_clip
         self.parameters = [p for p in policy.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=lr, weight_decay=weight_decay, fused=True)
-        if state is not None:
-            self.optimizer.load_state_dict(dict(state))
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=lr, weight_decay=config.weight_decay, fused=True)
+        self.history: list[Metrics] = []
+        if resumed is not None:
+            policy.load_state_dict(resumed.last.model_state)
+            self.optimizer.load_state_dict(dict(resumed.last.optimizer_state))
+            self.history += resumed.history
+
+    def run(self, epochs: int, train_epoch: Callable[[int], Metrics], on_epoch: OnEpoch) -> list[Metrics]:
+        """Train the epochs that are left of ``epochs``; returns the metrics of all, the resumed ones included."""
+        for epoch in range(len(self.history), epochs):
+            metrics = train_epoch(epoch)
+            self.history.append(metrics)
+            on_epoch(self.result(epoch, metrics))
+        return self.history
 
     def set_lr(self, lr: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
-    def step(self, epoch: int, step: int, loss_of: Callable[[], tuple[Tensor, Metrics]]) -> Metrics:
-        """One update; returns the metrics of ``loss_of`` and the gradient's norm before clipping."""
+    def update(self, epoch: int, number: int, loss_of: Callable[[], tuple[Tensor, Metrics]]) -> Metrics:
+        """The epoch's update ``number``; returns the metrics of ``loss_of`` and the gradient's norm unclipped."""
         self.policy.train()
         self.optimizer.zero_grad()
-        with isolated_rng(self.seed, self.stage, "step", epoch, step):
+        with isolated_rng(self.seed, self.stage, "step", epoch, number):  # another word would be another dropout
             loss, metrics = loss_of()
         if not torch.isfinite(loss):
             raise UserError(
-                f"{self.stage}: the loss of epoch {epoch + 1}, step {step + 1} is not a finite number; "
+                f"{self.stage}: the loss of epoch {epoch + 1}, update {number + 1} is not a finite number; "
                 "lower the learning rate, or set skip_constant_groups=true if a query has a single pointer."
             )
         loss.backward()  # type: ignore[no-untyped-call]
-        limit = self.grad_clip or torch.inf
+        limit = self.grad_clip or torch.inf  # at infinity nothing is clipped, but the norm is still measured
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, limit)
         self.optimizer.step()
         return metrics | {"grad_norm": norm.item()}
 
-    def result(self, epoch: int, metrics: Metrics, kl_beta: float = 0.0) -> EpochResult:
+    def result(self, epoch: int, metrics: Metrics) -> EpochResult:
         return EpochResult(
             self.stage,
             epoch,
             copy_state(self.policy),
             _detached(self.optimizer.state_dict()),
             metrics,
-            kl_beta,
+            metrics.get("kl_beta", 0.0),
         )
 
 
@@ -111,7 +124,7 @@ def copy_state(policy: PointerSelectorV2) -> dict[str, Tensor]:
 
 
 def _detached(value: Any) -> Any:
-    """A copy of an optimizer's state that later steps do not change."""
+    """A copy of an optimizer's state that later updates do not change."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
@@ -151,10 +164,10 @@ def constant_share(groups: Sequence[PointerGroup]) -> float:
     return sum(group.constant for group in groups) / len(groups)
 
 
-def mean_metrics(steps: Iterable[Metrics]) -> Metrics:
-    """Mean over an epoch's steps; of ``max_…`` the largest."""
+def mean_metrics(updates: Iterable[Metrics]) -> Metrics:
+    """Mean over an epoch's updates; of ``max_…`` the largest."""
     values: dict[str, list[float]] = defaultdict(list)
-    for metrics in steps:
+    for metrics in updates:
         for name, value in metrics.items():
             values[name].append(value)
     return {n: max(v) if n.startswith("max_") else sum(v) / len(v) for n, v in values.items()}
@@ -170,9 +183,9 @@ def validate(policy: PointerSelectorV2, groups: Sequence[PointerGroup]) -> Metri
     for index in ordered_batches(groups, _EVAL_BATCH):
         batch = collate(groups, index).to(device)
         with evaluating(policy):
-            log_probs = log_prob(policy, batch.query, batch.pool, batch.pointers)
+            log_probs = log_prob(policy, batch.query, batch.pool, batch.pointers)  # [B, N] of whole pointers
         weights = rce_weights(batch.rewards, batch.mask, 1.0)
-        losses.append(rce_loss(log_probs, weights, batch.mask).item() * len(index))
+        losses.append(rce_loss(log_probs, weights, batch.mask).item() * len(index))  # batches differ in size
         chance = log_probs.masked_fill(~batch.mask, -torch.inf).softmax(-1)
         rewards.append((chance * batch.rewards).sum().item())
     return {"val_loss": sum(losses) / len(groups), "val_expected_reward": sum(rewards) / len(groups)}

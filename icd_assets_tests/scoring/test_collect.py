@@ -46,7 +46,7 @@ def test_prompts_show_the_pointed_candidates_in_pointer_order():
 
 def test_labels():
     first, second = answered(CopyingBackend(), gt_prob=False, refresh=2)
-    dog, empty = first.candidates
+    dog, empty = first.pointers
     assert (dog.vqa_raw_generation, dog.vqa_pred_answer) == ("dog, or so", "dog")
     assert (dog.vqa_acc_score, dog.vqa_correct) == (0.6, 1)
     assert (dog.vqa_rel_token_f1, dog.vqa_rel_edit_sim, dog.vqa_rel_score) == (1.0, 1.0, 1.0)
@@ -57,15 +57,15 @@ def test_labels():
     assert first.gt_answers_raw == GOLD
     assert first.gt_answers_norm == ("dog",) * 2 + ("dogs",) * 7 + ("",)
     assert (first.row, first.candidate_pool_ids, first.question_id) == (0, (1, 2, 3), 0)
-    assert second.candidates[0].vqa_acc_score == 1.0
+    assert second.pointers[0].vqa_acc_score == 1.0
 
 
 def test_gt_probability_weighs_distinct_answers():
     backend = CopyingBackend()
     first, second = answered(backend, gt_prob=True)
-    assert first.candidates[0].vqa_gt_prob == pytest.approx(0.5 * 2 / 3 + 0.125)
-    assert first.candidates[1].vqa_gt_prob == pytest.approx(0.125 * 2 / 3 + 0.125)
-    assert second.candidates[0].vqa_gt_prob == pytest.approx(0.5)
+    assert first.pointers[0].vqa_gt_prob == pytest.approx(0.5 * 2 / 3 + 0.125)
+    assert first.pointers[1].vqa_gt_prob == pytest.approx(0.125 * 2 / 3 + 0.125)
+    assert second.pointers[0].vqa_gt_prob == pytest.approx(0.5)
     assert [answer for _, answer in backend.likelihoods] == ["dog", "dogs", "dog", "dogs", "cat"]
 
 
@@ -79,10 +79,10 @@ def test_captions_are_judged_by_cider():
     queries = [replace(query, question="", answers=("a cat", "the black cat")) for query in QUERIES]
     metric = Cider([["a cat", "the black cat"], ["a dog"], ["two dogs"]])
     first, _ = answer_proposals(queries, POOLS, LIBRARY, PROPOSALS, CopyingBackend(), metric, gt_prob=False)
-    assert first.candidates[0].vqa_pred_answer == "dog, or so"
-    assert [candidate.cider for candidate in first.candidates] == [0.0, 0.0]
-    assert (first.candidates[0].vqa_correct, first.candidates[0].vqa_eval_mode) == (None, None)
+    assert first.pointers[0].vqa_pred_answer == "dog, or so"
+    assert [answered.cider for answered in first.pointers] == [0.0, 0.0]
+    assert (first.pointers[0].vqa_correct, first.pointers[0].vqa_eval_mode) == (None, None)
     assert first.gt_answers_norm == ("a cat", "the black cat")
     library = [*LIBRARY[:1], replace(LIBRARY[1], answer="black cat"), *LIBRARY[2:]]
     again, _ = answer_proposals(queries, POOLS, library, PROPOSALS, CopyingBackend(), metric, gt_prob=False)
-    assert again.candidates[0].cider == metric.scores(["black cat, or so"], [queries[0].answers])[0] > 1
+    assert again.pointers[0].cider == metric.scores(["black cat, or so"], [queries[0].answers])[0] > 1

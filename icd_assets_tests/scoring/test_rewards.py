@@ -9,9 +9,9 @@ from icd_assets.errors import UserError
 from icd_assets.scoring.rewards import REWARD_MODES, RewardConfig, RewardSettings, needs_gt_prob, reward, suffix
 from icd_assets.scoring.rl_data import AnsweredPointer
 
-RIGHT = AnsweredPointer((0, 1), vqa_correct=1, vqa_acc_score=0.6, vqa_gt_prob=0.25, vqa_rel_score=0.9)
-WRONG = AnsweredPointer((0, 1), vqa_correct=0, vqa_acc_score=0.0, vqa_gt_prob=0.25, vqa_rel_score=0.5)
-BARE = AnsweredPointer((0, 1), vqa_acc_score=0.6)  # generation 5
+RIGHT = AnsweredPointer(pointer=(0, 1), vqa_correct=1, vqa_acc_score=0.6, vqa_gt_prob=0.25, vqa_rel_score=0.9)
+WRONG = AnsweredPointer(pointer=(0, 1), vqa_correct=0, vqa_acc_score=0.0, vqa_gt_prob=0.25, vqa_rel_score=0.5)
+BARE = AnsweredPointer(pointer=(0, 1), vqa_acc_score=0.6)  # generation 5
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_weights_and_clip():
 
 
 def test_legacy():
-    scored = AnsweredPointer((0, 1), beam_score=0.5, logprob_score=-2.0, vqa_correct=0, vqa_acc_score=0.0)
+    scored = AnsweredPointer(pointer=(0, 1), beam_score=0.5, logprob_score=-2.0, vqa_correct=0, vqa_acc_score=0.0)
     config = RewardConfig(mode="legacy", alpha=1, beta=2)
     assert reward(scored, config) == 0.5
     assert reward(scored, config.model_copy(update={"use_logprob": True})) == 2.0
@@ -106,5 +106,5 @@ def test_a_reward_of_the_other_task_is_refused(mode, task):
 
 def test_a_captions_reward_is_its_cider_clipped():
     config = RewardConfig(mode="cider", hard_weight=3)
-    assert reward(AnsweredPointer((0, 1), cider=1.25), config) == 1.25
-    assert reward(AnsweredPointer((0, 1), cider=9.0), config) == 5.0
+    assert reward(AnsweredPointer(pointer=(0, 1), cider=1.25), config) == 1.25
+    assert reward(AnsweredPointer(pointer=(0, 1), cider=9.0), config) == 5.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -45,7 +46,14 @@ def query(row: int = 17) -> RlQuery:
         vqa_eval_mode="vqaEval",
     )
     return RlQuery(
-        row, POOL, (first, second), 170005, 42, "What sport is «this»?", ("tennis",) * 3, ("tennis",) * 3
+        row=row,
+        question_id=170005,
+        image_id=42,
+        question="What sport is «this»?",
+        gt_answers_raw=("tennis",) * 3,
+        gt_answers_norm=("tennis",) * 3,
+        candidate_pool_ids=POOL,
+        pointers=(first, second),
     )
 
 
@@ -96,14 +104,36 @@ def test_upstream_finds_what_it_looks_for(content):
     assert content["17"]["query"]["query_id"] == 17
 
 
+def test_the_bytes_are_those_of_earlier_versions(path):
+    caption = AnsweredPointer(pointer=(0, 1), source="beam", vqa_pred_answer="a dog", cider=1.25)
+    write_rl_data(path, RlData((query(17), query(3).model_copy(update={"pointers": (caption,)})), DATA.meta))
+    assert path.read_bytes() == (Path(__file__).parent / "golden_rl_data.json").read_bytes()
+
+
+def test_every_field_is_described_in_a_sentence():
+    for model in (AnsweredPointer, RlQuery):
+        for field in model.model_fields.values():
+            assert field.description
+            assert field.description.endswith(".")
+
+
+def test_null_is_as_good_as_an_absent_key(path, content):
+    del content["3"]["pointer_candidates"][0]["source"]
+    content["17"]["pointer_candidates"][1] |= {"round": None, "vqa_pred_answer": None, "eval_failed": None}
+    path.write_text(json.dumps(content))
+    first, second = read_rl_data(path).queries
+    assert first == query(3)  # gen_method says it, too
+    assert second.pointers[1] == query().pointers[1].model_copy(update={"round": 0})
+
+
 def test_what_cannot_be_written(path):
-    with pytest.raises(ValueError, match="has no candidates"):
-        write_rl_data(path, RlData((replace(query(), candidates=()),)))
+    with pytest.raises(ValueError, match="has no pointers"):
+        write_rl_data(path, RlData((query().model_copy(update={"pointers": ()}),)))
     with pytest.raises(ValueError, match="generation 4"):
         write_rl_data(path, replace(DATA, generation=3))
-    infinite = replace(query().candidates[0], beam_score=float("inf"))
+    infinite = query().pointers[0].model_copy(update={"beam_score": float("inf")})
     with pytest.raises(ValueError, match="JSON compliant"):
-        write_rl_data(path, RlData((replace(query(), candidates=(infinite,)),)))
+        write_rl_data(path, RlData((query().model_copy(update={"pointers": (infinite,)}),)))
 
 
 def _in(content, *keys):
@@ -112,7 +142,7 @@ def _in(content, *keys):
     return content
 
 
-CANDIDATE = ("17", "pointer_candidates", 0)
+POINTER = ("17", "pointer_candidates", 0)
 
 
 @pytest.mark.parametrize(
@@ -125,23 +155,26 @@ CANDIDATE = ("17", "pointer_candidates", 0)
         (("17", "candidate_pool_ids"), [30, 7, 12, 98], "'pointer_global' says otherwise"),
         (("17", "candidate_pool_ids"), [30, 7, 12, 99, 5], "query 17: the pool holds 5 rows, the first query's 4"),
         (("17", "candidate_pool_ids"), None, "not a list of integers"),
-        ((*CANDIDATE, "pointer"), [2, 4], r"query 17: pointer \[2, 4\] leaves the pool of 4"),
-        ((*CANDIDATE, "pointer"), [-2, 0], "leaves the pool"),
-        ((*CANDIDATE, "pointer"), [2, 2], "'pointer' holds a number twice"),
-        ((*CANDIDATE, "pointer"), [2.0, 0], "not a list of integers"),
-        ((*CANDIDATE, "pointer"), [], "not a list of integers"),
-        ((*CANDIDATE, "pointer_global"), [30, 12], "'pointer_global' says otherwise"),
-        ((*CANDIDATE, "pointer_pos"), [2, 0], "'pointer_pos' stands beside a local pointer"),
-        ((*CANDIDATE, "vqa_acc_score"), 30, "'vqa_acc_score' is 30.0, not within 0 and 1"),
-        ((*CANDIDATE, "vqa_acc_score"), "0.3", "'vqa_acc_score' is '0.3', not a finite number"),
-        ((*CANDIDATE, "vqa_acc_score"), 0.0, "'vqa_correct' is 1 although 'vqa_acc_score' is 0.0"),
-        ((*CANDIDATE, "vqa_correct"), 2, "neither 0 nor 1"),
-        ((*CANDIDATE, "vqa_correct"), True, "not of type int"),
-        ((*CANDIDATE, "vqa_eval_mode"), "guess", "'vqa_eval_mode' is 'guess'"),
-        ((*CANDIDATE, "eval_failed"), 1, "'eval_failed' is 1"),
-        ((*CANDIDATE, "gen_method"), "sample", "'source' is 'beam', but 'gen_method' is 'sample'"),
-        ((*CANDIDATE, "round"), -1, "'round' is -1"),
-        ((*CANDIDATE, "vqa_gt_prob"), [1], "not a finite number"),
+        ((*POINTER, "pointer"), [2, 4], r"query 17: pointer \[2, 4\] leaves the pool of 4"),
+        ((*POINTER, "pointer"), [-2, 0], "leaves the pool"),
+        ((*POINTER, "pointer"), [2, 2], "'pointer' holds a number twice"),
+        ((*POINTER, "pointer"), [2.0, 0], "not a list of integers"),
+        ((*POINTER, "pointer"), [], "not a list of integers"),
+        ((*POINTER, "pointer_global"), [30, 12], "'pointer_global' says otherwise"),
+        ((*POINTER, "pointer_pos"), [2, 0], "'pointer_pos' stands beside a local pointer"),
+        ((*POINTER, "vqa_acc_score"), 30, "'vqa_acc_score' is 30, not at most 1"),
+        ((*POINTER, "vqa_acc_score"), "0.3", "'vqa_acc_score' is '0.3', not a finite number"),
+        ((*POINTER, "vqa_acc_score"), 0.0, "'vqa_correct' is 1 although 'vqa_acc_score' is 0.0"),
+        ((*POINTER, "vqa_correct"), 2, "'vqa_correct' is 2, not at most 1"),
+        ((*POINTER, "vqa_correct"), True, "'vqa_correct' is True, not a valid integer"),
+        ((*POINTER, "vqa_eval_mode"), "guess", "'vqa_eval_mode' is 'guess', not 'vqaEval', 'fallback' or 'error'"),
+        ((*POINTER, "eval_failed"), 1, "'eval_failed' is 1, not a valid boolean"),
+        ((*POINTER, "gen_method"), 3, "'gen_method' is 3, not a valid string"),
+        ((*POINTER, "beam_rank"), 1.0, "'beam_rank' is 1.0, not a valid integer"),
+        (("17", "query", "image_id"), "42", "'image_id' is '42', not a valid integer"),
+        ((*POINTER, "gen_method"), "sample", "'source' is 'beam', but 'gen_method' is 'sample'"),
+        ((*POINTER, "round"), -1, "'round' is -1"),
+        ((*POINTER, "vqa_gt_prob"), [1], r"'vqa_gt_prob' is \[1\], not a finite number"),
         (("17", "query", "query_id"), 18, "query 17: 'query_id' is 18"),
         (("17", "query", "gt_answers_raw"), [None], "not a text"),
         (("17", "query"), [1], "'query' is not an object"),
@@ -219,8 +252,8 @@ def test_generation_2_and_3_pools_are_the_union(path):
     (only,) = found.queries
     assert found.generation == 2
     assert only.candidate_pool_ids == (5, 12, 40)
-    assert [c.pointer for c in only.candidates] == [(1, 0), (0, 2)]
-    assert only.rows_of(only.candidates[0]) == (12, 5)
+    assert [c.pointer for c in only.pointers] == [(1, 0), (0, 2)]
+    assert only.rows_of(only.pointers[0]) == (12, 5)
     assert only.question_id is None
     for candidate in candidates:
         candidate["pointer_pos"] = candidate["pointer"]
@@ -245,16 +278,18 @@ def test_generation_5_has_accuracy_alone(path):
     (only,) = found.queries
     assert found.generation == 5
     assert (only.question_id, only.gt_answers_raw) == (170005, ("tennis",))
-    assert only.candidates[0].vqa_correct is None
-    assert only.candidates[0].positive
+    assert only.pointers[0].vqa_correct is None
+    assert only.pointers[0].positive
 
 
 def test_captions_round_trip_with_null_where_vqa_has_labels(path):
     captions = tuple(
-        AnsweredPointer(pointer, "beam", vqa_pred_answer="a dog", eval_split_used="train", cider=score)
+        AnsweredPointer(
+            pointer=pointer, source="beam", vqa_pred_answer="a dog", eval_split_used="train", cider=score
+        )
         for pointer, score in (((0, 1), 1.25), ((1, 0), 0.0))
     )
-    data = RlData((replace(query(), question="", candidates=captions),))
+    data = RlData((query().model_copy(update={"question": "", "pointers": captions}),))
     write_rl_data(path, data)
     assert read_rl_data(path).queries == data.queries
     written = json.loads(path.read_text(encoding="utf-8"))["17"]["pointer_candidates"]
@@ -270,11 +305,11 @@ def test_vqa_data_have_no_key_for_captions(content):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"cider": -0.1}, "'cider' is -0.1, not within 0 and 10"),
-        ({"cider": 120.5}, "'cider' is 120.5, not within 0 and 10"),
+        ({"cider": -0.1}, "'cider' is -0.1, not at least 0"),
+        ({"cider": 120.5}, "'cider' is 120.5, not at most 10"),
         ({"cider": "1.2"}, "'cider' is '1.2', not a finite number"),
         ({"cider": True}, "'cider' is True, not a finite number"),
-        ({"cider": 1.2}, "a candidate has both 'cider' and VQA labels"),
+        ({"cider": 1.2}, "a pointer has both 'cider' and VQA labels"),
     ],
 )
 def test_a_bad_cider_is_refused(path, content, changes, sentence):

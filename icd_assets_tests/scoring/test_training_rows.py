@@ -1,4 +1,4 @@
-"""Which candidates training sees, and how much signal there is in them."""
+"""Which pointers training sees, and how much signal there is in them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,29 @@ from icd_assets.scoring.signal import signal
 from icd_assets.scoring.training_rows import training_rows
 
 
-def candidate(pointer, score, mode: str | None = "vqaEval", source="beam", **more) -> AnsweredPointer:
+def answered(pointer, score, mode: str | None = "vqaEval", source="beam", **more) -> AnsweredPointer:
     return AnsweredPointer(
-        pointer, source, vqa_acc_score=score, vqa_correct=int(score > 0), vqa_eval_mode=mode, **more
+        pointer=pointer,
+        source=source,
+        vqa_acc_score=score,
+        vqa_correct=int(score > 0),
+        vqa_eval_mode=mode,
+        **more,
     )
+
+
+def asked(row: int, *pointers: AnsweredPointer) -> RlQuery:
+    return RlQuery(row=row, candidate_pool_ids=POOL, pointers=pointers)
 
 
 POOL = (10, 11, 12)
 DATA = RlData(
     (
-        RlQuery(5, POOL, (candidate((0, 1), 0.6, behavior_logprob=-2.0), candidate((1, 2), 0.0, source="random"))),
-        RlQuery(2, POOL, (candidate((0, 1), 0.0), candidate((2, 1), 0.0))),
-        RlQuery(7, POOL, (candidate((0, 1), 1.0, "fallback"), candidate((1, 0), 0.3, None))),
-        RlQuery(8, POOL, (candidate((0, 1), 1.0, eval_failed=True), candidate((1, 0), 1.0, "error"))),
-        RlQuery(9, POOL, ()),
+        asked(5, answered((0, 1), 0.6, behavior_logprob=-2.0), answered((1, 2), 0.0, source="random")),
+        asked(2, answered((0, 1), 0.0), answered((2, 1), 0.0)),
+        asked(7, answered((0, 1), 1.0, "fallback"), answered((1, 0), 0.3, None)),
+        asked(8, answered((0, 1), 1.0, eval_failed=True), answered((1, 0), 1.0, "error")),
+        asked(9),
     )
 )
 
@@ -52,11 +61,11 @@ def test_require_positive_asks_for_a_correct_answer_not_for_a_reward():
 
 def test_signal():
     found = signal(DATA, RewardConfig())
-    assert (found.queries, found.candidates) == (5, 7)
+    assert (found.queries, found.pointers) == (5, 7)
     assert found.share_with_reward_levels == 2 / 5
     assert found.share_with_positive == 3 / 5
     assert abs(found.mean_reward - (1.6 + 2 + 1.3 + 2) / 7) < 1e-12
-    assert found.candidates_by_source == {"beam": 6, "random": 1}
+    assert found.pointers_by_source == {"beam": 6, "random": 1}
     assert found.score_by_source["random"] == 0.0
     assert abs(found.score_by_source["beam"] - (0.6 + 1 + 0.3 + 1) / 6) < 1e-12
     assert signal(RlData(()), RewardConfig()).mean_reward == 0.0
@@ -70,17 +79,19 @@ def test_a_reward_of_probabilities_that_were_not_measured_is_refused():
 
 
 def test_captions_are_rewarded_by_their_cider_alone():
-    asked = RlQuery(
-        5, POOL, (AnsweredPointer((0, 1), "beam", cider=1.5), AnsweredPointer((1, 2), "random", cider=0.0))
+    query = asked(
+        5,
+        AnsweredPointer(pointer=(0, 1), source="beam", cider=1.5),
+        AnsweredPointer(pointer=(1, 2), source="random", cider=0.0),
     )
     config = RewardConfig(mode="cider")
-    (row,) = training_rows(RlData((asked,)), config)
+    (row,) = training_rows(RlData((query,)), config)
     assert row.rewards == (1.5, 0.0)
-    found = signal(RlData((asked,)), config)
+    found = signal(RlData((query,)), config)
     assert found.score_by_source == {"beam": 1.5, "random": 0.0}
     assert (found.share_with_positive, found.share_with_reward_levels) == (None, 1.0)
     with pytest.raises(UserError, match="REQUIRE_POSITIVE_QUERY asks for correct answers, which captions are not"):
-        training_rows(RlData((asked,)), config, require_positive=True)
+        training_rows(RlData((query,)), config, require_positive=True)
 
 
 def test_vqa_data_cannot_be_rewarded_by_cider():

@@ -40,3 +40,10 @@ def test_every_field_is_described_in_a_sentence() -> None:
         for field in model.model_fields.values():
             assert field.description
             assert field.description.endswith(".")
+
+
+def test_the_launchpad_shows_the_schedule_of_sft_before_the_selectors_shape() -> None:
+    shape = list(config.SelectorShape.model_fields)
+    fields = list(config.SftConfig.model_fields)
+    assert fields[:5] == ["epochs", "lr", "weight_decay", "warmup_fraction", "batch_size"]
+    assert fields[5 : 5 + len(shape)] == shape

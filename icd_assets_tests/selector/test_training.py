@@ -96,12 +96,11 @@ def test_rce_resumes_from_disk_to_the_same_tensors(
     train_rce(copy.deepcopy(sft), groups, config, sft=sft, on_epoch=whole.append)
     torch.manual_seed(99)
     rest: list[EpochResult] = []
-    policy = copy.deepcopy(sft)
     write_training_state(tmp_path / "state", whole[0])
     saved = read_training_state(tmp_path / "state")
-    policy.load_state_dict(saved.model_state)
-    state = saved.optimizer_state
-    train_rce(policy, groups, config, sft=sft, start_epoch=1, optimizer_state=state, on_epoch=rest.append)
+    resumed = Resumed([saved.metrics], saved, saved)
+    history = train_rce(copy.deepcopy(sft), groups, config, sft=sft, resumed=resumed, on_epoch=rest.append)
+    assert history == [result.metrics for result in whole]
     check_equal_ends(whole, rest)
 
 
@@ -114,19 +113,10 @@ def test_grpo_resumes_to_the_same_tensors(
     train_grpo(copy.deepcopy(sft), groups, config, sft=sft, rce=sft, on_epoch=whole.append)
     torch.manual_seed(99)
     rest: list[EpochResult] = []
+    resumed = Resumed([whole[0].metrics], whole[0], whole[0])
     policy = copy.deepcopy(sft)
-    policy.load_state_dict(whole[0].model_state)
-    train_grpo(
-        policy,
-        groups,
-        config,
-        sft=sft,
-        rce=sft,
-        start_epoch=1,
-        optimizer_state=whole[0].optimizer_state,
-        kl_beta=whole[0].kl_beta,
-        on_epoch=rest.append,
-    )
+    history = train_grpo(policy, groups, config, sft=sft, rce=sft, resumed=resumed, on_epoch=rest.append)
+    assert history == [result.metrics for result in whole]
     check_equal_ends(whole, rest)
 
 
@@ -220,7 +210,7 @@ def test_layers_that_the_checkpoint_lacks_are_named(sft: PointerSelectorV2, grou
 
 def test_a_loss_that_is_no_number_stops_training(sft: PointerSelectorV2, groups: list[PointerGroup]) -> None:
     lone = [PointerGroup(g.query_row, g.query, g.pool, g.pointers[:1], g.rewards[:1]) for g in groups]
-    with pytest.raises(UserError, match="epoch 1, step 1 is not a finite number"):
+    with pytest.raises(UserError, match="epoch 1, update 1 is not a finite number"):
         config = GrpoConfig(grpo_epochs=1, **LEVER_PLUS["GrpoConfig"])
         train_grpo(copy.deepcopy(sft), lone, config, sft=sft, rce=sft)
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from icd_assets.errors import UserError
-from icd_assets.selector.config import SelectorConfig
+from icd_assets.selector.config import RceConfig, SelectorConfig
 from icd_assets.selector.key_names import infer_config
 from icd_assets.selector.model import new_policy
-from icd_assets.selector.training import Optimization
+from icd_assets.selector.training import Optimization, Resumed
 from icd_assets.selector.v3_file import (
     V3Checkpoint,
     load_policy,
@@ -102,17 +102,16 @@ def test_a_policy_is_loaded_strictly(tmp_path: Path) -> None:
 
 def test_training_state_resumes_from_disk(tmp_path: Path) -> None:
     policy = new_policy(CONFIG, 0)
-    optimization = Optimization(policy, "rce", seed=1, lr=1e-3, weight_decay=0.0, grad_clip=1.0)
-    optimization.step(0, 0, lambda: (policy.query_proj.weight.square().sum(), {}))
-    result = optimization.result(0, {"val_loss": 1.0}, 0.1)
+    config = RceConfig(seed=1, weight_decay=0.0)
+    optimization = Optimization(policy, "rce", config, lr=1e-3)
+    optimization.update(0, 0, lambda: (policy.query_proj.weight.square().sum(), {}))
+    result = optimization.result(0, {"val_loss": 1.0, "kl_beta": 0.1})
     write_training_state(tmp_path / "a", result)
     write_training_state(tmp_path / "b", read_training_state(tmp_path / "a"))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     found = read_training_state(tmp_path / "a")
     assert same(found.model_state, result.model_state)
-    resumed = Optimization(
-        policy, "rce", seed=1, lr=1e-3, weight_decay=0.0, grad_clip=1.0, state=found.optimizer_state
-    )
+    resumed = Optimization(policy, "rce", config, lr=1e-3, resumed=Resumed([found.metrics], found, found))
     assert resumed.optimizer.state_dict()["state"].keys() == result.optimizer_state["state"].keys()
 
 

@@ -169,7 +169,7 @@ def _rl_data(spec: Spec, note: str) -> bytes:
         RlQuery(
             row=row,
             candidate_pool_ids=(10, 11, 12),
-            candidates=(AnsweredPointer(pointer=(0, 1), source="random", vqa_correct=1, vqa_acc_score=1.0),),
+            pointers=(AnsweredPointer(pointer=(0, 1), source="random", vqa_correct=1, vqa_acc_score=1.0),),
             question_id=100 + row,
         )
         for row in (3, 5, 7)

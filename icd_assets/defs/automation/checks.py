@@ -50,15 +50,15 @@ def rl_data_check(experiment: Experiment) -> Verdict:
     data = read_rl_data(experiment.files("rl_data")[0])
     config = experiment.reward
     summary = signal(data, config)
-    rewards = [reward(candidate, config) for query in data.queries for candidate in query.candidates]
+    rewards = [reward(answered, config) for query in data.queries for answered in query.pointers]
     measured = {
         "queries": summary.queries,
-        "candidates": summary.candidates,
+        "candidates": summary.pointers,
         "lowest_reward": min(rewards, default=0.0),
         "highest_reward": max(rewards, default=0.0),
         "share_with_reward_levels": summary.share_with_reward_levels,
     }
-    passed = summary.queries > 0 and summary.candidates > 0 and summary.share_with_reward_levels > 0
+    passed = summary.queries > 0 and summary.pointers > 0 and summary.share_with_reward_levels > 0
     return passed, measured
 
 

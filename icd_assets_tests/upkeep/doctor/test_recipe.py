@@ -77,7 +77,7 @@ def test_v2_is_imported_and_read_through(opened: Opened, tmp_path: Path) -> None
 
 
 def query(row: int, *accuracies: float) -> RlQuery:
-    candidates = tuple(
+    pointers = tuple(
         AnsweredPointer(
             pointer=(place, place + 1),
             source="beam",
@@ -88,7 +88,7 @@ def query(row: int, *accuracies: float) -> RlQuery:
         )
         for place, accuracy in enumerate(accuracies)
     )
-    return RlQuery(row, (30, 7, 12, 99), candidates)
+    return RlQuery(row=row, candidate_pool_ids=(30, 7, 12, 99), pointers=pointers)
 
 
 @pytest.fixture
