@@ -69,7 +69,7 @@ def test_either_layout_gives_the_same_rows(home, monkeypatch, dataset, prefix):
             else:
                 write_joined(home / name / f"{dataset}_hf" / f"vqav2_mscoco_{split}.json")
         found = experiment(home, dataset)
-        assert [item.question_id for item in found.train] == [10, 20, 30]
+        assert [item.question_id for item in found.data.train] == [10, 20, 30]
         if name == "official":
             first = found
     assert list(first.train) == list(found.train)
