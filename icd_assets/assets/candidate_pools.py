@@ -7,7 +7,7 @@ from icd_assets.assets.step_run import Report, StepRun
 
 
 def candidate_pools(run: StepRun) -> Report:
-    from icd_assets.pools.config import needs_features
+    from icd_assets.pools.config import SAMPLERS
     from icd_assets.pools.files import write_anchors, write_pools
     from icd_assets.pools.samplers import build_pools, draw_anchors
 
@@ -15,7 +15,7 @@ def candidate_pools(run: StepRun) -> Report:
     sampler, train = experiment.cell.sampler, experiment.data.train
     anchors = draw_anchors(len(train), experiment.dataset.sample_num, config.seed)
     of_train = of_anchors = None
-    if needs_features(sampler):
+    if SAMPLERS[sampler].needs_features:
         of_train = inputs.sampler_features(run, train, train, offered=True)
         as_queries = of_train if experiment.dataset.task == "vqa" else inputs.sampler_features(run, train, train)
         of_anchors = as_queries.of(anchors)

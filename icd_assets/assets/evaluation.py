@@ -84,13 +84,13 @@ def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:
 
 def _pools(run: StepRun, queries: Sequence[VqaItem]) -> dict[int, tuple[int, ...]]:
     """Validation row → the train rows that the cell's sampler offers it; upstream has none (SPEC M)."""
-    from icd_assets.pools.config import PoolConfig, needs_features
+    from icd_assets.pools.config import SAMPLERS, PoolConfig
     from icd_assets.pools.samplers import build_pools
 
     experiment = run.experiment
     sampler, library = experiment.cell.sampler, experiment.data.train
     of_library = of_queries = None
-    if needs_features(sampler):
+    if SAMPLERS[sampler].needs_features:
         of_library = inputs.sampler_features(run, library, library, offered=True)
         of_queries = inputs.sampler_features(run, experiment.data.validation, queries)
     return build_pools(

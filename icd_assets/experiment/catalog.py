@@ -23,18 +23,11 @@ from icd_assets.experiment.entries import (
     ModelEntry,
     TaskEntry,
 )
+from icd_assets.pools.config import SAMPLERS
 
 PACKAGE = Path(__file__).parents[1]
 CATALOG = Path(__file__).with_name("catalog.yaml")
 MODELS = Path(__file__).with_name("models.yaml")  # entries to copy into an overlay: see there
-
-# Command-line alias → the name that files carry (SPEC A.1).
-SAMPLERS = {
-    "rand_sampler": "RandSampler",
-    "text_sim_sampler": "TextSimSampler",
-    "img_sim_sampler": "ImgSimSampler",
-    "mix_sampler": "MixSampler",
-}
 
 # What can run by itself, once it is switched on, and the fields that it reads: see ``icd_assets/defs/automation``.
 _RUN = ("cells", "settings", "force")
@@ -97,7 +90,7 @@ class Catalog(BaseModel):
     @cached_property
     def cells(self) -> list[Cell]:
         """Every combination, in catalog order."""
-        return [Cell(d, s, m) for d in self.datasets for s in SAMPLERS.values() for m in self.models]
+        return [Cell(d, s, m) for d in self.datasets for s in SAMPLERS for m in self.models]
 
     def _check_automation(self) -> None:
         keys = [cell.key for cell in self.cells]
@@ -145,11 +138,10 @@ class Catalog(BaseModel):
         return max(fitting)[1]
 
     def _sampler(self, alias: str) -> str:
-        if alias in SAMPLERS.values():
-            return alias
-        if alias not in SAMPLERS:
-            raise _unknown("sampler", alias, SAMPLERS)
-        return SAMPLERS[alias]
+        for sampler in SAMPLERS.values():
+            if alias in (sampler.alias, sampler.name):
+                return sampler.name
+        raise _unknown("sampler", alias, [sampler.alias for sampler in SAMPLERS.values()])
 
     def _model(self, alias: str) -> str:
         for name, entry in self.models.items():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from icd_assets.errors import MissingInput, UserError
 from icd_assets.experiment.v2_source import importable_v2
-from icd_assets.pools.config import PoolConfig, needs_features
+from icd_assets.pools.config import SAMPLERS, PoolConfig
 from icd_assets.scoring.rewards import needs_gt_prob
 from icd_assets.store.manifest import Input
 
@@ -150,7 +150,7 @@ def _pools_as_made(e: Experiment) -> PoolConfig:
 
 def _sampler_encoder(e: Experiment) -> dict[str, Input]:
     """What a similarity sampler compares with."""
-    if not needs_features(e.cell.sampler):
+    if not SAMPLERS[e.cell.sampler].needs_features:
         return {}
     return {"sampler_encoder": e.weights_of(e.encoder(e.dataset.sampler_encoder))}
 

@@ -69,13 +69,13 @@ def test_either_layout_gives_the_same_rows(home, monkeypatch, dataset, prefix):
             else:
                 write_joined(home / name / f"{dataset}_hf" / f"vqav2_mscoco_{split}.json")
         found = experiment(home, dataset)
-        assert [item.question_id for item in found.train] == [10, 20, 30]
+        assert [item.question_id for item in found.data.train] == [10, 20, 30]
         if name == "official":
             first = found
-    assert list(first.train) == list(found.train)
-    assert [first.validation[row] for row in range(3)] == [found.validation[row] for row in range(3)]
-    assert found.train[2].question == "What {is} this?" and found.train[0].answer == "official"
-    assert first.dataset_digest("train") != found.dataset_digest("train")  # the bytes read are other ones
+    assert list(first.data.train) == list(found.data.train)
+    assert [first.data.validation[row] for row in range(3)] == [found.data.validation[row] for row in range(3)]
+    assert found.data.train[2].question == "What {is} this?" and found.data.train[0].answer == "official"
+    assert first.data.digest("train") != found.data.digest("train")  # the bytes read are other ones
 
 
 def test_the_official_pair_goes_before_the_joined_file_and_an_override_before_both(home, monkeypatch):
@@ -100,7 +100,7 @@ def test_the_official_pair_goes_before_the_joined_file_and_an_override_before_bo
 
 def test_nothing_there_names_every_path_and_every_variable(home):
     with pytest.raises(UserError) as caught:
-        _ = experiment(home).validation
+        _ = experiment(home).data.validation
     for part in (
         "the validation split of okvqa was not found",
         "datasets/okvqa/OpenEnded_mscoco_val2014_questions.json with ",
@@ -111,7 +111,7 @@ def test_nothing_there_names_every_path_and_every_variable(home):
         assert part in str(caught.value)
     write_official(home / "datasets/okvqa", split="val2014")[0].unlink()
     with pytest.raises(UserError, match=r"\(OpenEnded_mscoco_val2014_questions\.json is missing\)"):
-        experiment(home).dataset_digest("validation")
+        experiment(home).data.digest("validation")
 
 
 def test_variables_move_images_and_files(home, monkeypatch):
@@ -137,15 +137,15 @@ def overlay(home: Path, monkeypatch: pytest.MonkeyPatch, **fields: object) -> No
 def test_the_most_frequent_answer_is_a_switch_and_another_identity(home, monkeypatch):
     paths = [path.relative_to(home) for path in write_official(home / "datasets/okvqa")]
     official = experiment(home)
-    assert [item.answer for item in official.train] == ["official", "b", "dog"]
+    assert [item.answer for item in official.data.train] == ["official", "b", "dog"]
     # what was made before there was a switch stays up to date
     plain = sha256_json([[path.name, official.store.digests.file(path)] for path in paths])
-    assert official.dataset_digest("train").data_version == plain
+    assert official.data.digest("train").data_version == plain
     overlay(home, monkeypatch, answer="most_frequent")
     quirk = experiment(home)
-    assert [item.answer for item in quirk.train] == ["y", "b", "dog"]
-    assert quirk.dataset_digest("train") != official.dataset_digest("train")
-    assert [item.answer for item in experiment(home).train] == ["y", "b", "dog"]  # kept apart
+    assert [item.answer for item in quirk.data.train] == ["y", "b", "dog"]
+    assert quirk.data.digest("train") != official.data.digest("train")
+    assert [item.answer for item in experiment(home).data.train] == ["y", "b", "dog"]  # kept apart
 
 
 def test_a_digest_parses_nothing(home, monkeypatch):
@@ -155,7 +155,7 @@ def test_a_digest_parses_nothing(home, monkeypatch):
         raise AssertionError("parsed")
 
     monkeypatch.setattr("icd_assets.datasets.official.read_json", refuse)
-    assert experiment(home).dataset_digest("train").data_version
+    assert experiment(home).data.digest("train").data_version
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_another_split_of_the_same_file_is_another_dataset(
         datasets = {"demo_captions": entry.model_copy(update={"train": files})}
         changed = catalog.model_copy(update={"datasets": datasets})
         cell = Cell("demo_captions", "RandSampler", "tiny_vl")
-        return Experiment.open(cell, Settings(), tmp_path, changed).dataset_digest("train").data_version
+        return Experiment.open(cell, Settings(), tmp_path, changed).data.digest("train").data_version
 
     assert len({digest(None), digest("train"), digest("test")}) == 3
     assert digest("test") == digest("test")
