@@ -17,7 +17,8 @@ def candidate_pools(run: StepRun) -> Report:
     of_train = of_anchors = None
     if SAMPLERS[sampler].needs_features:
         of_train = inputs.sampler_features(run, train, train, offered=True)
-        as_queries = of_train if experiment.dataset.task == "vqa" else inputs.sampler_features(run, train, train)
+        alike = experiment.task.candidate_text is None  # a row has the same features as query and as candidate
+        as_queries = of_train if alike else inputs.sampler_features(run, train, train)
         of_anchors = as_queries.of(anchors)
     pools = build_pools(
         sampler,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from icd_assets.assets import inputs
 from icd_assets.assets.figures import Markdown, Table
 from icd_assets.assets.step_run import Report, StepRun
-from icd_assets.datasets.task import Task
 from icd_assets.evaluation.selections import Selection
 
 if TYPE_CHECKING:
@@ -16,14 +15,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from icd_assets.datasets.vqa import VqaItem
-    from icd_assets.evaluation.report import MetricName
     from icd_assets.pools.similarity import SamplerFeatures
     from icd_assets.selector.model import PointerSelectorV2
     from icd_assets.vlm.backend import Backend
 
-SimilarityOf = Literal["text", "image", "image+text"]
-# A caption query has no text at inference: its caption would be the answer.
-_KINDS: dict[Task, tuple[SimilarityOf, ...]] = {"vqa": ("image", "text", "image+text"), "caption": ("image",)}
 _ORACLE_CHUNK = 16  # queries whose best demonstrations are searched together
 
 
@@ -44,8 +39,8 @@ def evaluation(run: StepRun) -> Report:
     vlm = inputs.open_vlm(run)
     selections = _selections(run, queries, pools, library, vlm)
     outcomes = evaluate(selections, queries, pools, library, vlm, metric, run.on_progress)
-    similarity = f"{_KINDS[experiment.dataset.task][-1]} similarity"
-    name: MetricName = "CIDEr" if experiment.dataset.task == "caption" else "accuracy"
+    similarity = f"{experiment.task.similarities[-1]} similarity"
+    name = experiment.task.metric_name
     comparison = compare(outcomes, config, ("random", similarity, "v2 (SFT)"), name)
 
     comparison.write(run.staging / "comparison.json")
@@ -122,7 +117,7 @@ def _selections(
     from icd_assets.pools.similarity import SamplerFeatures
 
     config, main = run.config, run.config.compare_shots
-    kinds = _KINDS[run.experiment.dataset.task]
+    kinds = run.experiment.task.similarities
     encoder = inputs.v2_encoder(run)
     shown = inputs.rows_of(pools)  # encode what pools offer, not all rows
     place = {row: index for index, row in enumerate(shown)}

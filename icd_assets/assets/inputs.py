@@ -47,8 +47,8 @@ def sampler_features(
 
     experiment = run.experiment
     folder = experiment.store.private / "features" / run.spec.inputs["sampler_encoder"].data_version[:16]
-    captions = offered and experiment.dataset.task == "caption"
-    part = "-captions" if captions else "" if len(items) == len(split) else _named([item.row for item in items])
+    other = experiment.task.candidate_text if offered else None
+    part = f"-{other.name}" if other else "" if len(items) == len(split) else _named([item.row for item in items])
     base, digests = folder / f"{split.dataset}-{split.split}{part}-{split.digest[:16]}", experiment.store.digests
     if (found := read_features(base, len(items), digests)) is None:
         from icd_assets.pools.similarity import SamplerFeatures
@@ -58,8 +58,8 @@ def sampler_features(
         entry = experiment.encoder(experiment.dataset.sampler_encoder)
         encoder = ClipEncoder.load(entry.path, revision=entry.revision, device=run.device)
         text, image = encoder.features(items, on_progress=run.on_progress)
-        if captions:
-            text = encoder.text_features([item.answer for item in items], on_progress=run.on_progress).numpy()
+        if other:
+            text = encoder.text_features([other.of(item) for item in items], on_progress=run.on_progress).numpy()
         made = SamplerFeatures(text=text, image=image)
         write_features(base, made, digests)
         found = read_features(base, len(items), digests) or made
@@ -80,16 +80,8 @@ def require_images(run: StepRun, items: Iterable[VqaItem]) -> None:
 
 
 def metric(run: StepRun, corpus: Sequence[VqaItem]) -> Metric:
-    """The metric of the cell's task; ``corpus`` are the items whose captions weigh CIDEr's words."""
-    from icd_assets.scoring.metric import VqaAccuracy
-    from icd_assets.scoring.ptb_tokenizer import require_caption_tools
-
-    if run.experiment.dataset.task == "vqa":
-        return VqaAccuracy()
-    require_caption_tools()
-    from icd_assets.scoring.caption_metric import Cider
-
-    return Cider(item.answers for item in corpus)
+    """The metric of the cell's task; ``corpus`` are the items that may weigh words."""
+    return run.experiment.task.metric(corpus)
 
 
 def rows_of(pools: Mapping[int, Sequence[int]]) -> list[int]:

@@ -24,11 +24,11 @@ def rl_data(run: StepRun) -> Report:
         given = Path(run.config.path).absolute()
         data = read_rl_data(given, n_rows=len(experiment.data.train))
         require_same_questions(given, data, experiment.data.train)
-        found = facts(data, experiment.reward, experiment.dataset.task)
+        found = facts(data, experiment.reward, experiment.task.metric_name.lower())
         return Report(files={given: given}, facts=found, origin="imported")
     data = RlData(queries=tuple(_answered(run)), meta=_meta(run))
     write_rl_data(run.staging / path.name, data)
-    found = facts(data, experiment.reward, experiment.dataset.task)
+    found = facts(data, experiment.reward, experiment.task.metric_name.lower())
     return Report(files={path: run.staging / path.name}, facts=found)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from icd_assets.evaluation.config import EvaluationConfig
 from icd_assets.evaluation.evaluate import Outcome
-from icd_assets.evaluation.report import Comparison, DifferenceRow, MetricName, StrategyRow
+from icd_assets.evaluation.report import Comparison, DifferenceRow, StrategyRow
 from icd_assets.evaluation.statistics import interval, resampled_means
 
 REFERENCES = ("zero-shot", "random", "image+text similarity")
@@ -18,7 +18,7 @@ def compare(
     outcomes: Sequence[Outcome],
     config: EvaluationConfig,
     references: Sequence[str] = REFERENCES,
-    metric: MetricName = "accuracy",
+    metric: str = "accuracy",
 ) -> Comparison:
     """All outcomes with 95 % intervals, and each strategy against each reference at the same shots.
 

@@ -13,7 +13,6 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from icd_assets.datasets.task import Task
 from icd_assets.errors import UserError
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.entries import (
@@ -24,6 +23,7 @@ from icd_assets.experiment.entries import (
     TaskEntry,
 )
 from icd_assets.pools.config import SAMPLERS
+from icd_assets.tasks import TASKS, TaskName
 
 PACKAGE = Path(__file__).parents[1]
 CATALOG = Path(__file__).with_name("catalog.yaml")
@@ -49,7 +49,7 @@ class Catalog(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tasks: dict[Task, TaskEntry]
+    tasks: dict[TaskName, TaskEntry]
     datasets: dict[str, DatasetEntry]
     models: dict[str, ModelEntry]
     encoders: dict[str, EncoderEntry]
@@ -59,6 +59,10 @@ class Catalog(BaseModel):
     def load(cls, overlay: Path | None = None) -> Catalog:
         """The packaged catalog, with the entries of ``overlay`` (default: ``$ICD_CATALOG``) on top."""
         merged = _read(CATALOG)
+        merged["tasks"] = {
+            name: {"prompt": dict(task.prompt), "generation": dict(task.generation)}
+            for name, task in TASKS.items()
+        }
         if overlay is None and (named := os.environ.get("ICD_CATALOG")):
             overlay = Path(named)
         if overlay is not None:
@@ -114,7 +118,7 @@ class Catalog(BaseModel):
         """The cell that three command-line names mean; an unknown one is answered with the nearest valid."""
         return Cell(self._dataset(dataset), self._sampler(sampler), self._model(model))
 
-    def prompted(self, model: str, task: Task) -> ModelEntry:
+    def prompted(self, model: str, task: str) -> ModelEntry:
         """A model as it is asked for answers of ``task``."""
         entry, over = self.models[model], self.tasks[task]
         return entry.model_copy(

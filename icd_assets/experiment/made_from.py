@@ -66,13 +66,12 @@ def rl_data(e: Experiment) -> Ingredients:
         if not path.is_file():
             raise UserError(f"RL_DATA_PATH={path} does not exist; fix or unset it.")
         return {"path": str(path.absolute())}, {"file": Input(data_version=e.store.digests.file(path))}
-    caption = e.dataset.task == "caption"
-    if caption and config.gt_prob:
-        raise UserError("rl_data.gt_prob measures VQA answers, and captions have none; unset it.")
+    if config.gt_prob:
+        e.task.require_gt_prob()
     return {
         **config.model_dump(exclude={"path"}),
         "gt_prob": scores_gold_answers(e),
-        **({"cider": {"document_frequencies": "train split"}} if caption else {}),
+        **e.task.rl_config,
         "generation": e.model.generation.model_dump(),
         **_vlm(e),
     }, {

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from icd_assets.scoring.rewards import RewardConfig, reward
+from icd_assets.scoring.rewards import RewardConfig, knows_correct, reward
 from icd_assets.scoring.rl_data import RlData
 
 
@@ -43,18 +43,17 @@ def signal(data: RlData, config: RewardConfig) -> Signal:
         queries=len(data.queries),
         candidates=len(rewards),
         share_with_reward_levels=levels / n,
-        share_with_positive=None if config.mode == "cider" else positives / n,
+        share_with_positive=positives / n if knows_correct(config) else None,
         mean_reward=sum(rewards) / max(1, len(rewards)),
         score_by_source={source: score[source] / count[source] for source in sorted(count)},
         candidates_by_source={source: count[source] for source in sorted(count)},
     )
 
 
-def facts(data: RlData, config: RewardConfig, task: str) -> dict[str, Any]:
-    """The summary as an artifact's facts: flat, ``rows`` first."""
+def facts(data: RlData, config: RewardConfig, score: str) -> dict[str, Any]:
+    """The summary as an artifact's facts: flat, ``rows`` first. ``score`` names what the task's metric gave."""
     summary = asdict(signal(data, config))
     by_source = summary.pop("score_by_source")
-    score = "cider" if task == "caption" else "accuracy"
     counts = summary.pop("candidates_by_source")
     return {
         "rows": summary.pop("queries"),

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from icd_assets.datasets.files import SplitFiles, SplitSource, locate_split
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import CATALOG, Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import Settings
 from icd_assets.store.digests import sha256_json
+from icd_assets.tasks.vqa.files import SplitSource, VqaFiles, locate_split
 from icd_assets_tests.worlds.vqa_files import annotation, joined
 
 CELL = Cell("okvqa", "RandSampler", "tiny_vl")
@@ -168,5 +168,5 @@ def test_a_digest_parses_nothing(home, monkeypatch):
 )
 def test_half_an_entry_is_refused(files, sentence):
     with pytest.raises(ValueError, match=sentence):
-        SplitFiles(images="i", **files)
-    assert SplitFiles(images="i", joined="j").questions is None
+        VqaFiles(images="i", **files)
+    assert VqaFiles(images="i", joined="j").questions is None
