@@ -159,7 +159,7 @@ def test_seed_changes_random_pools():
 
 
 def test_unknown_sampler_and_missing_features():
-    with pytest.raises(UserError, match="unknown sampler 'BestSampler'; valid: RandSampler"):
+    with pytest.raises(UserError, match=r"unknown sampler 'BestSampler'; valid: .*RandSampler"):
         build_pools("BestSampler", QUERIES, LIBRARY, CONFIG, same_split=True)
     with pytest.raises(ValueError, match="needs features"):
         build_pools("TextSimSampler", QUERIES, LIBRARY, CONFIG, same_split=True)
@@ -175,7 +175,7 @@ def test_unknown_sampler_and_missing_features():
         )
     with pytest.raises(ValueError, match="whole split"):
         build_pools("RandSampler", QUERIES, LIBRARY[1:], CONFIG, same_split=True)
-    assert [sampler.needs_features for sampler in SAMPLERS.values()] == [False, True, True, True]
+    assert [name for name, sampler in SAMPLERS.items() if not sampler.needs_features] == ["RandSampler"]
 
 
 def test_the_table_is_whole():

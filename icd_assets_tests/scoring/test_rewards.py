@@ -27,28 +27,29 @@ WRONG = AnsweredPointer((0, 1), vqa_correct=0, vqa_acc_score=0.0, vqa_gt_prob=0.
 BARE = AnsweredPointer((0, 1), vqa_acc_score=0.6)  # generation 5
 
 
-@pytest.mark.parametrize(
-    ("mode", "right", "wrong", "bare"),
-    [
-        ("hard_plus_soft", 1.6, 0.0, 0.6),
-        ("hard_plus_soft_v2", 2.6, 0.0, 0.6),
-        ("separated", 2.6, 0.0, 0.6),
-        ("hard_only", 1.0, 0.0, 0.0),
-        ("soft_only", 0.6, 0.0, 0.6),
-        ("hard01_plus_gtprob", 1.25, 0.25, 0.0),
-        ("hard01_plus_gtprob_separated", 2.25, 0.25, 0.0),
-        ("hard_plus_gtprob_plus_rel", 1.25, 0.3, 0.0),
-        ("legacy", 0.0, 0.0, 0.0),
-        ("cider", 0.0, 0.0, 0.0),
-    ],
-)
+# mode, and its reward of RIGHT, WRONG and BARE
+MODES = [
+    ("hard_plus_soft", 1.6, 0.0, 0.6),
+    ("hard_plus_soft_v2", 2.6, 0.0, 0.6),
+    ("separated", 2.6, 0.0, 0.6),
+    ("hard_only", 1.0, 0.0, 0.0),
+    ("soft_only", 0.6, 0.0, 0.6),
+    ("hard01_plus_gtprob", 1.25, 0.25, 0.0),
+    ("hard01_plus_gtprob_separated", 2.25, 0.25, 0.0),
+    ("hard_plus_gtprob_plus_rel", 1.25, 0.3, 0.0),
+    ("legacy", 0.0, 0.0, 0.0),
+    ("cider", 0.0, 0.0, 0.0),
+]
+
+
+@pytest.mark.parametrize(("mode", "right", "wrong", "bare"), MODES)
 def test_modes_at_default_weights(mode, right, wrong, bare):
     config = RewardConfig(mode=mode)
     assert [reward(c, config) for c in (RIGHT, WRONG, BARE)] == pytest.approx([right, wrong, bare])
 
 
 def test_the_table_names_every_mode():
-    assert len(REWARD_MODES) == 10
+    assert [mode for mode, *_ in MODES] == list(REWARD_MODES)
     assert {mode for mode in REWARD_MODES if needs_gt_prob(RewardConfig(mode=mode))} == {
         "hard01_plus_gtprob",
         "hard01_plus_gtprob_separated",

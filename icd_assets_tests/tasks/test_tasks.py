@@ -15,6 +15,7 @@ import pytest
 import icd_assets
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.entries import DatasetEntry
 from icd_assets.scoring.rewards import Label, RewardSettings, reads
 from icd_assets.tasks import TASKS, SplitFiles, Task
 from icd_assets.vlm.backend import Generation
@@ -74,10 +75,10 @@ def test_wording_and_decoding_are_those_of_the_model_where_the_task_is_silent(ta
         assert asked.generation == Generation(**{**model.generation.model_dump(), **task.generation})
 
 
-@every_task
-def test_the_catalog_has_a_dataset_of_it_whose_files_can_be_missing(task: Task, tmp_path, monkeypatch):
+@pytest.mark.parametrize("entry", Catalog.load().datasets.values(), ids=lambda entry: entry.name)
+def test_the_catalogs_files_are_those_of_the_task_and_can_be_missing(entry: DatasetEntry, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    entry = next(entry for entry in Catalog.load().datasets.values() if entry.task == task.name)
+    task = TASKS[entry.task]
     for files in (entry.train, entry.validation):
         assert isinstance(files, task.files)
         assert files.variables
