@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export PYTHONWARNINGS ?= ignore::DeprecationWarning
 
-.PHONY: demo test torture coverage check ui clean
+.PHONY: demo test torture coverage check docs ui clean
 
 demo: $(BIN)/.ready          ## the whole pipeline on the built-in world; prints the comparison table
 	@$(BIN)/icd-assets demo
@@ -25,11 +25,14 @@ check: $(BIN)/.ready         ## style, types, and who may import whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
 
+docs: $(BIN)/.ready          ## the documentation, into site/index.html; a broken link or anchor fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict   # --quiet would hide warnings from --strict too
+
 ui: $(BIN)/.ready            ## Dagster's UI on http://127.0.0.1:3000
 	@$(BIN)/icd-assets ui
 
 clean:                       ## everything that was made here: results, run history, environment
-	rm -rf .venv results datasets history schedules storage logs .logs_queue .telemetry
+	rm -rf .venv site results datasets history schedules storage logs .logs_queue .telemetry
 
 $(BIN)/.ready: pyproject.toml constraints.txt
 	@echo "setting up .venv (about two minutes, once)"

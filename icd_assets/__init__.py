@@ -1,3 +1,29 @@
-"""Dagster assets for training selectors of in-context demonstrations (ICDs) for vision-language models."""
+"""Dagster assets for training selectors of in-context demonstrations (ICDs) for vision-language models.
+
+From Python: :func:`open_cell` names a cell, :class:`Plan` says what is missing of it, :func:`build` makes it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+__all__ = ["Plan", "Run", "build", "open_cell"]
+
+if TYPE_CHECKING:
+    from icd_assets.assets.build import Run, build
+    from icd_assets.experiment.open_cell import open_cell
+    from icd_assets.experiment.plan import Plan
+
+_MODULES = {
+    "Plan": "icd_assets.experiment.plan",
+    "Run": "icd_assets.assets.build",
+    "build": "icd_assets.assets.build",
+    "open_cell": "icd_assets.experiment.open_cell",
+}
+
+
+def __getattr__(name: str) -> object:
+    """What ``__all__`` names, imported when it is first asked for: every process of ours imports this package."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

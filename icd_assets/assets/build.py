@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from icd_assets.assets.step_run import Report, StepRun
@@ -41,21 +41,29 @@ class Run:
     observe: Callable[[Mapping[str, float]], None] = _nowhere  # one epoch's numbers, live
 
     @classmethod
-    def of_python(cls) -> Run:
-        """A run that no orchestrator knows."""
-        return cls(f"python-{uuid4()}")
+    def of_python(cls, log: Callable[[str], None] = _nowhere) -> Run:
+        """A run that no orchestrator knows; the next ``icd-assets train`` of the cell records what it made."""
+        return cls(f"python-{uuid4()}", log)
 
 
-def build(
-    experiment: Experiment, asset: str, run: Run | None = None, *, force: bool = False
-) -> tuple[Manifest, bool]:
-    """Make one artifact of a cell unless it is up to date: its manifest, and whether there was nothing to do.
+class Built(NamedTuple):
+    """An artifact that is complete, and whether it was so before."""
 
-    >>> manifest, skipped = build(experiment, "evaluation")
+    manifest: Manifest
+    skipped: bool
 
-    ``force`` makes it in any case. Raises :class:`MissingInput` if an input is not there, :class:`UserError` for
-    the user's own files and settings. Killed anywhere, the same call goes on.
+
+def build(experiment: Experiment, asset: str, run: Run | None = None, *, force: bool = False) -> Built:
+    """Make one artifact of a cell unless it is up to date.
+
+    >>> build(experiment, "evaluation").manifest.facts["recommended_accuracy"]
+    >>> build(experiment, "rl_data", Run.of_python(log=print))
+
+    ``force`` makes it in any case. Raises ``MissingInput`` if an input is not there, ``UserError`` for the user's
+    own files and settings. Killed anywhere, the same call goes on.
     """
+    if asset not in STEP:
+        raise UserError(f"there is no asset {asset!r}; valid: {', '.join(STEP)}.")
     step, run = STEP[asset], run or Run.of_python()
     store, path = experiment.store, experiment.manifest_path(asset)
     holder = Holder(f"{asset} of {experiment.cell}", run.id)
@@ -69,7 +77,7 @@ def build(
         if (reason := _reason(experiment, asset, force)) is None:
             run.log(f"{asset}: nothing to do, {path} is up to date")
             progress.current.skipped(asset)
-            return store.require(path, asset), True
+            return Built(store.require(path, asset), skipped=True)
         run.log(f"{asset}: {reason}")
         progress.current.started(asset, reason)
         began = time.monotonic()
@@ -79,7 +87,7 @@ def build(
         with gpu as device:
             manifest = _make(experiment, step, run, device, note, began, force)
     progress.current.ended(asset, manifest.seconds)
-    return manifest, False
+    return Built(manifest, skipped=False)
 
 
 def _reason(experiment: Experiment, asset: str, force: bool) -> str | None:

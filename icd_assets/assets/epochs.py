@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from icd_assets.assets.step_run import StepRun
+from icd_assets.assets.step_run import Report, StepRun
 from icd_assets.store.journal import Journal
 
 if TYPE_CHECKING:
+    from icd_assets.selector.groups import PointerGroup
+    from icd_assets.selector.model import PointerSelectorV2
     from icd_assets.selector.training import EpochResult, Metrics, Resumed
 
 
-class Epochs:
-    """Keeps what going on needs, and shows each epoch live.
+def _last(history: Sequence[Metrics]) -> int:
+    return len(history) - 1
 
-    ``resumed`` is what an interrupted run of the same spec left, or None. ``kept`` says, given the history, which
-    epoch's state (0-based) is needed besides the last one's.
+
+class Epochs:
+    """What going on needs of each epoch, and, of a ``phase`` (``rce``, ``grpo``), its ``{phase}_epoch{n}.pt``.
+
+    >>> epochs = Epochs(run, 5, phase="rce")
+    >>> train_rce(epochs.policy(sft), ..., start_epoch=epochs.start, on_epoch=epochs.finish)
+
+    ``resumed`` is what an interrupted run of the same spec left, or None. ``kept`` answers, given the history,
+    which epoch's state (0-based) is needed besides the last one's.
     """
 
     def __init__(
-        self, run: StepRun, total: int, kept: Callable[[Sequence[Metrics]], int] = lambda history: len(history) - 1
+        self,
+        run: StepRun,
+        total: int,
+        *,
+        phase: str | None = None,
+        kept: Callable[[Sequence[Metrics]], int] = _last,
     ) -> None:
-        self._run, self._total, self._kept = run, total, kept
+        self._run, self._total, self._phase, self._kept = run, total, phase, kept
         self._journal = Journal(run.staging)
         self.resumed = self._read()
-        self.history: list[Metrics] = list(self.resumed.history) if self.resumed else []
+        self.history: list[Metrics] = [*self.resumed.history] if self.resumed else []
 
     def _read(self) -> Resumed | None:
         from icd_assets.selector.training import Resumed
@@ -41,22 +56,74 @@ class Epochs:
         )
         return Resumed(history, read_training_state(last), read_training_state(kept))
 
-    def finish(self, result: EpochResult, files: Sequence[Path] = ()) -> None:
-        """The epoch is done; ``files`` are those in the staging folder that this and earlier epochs left.
+    # ---- what a training starts from ---------------------------------------------------------------
 
-        Written down before it is shown: an epoch is shown once, whenever the process is killed.
-        """
-        from icd_assets.selector.v3_file import write_training_state
+    @property
+    def start(self) -> int:
+        """The first epoch (0-based) that is still to be trained."""
+        return len(self.history)
+
+    @property
+    def optimizer_state(self) -> Mapping[str, Any] | None:
+        return self.resumed.last.optimizer_state if self.resumed else None
+
+    @property
+    def kl_beta(self) -> float | None:
+        return self.resumed.last.kl_beta if self.resumed else None
+
+    def policy(self, start: PointerSelectorV2) -> PointerSelectorV2:
+        """The policy to train: a copy of ``start``, with the last finished epoch's weights if there is one."""
+        policy = copy.deepcopy(start)
+        if self.resumed:
+            policy.load_state_dict(self.resumed.last.model_state)
+        return policy
+
+    # ---- what it leaves ----------------------------------------------------------------------------
+
+    def finish(self, result: EpochResult) -> None:
+        """The epoch is done. It is written down before it is shown, so it is shown once, whenever the process is
+        killed."""
+        from icd_assets.selector.v3_file import V3Checkpoint, write_training_state, write_v3
 
         self.history.append(result.metrics)
+        checkpoints = [*self.files.values()]
+        if checkpoints:
+            write_v3(checkpoints[-1], V3Checkpoint.of(result, self._run.spec.lineage()))
         write_training_state(self._state(result.epoch), result)
         states = {self._state(result.epoch), self._state(self._kept(self.history))}
-        self._journal.write({"history": self.history}, [*sorted(states), *files])
+        self._journal.write({"history": self.history}, [*sorted(states), *checkpoints])
         for state in self._run.staging.glob("state_epoch*.pt"):
             if state not in states:
                 state.unlink()
         self._run.observe(result.metrics)
         self._run.on_progress(result.epoch + 1, self._total)
+
+    @property
+    def files(self) -> dict[Path, Path]:
+        """Final path → staged path of the finished epochs' checkpoints; none without a phase."""
+        if self._phase is None:
+            return {}
+        paths = self._run.experiment.paths
+        finals = [paths.epoch_checkpoint(self._phase, number) for number in range(1, len(self.history) + 1)]
+        return {final: self._run.staging / final.name for final in finals}
+
+    def report(self, groups: Sequence[PointerGroup]) -> Report:
+        """Of a phase that is trained: its checkpoints, and the facts that RCE and GRPO share."""
+        from icd_assets.selector.training import best_epoch
+
+        last, best = self.history[-1], best_epoch(self.history)
+        return Report(
+            files=self.files,
+            facts={
+                "rows": len(groups),
+                "epochs": len(self.history),
+                "best_epoch": best + 1,
+                "val_expected_reward": last["val_expected_reward"],
+                "frac_reward_zero_std": last["frac_reward_zero_std"],
+                "history": self.history,
+                "trained_on_rows": [group.query_row for group in groups],
+            },
+        )
 
     def _state(self, epoch: int) -> Path:
         return self._run.staging / f"state_epoch{epoch + 1}.pt"

@@ -38,6 +38,16 @@ def curve(history: Sequence[Mapping[str, float]], names: tuple[str, str]) -> Mar
     return Markdown(text)
 
 
+def show_training(facts: Mapping[str, Any], loss: str) -> dict[str, Markdown | Table]:
+    """The picture and the last epoch's numbers; Lever-Plus' checkpoints have no expected reward."""
+    history = facts["history"]
+    drawn = [
+        name for name in (loss, "val_expected_reward", "val_loss") if all(name in metrics for metrics in history)
+    ]
+    picture = {"curve": curve(history, (drawn[0], drawn[1]))} if len(drawn) > 1 else {}
+    return {**picture, "last_epoch": meanings(history[-1])}
+
+
 def _panel(index: int, name: str, history: Sequence[Mapping[str, float]]) -> str:
     values = [metrics[name] for metrics in history]
     low, high = min(values), max(values)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from icd_assets.assets import inputs
-from icd_assets.assets.figures import Markdown, Table
+from icd_assets.assets.epochs import Epochs
+from icd_assets.assets.figures import Markdown, Table, show_training
 from icd_assets.assets.step_run import Report, StepRun
-from icd_assets.assets.training import EpochWriter, show_training
 from icd_assets.errors import UserError
 
 
@@ -22,19 +22,19 @@ def grpo_checkpoints(run: StepRun) -> Report:
         )
     groups = inputs.training_groups(run)
     rce = inputs.last_epoch(run, "rce_checkpoints")
-    writer = EpochWriter(run, "grpo", run.config.grpo_epochs)
+    epochs = Epochs(run, run.config.grpo_epochs, phase="grpo")
     train_grpo(
-        writer.policy(rce),
+        epochs.policy(rce),
         groups,
         run.config,
         sft=inputs.v2_policy(run),
         rce=rce,
-        start_epoch=writer.start_epoch,
-        optimizer_state=writer.optimizer_state,
-        kl_beta=writer.kl_beta,
-        on_epoch=writer,
+        start_epoch=epochs.start,
+        optimizer_state=epochs.optimizer_state,
+        kl_beta=epochs.kl_beta,
+        on_epoch=epochs.finish,
     )
-    return writer.report(groups)
+    return epochs.report(groups)
 
 
 def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:

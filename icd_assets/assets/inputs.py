@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icd_assets.assets.step_run import StepRun
-from icd_assets.store.digests import sha256_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
     from icd_assets.datasets.vqa import VqaItem, VqaSplit
     from icd_assets.pools.similarity import SamplerFeatures
+    from icd_assets.scoring.infoscore import QueryBeams
     from icd_assets.scoring.metric import Metric
     from icd_assets.selector.encoder import ClipEncoder
     from icd_assets.selector.groups import PointerGroup
     from icd_assets.selector.model import PointerSelectorV2
     from icd_assets.selector.v2_file import V2Checkpoint
-    from icd_assets.vlm.backend import Backend
+    from icd_assets.tasks import CandidateText
     from icd_assets.vlm.cached_backend import CachedBackend
 
 
@@ -35,41 +36,42 @@ def train_pools(run: StepRun) -> dict[int, tuple[int, ...]]:
 
 def sampler_features(
     run: StepRun, split: VqaSplit, items: Sequence[VqaItem], *, offered: bool = False
-) -> SamplerFeatures:
+) -> SamplerFeatures | None:
     """CLIP projections of a split's rows, kept by content: three samplers and all models share them.
+
+    None if the cell's sampler compares nothing. ``items`` are the split or some rows of it. Memory-mapped: VQAv2's
+    take 2.7 GB.
 
     ``offered``: as candidates, not as queries. A caption dataset's candidates have their caption for a text, its
     queries their image, in CLIP's shared space.
-
-    ``items`` are the split or some rows of it. Memory-mapped: VQAv2's take 2.7 GB.
     """
-    from icd_assets.pools.features import read_features, write_features
+    from icd_assets.pools.config import SAMPLERS
+    from icd_assets.pools.features import features_base, read_or_make
 
     experiment = run.experiment
-    folder = experiment.store.private / "features" / run.spec.inputs["sampler_encoder"].data_version[:16]
+    if not SAMPLERS[experiment.cell.sampler].needs_features:
+        return None
     other = experiment.task.candidate_text if offered else None
-    part = f"-{other.name}" if other else "" if len(items) == len(split) else _named([item.row for item in items])
-    base, digests = folder / f"{split.dataset}-{split.split}{part}-{split.digest[:16]}", experiment.store.digests
-    if (found := read_features(base, len(items), digests)) is None:
-        from icd_assets.pools.similarity import SamplerFeatures
-        from icd_assets.selector.encoder import ClipEncoder
-
-        require_images(run, items)
-        entry = experiment.encoder(experiment.dataset.sampler_encoder)
-        encoder = ClipEncoder.load(entry.path, revision=entry.revision, device=run.device)
-        text, image = encoder.features(items, on_progress=run.on_progress)
-        if other:
-            text = encoder.text_features([other.of(item) for item in items], on_progress=run.on_progress).numpy()
-        made = SamplerFeatures(text=text, image=image)
-        write_features(base, made, digests)
-        found = read_features(base, len(items), digests) or made
-    return found
+    folder = experiment.store.private / "features" / run.spec.inputs["sampler_encoder"].data_version[:16]
+    return read_or_make(
+        features_base(folder, split, items, text=other.name if other else None),
+        len(items),
+        experiment.store.digests,
+        lambda: _encoded(run, items, other),
+    )
 
 
-def _named(rows: list[int]) -> str:
-    """Some rows of a split in a file name."""
-    first = rows == list(range(len(rows)))
-    return f"-first{len(rows)}" if first else f"-rows{sha256_json(rows)[:8]}"
+def _encoded(run: StepRun, items: Sequence[VqaItem], other: CandidateText | None) -> SamplerFeatures:
+    from icd_assets.pools.similarity import SamplerFeatures
+    from icd_assets.selector.encoder import ClipEncoder
+
+    require_images(run, items)
+    entry = run.experiment.encoder(run.experiment.dataset.sampler_encoder)
+    encoder = ClipEncoder.load(entry.path, revision=entry.revision, device=run.device)
+    text, image = encoder.features(items, on_progress=run.on_progress)
+    if other:
+        text = encoder.text_features([other.of(item) for item in items], on_progress=run.on_progress).numpy()
+    return SamplerFeatures(text=text, image=image)
 
 
 def require_images(run: StepRun, items: Iterable[VqaItem]) -> None:
@@ -84,47 +86,18 @@ def metric(run: StepRun, corpus: Sequence[VqaItem]) -> Metric:
     return run.experiment.task.metric(corpus)
 
 
-def rows_of(pools: Mapping[int, Sequence[int]]) -> list[int]:
-    """Every row that some pool offers, ascending."""
-    return sorted({row for pool in pools.values() for row in pool})
-
-
 def open_vlm(run: StepRun) -> CachedBackend:
     """The cell's VLM, on this step's device or served; what it answered before is not asked again."""
     from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 
-    backend = _served_vlm(run) if run.experiment.model.endpoint is not None else _local_vlm(run)
-    return CachedBackend(backend, AnswerStore(run.experiment.store.private / "answers.sqlite"))
-
-
-def _served_vlm(run: StepRun) -> Backend:
-    from icd_assets.vlm.endpoint import require_client
-
-    require_client()
-    from icd_assets.vlm.endpoint_backend import EndpointBackend
-
     model = run.experiment.model
-    assert model.endpoint is not None
-    return EndpointBackend(model.endpoint, style=model.prompt, generation=model.generation)
-
-
-def _local_vlm(run: StepRun) -> Backend:
-    from icd_assets.vlm.transformers_backend import TransformersBackend
-    from icd_assets.vlm.weights import locate
-
-    model = run.experiment.model
-    assert model.path is not None
-    return TransformersBackend.load(
-        str(locate(model.path, model.revision)),
+    backend = model.backend.open(
         digest=run.spec.inputs["vlm"].data_version,
         style=model.prompt,
         generation=model.generation,
-        dtype=model.dtype,
         device=run.device,
-        batch_size=model.batch_size,
-        min_pixels=model.min_pixels,
-        max_pixels=model.max_pixels,
     )
+    return CachedBackend(backend, AnswerStore(run.experiment.store.private / "answers.sqlite"))
 
 
 def catalog_encoder(run: StepRun) -> ClipEncoder:
@@ -183,32 +156,27 @@ def embeddings(run: StepRun) -> Tensor:
 
 def training_groups(run: StepRun) -> list[PointerGroup]:
     """RL data under the run's reward as groups to train on (SPEC I)."""
-    import torch
-
+    from icd_assets.scoring.groups import groups_of_rl_data
     from icd_assets.scoring.rl_file import read_rl_data
-    from icd_assets.scoring.training_rows import training_rows
-    from icd_assets.selector.groups import PointerGroup
 
     experiment, config = run.experiment, run.config
     data = run.read("rl_data", lambda files, _: read_rl_data(files[0], n_rows=len(experiment.data.train)))
-    rows = training_rows(
+    return groups_of_rl_data(
         data,
         experiment.reward,
+        embeddings(run),
         skip_fallback=config.skip_fallback_reward,
         require_positive=config.require_positive_query,
     )
-    vectors = embeddings(run)
-    groups = []
-    for row in rows:
-        known = all(value is not None for value in row.behavior_logprobs)
-        groups.append(
-            PointerGroup(
-                query_row=row.query_row,
-                query=vectors[row.query_row],
-                pool=vectors[list(row.pool_ids)],
-                pointers=torch.tensor(row.pointers),
-                rewards=torch.tensor(row.rewards),
-                behavior_logprobs=torch.tensor(row.behavior_logprobs) if known else None,
-            )
-        )
-    return groups
+
+
+def beams(run: StepRun, pools: Mapping[int, Sequence[int]]) -> dict[int, QueryBeams]:
+    """Anchor row → its beams, each of candidates in its pool."""
+    from icd_assets.scoring.beam_file import read_beams, require_in_pools
+
+    def read(files: list[Path], _: object) -> dict[int, QueryBeams]:
+        found = read_beams(files[0])
+        require_in_pools(files[0], found, pools)
+        return found
+
+    return run.read("beam_data", read)

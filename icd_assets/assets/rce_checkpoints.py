@@ -6,27 +6,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from icd_assets.assets import inputs
-from icd_assets.assets.figures import Markdown, Table
+from icd_assets.assets.epochs import Epochs
+from icd_assets.assets.figures import Markdown, Table, show_training
 from icd_assets.assets.step_run import Report, StepRun
-from icd_assets.assets.training import EpochWriter, show_training
 
 
 def rce_checkpoints(run: StepRun) -> Report:
     from icd_assets.selector.rce import train_rce
 
     groups = inputs.training_groups(run)
-    writer = EpochWriter(run, "rce", run.config.rce_epochs)
+    epochs = Epochs(run, run.config.rce_epochs, phase="rce")
     sft = inputs.v2_policy(run)
     train_rce(
-        writer.policy(sft),
+        epochs.policy(sft),
         groups,
         run.config,
         sft=sft,
-        start_epoch=writer.start_epoch,
-        optimizer_state=writer.optimizer_state,
-        on_epoch=writer,
+        start_epoch=epochs.start,
+        optimizer_state=epochs.optimizer_state,
+        on_epoch=epochs.finish,
     )
-    return writer.report(groups)
+    return epochs.report(groups)
 
 
 def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:

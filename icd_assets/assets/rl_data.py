@@ -1,4 +1,4 @@
-"""rl_data: pointers proposed by the v2 selector and by baselines, each answered by the VLM and scored."""
+"""rl_data: per anchor, pointers proposed by the v2 selector and by baselines, answered by the VLM and scored."""
 
 from __future__ import annotations
 
@@ -9,64 +9,58 @@ from icd_assets.assets import inputs
 from icd_assets.assets.step_run import Report, StepRun
 
 if TYPE_CHECKING:
-    from icd_assets.scoring.rl_data import RlQuery
-
-_CHUNK = 64  # queries asked about at once
+    from icd_assets.scoring.rl_data import RlData
 
 
 def rl_data(run: StepRun) -> Report:
-    from icd_assets.scoring.rl_data import RlData, require_same_questions
-    from icd_assets.scoring.rl_file import read_rl_data, write_rl_data
+    from icd_assets.scoring.rl_file import write_rl_data
     from icd_assets.scoring.signal import facts
 
-    experiment, path = run.experiment, run.experiment.paths.rl_data
+    experiment = run.experiment
     if run.config.path is not None:
-        given = Path(run.config.path).absolute()
-        data = read_rl_data(given, n_rows=len(experiment.data.train))
-        require_same_questions(given, data, experiment.data.train)
-        found = facts(data, experiment.reward, experiment.task.metric_name.lower())
-        return Report(files={given: given}, facts=found, origin="imported")
-    data = RlData(queries=tuple(_answered(run)), meta=_meta(run))
-    write_rl_data(run.staging / path.name, data)
+        path = staged = Path(run.config.path).absolute()
+        data, origin = _imported(run, path), "imported"
+    else:
+        path, origin = experiment.paths.rl_data, "made"
+        staged = run.staging / path.name
+        data = _collected(run)
+        write_rl_data(staged, data)
     found = facts(data, experiment.reward, experiment.task.metric_name.lower())
-    return Report(files={path: run.staging / path.name}, facts=found)
+    return Report(files={path: staged}, facts=found, origin=origin)
 
 
-def _answered(run: StepRun) -> list[RlQuery]:
-    import torch
+def _imported(run: StepRun, path: Path) -> RlData:
+    """The user's file, checked and recorded where it lies."""
+    from icd_assets.scoring.rl_data import require_same_questions
+    from icd_assets.scoring.rl_file import read_rl_data
 
-    from icd_assets.scoring.collect import answer_proposals
-    from icd_assets.selector.proposals import propose
+    train = run.experiment.data.train
+    data = read_rl_data(path, n_rows=len(train))
+    require_same_questions(path, data, train)
+    return data
 
-    experiment, config = run.experiment, run.config
-    library, pools = experiment.data.train, inputs.train_pools(run)
+
+def _collected(run: StepRun) -> RlData:
+    from icd_assets.pools.rows import all_rows
+    from icd_assets.scoring.collect_rl_data import collect_rl_data
+    from icd_assets.scoring.rl_data import RlData
+
+    library, pools = run.experiment.data.train, inputs.train_pools(run)
     metric = inputs.metric(run, library)
-    inputs.require_images(run, (library[row] for row in sorted({*pools, *inputs.rows_of(pools)})))
+    inputs.require_images(run, (library[row] for row in all_rows(pools)))
     embeddings = inputs.embeddings(run)
-    policy = inputs.v2_policy(run)
-    vlm = inputs.open_vlm(run)
-    queries: list[RlQuery] = []
-    rows = sorted(pools)
-    for start in range(0, len(rows), _CHUNK):
-        chunk = rows[start : start + _CHUNK]
-        proposals = propose(
-            policy,
-            chunk,
-            embeddings[chunk],
-            embeddings[torch.tensor([pools[row] for row in chunk])],
-            config,
-        )
-        queries += answer_proposals(
-            [library[row] for row in chunk],
-            pools,
-            library,
-            proposals,
-            vlm,
-            metric,
-            gt_prob=run.spec.config["gt_prob"],
-        )
-        run.on_progress(len(queries), len(rows))
-    return queries
+    queries = collect_rl_data(
+        inputs.v2_policy(run),
+        pools,
+        library,
+        embeddings,
+        inputs.open_vlm(run),
+        metric,
+        run.config,
+        gt_prob=run.spec.config["gt_prob"],
+        on_progress=run.on_progress,
+    )
+    return RlData(queries=tuple(queries), meta=_meta(run))
 
 
 def _meta(run: StepRun) -> dict[str, Any]:

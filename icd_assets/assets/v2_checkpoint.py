@@ -13,7 +13,7 @@ from icd_assets.assets.step_run import Report, StepRun
 from icd_assets.experiment.v2_source import importable_v2
 
 if TYPE_CHECKING:
-    from icd_assets.scoring.infoscore import QueryBeams
+    from icd_assets.selector.encoder import ClipEncoder
     from icd_assets.selector.groups import PointerGroup
 
 
@@ -55,7 +55,7 @@ def _trained(run: StepRun) -> Report:
 
     encoder = inputs.catalog_encoder(run)
     config = run.config
-    epochs = Epochs(run, config.epochs, kept_epoch)
+    epochs = Epochs(run, config.epochs, kept=kept_epoch)
     groups = _groups(run, encoder)
     result = train_sft(groups, config, device=run.device, resumed=epochs.resumed, on_epoch=epochs.finish)
     path = run.experiment.paths.v2_checkpoint
@@ -83,34 +83,13 @@ def _trained(run: StepRun) -> Report:
     )
 
 
-def _groups(run: StepRun, encoder: Any) -> list[PointerGroup]:
+def _groups(run: StepRun, encoder: ClipEncoder) -> list[PointerGroup]:
     """One group per anchor: its beams as positions in its pool."""
-    import torch
+    from icd_assets.pools.rows import all_rows
+    from icd_assets.scoring.groups import groups_of_beams
 
-    from icd_assets.scoring.beam_file import read_beams, require_in_pools
-    from icd_assets.selector.groups import PointerGroup
-
-    experiment, pools = run.experiment, inputs.train_pools(run)
-
-    def checked(files: list[Path], _: object) -> dict[int, QueryBeams]:
-        beams = read_beams(files[0])
-        require_in_pools(files[0], beams, pools)
-        return beams
-
-    beams = run.read("beam_data", checked)
-    rows = sorted({*pools, *inputs.rows_of(pools)})
-    place = {row: index for index, row in enumerate(rows)}
-    embeddings = encoder.encode([experiment.data.train[row] for row in rows])
-    groups = []
-    for row, found in sorted(beams.items()):
-        pool = pools[row]
-        groups.append(
-            PointerGroup(
-                query_row=row,
-                query=embeddings[place[row]],
-                pool=embeddings[[place[id] for id in pool]],
-                pointers=torch.tensor([[pool.index(id) for id in beam.icds] for beam in found.beams]),
-                rewards=torch.tensor([beam.score for beam in found.beams]),
-            )
-        )
-    return groups
+    train, pools = run.experiment.data.train, inputs.train_pools(run)
+    beams = inputs.beams(run, pools)
+    rows = all_rows(pools)
+    embeddings = encoder.encode([train[row] for row in rows])
+    return groups_of_beams(beams, pools, dict(zip(rows, embeddings, strict=True)))

@@ -11,7 +11,7 @@ import click
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.tree import printable
-from icd_assets.defs.runs.instance import enter_home, instance
+from icd_assets.defs.runs.instance import enter_home, open_instance
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.experiment import Experiment, results_root
@@ -81,7 +81,7 @@ def _record(adoption: Adoption) -> None:
 
     from icd_assets.defs.assets.metadata import metadata
 
-    with instance() as home:
+    with open_instance() as home:
         for experiment, asset, manifest in _adopted(adoption):
             cell = experiment.cell
             filter_ = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[cell.key])

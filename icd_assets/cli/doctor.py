@@ -10,15 +10,15 @@ from collections.abc import Callable, Sequence
 import click
 from rich.text import Text
 
+from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
-from icd_assets.cli.six_words import SELECTOR_INPUT, SixWords
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.experiment import results_root
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.steps import STEP
-from icd_assets.upkeep.doctor.finding import Finding
+from icd_assets.runtime.finding import Finding
 
 SCHEMA = 1
 _STYLES = {"ok": "green", "fixed": "cyan", "warning": "yellow", "problem": "red"}
@@ -72,17 +72,17 @@ def _home(fix: bool, rest: Callable[[], list[Finding]]) -> list[Finding]:
 def _cell(names: tuple[str, ...], settings: Settings, to: str | None, fix: bool) -> list[Finding]:
     from icd_assets.upkeep.doctor.cell import check_cell
 
-    words = SixWords(*names) if len(names) == 6 else _six(*names)
+    arguments = CellArguments(*names) if len(names) == 6 else _six(*names)
     try:
-        opened = words.open(settings, read_only=True)
+        opened = arguments.open(settings, read_only=True)
     except UserError as error:
         return [Finding("cell", "problem", str(error))]
     return check_cell(opened, to, fix=fix)
 
 
-def _six(dataset: str, sampler: str, model: str) -> SixWords:
+def _six(dataset: str, sampler: str, model: str) -> CellArguments:
     """The arguments of train that the three leave open, at its defaults; the task is the dataset's."""
-    return SixWords(None, dataset, "0", SELECTOR_INPUT, sampler, model)
+    return CellArguments(None, dataset, "0", SELECTOR_INPUT, sampler, model)
 
 
 def _everything(fix: bool) -> list[Finding]:

@@ -19,11 +19,10 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.settings import Settings
-from icd_assets.experiment.steps import STEP
+from icd_assets.experiment.steps import STEP, STEPS
 from icd_assets.upkeep.status import AssetStatus, CellStatus, Survey
 from icd_assets.upkeep.why import causes, fresh
 
-_HEADERS = ("pools", "beams", "v2", "embed", "RL data", "RCE", "GRPO", "v2format", "evaluated")
 _SHOWN = {"missing": "–", "left out": "·", "unjudged": "?"}
 
 
@@ -102,7 +101,7 @@ def _chosen(catalog: Catalog, dataset: str | None, sampler: str | None, model: s
 
 
 def _table(found: Sequence[CellStatus]) -> Table:
-    table = Table("cell", *_HEADERS, box=None, pad_edge=False, header_style="bold")
+    table = Table("cell", *(step.title for step in STEPS), box=None, pad_edge=False, header_style="bold")
     for one in found:
         table.add_row(Text(str(one.cell)), *(_mark(asset) for asset in one.assets))
     return table

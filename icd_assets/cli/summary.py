@@ -6,14 +6,14 @@ from pathlib import Path
 
 from rich.table import Table
 
+from icd_assets.cli.cell_arguments import CellArguments
 from icd_assets.cli.screen import console
-from icd_assets.cli.six_words import SixWords
 from icd_assets.errors import UserError
 from icd_assets.evaluation.report import Comparison, Interval
 from icd_assets.experiment.experiment import Experiment
 
 
-def show_configuration(experiment: Experiment, words: SixWords) -> None:
+def show_configuration(experiment: Experiment, arguments: CellArguments) -> None:
     """The resolved configuration, as train_v3.sh prints it."""
     cell, rce, grpo = (
         experiment.cell,
@@ -23,10 +23,10 @@ def show_configuration(experiment: Experiment, words: SixWords) -> None:
     mode = f"RCE, then GRPO ({grpo.grpo_epochs} epochs)" if grpo.grpo_epochs else "RCE only"
     lines = [
         ("task", experiment.dataset.task),
-        ("dataset", f"{words.dataset} → {cell.dataset}"),
-        ("sampler", f"{words.sampler} → {cell.sampler}"),
-        ("model", f"{words.model} → {cell.model}"),
-        ("GPU", words.gpu_id),
+        ("dataset", f"{arguments.dataset} → {cell.dataset}"),
+        ("sampler", f"{arguments.sampler} → {cell.sampler}"),
+        ("model", f"{arguments.model} → {cell.model}"),
+        ("GPU", arguments.gpu_id),
         ("mode", f"{mode}; {rce.rce_epochs} RCE epochs, reward {experiment.reward.mode}"),
         ("results", str(experiment.store.root)),
     ]

@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager, nullcontext
 
 import click
 
+from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments
 from icd_assets.cli.options import setting_options
-from icd_assets.cli.six_words import SELECTOR_INPUT, SixWords
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.settings import Settings, read_settings
 from icd_assets.runtime.locks import Holder
 
-_DEMO = SixWords("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_vl")
+_DEMO = CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_vl")
 
 
 @click.command()
@@ -29,12 +29,12 @@ _DEMO = SixWords("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_vl")
 @click.option("--dry-run", is_flag=True, help="Print what would be made and why, and stop.")
 @click.option("--to", metavar="ASSET", help="Stop after this asset, e.g. --to rl_data.")
 @click.option("--force", multiple=True, metavar="ASSET", help="Make this asset again in any case.")
-def train(settings: Settings, dry_run: bool, to: str | None, force: tuple[str, ...], **words: str) -> None:
+def train(settings: Settings, dry_run: bool, to: str | None, force: tuple[str, ...], **arguments: str) -> None:
     """Make everything one cell needs, and only that: from candidate pools to the evaluation table.
 
     The six arguments are those of train_v3.sh, with its aliases and its defaults.
     """
-    run_cell(SixWords(**words), settings, dry_run=dry_run, to=to, force=force)
+    run_cell(CellArguments(**arguments), settings, dry_run=dry_run, to=to, force=force)
 
 
 @click.command()
@@ -44,7 +44,7 @@ def demo() -> None:
 
 
 def run_cell(
-    words: SixWords,
+    arguments: CellArguments,
     settings: Settings,
     *,
     dry_run: bool = False,
@@ -54,8 +54,8 @@ def run_cell(
     """Plan one cell, make what is missing or changed, and print the summary."""
     from icd_assets.cli.summary import show_configuration, show_summary
 
-    experiment = words.open(settings)
-    show_configuration(experiment, words)
+    experiment = arguments.open(settings)
+    show_configuration(experiment, arguments)
     try:
         with nullcontext() if dry_run else _turn(experiment):
             plan = _planned(experiment, to, force)

@@ -13,9 +13,9 @@ import click
 @click.pass_context
 def ui(context: click.Context) -> None:
     """Open Dagster's UI on the project; further options go to `dagster dev`, e.g. --port 3001."""
-    from icd_assets.defs.runs.instance import instance
+    from icd_assets.defs.runs.instance import open_instance
 
-    with instance():
+    with open_instance():
         pass  # creates the instance's tables before two processes try to
     where = ["-w", "workspace.yaml"] if Path("workspace.yaml").is_file() else ["-m", "icd_assets.definitions"]
     program = str(Path(sys.executable).with_name("dagster"))

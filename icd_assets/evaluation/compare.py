@@ -22,7 +22,8 @@ def compare(
 ) -> Comparison:
     """All outcomes with 95 % intervals, and each strategy against each reference at the same shots.
 
-    CIDEr's document frequencies are those of the queries evaluated, in every resample.
+    ``metric`` names what gave the scores: ``accuracy`` or ``CIDEr``. CIDEr's document frequencies are those of the
+    queries evaluated, in every resample.
 
     References that were not evaluated are left out. All outcomes must cover the same queries in the same
     order.

@@ -72,8 +72,7 @@ def evaluate(
 
     ``pools``: row of the query → train rows, and ``library`` is the train split.
     """
-    if not queries:
-        raise UserError("there are no validation queries to evaluate; raise TEST_DATA_NUM.")
+    require_queries(queries)
     asked: list[list[tuple[Prompt, tuple[int, ...]]]] = []
     for selection in selections:
         built = [_prompt(selection, query, pools, library) for query in queries]
@@ -93,6 +92,11 @@ def evaluate(
         )
         for selection, built in zip(selections, asked, strict=True)
     ]
+
+
+def require_queries(queries: Sequence[VqaItem]) -> None:
+    if not queries:
+        raise UserError("there are no validation queries to evaluate; raise TEST_DATA_NUM.")
 
 
 def _prompt(

@@ -50,8 +50,8 @@ def similarity_selection(
 ) -> Selection:
     """The most similar candidates, the best one last: next to the query (SPEC M, ``mmtopk_reversed_order``).
 
-    ``query_features`` follow ``pools``, ``library_features`` are by train row. ``image+text`` adds both cosines.
-    Ties go to the earlier pool position.
+    ``query_features`` follow ``pools``, whose rows are those of ``library_features``. ``image+text`` adds both
+    cosines. Ties go to the earlier pool position.
     """
     pointers = {}
     for query, (row, pool) in enumerate(pools.items()):

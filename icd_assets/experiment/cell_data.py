@@ -10,8 +10,8 @@ from pathlib import Path
 from icd_assets.datasets.vqa import VqaSplit
 from icd_assets.errors import UserError
 from icd_assets.experiment.entries import DatasetEntry
-from icd_assets.experiment.known import Known
 from icd_assets.store.digests import sha256_json
+from icd_assets.store.known import Known
 from icd_assets.store.manifest import Input
 from icd_assets.store.store import Store
 from icd_assets.tasks import SplitFiles
@@ -28,7 +28,7 @@ class CellData:
     entry: DatasetEntry
     store: Store  # remembers digests, and keeps parsed splits
     read_only: bool = False
-    known: Known | None = None
+    known: Known[Input] | None = None
 
     def prepare(self) -> None:
         """Write what is missing of a dataset that can be generated (the catalog's ``prepare``)."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from typing import Any
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializeAsAny,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -18,7 +19,8 @@ from pydantic import (
 from icd_assets.datasets.official import Answer
 from icd_assets.tasks import TASKS, SplitFiles, TaskName
 from icd_assets.vlm.backend import Generation
-from icd_assets.vlm.endpoint import Endpoint
+from icd_assets.vlm.backends import with_backend
+from icd_assets.vlm.backends.config import BackendConfig
 from icd_assets.vlm.prompts import PromptStyle
 
 
@@ -79,12 +81,11 @@ class DatasetEntry(_Entry):
             ) from None
 
 
-# Settings of weights in this process; whoever serves a model has settled them for it.
-_IN_PROCESS = ("revision", "dtype", "batch_size", "min_pixels", "max_pixels")
-
-
 class ModelEntry(_Entry):
-    """A vision-language model: its weights or where they are served, and how it is prompted and decoded.
+    """A vision-language model: where its answers come from, and how it is prompted and decoded.
+
+    The catalog has the backend's fields beside the others: ``path`` and how it is loaded, or ``endpoint``; see
+    :mod:`icd_assets.vlm.backends`.
 
     One that is ``unsupported`` (the reason, and what to take instead) keeps its names, its paths and the
     artifacts that there are; only what would ask it is refused.
@@ -92,33 +93,20 @@ class ModelEntry(_Entry):
 
     name: str
     aliases: list[str]
-    path: str | None = None
-    endpoint: Endpoint | None = None
-    revision: str | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    backend: SerializeAsAny[BackendConfig]
     prompt: PromptStyle = PromptStyle()
     generation: Generation = Generation()
-    batch_size: int = Field(8, gt=0)
-    min_pixels: int | None = None
-    max_pixels: int | None = None
     unsupported: str | None = None
 
-    @model_validator(mode="after")
-    def _in_one_place(self) -> Self:
-        if (self.path is None) == (self.endpoint is None):
-            raise ValueError("a model has a path or an endpoint, not both; give one of them")
-        if self.endpoint is not None:
-            for field in _IN_PROCESS:
-                if field in self.model_fields_set:
-                    raise ValueError(
-                        f"{field} is a setting of models with a path; leave it out beside an endpoint"
-                    )
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _with_backend(cls, fields: Any) -> Any:
+        return with_backend(fields) if isinstance(fields, dict) else fields
 
     @property
     def source(self) -> str:
         """A folder, a hub id, or the name under which a server knows it."""
-        return self.endpoint.model if self.endpoint is not None else str(self.path)
+        return self.backend.source
 
     def means(self, typed: str) -> bool:
         """Whether a user who types ``typed`` means this model: its name, an alias, its hub id or the end of it,

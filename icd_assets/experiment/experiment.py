@@ -16,11 +16,11 @@ from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.cell_data import CellData
 from icd_assets.experiment.entries import DatasetEntry, EncoderEntry, ModelEntry
-from icd_assets.experiment.known import Known
 from icd_assets.experiment.paths import CellPaths
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.steps import STEP
 from icd_assets.scoring.rewards import RewardConfig, suffix
+from icd_assets.store.known import Known
 from icd_assets.store.manifest import Input, Manifest
 from icd_assets.store.store import Store
 from icd_assets.tasks import TASKS, Task
@@ -40,7 +40,7 @@ class Experiment:
     store: Store
     catalog: Catalog
     read_only: bool = False  # nothing of the outside world is written or fetched
-    known: Known | None = None  # shared by experiments that are judged together
+    known: Known[Input] | None = None  # shared by experiments that are judged together
 
     @classmethod
     def open(cls, cell: Cell, settings: Settings, root: Path, catalog: Catalog | None = None) -> Experiment:
@@ -98,15 +98,18 @@ class Experiment:
         return self.settings.config(asset, self.dataset.settings)
 
     def vlm(self) -> Input:
-        """The weights of the cell's VLM, for a step that asks it; of a served one, its name and pins."""
+        """What the cell's VLM is, for a step that asks it: its weights, or of a served one its name and pins."""
         if self.model.unsupported is not None:
             raise UserError(f"{self.model.name} cannot be asked: {self.model.unsupported}.")
-        if self.model.endpoint is not None:
-            return Input(data_version=self.model.endpoint.digest)
-        return self.weights_of(self.model)
+        backend = self.model.backend
 
-    def weights_of(self, entry: EncoderEntry | ModelEntry) -> Input:
-        assert entry.path is not None, f"{entry.name} is served elsewhere"
+        def version() -> Input:
+            return Input(data_version=backend.digest(self.store.digests, fetch=not self.read_only))
+
+        return version() if self.known is None else self.known.get(("vlm", self.model.name), version)
+
+    def weights_of(self, entry: EncoderEntry) -> Input:
+        """The weights of an encoder."""
         path, revision = entry.path, entry.revision
 
         def hashed() -> Input:

@@ -156,7 +156,4 @@ def _sampler_encoder(e: Experiment) -> dict[str, Input]:
 
 def _vlm(e: Experiment) -> dict[str, Any]:
     """How the VLM is asked; part of the config of everything it answers."""
-    if e.model.endpoint is not None:
-        return {"vlm": {"prompt": e.model.prompt.model_dump(), "endpoint": e.model.endpoint.identity}}
-    keys = {"prompt", "dtype", "min_pixels", "max_pixels", "batch_size"}
-    return {"vlm": e.model.model_dump(include=keys)}
+    return {"vlm": e.model.backend.settings(e.model.prompt)}

@@ -84,11 +84,11 @@ class Plan:
                 f"{model.unsupported}; what there is of it trains: name it by RL_DATA_PATH and "
                 "LEVER_LM_CHECKPOINT_PATH, and stop --to v2format_checkpoint."
             )
-        if model.endpoint is not None and asking:
-            model.endpoint.decoding(model.generation)
-            for step in asking:
-                if step.scores_answers(experiment):
-                    model.endpoint.require_likelihoods(f"{step.name} scores answers")
+        if asking:
+            model.backend.require_decoding(model.generation)
+        for step in asking:
+            if step.scores_answers(experiment):
+                model.backend.require_likelihoods(f"{step.name} scores answers")
 
     def _require_metric(self) -> None:
         if any(step.name in ("rl_data", "evaluation") for step in self._asking()):

@@ -38,6 +38,7 @@ class Step:
     """
 
     name: str
+    title: str  # as a table's column
     parents: tuple[str, ...]  # the assets that it really reads
     config: type[BaseModel]
     code_version: str  # raised when the same inputs would give other bytes
@@ -57,4 +58,4 @@ class Step:
     def needs_gpu(self, experiment: Experiment) -> bool:
         """Whether making it keeps a GPU of this machine busy. Where a server answers, what is left to do here is
         small (a selector, one pass of CLIP): held for hours, a GPU would idle, or be the server's."""
-        return self.gpu and not (experiment.model.endpoint is not None and self.asks_vlm(experiment))
+        return self.gpu and (experiment.model.backend.loads_weights or not self.asks_vlm(experiment))

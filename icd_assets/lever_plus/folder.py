@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icd_assets.errors import UserError
+from icd_assets.store.names import is_ours
 
 _MOST = 200_000  # files; a results folder of a hundred cells holds some thousand
-# Our own: manifests and what surrounds a commit, files set aside, the store's private folder.
-_OURS = (".manifest.json", ".pending", ".previous", ".tmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ def files_under(folder: Path, root: Path) -> Iterator[Found]:
         linked = [name for name in folders if (Path(where) / name).is_symlink()]
         folders[:] = [name for name in folders if name not in linked and not name.startswith(".")]
         for name in sorted([*names, *linked]):
-            if name.startswith(".") or name.endswith(_OURS) or ".kept-" in name:
+            if name.startswith(".") or is_ours(Path(name)):
                 continue
             count += 1
             if count > _MOST:

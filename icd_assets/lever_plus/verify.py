@@ -284,8 +284,10 @@ def _short(meta: Mapping[str, Any]) -> dict[str, Any]:
 def _require_same_model(path: Path, data: RlData, e: Experiment) -> None:
     """The file may say whose answers it holds."""
     said = data.meta.get("vqa_model")
+    if said in (e.model.name, e.model.source, *e.model.aliases):
+        return  # the same model may be in the catalog twice: by its path, and served
     for name, model in e.catalog.models.items():
-        if name != e.cell.model and said in (name, model.path, *model.aliases):
+        if said in (name, model.source, *model.aliases):
             raise UserError(f"{path}: its _meta says that {name} answered, but its name says {e.cell.model}.")
 
 

@@ -25,6 +25,7 @@ from icd_assets.lineage.trace import consumed
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.store.digests import sha256_json
 from icd_assets.store.manifest import Manifest
+from icd_assets.store.names import MANIFEST
 from icd_assets.store.store import Store
 
 Warn = Callable[[str], None]
@@ -40,7 +41,7 @@ def chosen(
     trained under several rewards comes once for each. ``warn`` is given a cell whose artifacts do not say.
     """
     store, named, trained = Store(root), [Cell.parse(key) for key in keys], set()
-    for path in sorted(store.root.glob("*/model_cpk/v3_*/v2format_checkpoint.manifest.json")):
+    for path in sorted(store.root.glob(f"*/model_cpk/v3_*/v2format_checkpoint{MANIFEST}")):
         try:
             experiment = _as_made(store, path, catalog)
         except UserError as problem:  # one cell's problem does not stop the others
@@ -106,7 +107,7 @@ def _latest(store: Store, cell: Cell) -> Path | None:
     """The manifest of the last step that a cell came to. Its place depends on settings that only it knows."""
     order = list(STEP)
     found = []
-    for path in sorted((store.root / cell.dataset).rglob("*.manifest.json")):
+    for path in sorted((store.root / cell.dataset).rglob(f"*{MANIFEST}")):
         manifest = store.read(path)
         if manifest is not None and manifest.cell == cell.key and manifest.spec.asset in order:
             found.append((order.index(manifest.spec.asset), manifest.created_at, path))

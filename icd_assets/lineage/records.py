@@ -8,11 +8,11 @@ from pathlib import Path
 
 from icd_assets.errors import UserError
 from icd_assets.store.manifest import Input, Manifest
+from icd_assets.store.names import MANIFEST, manifest_beside, manifest_in
 from icd_assets.store.store import Store
 
 # Lever-Plus' layout (paths.py) has these folders; to search all of a results root could take minutes.
 FOLDERS = ("*/cache", "*/generated_data", "*/model_cpk/*", "*/icl_inference/*")
-_SUFFIX = ".manifest.json"
 
 
 class Records:
@@ -29,7 +29,7 @@ class Records:
     @cached_property
     def live(self) -> dict[str, Manifest]:
         """By path, relative to the results root."""
-        paths = (path for folder in FOLDERS for path in sorted(self.store.root.glob(f"{folder}/*{_SUFFIX}")))
+        paths = (path for folder in FOLDERS for path in sorted(self.store.root.glob(f"{folder}/*{MANIFEST}")))
         return {str(path.relative_to(self.store.root)): found for path, found in self._read(paths)}
 
     @cached_property
@@ -94,7 +94,11 @@ class Records:
     def _lay(self, manifest: Manifest) -> list[Path]:
         """Where the manifest of an artifact that we made can have lain (``Experiment.manifest_path``)."""
         firsts = [self.store.resolve(record) for record in manifest.files[:1]]
-        return [path.with_name(name + _SUFFIX) for path in firsts for name in (path.name, manifest.spec.asset)]
+        return [
+            place
+            for path in firsts
+            for place in (manifest_beside(path), manifest_in(path.parent, manifest.spec.asset))
+        ]
 
     @cached_property
     def _places(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ from icd_assets.lineage.chain import Artifact, Chains
 from icd_assets.lineage.embedded import read_embedded
 from icd_assets.lineage.records import Records
 from icd_assets.store.manifest import Manifest
+from icd_assets.store.names import is_manifest
 
 _RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){0,3}(-[0-9a-f]{12})?")
 Open = Callable[[Cell], Experiment]
@@ -79,7 +80,7 @@ def _of_run(run_id: str, records: Records) -> list[Manifest]:
 
 def _of_file(path: Path, records: Records, chains: Chains) -> Target:
     """By content; else by its place, if it was changed there; else by what it says inside."""
-    if path.name.endswith(".manifest.json"):
+    if is_manifest(path):
         manifest = records.store.read(path)
         assert manifest is not None
         return Target(chains.of(manifest))

@@ -7,15 +7,46 @@ counts as absent.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from icd_assets.pools.similarity import Features, SamplerFeatures
 from icd_assets.store.atomic import replacing, write_atomic
-from icd_assets.store.digests import DigestCache
+from icd_assets.store.digests import DigestCache, sha256_json
+
+if TYPE_CHECKING:
+    from icd_assets.datasets.vqa import VqaItem, VqaSplit
 
 _KINDS = ("text", "image")
+
+
+def features_base(folder: Path, split: VqaSplit, items: Sequence[VqaItem], *, text: str | None = None) -> Path:
+    """Where in ``folder`` the features of ``items`` lie: the whole split or some of its rows.
+
+    text: what the items are compared by where that is not their question, as a name.
+    """
+    if text is not None:
+        part = f"-{text}"
+    elif len(items) == len(split):
+        part = ""
+    else:
+        rows = [item.row for item in items]
+        part = f"-first{len(rows)}" if rows == list(range(len(rows))) else f"-rows{sha256_json(rows)[:8]}"
+    return folder / f"{split.dataset}-{split.split}{part}-{split.digest[:16]}"
+
+
+def read_or_make(
+    base: Path, rows: int, digests: DigestCache, make: Callable[[], SamplerFeatures]
+) -> SamplerFeatures:
+    """The features of ``rows`` rows: those on disk, or else what ``make`` computes, written there and mapped."""
+    if (found := read_features(base, rows, digests)) is None:
+        made = make()
+        write_features(base, made, digests)
+        found = read_features(base, rows, digests) or made
+    return found
 
 
 def write_features(base: Path, made: SamplerFeatures, digests: DigestCache) -> None:

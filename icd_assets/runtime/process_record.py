@@ -1,25 +1,24 @@
 """Which process a record speaks of: alive, gone, or beyond what can be seen from here.
 
-A process number alone does not tell: the kernel gives it out again, and another machine or container counts its
-own. So the record also says when the process was born, in clock ticks since a boot that has a name of its own. The
-wall clock is left out of it: whenever it is set, every process would look like another.
+A process number alone does not suffice: the kernel gives it out again, and another machine or container counts its
+own. So the record also holds when the process was born, in clock ticks since a boot that has a name of its own.
+The wall clock is left out of it: whenever it is set, every process would seem another.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_ENDED = ("Z", "X")  # a zombie has ended; only its parent has not looked yet
+_ENDED = ("Z", "X")  # a zombie has ended; only its parent has not waited for it yet
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """One process: ``born`` is ``<boot>/<pid namespace>/<ticks>``, empty on a system that does not say."""
+    """One process: ``born`` is ``<boot>/<pid namespace>/<ticks>``, empty on a system without these."""
 
     host: str
     pid: int
@@ -31,23 +30,6 @@ class ProcessRecord:
         state = _state(pid)
         table = _process_table()
         return cls(socket.gethostname(), pid, f"{table}/{state[1]}" if table and state else "")
-
-    def tags(self, run_id: str) -> dict[str, str]:
-        """As tags of the run that the process executes. A re-execution copies its parent's tags, so they name
-        the run they are about."""
-        return {
-            "icd/host": self.host,
-            "icd/pid": str(self.pid),
-            "icd/born": self.born,
-            "icd/process_of": run_id,
-        }
-
-    @classmethod
-    def from_tags(cls, tags: Mapping[str, str], run_id: str) -> ProcessRecord | None:
-        """The record in a run's tags, None if there is none or it is another run's."""
-        if tags.get("icd/process_of") != run_id or not tags.get("icd/pid", "").isdecimal():
-            return None
-        return cls(tags.get("icd/host", ""), int(tags["icd/pid"]), tags.get("icd/born", ""))
 
     def gone(self) -> bool | None:
         """Whether the process has ended; None if that cannot be known from here."""
@@ -88,7 +70,7 @@ def _state(pid: int) -> tuple[str, str] | None:
 
 
 def absent(pid: int) -> bool:
-    """True only if the system says so: the process of another user may be hidden and alive."""
+    """True only if the system knows no such process: the process of another user may be hidden and alive."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -18,7 +18,16 @@ from icd_assets.selector.config import SelectorConfig
 V2_PREFIX = "lever_lm.pointer_selector."
 TOWER_PREFIXES = ("lever_lm.sen_model.", "lever_lm.img_model.")
 GATE = ("query_update_gate.weight", "query_update_gate.bias")
-_OLDER = (("cross_attn_layers.0.", "cross_attn."), ("attn_norms.0.", "attn_norm."))
+# Today's name → the older class', for the tensors that it spells differently; all others have one name.
+_OLDER = {
+    "cross_attn_layers.0.in_proj_weight": "cross_attn.in_proj_weight",
+    "cross_attn_layers.0.in_proj_bias": "cross_attn.in_proj_bias",
+    "cross_attn_layers.0.out_proj.weight": "cross_attn.out_proj.weight",
+    "cross_attn_layers.0.out_proj.bias": "cross_attn.out_proj.bias",
+    "attn_norms.0.weight": "attn_norm.weight",
+    "attn_norms.0.bias": "attn_norm.bias",
+}
+_TODAYS = {older: today for today, older in _OLDER.items()}
 _LAYER = re.compile(r"(?:cross_attn_layers|attn_norms)\.(\d+)\.")
 # Exact in float32; float64 would be rounded, so it is refused.
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
@@ -100,22 +109,19 @@ def _names(names: Iterable[str]) -> str:
 
 def older_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of layer 0 that the older class spells differently, in its spelling."""
-    return {
-        older + name.removeprefix(today): tensor
-        for name, tensor in state.items()
-        for today, older in _OLDER
-        if name.startswith(today)
-    }
+    return {_OLDER[name]: tensor for name, tensor in state.items() if name in _OLDER}
+
+
+def first_layer(state: Mapping[str, Tensor], config: SelectorConfig) -> dict[str, Tensor]:
+    """The tensors of a selector of ``config`` with its first attention layer alone."""
+    return {name: state[name] for name in expected_shapes(config.model_copy(update={"num_layers": 1}))}
 
 
 def todays_names(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Either spelling, or both at once, to today's; both must then agree."""
     renamed: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        new = name
-        for today, older in _OLDER:
-            if name.startswith(older):
-                new = today + name.removeprefix(older)
+        new = _TODAYS.get(name, name)
         if new in renamed and not torch.equal(renamed[new], tensor):
             raise UserError(f"{path}: tensor {new} is stored under two names with different numbers.")
         renamed[new] = tensor

@@ -28,6 +28,7 @@ from icd_assets.selector.key_names import (
     TOWER_PREFIXES,
     V2_PREFIX,
     check_state,
+    first_layer,
     infer_config,
     older_names,
     todays_names,
@@ -128,27 +129,33 @@ def write_v2format(
     """
     if path.suffix != ".ckpt":
         raise ValueError(f"{path.name}: Lever-Plus' loader takes a v2-format file only by the suffix .ckpt")
-    config = infer_config(source.model_state_dict, path)
-    state = check_state(source.model_state_dict, config, path)
-    if config.num_layers > 1:
-        if not allow_drop_layers:
-            raise UserError(
-                f"the selector has {config.num_layers} attention layers, but the v2 format holds one; train with "
-                "NUM_LAYERS=1, or allow dropping layers."
-            )
-        config = config.model_copy(update={"num_layers": 1})
-        state = {n: v for n, v in state.items() if ".0." in n or not n.startswith(("cross_attn_", "attn_norms"))}
+    state = _one_layer(source.model_state_dict, path, allow_drop_layers)
     both = {V2_PREFIX + name: value for name, value in (state | older_names(state)).items()}
-    facts = {
-        "d_model": config.embedding_dim,
-        "hidden_dim": config.hidden_dim,
-        "num_layers": config.num_layers,
-        "phase": source.phase,
-    }
     content = _header(source.epoch, 0, both, _HYPER_PARAMETERS)
-    content |= {"model_state_dict": state, LINEAGE: source.lineage | facts | dict(lineage)}
+    content["model_state_dict"] = state
+    content[LINEAGE] = source.lineage | _shape(state, path) | {"phase": source.phase} | dict(lineage)
     path.write_bytes(torch_bytes(content))
     _verify(path, state)
+
+
+def _one_layer(trained: Mapping[str, Tensor], path: Path, allow_drop_layers: bool) -> dict[str, Tensor]:
+    """The checked tensors of a selector that the v2 format can hold."""
+    config = infer_config(trained, path)
+    state = check_state(trained, config, path)
+    if config.num_layers == 1:
+        return state
+    if not allow_drop_layers:
+        raise UserError(
+            f"the selector has {config.num_layers} attention layers, but the v2 format holds one; train with "
+            "NUM_LAYERS=1, or allow dropping layers."
+        )
+    return first_layer(state, config)
+
+
+def _shape(state: Mapping[str, Tensor], path: Path) -> dict[str, int]:
+    """The selector's shape, in the words of Lever-Plus' converter."""
+    config = infer_config(state, path)
+    return {"d_model": config.embedding_dim, "hidden_dim": config.hidden_dim, "num_layers": config.num_layers}
 
 
 def _verify(path: Path, state: Mapping[str, Tensor]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from icd_assets.store import names
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Whoever cannot do without it after a power cut fsyncs it; a cache costs time to lose, not truth. Processes
     and threads may write the same path at once; the last one wins.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    temporary = names.temporary(path)
     try:
         with temporary.open("wb") as file:
             yield file
@@ -40,8 +40,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 def remove_torn(path: Path) -> None:
     """What writers of ``path`` that were killed left beside it. Nobody may be writing it meanwhile."""
-    for torn in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        torn.unlink()
+    for other in sorted(path.parent.glob(".*.tmp")):
+        if names.becomes(other) == path.name:
+            other.unlink()
 
 
 def make_folder(path: Path) -> None:

@@ -17,10 +17,14 @@ class Input(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data_version: str
-    manifest: str | None = None  # relative to the results root; None for what lies outside (dataset, weights)
-    run_id: str | None = None
-    created_at: str | None = None
+    data_version: str = Field(description="Digest of the content that was read.")
+    manifest: str | None = Field(
+        None,
+        description="The input's own manifest, relative to the results root; null for what lies outside, such as "
+        "datasets and weights.",
+    )
+    run_id: str | None = Field(None, description="The run that made the input.")
+    created_at: str | None = Field(None, description="When it was made.")
 
     @field_validator("manifest")
     @classmethod
@@ -38,10 +42,10 @@ class FileRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str
-    size: int
-    sha256: str
-    pruned: str | None = None
+    path: str = Field(description="Relative to the results root, or absolute outside it.")
+    size: int = Field(description="In bytes.")
+    sha256: str = Field(description="Digest of its bytes.")
+    pruned: str | None = Field(None, description="When we removed it, as an epoch that nothing needs.")
 
     @field_validator("path")
     @classmethod
@@ -56,10 +60,10 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    asset: str = Field(pattern=r"^\w+$")
-    code_version: str
-    config: dict[str, Any]
-    inputs: dict[str, Input]
+    asset: str = Field(pattern=r"^\w+$", description="The step.")
+    code_version: str = Field(description="Raised when the same inputs would give other bytes.")
+    config: dict[str, Any] = Field(description="The settings that mattered.")
+    inputs: dict[str, Input] = Field(description="What was read, by name.")
 
     @property
     def digests(self) -> dict[str, str]:
@@ -85,22 +89,27 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
 
-    manifest_schema: int = MANIFEST_SCHEMA
-    spec: Spec = Field(alias="want")  # what stands in files is never renamed
-    config_digest: str
-    data_version: str = Field(pattern=r"^\w+$")
-    files: list[FileRecord]
-    facts: dict[str, Any]
-    # "imported": the user's own file, verified and recorded; "adopted": Lever-Plus', of which only that is known
-    # which stands in ``want``, in ``facts`` and in the file itself
-    origin: str = "made"
-    unknown: list[str] = []  # what an adopted artifact does not say about itself
-    vlm: tuple[str, ...] = ()  # digests of the VLMs whose answers it rests on: its own first, then its inputs'
-    cell: str
-    run_id: str | None  # an adopted artifact's is not known
-    created_at: str
-    seconds: float
-    environment: dict[str, str]
+    manifest_schema: int = Field(MANIFEST_SCHEMA, description="Version of this form.")
+    # The key stays as it was: what stands in files is never renamed.
+    spec: Spec = Field(alias="want", description="What the artifact was made of.")
+    config_digest: str = Field(description="Digest of the settings that mattered.")
+    data_version: str = Field(pattern=r"^\w+$", description="Digest of the content, which Dagster shows too.")
+    files: list[FileRecord] = Field(description="Its files.")
+    facts: dict[str, Any] = Field(description="What the step found out while it made them.")
+    origin: str = Field(
+        "made",
+        description="`imported`: the user's own file, verified and recorded; `adopted`: Lever-Plus', of which "
+        "only that is known which stands in `want`, in `facts` and in the file itself.",
+    )
+    unknown: list[str] = Field([], description="What an adopted artifact does not say about itself.")
+    vlm: tuple[str, ...] = Field(
+        (), description="Digests of the VLMs whose answers it rests on: its own first, then its inputs'."
+    )
+    cell: str = Field(description="Dataset, sampler and model, as Dagster's partition key.")
+    run_id: str | None = Field(description="The run that made it; an adopted artifact's is not known.")
+    created_at: str = Field(description="When it was complete, in UTC.")
+    seconds: float = Field(description="How long it took.")
+    environment: dict[str, str] = Field(description="Versions of packages, machine, device and git commit.")
 
     @model_validator(mode="after")
     def _ours_lies_inside(self) -> Manifest:

@@ -17,6 +17,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from icd_assets.runtime.locks import Holder, OnWait, held_by, hold_one, wait_sil
 from icd_assets.store.atomic import fsync, make_folder, remove_torn, write_atomic
 from icd_assets.store.digests import DigestCache
 from icd_assets.store.journal import JOURNAL
+from icd_assets.store.known import Known
 from icd_assets.store.manifest import FileRecord, Manifest, Spec, data_version
+from icd_assets.store.names import MANIFEST, is_half_commit, is_manifest, pending_of, previous_of, set_aside
 
 
 class Store:
@@ -44,20 +47,17 @@ class Store:
         self.private = self.root / ".icd_assets"
         self.history = self.private / "history"
         self.digests = DigestCache(self.private / "digests.json", rehash=rehash)
+        self._known: Known[Manifest | None] | None = None
+
+    def read_once(self) -> Store:
+        """The same store, but each manifest is read once: for a table whose lines must fit together."""
+        twin = copy(self)
+        twin._known = Known()
+        return twin
 
     def read(self, path: Path) -> Manifest | None:
-        """The manifest at ``path``, or None if there is none. A broken one is the user's to look at."""
-        try:
-            return Manifest.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except PermissionError as error:
-            raise _unreadable(path, error) from None
-        except ValidationError as error:
-            raise UserError(
-                f"{path} is not a manifest of icd_assets ({error.errors()[0]['msg'].lower()}); "
-                "move it away to have the artifact made again."
-            ) from None
+        """The manifest at ``path``, or None if there is none; :class:`UserError` for a broken one."""
+        return _read(path) if self._known is None else self._known.get(path, lambda: _read(path))
 
     def require(self, path: Path, asset: str) -> Manifest:
         """The manifest of an input that must exist."""
@@ -166,7 +166,7 @@ class Store:
     @contextmanager
     def lock(self, path: Path, holder: Holder | None = None, on_wait: OnWait = wait_silently) -> Iterator[None]:
         """One writer per artifact; the kernel frees the lock of a writer that died."""
-        locks = {path.name.removesuffix(".manifest.json"): self._lock_file(path)}
+        locks = {path.name.removesuffix(MANIFEST): self._lock_file(path)}
         with hold_one(locks, holder or Holder(), on_wait):
             yield
 
@@ -200,7 +200,7 @@ class Store:
         try:
             yield folder
         except BaseException:
-            if not (folder / JOURNAL).is_file() and not _pending(path).exists():
+            if not (folder / JOURNAL).is_file() and not pending_of(path).exists():
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         shutil.rmtree(folder, ignore_errors=True)
@@ -227,17 +227,17 @@ class Store:
             records.append(FileRecord(path=self._relative(final), size=size, sha256=digest))
         made_from: Spec = fields["spec"]
         manifest = Manifest(files=records, data_version=data_version(records), vlm=self.vlms(made_from), **fields)
-        write_atomic(_pending(path), (manifest.model_dump_json(indent=1) + "\n").encode())
+        write_atomic(pending_of(path), (manifest.model_dump_json(indent=1) + "\n").encode())
         self._install(path, manifest, list(staged.values()))
         return manifest
 
     def _install(self, path: Path, manifest: Manifest, staged: list[Path]) -> None:
         """Move the files of a pending manifest into place, remove those of the previous one, and publish."""
         if path.exists():  # from here to the end the artifact is incomplete, and says so
-            path.replace(_previous(path))
+            path.replace(previous_of(path))
             fsync(path.parent)
-        if (previous := self.read(_previous(path))) is not None:
-            self._remember(_previous(path), previous)
+        if (previous := self.read(previous_of(path))) is not None:
+            self._remember(previous_of(path), previous)
         ours = {record.path: record.sha256 for record in _own_files(previous)}
         with self._moving():
             for record, temporary in zip(manifest.files, staged, strict=True):
@@ -253,8 +253,8 @@ class Store:
             for record in _own_files(previous):
                 if record.path in gone:
                     self._remove(path, record)
-        _previous(path).unlink(missing_ok=True)
-        _pending(path).replace(path)
+        previous_of(path).unlink(missing_ok=True)
+        pending_of(path).replace(path)
         fsync(path.parent)
         self._remember(path, manifest)
 
@@ -269,7 +269,9 @@ class Store:
         """Remove a file that the artifact at ``path`` no longer has, unless one beside it has it, or soon will."""
         name = json.dumps(record.path, ensure_ascii=False).encode()
         others = [
-            other for other in path.parent.glob("*.manifest.json*") if not other.name.startswith((path.name, "."))
+            other
+            for other in sorted(path.parent.iterdir())
+            if (is_manifest(other) or is_half_commit(other)) and not other.name.startswith((path.name, "."))
         ]
         try:
             if any(name in other.read_bytes() for other in others):
@@ -287,20 +289,20 @@ class Store:
     def recover(self, path: Path) -> None:
         """End, or undo, a commit that was killed half-way. Call under :meth:`lock`."""
         remove_torn(path)
-        coming, previous = self.read(_pending(path)), self.read(_previous(path))
+        coming, previous = self.read(pending_of(path)), self.read(previous_of(path))
         if coming is not None and (staged := self._where_it_is(path, coming)) is not None:
             self._install(path, coming, staged)
         elif previous is not None and self.damage(previous) is None:
-            _pending(path).unlink(missing_ok=True)
-            _previous(path).replace(path)
+            pending_of(path).unlink(missing_ok=True)
+            previous_of(path).replace(path)
         else:
             halves = (coming, previous) if not path.exists() else ()
             if lost := [record for manifest in halves for record in _own_files(manifest)]:
                 with self._moving():
                     for record in lost:
                         self._remove(path, record)
-            _pending(path).unlink(missing_ok=True)
-            _previous(path).unlink(missing_ok=True)
+            pending_of(path).unlink(missing_ok=True)
+            previous_of(path).unlink(missing_ok=True)
         if (complete := self.read(path)) is not None:  # killed before its staging folder was removed
             shutil.rmtree(self._staging_folder(path, complete.spec), ignore_errors=True)
 
@@ -334,7 +336,7 @@ class Store:
     def _keep_foreign(self, final: Path, ours: str | None) -> None:
         """A file that we did not write, or that was changed since, is moved aside, never overwritten."""
         if final.is_file() and (digest := self.digests.file(final)) != ours:
-            final.replace(final.with_name(f"{final.name}.kept-{digest[:8]}"))
+            final.replace(set_aside(final, digest))
 
     def _relative(self, path: Path) -> str:
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
@@ -345,16 +347,22 @@ def _own_files(manifest: Manifest | None) -> list[FileRecord]:
     return manifest.files if manifest is not None and manifest.origin == "made" else []
 
 
+def _read(path: Path) -> Manifest | None:
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise _unreadable(path, error) from None
+    except ValidationError as error:
+        raise UserError(
+            f"{path} is not a manifest of icd_assets ({error.errors()[0]['msg'].lower()}); "
+            "move it away to have the artifact made again."
+        ) from None
+
+
 def _unreadable(path: Path, error: OSError) -> UserError:
     return UserError(f"{path} cannot be read ({error.strerror}); fix its permissions.")
-
-
-def _pending(path: Path) -> Path:
-    return path.with_name(path.name + ".pending")
-
-
-def _previous(path: Path) -> Path:
-    return path.with_name(path.name + ".previous")
 
 
 def _short(text: str) -> str:

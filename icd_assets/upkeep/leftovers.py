@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +10,13 @@ from typing import Literal
 
 from icd_assets.lineage.records import FOLDERS, Records
 from icd_assets.runtime.locks import held_by
+from icd_assets.store import names
 from icd_assets.store.manifest import FileRecord, Manifest
 from icd_assets.store.store import Store
 
 # unfinished: a step or a write that was interrupted · orphaned: we wrote it, no manifest has it any more
 # kept: the user's, moved aside by us · foreign: never ours
 Kind = Literal["unfinished", "orphaned", "kept", "foreign"]
-
-_KEPT = re.compile(r"\.kept-[0-9a-f]{8}$")
-_TORN = re.compile(r"^\..+\.tmp$")
-_HALF = (".manifest.json.pending", ".manifest.json.previous")
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ def leftovers(records: Records) -> Iterator[Leftover]:
             continue
         yield _classified(path, ours.get(str(path.relative_to(store.root)), []), records)
     staging = store.private / "staging"
-    torn = (path for path in store.private.rglob(".*.tmp") if staging not in path.parents)
+    torn = (path for path in names.temporaries(store.private) if staging not in path.parents)
     for path in sorted([*staging.glob("*"), *torn]):
         yield Leftover("unfinished", path)
 
@@ -59,9 +55,9 @@ def working(store: Store) -> list[str]:
 def _files(root: Path) -> Iterator[Path]:
     for kind in dict.fromkeys(pattern.split("/")[1] for pattern in FOLDERS):
         for folder in sorted(root.glob(f"*/{kind}")):
-            for place, folders, names in os.walk(folder):  # never through a link to a folder
+            for place, folders, found in os.walk(folder):  # never through a link to a folder
                 folders.sort()
-                yield from (Path(place, name) for name in sorted(names))
+                yield from (Path(place, name) for name in sorted(found))
 
 
 _Known = list[tuple[Manifest, FileRecord]]
@@ -77,9 +73,9 @@ def _once_ours(past: list[Manifest]) -> dict[str, _Known]:
 
 
 def _classified(path: Path, known: _Known, records: Records) -> Leftover:
-    if _KEPT.search(path.name):
+    if names.is_set_aside(path):
         return Leftover("kept", path)
-    if path.name.endswith(_HALF) or _TORN.match(path.name):
+    if names.is_half_commit(path) or names.becomes(path) is not None:
         return Leftover("unfinished", path)
     known = [(m, record) for m, record in known if path.is_file() and path.stat().st_size == record.size]
     try:

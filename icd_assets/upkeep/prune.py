@@ -19,6 +19,7 @@ from typing import Any, Literal
 from icd_assets.lineage.records import Records
 from icd_assets.store.atomic import write_atomic
 from icd_assets.store.manifest import FileRecord, Manifest
+from icd_assets.store.names import MANIFEST
 from icd_assets.store.store import Store
 from icd_assets.upkeep.leftovers import leftovers, working
 
@@ -152,7 +153,7 @@ def _leftovers(records: Records, busy: bool) -> Iterator[Removal]:
             yield Removal(
                 left.path, _size(left.path), "ours, and no manifest names it any more", None, left.record
             )
-        elif left.kind == "unfinished" and not busy and ".manifest.json." not in left.path.name:
+        elif left.kind == "unfinished" and not busy and f"{MANIFEST}." not in left.path.name:
             yield Removal(left.path, _size(left.path), "of a step or a write that was interrupted")
     encoders = {
         digest[:16]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from icd_assets.errors import UserError
@@ -17,12 +16,12 @@ from icd_assets.experiment import plan
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.known import Known
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.step import Step
 from icd_assets.experiment.steps import STEPS
 from icd_assets.lineage.records import Records
-from icd_assets.store.manifest import Manifest
+from icd_assets.store.known import Known
+from icd_assets.store.manifest import Input, Manifest
 from icd_assets.store.store import Store
 
 # left out: not what would be made, but the recipe has no such step · unjudged: something outside is not here
@@ -31,7 +30,7 @@ State = Literal["fresh", "stale", "missing", "running", "left out", "unjudged"]
 
 @dataclass(frozen=True)
 class AssetStatus:
-    """``reason`` says why it is not fresh; ``writer`` who makes it right now."""
+    """``reason``: why it is not fresh; ``writer``: who makes it right now."""
 
     asset: str
     state: State
@@ -62,20 +61,20 @@ class CellStatus:
 
 
 class Survey:
-    """All cells under one results root, looked at once.
+    """All cells under one results root, judged together: manifests, weights and dataset files are read once.
 
     >>> Survey(store, catalog, settings).status(cell)
     """
 
     def __init__(self, store: Store, catalog: Catalog, settings: Settings) -> None:
-        self.records = Records(store)
-        self._snapshot = _Snapshot(store, self.records)
+        self._store = store.read_once()
+        self.records = Records(self._store)
         self._catalog, self._settings = catalog, settings
-        self._known = Known()
+        self._outside = Known[Input]()
 
     def cells(self, chosen: Sequence[Cell], *, empty: bool = False) -> Iterator[CellStatus]:
         """Of those chosen the ones that have anything, or all."""
-        with self._snapshot.digests.at_once():
+        with self._store.digests.at_once():
             for cell in chosen:
                 found = self.status(cell)
                 if empty or not found.empty:
@@ -88,7 +87,7 @@ class Survey:
 
     def status(self, cell: Cell) -> CellStatus:
         experiment = _with_own_grpo(
-            Experiment(cell, self._settings, self._snapshot, self._catalog, read_only=True, known=self._known)
+            Experiment(cell, self._settings, self._store, self._catalog, read_only=True, known=self._outside)
         )
         found: list[AssetStatus] = []
         coming: set[str] = set()
@@ -125,27 +124,12 @@ def _judge(experiment: Experiment, step: Step, coming: set[str]) -> AssetStatus:
 def _left_out(experiment: Experiment, step: Step) -> bool:
     try:
         return step.left_out(experiment)
-    except UserError:  # the user's own v2 checkpoint is to be read, and cannot be: that step says why
+    except UserError:  # the user's own v2 checkpoint is to be read, and cannot be: that step's reason names it
         return True
 
 
-class _Snapshot(Store):
-    """A store whose manifests were all read at once."""
-
-    def __init__(self, store: Store, records: Records) -> None:
-        super().__init__(store.root)
-        self.digests = store.digests
-        self._records = records
-
-    def read(self, path: Path) -> Manifest | None:
-        live = self._records.live
-        if (problem := self._records.broken.get(path)) is not None:
-            raise UserError(problem)
-        return live.get(self._relative(path))
-
-
 def _with_own_grpo(experiment: Experiment) -> Experiment:
-    """With the number of GRPO epochs that its GRPO has, if the settings say nothing of GRPO."""
+    """With the number of GRPO epochs that its GRPO has, if the settings leave GRPO open."""
     if experiment.config("grpo_checkpoints").grpo_epochs > 0:
         return experiment
     try:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection
-from contextlib import closing
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from icd_assets.lineage.records import Records
+from icd_assets.runtime.progress import OnProgress
 from icd_assets.store.digests import sha256_json
 from icd_assets.store.manifest import Manifest, data_version
 from icd_assets.store.store import Store
 from icd_assets.upkeep.leftovers import leftovers, working
-
-# done, of; in bytes
-OnProgress = Callable[[int, int], None]
+from icd_assets.upkeep.sqlite_files import damage
 
 
 @dataclass
@@ -36,7 +34,8 @@ class Findings:
 def verify(store: Store, cells: Collection[str], on_progress: OnProgress) -> Findings:
     """All artifacts, or those of ``cells``; without ``cells`` also all that lies beside them.
 
-    ``store`` must be opened with ``rehash``, or a change behind an unchanged size and mtime is not seen.
+    ``store`` must be opened with ``rehash``, or a change behind an unchanged size and mtime is not seen. Progress
+    counts bytes.
     """
     records, found = Records(store), Findings()
     chosen = {place: m for place, m in records.live.items() if not cells or m.cell in cells}
@@ -80,8 +79,8 @@ def _edited(path: Path, manifest: Manifest, committed: list[Manifest], history: 
         return []
     copy = next((copy for copy in copies if copy.data_version == here.data_version), copies[-1])
     fields = ", ".join(
-        info.alias or name
-        for name, info in Manifest.model_fields.items()
+        field.alias or name  # as it stands in the file
+        for name, field in Manifest.model_fields.items()
         if getattr(here, name) != getattr(copy, name)
     )
     kept = history / copy.spec.asset / f"{copy.data_version}-{copy.build}.json"
@@ -130,23 +129,9 @@ def _caches(store: Store) -> list[str]:
 
 
 def _database(path: Path) -> str | None:
-    """What is wrong with the store of answers. In a folder that may only be read SQLite cannot make the files that
-    it shares with writers; there are none then, unless the log of one lies there."""
-    address = f"{path.as_uri()}?mode=ro"
+    """What is wrong with the store of answers."""
     try:
-        try:
-            verdict = _quick_check(address)
-        except sqlite3.OperationalError:
-            if path.with_name(f"{path.name}-wal").exists():
-                raise
-            verdict = _quick_check(f"{address}&immutable=1")
+        problem = damage(path)
     except sqlite3.OperationalError as error:
         return f"{path} cannot be read ({error})"
-    except sqlite3.DatabaseError as error:
-        verdict = str(error)
-    return None if verdict == "ok" else f"{path}: {verdict}; move it away, and answers are asked for again"
-
-
-def _quick_check(address: str) -> str:
-    with closing(sqlite3.connect(address, uri=True)) as connection:
-        return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    return None if problem is None else f"{path}: {problem}; move it away, and answers are asked for again"

@@ -32,7 +32,7 @@ class AnswerStore:
         self.path = path
         self._synced = -math.inf
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._told():
+        with self._explained():
             self._connection = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)
         try:
             self._open()
@@ -50,7 +50,7 @@ class AnswerStore:
         self.close()
 
     def __len__(self) -> int:
-        with self._told():
+        with self._explained():
             count: int = self._connection.execute("SELECT count(*) FROM answers").fetchone()[0]
         return count
 
@@ -68,7 +68,7 @@ class AnswerStore:
             (key, answer, None, None) if isinstance(answer, str) else (key, None, answer.logprob, answer.tokens)
             for key, answer in answers.items()
         ]
-        with self._told(), self._transaction():
+        with self._explained(), self._transaction():
             self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", rows)
         self._sync()
 
@@ -81,7 +81,7 @@ class AnswerStore:
             fsync(self.path.with_name(f"{self.path.name}-wal"))
 
     def _open(self) -> None:
-        with self._told():
+        with self._explained():
             with self._transaction():
                 if self._pragma("application_id") == 0 and not self._tables():
                     self._connection.execute(
@@ -110,7 +110,7 @@ class AnswerStore:
         for start in range(0, len(keys), _KEYS_PER_SELECT):
             part = keys[start : start + _KEYS_PER_SELECT]
             marks = ",".join("?" * len(part))
-            with self._told():
+            with self._explained():
                 yield from self._connection.execute(
                     f"SELECT key, text, logprob, tokens FROM answers WHERE key IN ({marks})", part
                 ).fetchall()
@@ -145,7 +145,7 @@ class AnswerStore:
             raise
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
         """SQLite's errors as one sentence to the user."""
         try:
             yield

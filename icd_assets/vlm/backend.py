@@ -1,11 +1,12 @@
-"""What a vision-language model must do for us, and how it decodes: the types every backend shares."""
+"""What a vision-language model must do, and how it decodes: the types that every backend shares."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -45,46 +46,67 @@ class Likelihood:
 
 
 Answer = TypeVar("Answer", str, Likelihood)
-OnAnswers = Callable[[Mapping[int, Answer]], None]
+# Takes answers as they come, by their position in the request: called once per batch that the model computed.
+HandOver = Callable[[Mapping[int, Answer]], None]
 
 
-def ignore_answers(answers: Mapping[int, object]) -> None:
-    """The listener of those who wait for the whole list."""
+class Backend(ABC):
+    """A model that answers prompts: the same prompts give the same answers.
 
+    A backend implements ``answer`` and ``score``; who needs answers calls ``generate`` and ``answer_likelihoods``.
 
-class Backend(Protocol):
-    """A model that answers prompts. The same prompts give the same answers, in the order asked.
-
-    Answers are also handed to ``on_answers`` as they come, by their position in the caller's list: a whole
-    batch at once if the model computes batches, so that who keeps them asks for the same batches again.
+    >>> backend.generate([Prompt.of(query, icds)])
+    ['a red dog']
     """
 
-    @property
-    def digest(self) -> str:
+    def __init__(self, *, digest: str, style: PromptStyle, generation: Generation) -> None:
+        self.digest = digest
         """Names everything that decides an answer besides prompt, style and decoding."""
-        ...
+        self.style = style
+        self.generation = generation
 
-    @property
-    def style(self) -> PromptStyle: ...
+    @abstractmethod
+    def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
+        """Hand over the decoded answer to every prompt, as the model wrote it (no post-processing).
 
-    @property
-    def generation(self) -> Generation: ...
+        A batch is handed over as a whole as soon as it is there, so that who keeps it asks for the same batches
+        again after a kill.
+        """
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[str] = ignore_answers,
-    ) -> list[str]:
-        """The decoded answers, as the model wrote them (no post-processing)."""
-        ...
+    @abstractmethod
+    def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
+        """Hand over the likelihood of ``answers[i]`` after ``prompts[i]``, batch by batch likewise."""
+
+    def generate(self, prompts: Sequence[Prompt], on_progress: OnProgress = ignore) -> list[str]:
+        """The answers, in the order asked."""
+        collected: _Collected[str] = _Collected(len(prompts), on_progress)
+        self.answer(prompts, collected.add)
+        return collected.in_order()
 
     def answer_likelihoods(
-        self,
-        prompts: Sequence[Prompt],
-        answers: Sequence[str],
-        on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[Likelihood] = ignore_answers,
+        self, prompts: Sequence[Prompt], answers: Sequence[str], on_progress: OnProgress = ignore
     ) -> list[Likelihood]:
-        """Likelihood of ``answers[i]`` after ``prompts[i]``."""
-        ...
+        """The likelihoods of ``answers[i]`` after ``prompts[i]``, in the order asked."""
+        if len(prompts) != len(answers):
+            raise ValueError(f"{len(prompts)} prompts but {len(answers)} answers")
+        collected: _Collected[Likelihood] = _Collected(len(prompts), on_progress)
+        self.score(prompts, answers, collected.add)
+        return collected.in_order()
+
+
+class _Collected(Generic[Answer]):
+    """A request's answers as they come."""
+
+    def __init__(self, total: int, on_progress: OnProgress) -> None:
+        self._total = total
+        self._on_progress = on_progress
+        self._answers: dict[int, Answer] = {}
+
+    def add(self, answers: Mapping[int, Answer]) -> None:
+        self._answers |= answers
+        self._on_progress(len(self._answers), self._total)
+
+    def in_order(self) -> list[Answer]:
+        if len(self._answers) != self._total:
+            raise ValueError(f"the backend handed over {len(self._answers)} of {self._total} answers")
+        return [self._answers[position] for position in range(self._total)]

@@ -6,17 +6,16 @@ messages with each image replaced by the sha256 of its bytes, and the decoding (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.store.digests import sha256_file, sha256_json
 from icd_assets.vlm.answer_store import AnswerStore
-from icd_assets.vlm.backend import Answer, Backend, Generation, Likelihood, OnAnswers, ignore_answers
+from icd_assets.vlm.backend import Answer, Backend, HandOver, Likelihood
 from icd_assets.vlm.lru import ByteLru
-from icd_assets.vlm.prompts import Message, Prompt, PromptStyle, messages
+from icd_assets.vlm.prompts import Message, Prompt, messages
 
 __all__ = ["AnswerStore", "CachedBackend"]
 
@@ -25,8 +24,8 @@ Kind = Literal["generate", "likelihood"]
 _KNOWN_IMAGES = 200_000
 
 
-class CachedBackend:
-    """A backend in front of which a store stands; implements :class:`icd_assets.vlm.backend.Backend`.
+class CachedBackend(Backend):
+    """A backend in front of which a store stands.
 
     Prompts are taken in chunks at fixed positions of the caller's list, and every batch that the backend hands
     over is committed as a whole at once: a killed run loses what was being computed, and its second try asks
@@ -38,6 +37,7 @@ class CachedBackend:
     def __init__(self, backend: Backend, store: AnswerStore, *, chunk: int = 256) -> None:
         if chunk < 1:
             raise ValueError(f"chunk {chunk} < 1")
+        super().__init__(digest=backend.digest, style=backend.style, generation=backend.generation)
         self.backend = backend
         self.store = store
         self.asked = 0
@@ -45,93 +45,30 @@ class CachedBackend:
         self._chunk = chunk
         self._images: ByteLru[tuple[str, int, int], str] = ByteLru(_KNOWN_IMAGES, lambda _: 1)
 
-    @property
-    def digest(self) -> str:
-        return self.backend.digest
-
-    @property
-    def style(self) -> PromptStyle:
-        return self.backend.style
-
-    @property
-    def generation(self) -> Generation:
-        return self.backend.generation
-
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[str] = ignore_answers,
-    ) -> list[str]:
+    def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
         decoding = self.generation.model_dump(mode="json")
+        for positions in self._chunks(len(prompts)):
+            keys = [self._key("generate", prompts[at], decoding) for at in positions]
+            chunk = _Chunk(positions, keys, self.store, hand_over)
+            if missing := chunk.missing_after(self.store.texts(keys)):
+                self.backend.answer([prompts[at] for at in missing], chunk.keep)
+            self._count(positions, missing)
 
-        def ask(missing: Sequence[int], on_done: OnProgress, keep: OnAnswers[str]) -> list[str]:
-            return self.backend.generate([prompts[index] for index in missing], on_done, keep)
+    def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
+        for positions in self._chunks(len(prompts)):
+            keys = [self._key("likelihood", prompts[at], answers[at]) for at in positions]
+            chunk = _Chunk(positions, keys, self.store, hand_over)
+            if missing := chunk.missing_after(self.store.likelihoods(keys)):
+                asked = [prompts[at] for at in missing], [answers[at] for at in missing]
+                self.backend.score(*asked, chunk.keep)
+            self._count(positions, missing)
 
-        return self._answered(
-            len(prompts),
-            lambda index: self._key("generate", prompts[index], decoding),
-            self.store.texts,
-            ask,
-            on_progress,
-            on_answers,
-        )
+    def _chunks(self, total: int) -> Iterator[range]:
+        return (range(start, min(start + self._chunk, total)) for start in range(0, total, self._chunk))
 
-    def answer_likelihoods(
-        self,
-        prompts: Sequence[Prompt],
-        answers: Sequence[str],
-        on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[Likelihood] = ignore_answers,
-    ) -> list[Likelihood]:
-        if len(prompts) != len(answers):
-            raise ValueError(f"{len(prompts)} prompts but {len(answers)} answers")
-
-        def ask(missing: Sequence[int], on_done: OnProgress, keep: OnAnswers[Likelihood]) -> list[Likelihood]:
-            chosen = [prompts[index] for index in missing]
-            return self.backend.answer_likelihoods(chosen, [answers[index] for index in missing], on_done, keep)
-
-        return self._answered(
-            len(prompts),
-            lambda index: self._key("likelihood", prompts[index], answers[index]),
-            self.store.likelihoods,
-            ask,
-            on_progress,
-            on_answers,
-        )
-
-    def _answered(
-        self,
-        total: int,
-        key_of: Callable[[int], bytes],
-        look_up: Callable[[Sequence[bytes]], dict[bytes, Answer]],
-        ask: Callable[[Sequence[int], OnProgress, OnAnswers[Answer]], list[Answer]],
-        on_progress: OnProgress,
-        on_answers: OnAnswers[Answer],
-    ) -> list[Answer]:
-        answers: list[Answer] = []
-        for start in range(0, total, self._chunk):
-            indices = range(start, min(start + self._chunk, total))
-            keys = [key_of(index) for index in indices]
-            first = dict(zip(reversed(keys), reversed(indices), strict=True))
-            known = look_up(list(first))
-            missing = {key: first[key] for key in dict.fromkeys(keys) if key not in known}
-            if missing:
-                done = len(indices) - len(missing)
-                report = _shifted(on_progress, start + done, total)
-                keep = self._keeper(list(missing))
-                found = dict(zip(missing, ask(list(missing.values()), report, keep), strict=True))
-                self.store.add(found)  # once more, for a backend that has nothing to hand over early
-                known |= found
-            self.asked += len(missing)
-            self.reused += len(indices) - len(missing)
-            answers += [known[key] for key in keys]
-            on_progress(len(answers), total)
-            on_answers(dict(zip(indices, answers[start:], strict=True)))
-        return answers
-
-    def _keeper(self, keys: Sequence[bytes]) -> Callable[[Mapping[int, Answer]], None]:
-        return lambda answers: self.store.add({keys[index]: answer for index, answer in answers.items()})
+    def _count(self, positions: Sequence[int], missing: Sequence[int]) -> None:
+        self.asked += len(missing)
+        self.reused += len(positions) - len(missing)
 
     def _key(self, kind: Kind, prompt: Prompt, asked: object) -> bytes:
         images = iter([self._image_digest(path) for path in prompt.images])
@@ -156,5 +93,31 @@ def _with_digests(message: Message, images: Iterator[str]) -> Message:
     return message | {"content": parts}
 
 
-def _shifted(on_progress: OnProgress, offset: int, total: int) -> OnProgress:
-    return lambda done, _: on_progress(offset + done, total)
+class _Chunk(Generic[Answer]):
+    """A part of a request: which positions share a key, and so an answer."""
+
+    def __init__(
+        self, positions: Sequence[int], keys: Sequence[bytes], store: AnswerStore, hand_over: HandOver[Answer]
+    ) -> None:
+        self._positions: dict[bytes, list[int]] = {}
+        for position, key in zip(positions, keys, strict=True):
+            self._positions.setdefault(key, []).append(position)
+        self._missing: list[bytes] = []
+        self._store = store
+        self._hand_over: HandOver[Answer] = hand_over
+
+    def missing_after(self, known: Mapping[bytes, Answer]) -> list[int]:
+        """Hand over what is known; returns one position, the first, of every key that is not."""
+        if known:
+            self._share(known)
+        self._missing = [key for key in self._positions if key not in known]
+        return [self._positions[key][0] for key in self._missing]
+
+    def keep(self, answers: Mapping[int, Answer]) -> None:
+        """Commit a batch, given by its places among the missing, then hand it over."""
+        found = {self._missing[place]: answer for place, answer in answers.items()}
+        self._store.add(found)
+        self._share(found)
+
+    def _share(self, answers: Mapping[bytes, Answer]) -> None:
+        self._hand_over({at: answer for key, answer in answers.items() for at in self._positions[key]})

@@ -1,6 +1,6 @@
-"""The fast path: prompts are put together from images that were looked at before.
+"""The fast path: prompts are put together from images that were encoded before.
 
-In a candidate pool the same few hundred images recur in tens of thousands of prompts. Besides what
+In a candidate pool the same few hundred images recur in tens of thousands of prompts. Besides the features that
 :mod:`icd_assets.vlm.image_features` keeps, this path differs from the plain one in two things:
 
 1. Rows that share a batch are padded to one width that each row's own length determines, and answers are
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor
@@ -28,12 +28,12 @@ _POSITIONS_BYTES = 64 << 20
 
 
 class CachedInputs:
-    """Prompts as ``input_ids``, kept image features and, where they follow the images, ``position_ids``."""
+    """Prompts as ``input_ids``, cached image features and, where they follow the images, ``position_ids``."""
 
     def __init__(self, processor: Any, model: Any, feature_bytes: int) -> None:
         self.processor = processor
         self._model = model
-        self._looks = ImageFeatures(processor, model, feature_bytes)
+        self._features = ImageFeatures(processor, model, feature_bytes)
         self._image_token = int(model.config.image_token_id)
         self._placeholder = int(processor.tokenizer.convert_tokens_to_ids(processor.image_token))
         self._pad_token = int(processor.tokenizer.pad_token_id)
@@ -59,23 +59,23 @@ class CachedInputs:
             # Row 0 is what `generate` itself would put there: the plain count of tokens.
             count = (mask.cumsum(dim=1) - 1).clamp(min=0)
             inputs["position_ids"] = torch.cat([count[None], inputs["position_ids"]])  # [4, B, L]
-        return {**inputs, "attention_mask": mask, "mm_encoder_outputs": self._features(rows)}
+        return {**inputs, "attention_mask": mask, "mm_encoder_outputs": self._outputs(rows)}
 
     def scored(self, rows: Sequence[Row]) -> tuple[dict[str, Any], list[int]]:
         """The last token is what is predicted last; it is not fed."""
         fed = [row.ids[:-1] for row in rows]
         inputs, _ = self._padded(fed, rows, "right")
-        return {**inputs, "mm_encoder_outputs": self._features(rows)}, [len(row) for row in fed]
+        return {**inputs, "mm_encoder_outputs": self._outputs(rows)}, [len(row) for row in fed]
 
     def _widened(self, ids: Sequence[int], images: tuple[Path, ...]) -> tuple[int, ...]:
-        places = iter([self._looks.place(key) for key in self._looks.keys(images)])
+        places = iter([self._features.place(key) for key in self._features.keys(images)])
         widened: list[int] = []
         for token in ids:
             widened += next(places).ids if token == self._placeholder else [token]
         return tuple(widened)
 
-    def _features(self, rows: Sequence[Row]) -> dict[str, Any]:
-        return self._looks.together([key for row in rows for key in self._looks.keys(row.images)])
+    def _outputs(self, rows: Sequence[Row]) -> dict[str, Any]:
+        return self._features.together([key for row in rows for key in self._features.keys(row.images)])
 
     def _padded(
         self, ids: Sequence[tuple[int, ...]], rows: Sequence[Row], side: Side
@@ -85,10 +85,9 @@ class CachedInputs:
         size = len(rows), max(map(self.width, rows))
         tokens = torch.full(size, self._pad_token)
         mask = torch.zeros(size, dtype=torch.long)
-        positions = torch.zeros(3, *size, dtype=torch.long) if self._looks.have_grids else None
+        positions = torch.zeros(3, *size, dtype=torch.long) if self._features.have_grids else None
         for index, (row_ids, row) in enumerate(zip(ids, rows, strict=True)):
-            start = size[1] - len(row_ids) if side == "left" else 0
-            span = slice(start, start + len(row_ids))
+            span = _span(len(row_ids), size[1], side)
             tokens[index, span] = torch.tensor(row_ids)
             mask[index, span] = 1
             if positions is not None:
@@ -99,7 +98,7 @@ class CachedInputs:
 
     def _positions_of(self, ids: tuple[int, ...], images: tuple[Path, ...]) -> Tensor:
         """[3, L]: time, height and width of every token."""
-        grids = tuple(self._looks.place(key).grid for key in self._looks.keys(images))
+        grids = tuple(self._features.place(key).grid for key in self._features.keys(images))
         is_image = torch.tensor(ids) == self._image_token
         layout = (is_image.numpy().tobytes(), grids)
         return self._positions.get(layout, lambda: self._computed_positions(ids, is_image, grids))
@@ -111,3 +110,14 @@ class CachedInputs:
             torch.tensor([ids]), mm_token_type_ids=is_image.int()[None], image_grid_thw=torch.tensor(grids)
         )
         return positions[:, 0].to(torch.long)  # type: ignore[no-any-return]
+
+
+def _span(length: int, width: int, side: Side) -> slice:
+    """Where the tokens of a row stand that is padded on ``side``."""
+    match side:
+        case "left":
+            return slice(width - length, width)
+        case "right":
+            return slice(0, length)
+        case other:
+            assert_never(other)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -81,6 +81,17 @@ class Endpoint(BaseModel):
         return self.revision is not None or self.weights_digest is not None
 
     @property
+    def names_weights(self) -> bool:
+        """Whether the server says which weights it loaded under a name: the ``root`` of /v1/models."""
+        match self.server:
+            case "vllm" | "sglang" | "openai":
+                return True
+            case "transformers":  # lists what lies in the hub's cache
+                return False
+            case other:
+                assert_never(other)
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What decides an answer: neither where the model is served nor how hard it is pressed."""
         return self.model_dump(include={"model", "server", "revision", "weights_digest", "extra_body"})
@@ -91,36 +102,53 @@ class Endpoint(BaseModel):
 
     def require_likelihoods(self, why: str) -> None:
         """Raises ``UserError`` if the server cannot score answers."""
-        if self.likelihoods == "none":
-            raise UserError(
-                f"{why}, but {self.url} gives no likelihoods of answers (beam_data, the gtprob rewards of rl_data "
-                "and the oracle of evaluation need them); import a v2 checkpoint (LEVER_LM_CHECKPOINT_PATH) or "
-                "adopt beam data, set oracle_beams to 0, or take a vLLM server with likelihoods: vllm, or a model "
-                "with a path."
-            )
+        match self.likelihoods:
+            case "vllm":
+                return
+            case "none":
+                raise self._no_likelihoods(why)
+            case other:
+                assert_never(other)
 
     def decoding(self, generation: Generation) -> dict[str, Any]:
         """The request's fields for ``generation``; raises ``UserError`` if the server cannot do it."""
         common = {"max_tokens": generation.max_new_tokens, "seed": 0}
-        if self.server == "transformers":
-            return {**common, "generation_config": json.dumps(_transformers_config(generation))}
-        fields = {**common, **_NEUTRAL, "temperature": 0}
+        plain = {**common, **_NEUTRAL, "temperature": 0}
+        greedy = {**plain, "repetition_penalty": 1.0, "min_tokens": generation.min_new_tokens}
+        match self.server:
+            case "transformers":
+                return {**common, "generation_config": json.dumps(_transformers_config(generation))}
+            case "vllm":
+                return greedy if generation.num_beams == 1 else plain | self._beams(generation)
+            case "sglang":
+                self._require_greedy(generation)
+                return greedy
+            case "openai":
+                self._require_greedy(generation)
+                if generation.min_new_tokens:
+                    raise self._cannot("guarantee a shortest answer", "min_new_tokens: 0")
+                return plain
+            case other:
+                assert_never(other)
+
+    def _require_greedy(self, generation: Generation) -> None:
         if generation.num_beams > 1:
-            return fields | self._beams(generation)
-        if self.server != "openai":
-            return {**fields, "repetition_penalty": 1.0, "min_tokens": generation.min_new_tokens}
-        if generation.min_new_tokens:
-            raise self._cannot("guarantee a shortest answer", "min_new_tokens: 0")
-        return fields
+            raise self._cannot("be asked for beam search", "num_beams: 1")
 
     def _beams(self, generation: Generation) -> dict[str, Any]:
-        if self.server != "vllm":
-            raise self._cannot("be asked for beam search", "num_beams: 1")
         if generation.length_penalty:
             raise self._cannot("leave the prompt out of a beam's length", "length_penalty: 0")
         if generation.min_new_tokens:
             raise self._cannot("guarantee a shortest answer of beam search", "min_new_tokens: 0")
         return {"use_beam_search": True, "n": generation.num_beams, "length_penalty": 0.0}
+
+    def _no_likelihoods(self, why: str) -> UserError:
+        return UserError(
+            f"{why}, but {self.url} gives no likelihoods of answers (beam_data, the gtprob rewards of rl_data "
+            "and the oracle of evaluation need them); import a v2 checkpoint (LEVER_LM_CHECKPOINT_PATH) or "
+            "adopt beam data, set oracle_beams to 0, or take a vLLM server with likelihoods: vllm, or a model "
+            "with a path."
+        )
 
     def _cannot(self, what: str, setting: str) -> UserError:
         return UserError(

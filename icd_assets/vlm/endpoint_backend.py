@@ -25,9 +25,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from icd_assets.runtime.interrupts import run_async
-from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.store.digests import sha256_json
-from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, ignore_answers
+from icd_assets.vlm.backend import Backend, Generation, HandOver, Likelihood
 from icd_assets.vlm.data_url import data_url
 from icd_assets.vlm.endpoint import Endpoint
 from icd_assets.vlm.endpoint_client import EndpointClient
@@ -42,21 +41,19 @@ Result = TypeVar("Result")
 Task = Callable[[EndpointClient, int], Awaitable[Result]]
 
 
-class EndpointBackend:
-    """Answers prompts through a server; implements :class:`icd_assets.vlm.backend.Backend`.
+class EndpointBackend(Backend):
+    """Answers prompts through a server.
 
     >>> EndpointBackend(entry.endpoint, style=entry.prompt, generation=entry.generation).generate(prompts)
     """
 
     def __init__(self, endpoint: Endpoint, *, style: PromptStyle, generation: Generation) -> None:
+        super().__init__(digest=endpoint.digest, style=style, generation=generation)
         self.endpoint = endpoint
-        self.style = style
-        self.generation = generation
         self._decoding = endpoint.decoding(generation)
         self._images: ByteLru[Path, str] = ByteLru(_IMAGE_BYTES, len)
         self._tails: dict[Tail, list[int]] = {}
-        self.digest = endpoint.digest
-        if not endpoint.pinned and endpoint.server != "transformers":
+        if not endpoint.pinned and endpoint.names_weights:
             self.digest = sha256_json([endpoint.digest, run_async(self._root())])
 
     async def _root(self) -> str | None:
@@ -64,35 +61,22 @@ class EndpointBackend:
             served = await client.served()
         return served.root if served is not None else None
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[str] = ignore_answers,
-    ) -> list[str]:
-        async def answer(client: EndpointClient, index: int) -> str:
+    def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
+        async def ask(client: EndpointClient, index: int) -> str:
             return await client.answer(self._messages(prompts[index]), self._decoding)
 
-        return self._run(len(prompts), answer, on_progress, on_answers)
+        self._run(len(prompts), ask, hand_over)
 
-    def answer_likelihoods(
-        self,
-        prompts: Sequence[Prompt],
-        answers: Sequence[str],
-        on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[Likelihood] = ignore_answers,
-    ) -> list[Likelihood]:
-        if len(prompts) != len(answers):
-            raise ValueError(f"{len(prompts)} prompts but {len(answers)} answers")
+    def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
         self.endpoint.require_likelihoods("an answer's likelihood was asked for")
         tails = [(prompt.image, prompt.question, answer) for prompt, answer in zip(prompts, answers, strict=True)]
         self._measure(tails)
 
-        async def score(client: EndpointClient, index: int) -> Likelihood:
+        async def ask(client: EndpointClient, index: int) -> Likelihood:
             reply = await client.chat(self._messages(prompts[index], answers[index]), SCORED)
             return likelihood(reply, self._tails[tails[index]])
 
-        return self._run(len(prompts), score, on_progress, on_answers)
+        self._run(len(prompts), ask, hand_over)
 
     def _measure(self, tails: Sequence[Tail]) -> None:
         """Find the tokens of every answer that is not known yet."""
@@ -105,41 +89,30 @@ class EndpointBackend:
             answered = await client.chat(self._messages(prompt, answer), UNSCORED | OPEN_ENDED)
             return answer_tokens(alone, answered, question, answer)
 
-        self._tails |= dict(zip(missing, self._run(len(missing), tokens), strict=True))
+        def keep(found: Mapping[int, list[int]]) -> None:
+            self._tails |= {missing[index]: ids for index, ids in found.items()}
 
-    def _run(
-        self,
-        total: int,
-        one: Task[Result],
-        on_progress: OnProgress = ignore,
-        on_results: Callable[[Mapping[int, Result]], None] = ignore_answers,
-    ) -> list[Result]:
-        """``one`` for every index, in request order; the first failure ends the others."""
+        self._run(len(missing), tokens, keep)
+
+    def _run(self, total: int, ask: Task[Result], hand_over: Callable[[Mapping[int, Result]], None]) -> None:
+        """``ask`` for every index; the first failure ends the others."""
         try:
-            return run_async(self._gathered(total, one, on_progress, on_results))
+            run_async(self._asked(total, ask, hand_over))
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
-    async def _gathered(
-        self,
-        total: int,
-        one: Task[Result],
-        on_progress: OnProgress,
-        on_results: Callable[[Mapping[int, Result]], None],
-    ) -> list[Result]:
-        results: dict[int, Result] = {}
+    async def _asked(
+        self, total: int, ask: Task[Result], hand_over: Callable[[Mapping[int, Result]], None]
+    ) -> None:
         waiting = iter(range(total))
 
         async def work(client: EndpointClient) -> None:
             for index in waiting:
-                results[index] = await one(client, index)
-                on_results({index: results[index]})
-                on_progress(len(results), total)
+                hand_over({index: await ask(client, index)})
 
         async with EndpointClient(self.endpoint) as client, asyncio.TaskGroup() as workers:
             for _ in range(min(self.endpoint.concurrency, total)):
                 workers.create_task(work(client))
-        return [results[index] for index in range(total)]
 
     def _messages(self, prompt: Prompt, answer: str | None = None) -> list[Message]:
         said = [self._with_urls(message) for message in messages(prompt, self.style)]

@@ -1,8 +1,8 @@
-"""What a vision-language model sees of an image, kept: one pass through processor and vision tower per image.
+"""A model's image features, cached: one pass through processor and vision tower per image.
 
-transformers lets a model be handed what its vision tower made earlier (``mm_encoder_outputs``); every family
-tested here takes it. Each image goes through by itself, so its features never depend on its neighbours. Where a
-family cuts a lone image finer than one of several (LLaVA-OneVision), both are kept.
+transformers lets a model take what its vision tower made earlier (``mm_encoder_outputs``); every family
+tested here does. Each image goes through by itself, so its features never depend on its neighbours. Where a
+family cuts a lone image finer than one of several (LLaVA-OneVision), both are cached.
 
 Legend: T image tokens, H hidden.
 """
@@ -25,7 +25,7 @@ from icd_assets.vlm.lru import ByteLru
 _PLACE_TOKENS = 1 << 25  # a pointer each
 
 Grid = tuple[int, int, int]  # patches in time, height, width
-Key = tuple[Path, bool]  # an image, and whether it is seen as one of several
+Key = tuple[Path, bool]  # an image, and whether it is encoded as one of several
 
 
 def can_cache(model: Any) -> bool:
@@ -42,7 +42,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Encoded:
     """What the processor and the vision tower make of one image."""
 
     place: Place
@@ -55,46 +55,46 @@ class _Seen:
 
 
 class ImageFeatures:
-    """A model's eyes, with a memory of ``limit`` bytes of features."""
+    """The features of images under one model, ``limit`` bytes of them at most."""
 
     def __init__(self, processor: Any, model: Any, limit: int) -> None:
         self._processor = processor
         self._model = model
         self._encode = model.base_model.get_image_features
-        self._wanted = inspect.signature(self._encode).parameters
-        self._seen: ByteLru[Key, _Seen] = ByteLru(limit, lambda seen: seen.nbytes)
-        # Kept apart: a prompt's length must not cost a second look at an image whose features had to go.
+        self._parameters = inspect.signature(self._encode).parameters
+        self._cache: ByteLru[Key, _Encoded] = ByteLru(limit, lambda encoded: encoded.nbytes)
+        # Apart: a prompt's length must not cost a second pass over an image whose features had to go.
         self._places: ByteLru[Key, Place] = ByteLru(_PLACE_TOKENS, lambda place: len(place.ids))
 
     @property
     def have_grids(self) -> bool:
-        return "image_grid_thw" in self._wanted
+        return "image_grid_thw" in self._parameters
 
     def keys(self, images: tuple[Path, ...]) -> list[Key]:
-        """A prompt's images as they are seen in it: only a tower that asks how many there are encodes a
+        """A prompt's images as they are encoded in it: only a tower that asks how many there are encodes a
         lone one in another way."""
-        several = "batch_num_images" in self._wanted and len(images) > 1
+        several = "batch_num_images" in self._parameters and len(images) > 1
         return [(path, several) for path in images]
 
     def place(self, key: Key) -> Place:
-        return self._places.get(key, lambda: self._features_of(key).place)
+        return self._places.get(key, lambda: self._encoded(key).place)
 
     def together(self, keys: Sequence[Key]) -> dict[str, Any]:
         """``mm_encoder_outputs`` of these images, in this order."""
-        seen = [self._features_of(key) for key in keys]
-        features: Any = [one.features for one in seen]
+        encoded = [self._encoded(key) for key in keys]
+        features: Any = [one.features for one in encoded]
         if features[0].ndim == 3:
             features = torch.cat(features)
         output = BaseModelOutputWithPooling(pooler_output=features)
-        if seen[0].deep:
-            output.deepstack_features = [list(layer) for layer in zip(*(one.deep for one in seen), strict=True)]
+        if encoded[0].deep:
+            output.deepstack_features = [list(layer) for layer in zip(*(one.deep for one in encoded), strict=True)]
         return {"image": output}
 
-    def _features_of(self, key: Key) -> _Seen:
-        return self._seen.get(key, lambda: self._encoded(*key))
+    def _encoded(self, key: Key) -> _Encoded:
+        return self._cache.get(key, lambda: self._encode_image(*key))
 
     @torch.inference_mode()
-    def _encoded(self, path: Path, several: bool) -> _Seen:
+    def _encode_image(self, path: Path, several: bool) -> _Encoded:
         """One image by itself; as one of ``several`` beside itself."""
         count = 2 if several else 1
         inputs = self._processor(
@@ -107,12 +107,12 @@ class ImageFeatures:
         given = {
             name: value.to(device, dtype if value.is_floating_point() else None)
             for name, value in inputs.items()
-            if name in self._wanted
+            if name in self._parameters
         }
         output = self._encode(**given, return_dict=True)
         ids, features = inputs["input_ids"][0].tolist(), output.pooler_output
         grid = tuple(given["image_grid_thw"][0].tolist()) if self.have_grids else None
-        return _Seen(
+        return _Encoded(
             place=Place(tuple(ids[: len(ids) // count]), grid),
             features=features if isinstance(features, Tensor) else features[0],
             deep=tuple(layer[0] for layer in output.get("deepstack_features") or ()),

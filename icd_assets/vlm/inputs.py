@@ -1,6 +1,6 @@
 """Prompts as model inputs, for any chat VLM: the processor does everything, batch by batch.
 
-Models take this path that cannot be handed what they saw before (:mod:`icd_assets.vlm.image_features`).
+Models take this path that cannot take features computed before (:mod:`icd_assets.vlm.image_features`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ hand for Qwen2.5-VL-3B (the tests show it), not measured on a GPU.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.chat import Chat
 from icd_assets.vlm.image_features import can_cache
 from icd_assets.vlm.inputs import special_tokens
-from icd_assets.vlm.model import Dtype
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
+from icd_assets.vlm.weights import Dtype
 
 GIB = 1 << 30
 _KEPT_FEATURES = GIB  # TransformersBackend.load's feature_bytes
@@ -131,27 +131,37 @@ def prompt_size(
     return PromptSize(fed["input_ids"].shape[1], len(images), fed["pixel_values"].numel() // patch)
 
 
-def memory(sizes: ModelSizes, dtype: Dtype, prompt: PromptSize, generation: Generation, batch_size: int) -> Memory:
-    """Of generating answers to ``batch_size`` prompts at once; scoring answers needs less, for it has no beams."""
-    size = getattr(torch, dtype).itemsize
-    rows = batch_size * generation.num_beams
-    length = prompt.tokens + generation.max_new_tokens
-    cache = sizes.kv_bytes(dtype) * rows * length
-    patches = prompt.patches // prompt.images if sizes.one_image_at_a_time else prompt.patches * batch_size
-    return Memory(
-        weights=sizes.parameters * size,
-        kv_cache=cache + cache // sizes.layers,
-        activations=rows * prompt.tokens * (2 * sizes.hidden + 3 * sizes.widest) * size
-        + rows * prompt.tokens**2 * (1 + size),
-        logits=rows * sizes.vocabulary * (size + 3 * 4),
-        vision=patches * 5 * sizes.vision_widest * size,
-        features=_KEPT_FEATURES if sizes.one_image_at_a_time else 0,
-    )
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A model that generates answers to ``batch_size`` of its largest prompts at once; scoring answers needs less,
+    for it has no beams."""
 
+    sizes: ModelSizes
+    prompt: PromptSize
+    dtype: Dtype
+    generation: Generation
+    batch_size: int
 
-def largest_batch(sizes: ModelSizes, dtype: Dtype, prompt: PromptSize, generation: Generation, free: int) -> int:
-    """The largest power of two of prompts that fit into ``free`` bytes of a GPU at once; 0 if not even one."""
-    batch, fits = 1, 0
-    while batch <= _LARGEST_BATCH and memory(sizes, dtype, prompt, generation, batch).on_gpu <= free:
-        fits, batch = batch, 2 * batch
-    return fits
+    def memory(self) -> Memory:
+        sizes, prompt, size = self.sizes, self.prompt, getattr(torch, self.dtype).itemsize
+        rows = self.batch_size * self.generation.num_beams
+        length = prompt.tokens + self.generation.max_new_tokens
+        cache = sizes.kv_bytes(self.dtype) * rows * length
+        together = 1 if sizes.one_image_at_a_time else prompt.images * self.batch_size
+        patches = prompt.patches * together // prompt.images
+        return Memory(
+            weights=sizes.parameters * size,
+            kv_cache=cache + cache // sizes.layers,
+            activations=rows * prompt.tokens * (2 * sizes.hidden + 3 * sizes.widest) * size
+            + rows * prompt.tokens**2 * (1 + size),
+            logits=rows * sizes.vocabulary * (size + 3 * 4),
+            vision=patches * 5 * sizes.vision_widest * size,
+            features=_KEPT_FEATURES if sizes.one_image_at_a_time else 0,
+        )
+
+    def largest_batch(self, free: int) -> int:
+        """The largest power of two of prompts that fit into ``free`` bytes of a GPU at once; 0 if not even one."""
+        batch, fits = 1, 0
+        while batch <= _LARGEST_BATCH and replace(self, batch_size=batch).memory().on_gpu <= free:
+            fits, batch = batch, 2 * batch
+        return fits

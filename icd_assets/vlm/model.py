@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,8 +15,7 @@ from transformers.utils import logging as transformers_logging
 from icd_assets.errors import UserError
 from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.processor import first_line, read_config
-
-Dtype = Literal["float32", "bfloat16", "float16"]
+from icd_assets.vlm.weights import Dtype
 
 
 def decoding_config(generation: Generation, model: Any, tokenizer: Any) -> GenerationConfig:

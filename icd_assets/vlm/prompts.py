@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -95,8 +95,13 @@ class PromptStyle(BaseModel):
 def messages(prompt: Prompt, style: PromptStyle) -> list[Message]:
     """Chat-template messages; an image's content is ``{"type": "image", "image": <path>}``."""
     system = [{"role": "system", "content": style.system}] if style.system else []
-    build = _interleaved if style.layout == "interleaved" else _turns
-    return [*system, *build(prompt, style)]
+    match style.layout:
+        case "interleaved":
+            return [*system, *_interleaved(prompt, style)]
+        case "turns":
+            return [*system, *_turns(prompt, style)]
+        case other:
+            assert_never(other)
 
 
 def _interleaved(prompt: Prompt, style: PromptStyle) -> list[Message]:

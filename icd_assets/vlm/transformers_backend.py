@@ -23,18 +23,17 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.store.digests import sha256_json
-from icd_assets.vlm.backend import Answer, Generation, Likelihood, OnAnswers, ignore_answers
+from icd_assets.vlm.backend import Answer, Backend, Generation, HandOver, Likelihood
 from icd_assets.vlm.cached_inputs import CachedInputs
 from icd_assets.vlm.chat import Chat
 from icd_assets.vlm.cpu import tune_cpu
 from icd_assets.vlm.image_features import can_cache
 from icd_assets.vlm.inputs import Inputs, ProcessorInputs, Row
-from icd_assets.vlm.model import Dtype, decoding_config, load_model
+from icd_assets.vlm.model import decoding_config, load_model
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle
-from icd_assets.vlm.weights import locate
+from icd_assets.vlm.weights import Dtype, locate
 
 # With fewer rows BLAS takes another kernel, and a result's last bits would depend on the batch.
 _LEAST_LOGITS = 8
@@ -50,8 +49,8 @@ class _Job:
     requests: list[int]
 
 
-class TransformersBackend:
-    """Answers prompts with a chat VLM; implements :class:`icd_assets.vlm.backend.Backend`.
+class TransformersBackend(Backend):
+    """Answers prompts with a chat VLM.
 
     >>> backend = TransformersBackend.load("Qwen/Qwen2.5-VL-3B-Instruct", digest=..., style=..., ...)
     """
@@ -66,9 +65,7 @@ class TransformersBackend:
         generation: Generation,
         batch_size: int,
     ) -> None:
-        self.digest = digest
-        self.style = style
-        self.generation = generation
+        super().__init__(digest=digest, style=style, generation=generation)
         self.batch_size = batch_size
         self._model = model
         self._inputs = inputs
@@ -116,25 +113,12 @@ class TransformersBackend:
             batch_size=batch_size,
         )
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[str] = ignore_answers,
-    ) -> list[str]:
+    def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
         rows = self._rows(self._rendered(prompts), prompts)
         jobs = _merged(rows, key=lambda row: (row.ids, row.images))
-        return self._run(jobs, len(rows), self._generate_batch, on_progress, on_answers)
+        self._run(jobs, self._generate_batch, hand_over)
 
-    def answer_likelihoods(
-        self,
-        prompts: Sequence[Prompt],
-        answers: Sequence[str],
-        on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[Likelihood] = ignore_answers,
-    ) -> list[Likelihood]:
-        if len(prompts) != len(answers):
-            raise ValueError(f"{len(prompts)} prompts but {len(answers)} answers")
+    def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
         texts = self._rendered(prompts)
         starts = self._rows(texts, prompts)
         rows = self._rows([text + answer for text, answer in zip(texts, answers, strict=True)], prompts)
@@ -147,10 +131,10 @@ class TransformersBackend:
                 )
         jobs = _merged(rows, key=lambda row: (row.ids[:-1], row.images))
 
-        def score(batch: Sequence[_Job]) -> list[list[Likelihood]]:
+        def compute(batch: Sequence[_Job]) -> list[list[Likelihood]]:
             return self._score_batch(batch, targets)
 
-        return self._run(jobs, len(rows), score, on_progress, on_answers)
+        self._run(jobs, compute, hand_over)
 
     def _rendered(self, prompts: Sequence[Prompt]) -> list[str]:
         return [self._chat.text(prompt) for prompt in prompts]
@@ -161,13 +145,10 @@ class TransformersBackend:
     def _run(
         self,
         jobs: Sequence[_Job],
-        total: int,
         compute: Callable[[Sequence[_Job]], list[list[Answer]]],
-        on_progress: OnProgress,
-        on_answers: OnAnswers[Answer],
-    ) -> list[Answer]:
-        """Results in request order. Batches hold rows of similar length and depend on ``jobs`` alone."""
-        results: dict[int, Answer] = {}
+        hand_over: HandOver[Answer],
+    ) -> None:
+        """Batches hold rows of similar length and depend on ``jobs`` alone."""
         ordered = sorted(jobs, key=lambda job: (self._inputs.width(job.row), len(job.row.ids)))
         for _, group in groupby(ordered, key=lambda job: self._inputs.width(job.row)):
             waiting = list(group)
@@ -179,11 +160,8 @@ class TransformersBackend:
                 answers: dict[int, Answer] = {}
                 for job, found in zip(batch, computed, strict=True):
                     answers.update(zip(job.requests, found, strict=True))
-                results |= answers
                 waiting = waiting[len(batch) :]
-                on_answers(answers)
-                on_progress(len(results), total)
-        return [results[index] for index in range(total)]
+                hand_over(answers)
 
     def _unless_out_of_memory(
         self, batch: Sequence[_Job], compute: Callable[[Sequence[_Job]], list[list[Answer]]]

@@ -1,11 +1,15 @@
-"""Where a model's weights lie, and their digest: what makes an answer this model's answer."""
+"""Where a model's weights lie, whether they can be had, and their digest: what makes an answer this model's."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.finding import Finding, in_bytes
 from icd_assets.store.digests import DigestCache, sha256_json
+
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 # What changes an answer: weights, configuration, tokenizer, processor, chat template. Not: cards, pictures.
 _WEIGHTS = {".safetensors", ".bin", ".pt"}
@@ -82,6 +86,41 @@ def _revisions_here(path: str) -> list[str]:
     folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=path, repo_type="model")
     names = sorted(str(p.relative_to(folder / "refs")) for p in (folder / "refs").rglob("*") if p.is_file())
     return names + sorted(p.name for p in (folder / "snapshots").glob("*"))
+
+
+def availability(subject: str, name: str, path: str, revision: str | None) -> tuple[Path | None, Finding]:
+    """The folder of the model ``name`` if it is on this machine. Nothing is downloaded; the hub is only asked."""
+    try:
+        folder = locate(path, revision, fetch=False)
+    except UserError:
+        if Path(path).expanduser().is_absolute() or Path(path).is_dir() or path.startswith("."):
+            raise
+        return None, _on_the_hub(subject, name, path, revision)
+    return folder, Finding(subject, "ok", f"{name}: {folder}")
+
+
+def _on_the_hub(subject: str, name: str, path: str, revision: str | None) -> Finding:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    options: dict[str, Any] = {"revision": revision, "allow_patterns": _LIGHT, "dry_run": True}
+    try:
+        files: Any = snapshot_download(path, **options)  # what it would download
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
+        return Finding(
+            subject,
+            "problem",
+            f"{name}: {path} is neither a local folder nor in the hub's cache, and the hub cannot be "
+            "reached or does not have it",
+            "download it once, or name a local folder in the catalog",
+        )
+    size = sum(file.file_size or 0 for file in files if file.will_download)
+    return Finding(
+        subject,
+        "warning",
+        f"{name}: {path} is not on this machine; the run downloads {in_bytes(size)} first",
+        "download it beforehand, then the doctor sees more of it",
+    )
 
 
 def _weights_in(folder: Path) -> bool:

@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 
 from icd_assets.defs.runs.instance_checks import check_instance
-from icd_assets.upkeep.doctor.finding import Finding
+from icd_assets.runtime.finding import Finding
 from icd_assets_tests.worlds.workplace import CELL, ROOT, Workplace
 
 pytestmark = pytest.mark.slow

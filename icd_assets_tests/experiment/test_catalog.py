@@ -11,6 +11,7 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import MODELS, Catalog, known_models
 from icd_assets.experiment.cell import Cell
 from icd_assets.tasks.caption.files import CaptionFiles
+from icd_assets.vlm.backends.served import Served
 from icd_assets_tests.worlds.captions import dataset_entry
 
 CATALOG = Catalog.load()
@@ -101,7 +102,7 @@ def test_an_overlay_adds_a_model_without_code(tmp_path: Path, monkeypatch: pytes
     }
     catalog = Catalog.load(overlay(tmp_path, mine))
     assert catalog.cell("demo", "rand_sampler", "m").model == "mine"
-    assert catalog.models["mine"].path == "/models/mine"
+    assert catalog.models["mine"].source == "/models/mine"
     assert "tiny_vl" in catalog.models
 
 
@@ -155,23 +156,26 @@ def test_a_served_model_is_an_entry_like_any(tmp_path: Path) -> None:
     catalog = Catalog.load(overlay(tmp_path, {"models": {"mine": {"aliases": ["m"], "endpoint": SERVED}}}))
     for typed in ("mine", "m", "Org/Some.Model", "Some.Model"):
         assert catalog.cell("demo", "rand_sampler", typed).model == "mine"
-    endpoint = catalog.prompted("mine", "caption").endpoint
-    assert endpoint is not None
-    assert endpoint.url == "http://127.0.0.1:8000/v1"
+    backend = catalog.prompted("mine", "caption").backend
+    assert isinstance(backend, Served)
+    assert backend.endpoint.url == "http://127.0.0.1:8000/v1"
 
 
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({}, "models.mine: value error, a model has a path or an endpoint, not both"),
+        ({}, "models.mine: value error, a model has exactly one of path, endpoint"),
         (
             {"endpoint": SERVED, "path": "x"},
-            "models.mine: value error, a model has a path or an endpoint, not both",
+            "models.mine: value error, a model has exactly one of path, endpoint",
         ),
         (
             {"endpoint": SERVED, "dtype": "float32"},
             "models.mine: value error, dtype is a setting of models with a",
         ),
+        ({"path": "x", "api_key_env": "KEY"}, "models.mine.api_key_env: extra inputs are not permitted"),
+        ({"path": "x", "dtype": "float8"}, "models.mine.dtype: input should be 'float32', "),
+        ({"path": "x", "backend": {}}, "models.mine: value error, backend is no field of a model"),
         ({"endpoint": SERVED | {"url": "http://me:hunter2@host"}}, "models.mine.endpoint.url: value error, must"),
     ],
 )
@@ -185,8 +189,8 @@ def test_known_models_can_be_copied_as_they_stand(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ICD_CATALOG", str(MODELS))
     catalog = Catalog.load()
     for name, entry in known_models().items():
-        assert catalog.cell("demo", "rand_sampler", entry.path).model == name
-        assert name == entry.path.rpartition("/")[2].replace(".", "_") or entry.unsupported
+        assert catalog.cell("demo", "rand_sampler", entry.source).model == name
+        assert name == entry.source.rpartition("/")[2].replace(".", "_") or entry.unsupported
     assert not set(known_models()) & set(CATALOG.models)
     assert catalog.models["Qwen3-VL-4B-Instruct"].generation == CATALOG.models["Qwen2_5-VL-3B-Instruct"].generation
 

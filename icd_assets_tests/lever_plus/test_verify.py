@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,15 @@ import numpy as np
 import pytest
 import torch
 
+from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import read_settings
 from icd_assets.lever_plus.adopt import Adoption, Finding
+from icd_assets.lever_plus.verify import _require_same_model
 from icd_assets.scoring.beam_file import read_beams
+from icd_assets.scoring.rl_data import RlData
 from icd_assets.selector.embedding_file import read_embeddings
 from icd_assets.store.store import Store
 from icd_assets_tests.worlds.lever_plus import (
@@ -217,6 +223,25 @@ def of_another_model(content: dict[str, Any]) -> None:
 def of_another_dataset(content: dict[str, Any]) -> None:
     key = next(key for key in content if not key.startswith("_"))
     content[key]["query"]["question_id"] = 7
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"), [(None, False), ("Qwen/Qwen2.5-VL-3B-Instruct", False), ("Org/other", True)]
+)
+def test_a_served_model_in_the_catalog_is_mistaken_for_none(
+    tmp_path: Path, said: str | None, refused: bool
+) -> None:
+    """The cell's model may also be served; and a file that names no model names no served one."""
+    server = {"url": "http://host/v1", "server": "vllm"}
+    same = {"aliases": [], "endpoint": server | {"model": "Qwen/Qwen2.5-VL-3B-Instruct"}}
+    other = {"aliases": [], "endpoint": server | {"model": "Org/other"}}
+    overlay = tmp_path / "catalog.yaml"
+    overlay.write_text(json.dumps({"models": {"same": same, "other": other}}), encoding="utf-8")
+    cell = Cell("okvqa", "RandSampler", "Qwen2_5-VL-3B-Instruct")
+    experiment = Experiment.open(cell, read_settings(environment={}), tmp_path, Catalog.load(overlay))
+    data = RlData((), meta={} if said is None else {"vqa_model": said})
+    with pytest.raises(UserError, match="other answered") if refused else nullcontext():
+        _require_same_model(tmp_path / "rl.json", data, experiment)
 
 
 @pytest.mark.parametrize(

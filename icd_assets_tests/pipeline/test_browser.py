@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
+from icd_assets.defs.runs.run_owner import read_owner
 from icd_assets.runtime.process_record import ProcessRecord, absent
 from icd_assets_tests.worlds.workplace import CELL, KEY, Workplace, new_workplace
 
@@ -187,7 +188,7 @@ def test_a_terminated_run_and_a_killed_worker_leave_no_step_and_no_slot_and_the_
 
             def worker() -> ProcessRecord | None:
                 run = instance.get_run_by_id(run_id)
-                return None if run is None else ProcessRecord.from_tags(run.tags, run_id)
+                return None if run is None else read_owner(run.tags, run_id)
 
             def steps() -> list[int]:
                 notes = []

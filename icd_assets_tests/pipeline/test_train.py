@@ -17,13 +17,13 @@ import pytest
 import torch
 
 from icd_assets.datasets.vqa import read_split
+from icd_assets.defs.runs.run_owner import read_owner
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.made_from import phase_to_convert, trained_on_todays_rce
 from icd_assets.experiment.settings import read_settings
 from icd_assets.pools.config import PoolConfig
 from icd_assets.pools.samplers import build_pools
-from icd_assets.runtime.process_record import ProcessRecord
 from icd_assets_tests.worlds.workplace import CELL, KEY, Workplace
 
 pytestmark = pytest.mark.slow
@@ -280,7 +280,7 @@ def test_in_the_ui_every_asset_runs_with_launchpad_defaults(
     assert ended.returncode == 0, ended.stderr
     with instance_of(copied) as instance:
         run = instance.get_runs(limit=1)[0]
-        worker = ProcessRecord.from_tags(run.tags, run.run_id)
+        worker = read_owner(run.tags, run.run_id)
         assert (
             worker is not None and worker.gone()
         )  # each step is a process of its own: the run worker is recorded

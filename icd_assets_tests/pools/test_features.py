@@ -7,9 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icd_assets.pools.features import read_features, seal, write_features
+from icd_assets.pools.features import (
+    features_base,
+    read_features,
+    read_or_make,
+    seal,
+    write_features,
+)
 from icd_assets.pools.similarity import SamplerFeatures, top_similar
 from icd_assets.store.digests import DigestCache
+from icd_assets_tests.worlds.vqa_files import item
 
 
 def unit(seed: int, rows: int = 50) -> np.ndarray:
@@ -81,3 +88,38 @@ def test_anything_else_counts_as_absent(base, how):
     if how != "absent":
         seal(base, digests(base))  # as it was written, not damaged since
     assert read_features(base, 50, digests(base)) is None
+
+
+def test_they_are_made_once(tmp_path):
+    base, made = tmp_path / "kept" / "x", []
+
+    def make() -> SamplerFeatures:
+        made.append(SamplerFeatures(text=unit(1), image=unit(2)))
+        return made[-1]
+
+    for _ in range(2):
+        found = read_or_make(base, 50, digests(base), make)
+        assert np.array_equal(found.text, unit(1)) and isinstance(found.image.base, np.memmap)
+    assert len(made) == 1
+    base.with_name("x.json").unlink()
+    read_or_make(base, 50, digests(base), make)
+    assert len(made) == 2
+
+
+class Split(list):
+    """Of a split, what names its features."""
+
+    dataset, split, digest = "vqav2", "train", "0123456789abcdef0123"
+
+
+def test_a_name_says_which_rows_and_which_texts(tmp_path):
+    split = Split(item(row) for row in range(6))
+    names = {
+        "vqav2-train-0123456789abcdef": features_base(tmp_path, split, split),
+        "vqav2-train-captions-0123456789abcdef": features_base(tmp_path, split, split, text="captions"),
+        "vqav2-train-first4-0123456789abcdef": features_base(tmp_path, split, split[:4]),
+    }
+    assert all(path == tmp_path / name for name, path in names.items())
+    some = [features_base(tmp_path, split, [split[row] for row in rows]) for rows in ([1, 3], [3, 1], [1, 4])]
+    assert len({*some, *names.values()}) == 6
+    assert all(path.name.startswith("vqav2-train-rows") for path in some)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from icd_assets.defs.runs.run_owner import owner_tags, read_owner
 from icd_assets.runtime import process_record as processes
 from icd_assets.runtime.process_record import ProcessRecord
 
@@ -77,9 +78,9 @@ def test_a_hidden_process_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tags_that_a_reexecution_copied_are_not_its_own() -> None:
     mine = ProcessRecord.of(os.getpid())
-    tags = mine.tags(RUN)
-    assert ProcessRecord.from_tags(tags, RUN) == mine
-    assert ProcessRecord.from_tags(tags, "run-2") is None
-    assert ProcessRecord.from_tags({}, RUN) is None
-    assert ProcessRecord.from_tags({**tags, "icd/pid": "1; rm"}, RUN) is None
+    tags = owner_tags(mine, RUN)
+    assert read_owner(tags, RUN) == mine
+    assert read_owner(tags, "run-2") is None
+    assert read_owner({}, RUN) is None
+    assert read_owner({**tags, "icd/pid": "1; rm"}, RUN) is None
     assert mine.host == socket.gethostname()

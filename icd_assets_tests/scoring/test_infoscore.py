@@ -15,10 +15,9 @@ from pydantic import ValidationError
 
 from icd_assets.datasets.vqa import VqaItem
 from icd_assets.errors import UserError
-from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.scoring.beam_file import write_beams
 from icd_assets.scoring.infoscore import BeamConfig, infoscore_beams
-from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, ignore_answers
+from icd_assets.vlm.backend import Backend, Generation, HandOver, Likelihood
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 from icd_assets.vlm.transformers_backend import TransformersBackend
@@ -45,14 +44,11 @@ QUERIES = [LIBRARY[3], LIBRARY[8]]
 POOLS = {3: (9, 1, 4, 7, 0), 8: (2, 5, 11, 6, 10)}
 
 
-class Oracle:
+class Oracle(Backend):
     """P depends on the whole ordered prompt, so every order of demonstrations has its own value."""
 
-    digest = "oracle"
-    style = PromptStyle()
-    generation = Generation()
-
     def __init__(self) -> None:
+        super().__init__(digest="oracle", style=PromptStyle(), generation=Generation())
         self.calls: list[int] = []
 
     @staticmethod
@@ -60,21 +56,10 @@ class Oracle:
         text = " ".join(map(str, (*icds, query)))
         return 0.01 + 0.98 * int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 16**8
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[str] = ignore_answers,
-    ) -> list[str]:
+    def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
         raise AssertionError("beam data needs no generation")
 
-    def answer_likelihoods(
-        self,
-        prompts: Sequence[Prompt],
-        answers: Sequence[str],
-        on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[Likelihood] = ignore_answers,
-    ) -> list[Likelihood]:
+    def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
         self.calls.append(len(prompts))
         found = []
         for prompt, answer in zip(prompts, answers, strict=True):
@@ -83,8 +68,7 @@ class Oracle:
             assert all(shot.answer.split()[1] == shot.image.stem for shot in prompt.shots)
             p = self.p([int(shot.image.stem) for shot in prompt.shots], row)
             found.append(Likelihood(3 * math.log(p), 3))
-        on_progress(len(prompts), len(prompts))
-        return found
+        hand_over(dict(enumerate(found)))
 
 
 def search(config: BeamConfig, **options: object):  # type: ignore[no-untyped-def]
@@ -228,17 +212,19 @@ def test_a_killed_search_resumes_to_the_same_bytes(tmp_path: Path) -> None:
         batch_size=8,
     )
 
-    class Dying:
-        digest, style, generation = vlm.digest, vlm.style, vlm.generation
+    class Dying(Oracle):
         left = 3
 
-        def answer_likelihoods(self, *arguments: Any) -> list[Likelihood]:
+        def __init__(self) -> None:
+            Backend.__init__(self, digest=vlm.digest, style=vlm.style, generation=vlm.generation)
+
+        def score(self, *arguments: Any) -> None:
             self.left -= 1
             if self.left < 0:
                 raise KeyboardInterrupt
-            return vlm.answer_likelihoods(*arguments)
+            vlm.score(*arguments)
 
-    def run(backend: Any, store: AnswerStore, asked: list[VqaItem], chunk: int) -> bytes:
+    def run(backend: Backend, store: AnswerStore, asked: list[VqaItem], chunk: int) -> bytes:
         stored = CachedBackend(backend, store, chunk=chunk)
         beams = infoscore_beams(asked, POOLS, library, stored, BeamConfig(beam_size=2))
         write_beams(tmp_path / "beams.json", beams)

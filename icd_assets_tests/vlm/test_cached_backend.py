@@ -14,43 +14,27 @@ from pathlib import Path
 import pytest
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.progress import OnProgress, ignore
-from icd_assets.vlm.backend import Generation, Likelihood, OnAnswers, ignore_answers
+from icd_assets.vlm.backend import Backend, Generation, HandOver, Likelihood
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 
 
-class Parrot:
+class Parrot(Backend):
     """A backend whose answers are a function of the question."""
 
     def __init__(self, digest: str = "parrot", generation: Generation | None = None) -> None:
-        self.digest = digest
-        self.style = PromptStyle()
-        self.generation = generation or Generation()
+        super().__init__(digest=digest, style=PromptStyle(), generation=generation or Generation())
         self.calls: list[int] = []
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[str] = ignore_answers,
-    ) -> list[str]:
+    def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
         self.calls.append(len(prompts))
-        on_progress(len(prompts), len(prompts))
-        return [f"{prompt.question} indeed" for prompt in prompts]
+        hand_over({at: f"{prompt.question} indeed" for at, prompt in enumerate(prompts)})
 
-    def answer_likelihoods(
-        self,
-        prompts: Sequence[Prompt],
-        answers: Sequence[str],
-        on_progress: OnProgress = ignore,
-        on_answers: OnAnswers[Likelihood] = ignore_answers,
-    ) -> list[Likelihood]:
+    def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
         self.calls.append(len(prompts))
-        return [
-            Likelihood(-int(hashlib.sha256((p.question + a).encode()).hexdigest()[:12], 16) / 3e13, 1 + len(a))
-            for p, a in zip(prompts, answers, strict=True)
-        ]
+        for at, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+            digest = hashlib.sha256((prompt.question + answer).encode()).hexdigest()
+            hand_over({at: Likelihood(-int(digest[:12], 16) / 3e13, 1 + len(answer))})
 
 
 @pytest.fixture
@@ -126,15 +110,10 @@ def test_an_image_is_known_by_its_bytes(store: AnswerStore, image: Path, tmp_pat
 
 def test_a_kill_loses_at_most_one_chunk(tmp_path: Path, image: Path) -> None:
     class Dying(Parrot):
-        def generate(
-            self,
-            prompts: Sequence[Prompt],
-            on_progress: OnProgress = ignore,
-            on_answers: OnAnswers[str] = ignore_answers,
-        ) -> list[str]:
+        def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
             if len(self.calls) == 2:
                 raise KeyboardInterrupt
-            return super().generate(prompts, on_progress, on_answers)
+            super().answer(prompts, hand_over)
 
     asked = prompts(image, *(str(number) for number in range(10)))
     with AnswerStore(tmp_path / "a.sqlite") as store, pytest.raises(KeyboardInterrupt):
@@ -149,13 +128,8 @@ def test_a_kill_loses_at_most_one_chunk(tmp_path: Path, image: Path) -> None:
 
 def test_what_a_failed_chunk_had_answered_is_kept(store: AnswerStore, image: Path) -> None:
     class Failing(Parrot):
-        def generate(
-            self,
-            prompts: Sequence[Prompt],
-            on_progress: OnProgress = ignore,
-            on_answers: OnAnswers[str] = ignore_answers,
-        ) -> list[str]:
-            on_answers({2: "c indeed", 0: "a indeed"})
+        def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
+            hand_over({2: "c indeed", 0: "a indeed"})
             raise UserError("the server is gone")
 
     asked = prompts(image, *"aabcd")  # the second a is not asked: positions are those of the missing ones
@@ -166,9 +140,43 @@ def test_what_a_failed_chunk_had_answered_is_kept(store: AnswerStore, image: Pat
     assert (again.asked, again.reused) == (2, 3)
 
 
+def test_answers_of_older_stores_are_found_again(store: AnswerStore, image: Path) -> None:
+    """These keys are in stores that people keep: whatever changes them throws days of a GPU away."""
+    asked = Prompt((Shot(image, "which?", "red"),), image, "a")
+    generated = bytes.fromhex("057cdda2ae0f84ecf5c755ab2ca32b289412223055524727021e035db5069732")
+    scored = bytes.fromhex("23c00739791acc8e2becb856643b94603454107b02acb3f60d3ccd4b3c59a1a4")
+    store.add({generated: "kept", scored: Likelihood(-1.5, 2)})
+    backend = CachedBackend(Parrot(), store)
+    assert backend.generate([asked]) == ["kept"]
+    assert backend.answer_likelihoods([asked], ["red"]) == [Likelihood(-1.5, 2)]
+    assert (backend.asked, backend.reused) == (0, 2)
+
+
+def test_every_batch_is_committed_before_it_is_handed_over(store: AnswerStore, image: Path) -> None:
+    class InBatches(Parrot):
+        def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
+            for at, prompt in enumerate(prompts):
+                hand_over({at: prompt.question})
+
+    kept: list[int] = []
+    CachedBackend(InBatches(), store).answer(prompts(image, *"abca"), lambda _: kept.append(len(store)))
+    assert kept == [1, 2, 3]
+
+
+def test_an_answer_that_a_backend_leaves_out_is_no_answer(store: AnswerStore, image: Path) -> None:
+    class Forgetful(Parrot):
+        def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
+            super().answer(prompts[:-1], hand_over)
+
+    with pytest.raises(ValueError, match="2 of 3 answers"):
+        Forgetful().generate(prompts(image, *"abc"))
+    with pytest.raises(ValueError, match="3 of 4 answers"):
+        CachedBackend(Forgetful(), store).generate(prompts(image, *"abca"))
+
+
 def test_a_store_in_front_of_a_store_hands_over_what_it_knows(store: AnswerStore, image: Path) -> None:
     asked, heard = prompts(image, *"abcab"), dict[int, str]()
-    CachedBackend(Parrot(), store, chunk=2).generate(asked, on_answers=heard.update)
+    CachedBackend(Parrot(), store, chunk=2).answer(asked, heard.update)
     assert [heard[index] for index in range(5)] == Parrot().generate(asked)
 
 

@@ -65,9 +65,9 @@ def test_order_is_kept_and_concurrency_is_bounded(image: Path) -> None:
     heard: dict[int, str] = {}
     seen: list[tuple[int, int]] = []
     with FakeServer(reply) as server:
-        found = backend(server.endpoint(concurrency=5)).generate(
-            prompts(image, 40), lambda done, total: seen.append((done, total)), heard.update
-        )
+        asked = backend(server.endpoint(concurrency=5))
+        found = asked.generate(prompts(image, 40), lambda done, total: seen.append((done, total)))
+        asked.answer(prompts(image, 40), heard.update)
     assert found == answers(40) == [heard[index] for index in range(40)]
     assert list(heard) != sorted(heard)
     assert seen == [(done, 40) for done in range(1, 41)]
@@ -234,7 +234,7 @@ def test_an_interrupt_is_heard_wherever_the_event_loop_is(sent: signal.Signals, 
         with capture_interrupts(), raise_execution_interrupts():  # as a step is
             mine = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
             with pytest.raises(DagsterExecutionInterruptedError):
-                asking.generate(prompts(image, 40), on_answers=interrupted)
+                asking.answer(prompts(image, 40), interrupted)
             assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == mine
         assert 1 <= len(known) <= len(server.bodies) <= 12  # what came before is kept, the rest is not asked for
 

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig
 
 from icd_assets.vlm.backend import Generation
-from icd_assets.vlm.memory import GIB, PromptSize, largest_batch, memory, model_sizes, prompt_size
+from icd_assets.vlm.memory import GIB, PromptSize, Workload, model_sizes, prompt_size
 from icd_assets.vlm.processor import load_processor, read_config
 from icd_assets.vlm.prompts import PromptStyle
 from icd_assets_tests.worlds.tiny_families import FAMILIES
@@ -46,7 +46,7 @@ def test_qwen_3b_by_hand(qwen_3b: Any) -> None:
     assert sizes.kv_bytes("bfloat16") == 2 * 36 * 2 * 128 * 2 == 36_864
     # Three images of 640×480: 46 × 34 patches of 14 pixels each, four patches a token.
     prompt = PromptSize(tokens=3 * 391 + 87, images=3, patches=3 * 46 * 34)
-    found = memory(sizes, "bfloat16", prompt, BEAMS, batch_size=8)
+    found = Workload(sizes, prompt, "bfloat16", BEAMS, 8).memory()
     assert found.weights == 7_509_245_952
     cache = 36_864 * 24 * 1265  # 24 rows: 8 prompts of 3 beams; 1260 tokens and 5 new ones
     assert found.kv_cache == cache + cache // 36
@@ -60,11 +60,11 @@ def test_qwen_3b_by_hand(qwen_3b: Any) -> None:
 
 def test_batches_fit_and_the_next_does_not(qwen_3b: Any) -> None:
     sizes, prompt = model_sizes(qwen_3b), PromptSize(tokens=1260, images=3, patches=3 * 46 * 34)
-    batch = largest_batch(sizes, "bfloat16", prompt, BEAMS, 24 * GIB)
-    assert memory(sizes, "bfloat16", prompt, BEAMS, batch).on_gpu <= 24 * GIB
-    assert memory(sizes, "bfloat16", prompt, BEAMS, 2 * batch).on_gpu > 24 * GIB
-    assert largest_batch(sizes, "bfloat16", prompt, BEAMS, 8 * GIB) == 0
-    assert largest_batch(sizes, "float32", prompt, BEAMS, 24 * GIB) < batch
+    batch = Workload(sizes, prompt, "bfloat16", BEAMS, 1).largest_batch(24 * GIB)
+    assert Workload(sizes, prompt, "bfloat16", BEAMS, batch).memory().on_gpu <= 24 * GIB
+    assert Workload(sizes, prompt, "bfloat16", BEAMS, 2 * batch).memory().on_gpu > 24 * GIB
+    assert Workload(sizes, prompt, "bfloat16", BEAMS, 1).largest_batch(8 * GIB) == 0
+    assert Workload(sizes, prompt, "float32", BEAMS, 1).largest_batch(24 * GIB) < batch
 
 
 def test_the_tiny_model_has_the_bytes_that_were_foretold() -> None:
@@ -74,7 +74,7 @@ def test_the_tiny_model_has_the_bytes_that_were_foretold() -> None:
     weights = {tensor.data_ptr(): tensor.nbytes for tensor in model.parameters()}
     prompt = PromptSize(tokens=20, images=1, patches=16)
     one = Generation(max_new_tokens=1, num_beams=1)
-    found = memory(sizes, "float32", prompt, one, batch_size=2)
+    found = Workload(sizes, prompt, "float32", one, 2).memory()
     assert found.weights == sum(weights.values())
     with torch.inference_mode():
         output = model(input_ids=torch.full((2, 21), 5), use_cache=True)
@@ -100,8 +100,8 @@ def test_models_without_kept_features_encode_every_image_of_a_batch(qwen_3b: Any
     from dataclasses import replace
 
     sizes, prompt = model_sizes(qwen_3b), PromptSize(tokens=1260, images=3, patches=3 * 1564)
-    plain = memory(replace(sizes, one_image_at_a_time=False), "bfloat16", prompt, BEAMS, batch_size=8)
-    kept = memory(sizes, "bfloat16", prompt, BEAMS, batch_size=8)
+    plain = Workload(replace(sizes, one_image_at_a_time=False), prompt, "bfloat16", BEAMS, 8).memory()
+    kept = Workload(sizes, prompt, "bfloat16", BEAMS, 8).memory()
     assert plain.vision == 24 * kept.vision
     assert plain.features == 0
 
@@ -116,5 +116,5 @@ def test_every_family_can_be_estimated(family: str) -> None:
     size = prompt_size(processor, config, PromptStyle(), shots=1, question="what color is it", image=(64, 64))
     assert size.images == 2
     assert size.patches >= 2
-    found = memory(sizes, "float32", size, BEAMS, batch_size=2)
+    found = Workload(sizes, size, "float32", BEAMS, 2).memory()
     assert min(found.weights, found.kv_cache, found.activations, found.logits, found.vision) > 0

@@ -162,19 +162,19 @@ def test_a_killed_run_loses_one_batch_and_computes_the_same_batches_of_the_rest(
     assert len(whole) == 4
 
 
-def test_features_that_do_not_fit_are_looked_at_again(asked: tuple[list[Prompt], list[str]]) -> None:
+def test_features_that_do_not_fit_are_computed_again(asked: tuple[list[Prompt], list[str]]) -> None:
     prompts, answers = asked
     kept, starved = load(tiny_vl()), load(tiny_vl(), feature_bytes=4000)
     assert starved.answer_likelihoods(prompts, answers) == kept.answer_likelihoods(prompts, answers)
-    assert starved._inputs._looks._seen.size <= 4000  # type: ignore[attr-defined]
+    assert starved._inputs._features._cache.size <= 4000  # type: ignore[attr-defined]
 
 
-def test_a_prompts_length_costs_no_second_look(
+def test_a_prompts_length_costs_no_second_pass(
     asked: tuple[list[Prompt], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     starved = load(tiny_vl(), feature_bytes=1)
     rows = starved._rows(starved._rendered(asked[0]), asked[0])
-    monkeypatch.setattr(starved._inputs._looks, "_encoded", None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(starved._inputs._features, "_encode_image", None)  # type: ignore[attr-defined]
     assert starved._rows(starved._rendered(asked[0]), asked[0]) == rows
 
 
@@ -255,9 +255,9 @@ def test_a_model_whose_scores_are_no_numbers_is_told(images: list[Path], beams: 
     prompts = [Prompt((), images[0], "which?")]
     heard: list[Any] = []
     with pytest.raises(UserError, match="no numbers"):
-        backend.generate(prompts, on_answers=heard.append)
+        backend.answer(prompts, heard.append)
     with pytest.raises(UserError, match="no numbers"):
-        backend.answer_likelihoods(prompts, ["dog"], on_answers=heard.append)
+        backend.score(prompts, ["dog"], heard.append)
     assert heard == []
 
 

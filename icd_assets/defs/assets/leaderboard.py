@@ -15,6 +15,7 @@ from icd_assets.runtime.locks import Holder
 from icd_assets.store.atomic import remove_torn, write_atomic
 from icd_assets.store.digests import sha256_json
 from icd_assets.store.manifest import Manifest
+from icd_assets.store.names import MANIFEST
 from icd_assets.store.store import Store
 
 
@@ -59,7 +60,7 @@ def _pairs(store: Store) -> Iterator[tuple[Manifest | None, Manifest | None]]:
 def _by_name(store: Store, kind: str, asset: str) -> dict[tuple[str, str], Manifest]:
     """By (dataset, folder): checkpoints and evaluation of a cell lie in folders of one name."""
     found = {}
-    for path in store.root.glob(f"*/{kind}/*/{asset}.manifest.json"):
+    for path in store.root.glob(f"*/{kind}/*/{asset}{MANIFEST}"):
         found[path.parts[-4], path.parent.name] = store.require(path, asset)
     return found
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
-from dagster._utils.warnings import PreviewWarning
 
 from icd_assets.defs.assets.partitions import partitions
 from icd_assets.defs.assets.resources import RewardResource, SharedResource, open_experiment
+from icd_assets.defs.runs.dagster_private import PreviewWarning
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
 

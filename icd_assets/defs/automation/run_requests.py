@@ -8,7 +8,8 @@ from typing import Literal
 import dagster as dg
 
 from icd_assets.defs.automation.jobs import GRPO_EPOCHS
-from icd_assets.defs.runs.run_config import run_config
+from icd_assets.defs.runs.run_config import build_run_config
+from icd_assets.defs.runs.run_status import TO_MAKE_SOMETHING
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.entries import AutomationEntry
@@ -47,7 +48,7 @@ def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reas
     if "beam_data" not in found.force and has_own_v2(experiment):
         left_out.add("beam_data")
     names = [step.name for step in STEPS if step.name not in left_out]
-    config = run_config(experiment.settings, experiment.store.root, names, frozenset(found.force))
+    config = build_run_config(experiment.settings, experiment.store.root, names, frozenset(found.force))
     if recipe == "grpo_recipe" and not experiment.config("grpo_checkpoints").grpo_epochs:
         config["ops"]["grpo_checkpoints"]["config"]["grpo_epochs"] = GRPO_EPOCHS
     phase = recipe.removesuffix("_recipe")
@@ -62,15 +63,7 @@ def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reas
     )
 
 
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
-
-
 def at_work(instance: dg.DagsterInstance, experiment: Experiment) -> bool:
     """Whether a run of the cell is under way: what it will make is not yet on disk."""
-    mine = dg.RunsFilter(tags={"dagster/partition": experiment.cell.key}, statuses=_UNFINISHED)
+    mine = dg.RunsFilter(tags={"dagster/partition": experiment.cell.key}, statuses=TO_MAKE_SOMETHING)
     return bool(instance.get_runs(mine, limit=1))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dagster as dg
-from dagster._utils.schedules import is_valid_cron_schedule
 
 from icd_assets.defs.automation.jobs import grpo_recipe, rce_recipe
 from icd_assets.defs.automation.run_requests import Recipe, entry, experiments, recipe_of, request
+from icd_assets.defs.runs.dagster_private import is_valid_cron_schedule
 from icd_assets.errors import UserError
 
 

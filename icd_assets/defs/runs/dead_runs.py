@@ -1,7 +1,8 @@
-"""Runs that the instance believes in although their process is gone, and the pool slots that the dead hold.
+"""Runs that are recorded as under way although their process is gone, and the pool slots that ended runs hold.
 
-Dagster ends neither: a killed command line leaves its run "started" and its slot of the pool ``gpu`` taken, and
-the next run waits for ever.
+Gap: Dagster (1.13.27) ends neither. A killed command line leaves its run "started" (#4319, #1735; run monitoring
+checks workers of other launchers only) and its slot of the pool ``gpu`` taken (#28456), and the next run waits for
+ever. The daemon frees slots of runs that are recorded as ended, if it runs and is set to (#32560).
 """
 
 from __future__ import annotations
@@ -10,15 +11,9 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from icd_assets.defs.runs.run_owner import read_owner
+from icd_assets.defs.runs.run_status import WITH_A_PROCESS
 from icd_assets.runtime.process_record import ProcessRecord
-
-# Not QUEUED: such a run has no process yet.
-_OPEN = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 @dataclass(frozen=True)
@@ -38,16 +33,16 @@ class HeldSlot:
     run_id: str
 
 
-def open_runs(instance: dg.DagsterInstance) -> list[OpenRun]:
-    """Every run that is closed to be at work, and whether it can be."""
+def list_open_runs(instance: dg.DagsterInstance) -> list[OpenRun]:
+    """Every run that is recorded as having a process, and whether that process is gone."""
     found = []
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_OPEN)):
-        process = ProcessRecord.from_tags(run.tags, run.run_id)
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=WITH_A_PROCESS)):
+        process = read_owner(run.tags, run.run_id)
         found.append(OpenRun(run, process, process.gone() if process is not None else None))
     return found
 
 
-def held_slots(instance: dg.DagsterInstance) -> list[HeldSlot]:
+def list_held_slots(instance: dg.DagsterInstance) -> list[HeldSlot]:
     """Slots, and places in the queue for one, of runs that have ended."""
     storage = instance.event_log_storage
     held = {
@@ -66,7 +61,7 @@ def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     What lives is not touched: neither a run whose process is there, nor one that cannot be judged from here.
     """
     closed = []
-    for found in open_runs(instance):
+    for found in list_open_runs(instance):
         if found.gone and not _ended(instance, found.run.run_id):  # it may have ended well since it was listed
             text = f"{found.process} is gone"
             if found.run.status is dg.DagsterRunStatus.CANCELING:
@@ -74,7 +69,7 @@ def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             else:
                 instance.report_run_failed(found.run, message=f"Marked as failed: {text}.")
             closed.append(f"run {found.run.run_id} marked as failed: {text}")
-    for slot in held_slots(instance):
+    for slot in list_held_slots(instance):
         instance.event_log_storage.free_concurrency_slots_for_run(slot.run_id)
         closed.append(f"slot of pool {slot.pool} freed: run {slot.run_id} has ended")
     return closed

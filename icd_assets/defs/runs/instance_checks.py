@@ -8,14 +8,14 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
-from icd_assets.defs.runs.dead_runs import close_dead_runs, held_slots, open_runs
-from icd_assets.defs.runs.instance import instance
+from icd_assets.defs.runs.dead_runs import close_dead_runs, list_held_slots, list_open_runs
+from icd_assets.defs.runs.instance import open_instance
+from icd_assets.defs.runs.pool_wait import GPU_POOL
 from icd_assets.runtime.device import visible_gpus
+from icd_assets.runtime.finding import Finding, findings
 from icd_assets.upkeep.doctor.databases import databases, half_written
-from icd_assets.upkeep.doctor.finding import Finding, findings
 from icd_assets.upkeep.doctor.places import place
 
-_POOL = "gpu"
 _RESTORE = "restore it from a backup, or move history/ away: artifacts and manifests do not depend on it"
 
 
@@ -29,7 +29,7 @@ def check_instance(home: Path, *, fix: bool) -> list[Finding]:
     if any(finding.level == "problem" for finding in found):
         return found
     try:
-        with instance() as opened:
+        with open_instance() as opened:
             found += [*_settings(opened), *_schema(opened), *_pool(opened, fix=fix), *_dead(opened, fix=fix)]
     except Exception as error:  # noqa: BLE001 - whatever a broken instance raises is what is to be reported
         text = " ".join(str(error).split())[:300] or type(error).__name__
@@ -100,20 +100,20 @@ def _schema(opened: dg.DagsterInstance) -> Iterator[Finding]:
 def _pool(opened: dg.DagsterInstance, *, fix: bool) -> Iterator[Finding]:
     """A pool without a limit lets everything through at once."""
     storage, count = opened.event_log_storage, max(1, len(visible_gpus()))
-    limit = storage.get_concurrency_info(_POOL).limit
+    limit = storage.get_concurrency_info(GPU_POOL).limit
     if limit is None and fix:
-        storage.set_concurrency_slots(_POOL, count)
-        yield Finding("pool", "fixed", f"pool {_POOL} had no limit; it is {count} now")
+        storage.set_concurrency_slots(GPU_POOL, count)
+        yield Finding("pool", "fixed", f"pool {GPU_POOL} had no limit; it is {count} now")
     elif limit is None:
-        todo = f"dagster instance concurrency set {_POOL} {count}"
-        yield Finding("pool", "problem", f"pool {_POOL} has no limit: all runs would use the GPU at once", todo)
+        todo = f"dagster instance concurrency set {GPU_POOL} {count}"
+        yield Finding("pool", "problem", f"pool {GPU_POOL} has no limit: all runs would use the GPU at once", todo)
     elif limit < 1:
-        todo = f"dagster instance concurrency set {_POOL} {count}"
+        todo = f"dagster instance concurrency set {GPU_POOL} {count}"
         yield Finding(
-            "pool", "problem", f"the limit of pool {_POOL} is {limit}: no GPU step would ever start", todo
+            "pool", "problem", f"the limit of pool {GPU_POOL} is {limit}: no GPU step would ever start", todo
         )
     else:
-        yield Finding("pool", "ok", f"pool {_POOL} lets {limit} at once")
+        yield Finding("pool", "ok", f"pool {GPU_POOL} lets {limit} at once")
 
 
 def _dead(opened: dg.DagsterInstance, *, fix: bool) -> Iterator[Finding]:
@@ -122,7 +122,7 @@ def _dead(opened: dg.DagsterInstance, *, fix: bool) -> Iterator[Finding]:
         for sentence in close_dead_runs(opened):
             yield Finding("runs", "fixed", sentence)
     alive = 0
-    for found in open_runs(opened):
+    for found in list_open_runs(opened):
         run = found.run
         if found.gone:
             todo = "icd-assets doctor --fix marks it as failed"
@@ -139,7 +139,7 @@ def _dead(opened: dg.DagsterInstance, *, fix: bool) -> Iterator[Finding]:
             )
             todo = "if it is dead, terminate it in the UI; run monitoring ends what never started"
             yield Finding("runs", "warning", f"run {run.run_id} is {run.status.value}, its process {who}", todo)
-    for slot in held_slots(opened):
+    for slot in list_held_slots(opened):
         todo = "icd-assets doctor --fix frees it"
         yield Finding("pool", "problem", f"run {slot.run_id} has ended and holds a slot of pool {slot.pool}", todo)
     yield Finding("runs", "ok", f"{alive} at work, their processes are alive")

@@ -1,7 +1,8 @@
-"""A step may have to wait for a slot of Dagster's pool of GPUs.
+"""A run that waits for a slot of the pool of GPUs sleeps, ends at Ctrl-C, and notes whom it waits for.
 
-Dagster's in-process executor (1.13.27, the version that is pinned) does not sleep while it waits, since the method
-replaced here never returns more than 0: it takes a core from the run that it waits for. Nor does it end at Ctrl-C.
+Gap: Dagster's in-process executor (1.13.27) does not sleep while it waits, since the method replaced here never
+returns more than 0 (#20367, closed unmerged): it takes a core from the run that it waits for. It does not look for
+an interrupt either, as the multiprocess executor does, and only its log shows that it waits (#16441).
 """
 
 from __future__ import annotations
@@ -12,22 +13,24 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
-from dagster._utils.interrupts import pop_captured_interrupt
 
+from icd_assets.defs.runs.dagster_private import (
+    DagsterExecutionInterruptedError,
+    InstanceConcurrencyContext,
+    pop_captured_interrupt,
+)
 from icd_assets.defs.runs.dead_runs import close_dead_runs
 from icd_assets.runtime import progress
 
-_POOL = "gpu"
+GPU_POOL = "gpu"
 _POLL_EVERY_SECONDS = 0.5
 _NOTE_AFTER_SECONDS = 2.0
 _CLOSE_EVERY_SECONDS = 5.0
 
 
 @contextmanager
-def waiting_for_pool(home: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """While entered, a run that waits for a slot sleeps, can be interrupted, and says once whom it waits for."""
+def wait_politely(opened: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """While entered, a run that waits for a slot sleeps, can be interrupted, and notes once whom it waits for."""
     since: dict[str, float] = {}
     checked = time.monotonic()
 
@@ -37,12 +40,12 @@ def waiting_for_pool(home: dg.DagsterInstance, run_id: str) -> Iterator[None]:
             raise DagsterExecutionInterruptedError
         now = time.monotonic()
         for step in self.pending_claim_steps():
-            if now - since.setdefault(step, now) >= _NOTE_AFTER_SECONDS and (holders := _holders(home, run_id)):
+            if now - since.setdefault(step, now) >= _NOTE_AFTER_SECONDS and (holders := _holders(opened, run_id)):
                 since[step] = float("inf")
-                progress.current.noted(step, f"waiting: the pool {_POOL} is in use by {'; '.join(holders)}")
+                progress.current.noted(step, f"waiting: the pool {GPU_POOL} is in use by {'; '.join(holders)}")
         if now - checked >= _CLOSE_EVERY_SECONDS:  # who has the slot may be killed meanwhile
             checked = now
-            close_dead_runs(home)
+            close_dead_runs(opened)
         return _POLL_EVERY_SECONDS
 
     original = InstanceConcurrencyContext.interval_to_next_pending_claim_check
@@ -53,13 +56,13 @@ def waiting_for_pool(home: dg.DagsterInstance, run_id: str) -> Iterator[None]:
         InstanceConcurrencyContext.interval_to_next_pending_claim_check = original  # type: ignore[method-assign]
 
 
-def _holders(home: dg.DagsterInstance, run_id: str) -> list[str]:
-    slots = home.event_log_storage.get_concurrency_info(_POOL).claimed_slots
-    return [_who(home, slot.run_id, slot.step_key) for slot in slots if slot.run_id != run_id]
+def _holders(opened: dg.DagsterInstance, run_id: str) -> list[str]:
+    slots = opened.event_log_storage.get_concurrency_info(GPU_POOL).claimed_slots
+    return [_who(opened, slot.run_id, slot.step_key) for slot in slots if slot.run_id != run_id]
 
 
-def _who(home: dg.DagsterInstance, run_id: str, step: str) -> str:
-    record = home.get_run_record_by_id(run_id)
+def _who(opened: dg.DagsterInstance, run_id: str, step: str) -> str:
+    record = opened.get_run_record_by_id(run_id)
     if record is None:
         return f"{step} (run {run_id[:8]}, which was deleted)"
     tags = record.dagster_run.tags

@@ -8,8 +8,8 @@ from typing import Any
 from icd_assets.experiment.settings import Settings
 
 
-def run_config(settings: Settings, root: Path, names: list[str], force: frozenset[str]) -> dict[str, Any]:
-    """Explicit settings only, so that the record says what was asked for."""
+def build_run_config(settings: Settings, root: Path, names: list[str], force: frozenset[str]) -> dict[str, Any]:
+    """Explicit settings only, so that the record shows what was asked for."""
     ops = {name: {"config": {**settings.explicit.get(name, {}), "force": name in force}} for name in names}
     return {
         "ops": ops,

@@ -1,6 +1,7 @@
 """What a killed run left unrecorded: artifacts that are complete on disk, but that Dagster has no event of.
 
-A process can die between an artifact's manifest and its event, or before the leaderboard was drawn up. Marks in
+Gap: to Dagster (1.13.27) an asset is what its events name; it has no means to compare them with files (#16595). A
+process can die between an artifact's manifest and its event, or before the leaderboard was drawn up. Marks in
 the store say where that may have happened, so that looking costs no import of Dagster where it has not.
 """
 
@@ -25,7 +26,7 @@ def may_be_unrecorded(plan: Plan) -> bool:
     return bool(marks) or (plan.evaluates and _is_behind(experiment))
 
 
-def unrecorded(home: dg.DagsterInstance, plan: Plan) -> list[str]:
+def find_unrecorded(opened: dg.DagsterInstance, plan: Plan) -> list[str]:
     """The steps of a plan that are present on disk, but whose last event in Dagster is not of what is there.
 
     ``evaluation`` stands for the leaderboard, which is drawn up after it.
@@ -36,17 +37,17 @@ def unrecorded(home: dg.DagsterInstance, plan: Plan) -> list[str]:
         manifest = experiment.manifest(name) if item.reason is None else None
         if manifest is None:
             continue
-        recorded = _last_version(home, name, experiment.cell.key) == manifest.data_version
-        if not recorded or (name == "evaluation" and not _leaderboard_is_recorded(home, experiment)):
+        recorded = _last_version(opened, name, experiment.cell.key) == manifest.data_version
+        if not recorded or (name == "evaluation" and not _leaderboard_is_recorded(opened, experiment)):
             found.append(name)
     return found
 
 
-def forget_marks(home: dg.DagsterInstance, plan: Plan) -> None:
+def forget_marks(opened: dg.DagsterInstance, plan: Plan) -> None:
     """Drop the marks of runs that ended well, and of all that ended if the whole cell was looked at."""
     experiment = plan.experiment
     for mark, run_id in experiment.store.unrecorded_marks(experiment.cell.key).items():
-        run = home.get_run_by_id(run_id)
+        run = opened.get_run_by_id(run_id)
         if run is None or run.is_success or (plan.evaluates and run.is_finished):
             mark.unlink(missing_ok=True)
 
@@ -59,18 +60,18 @@ def _is_behind(experiment: Experiment) -> bool:
     return not leaderboard.is_file() or leaderboard.stat().st_mtime_ns < evaluation.stat().st_mtime_ns
 
 
-def _leaderboard_is_recorded(home: dg.DagsterInstance, experiment: Experiment) -> bool:
+def _leaderboard_is_recorded(opened: dg.DagsterInstance, experiment: Experiment) -> bool:
     if _is_behind(experiment):
         return False
     rows = json.loads((experiment.store.root / "leaderboard.json").read_bytes())
-    return _last_version(home, "leaderboard", None) == sha256_json(rows)[:16]
+    return _last_version(opened, "leaderboard", None) == sha256_json(rows)[:16]
 
 
-def _last_version(home: dg.DagsterInstance, asset: str, partition: str | None) -> str | None:
+def _last_version(opened: dg.DagsterInstance, asset: str, partition: str | None) -> str | None:
     import dagster as dg
 
     partitions = [partition] if partition is not None else None
     latest = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=partitions)
-    records = home.fetch_materializations(latest, limit=1).records
+    records = opened.fetch_materializations(latest, limit=1).records
     made = records[0].asset_materialization if records else None
     return (made.tags or {}).get("dagster/data_version") if made is not None else None

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
-from icd_assets.experiment.entries import EncoderEntry, ModelEntry
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.settings import Settings
 from icd_assets.pools.config import SAMPLERS
+from icd_assets.runtime.finding import Finding, findings
 from icd_assets.store.store import Store
 from icd_assets.upkeep.doctor import cost, data, leftovers, machine, models, recipe
-from icd_assets.upkeep.doctor.finding import Finding, findings
 from icd_assets.upkeep.doctor.places import place, room
 
 # A photograph of COCO, and a question of usual length: where the dataset cannot be asked.
@@ -67,25 +67,31 @@ def check_catalog(catalog: Catalog, root: Path) -> list[Finding]:
                 found.append(Finding("dataset", "ok", f"{name}: written by the first run"))
             else:
                 found.append(Finding("dataset", "warning", str(error)))
-    entries: list[EncoderEntry | ModelEntry] = [*catalog.models.values(), *catalog.encoders.values()]
-    for model in entries:
-        if isinstance(model, ModelEntry) and (model.unsupported is not None or model.endpoint is not None):
-            continue  # a server is asked when a cell needs it
-        kind = "encoder" if isinstance(model, EncoderEntry) else "model"
-        try:
-            finding = models.available(kind, model)[1]
-        except UserError as error:
-            finding = Finding(kind, "problem", str(error))
-        found.append(replace(finding, level="warning") if finding.level == "problem" else finding)
+    for model in catalog.models.values():
+        if model.unsupported is None:
+            found += _at_a_glance("model", partial(model.backend.glance, model.name))
+    for encoder in catalog.encoders.values():
+        found += _at_a_glance("encoder", partial(models.glance, encoder))
     return found
+
+
+def _at_a_glance(subject: str, glance: Callable[[], Finding | None]) -> list[Finding]:
+    """No problem: nothing of it is needed yet."""
+    try:
+        finding = glance()
+    except UserError as error:
+        finding = Finding(subject, "problem", str(error))
+    if finding is None:
+        return []
+    return [replace(finding, level="warning") if finding.level == "problem" else finding]
 
 
 def _with_torch(experiment: Experiment, to: str | None, seen: data.Seen) -> list[Finding]:
     gpus, digests = machine.gpus(), experiment.store.digests
     found = findings("gpu", lambda: machine.devices(gpus))
-    of_model, vlm = models.vlm(experiment.model, digests)
-    model = experiment.model
-    ready = vlm is not None or model.unsupported is not None or model.endpoint is not None
+    model, of_model = experiment.model, models.vlm(experiment.model, digests)
+    well = all(finding.level == "ok" for finding in of_model)
+    ready = well or model.unsupported is not None or not model.backend.loads_weights
     of_encoder, clip = models.clip(experiment.encoder(experiment.dataset.encoder), digests)
     found += [*of_model, *of_encoder]
     ready = ready and clip is not None
@@ -100,8 +106,8 @@ def _with_torch(experiment: Experiment, to: str | None, seen: data.Seen) -> list
         found += findings("plan", lambda: _planned(experiment, to, planned))
     steps = {name for plan in planned for name in plan.to_make}
     prompts = cost.prompts(experiment, steps, seen.rows) if len(seen.rows) == len(data.SPLITS) else {}
-    if vlm is not None:
-        found += findings("memory", lambda: _memory(experiment, vlm, seen, gpus, sum(prompts.values())))
+    if well:
+        found += findings("memory", lambda: _memory(experiment, seen, gpus, sum(prompts.values())))
     found += findings("v2_checkpoint", lambda: recipe.v2_checkpoint(experiment, steps, prompts))
     found += findings("rl_data", lambda: recipe.rl_data(experiment, seen.rows))
     if clip is not None and len(seen.rows) == len(data.SPLITS):
@@ -117,28 +123,21 @@ def _planned(experiment: Experiment, to: str | None, into: list[Plan]) -> Iterat
     plan.require_possible()
 
 
-def _memory(
-    experiment: Experiment, vlm: models.Vlm, seen: data.Seen, gpus: list[machine.Gpu], asked: int
-) -> Iterator[Finding]:
+def _memory(experiment: Experiment, seen: data.Seen, gpus: list[machine.Gpu], asked: int) -> Iterator[Finding]:
     """With the longest question and the largest image of the sample in every place of the longest prompt."""
-    from icd_assets.vlm.memory import model_sizes, prompt_size
-
-    entry = experiment.model
+    model = experiment.model
     try:
-        sizes = model_sizes(vlm.config)
-        prompt = prompt_size(
-            vlm.processor,
-            vlm.config,
-            entry.prompt,
+        work = model.backend.workload(
+            model.prompt,
+            model.generation,
             shots=max(experiment.settings.shared.shots, *experiment.config("evaluation").all_shots),
             question=max(seen.questions, key=len, default=_QUESTION),
             image=max(seen.images, key=math.prod, default=_IMAGE),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        text = f"no estimate for a model of type {vlm.config.model_type} ({type(error).__name__}: {error})"
-        yield Finding("memory", "warning", text, "watch the first minutes of the run")
+    except ValueError as error:
+        yield Finding("memory", "warning", f"no estimate for {error}", "watch the first minutes of the run")
         return
-    if gpus:
-        yield machine.gpu_memory(entry, sizes, prompt, gpus[0])
-    else:
-        yield machine.cpu_work(entry, sizes, prompt, asked)
+    if work is not None:
+        yield (
+            machine.gpu_memory(model.name, work, gpus[0]) if gpus else machine.cpu_work(model.name, work, asked)
+        )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.runtime.finding import Finding
 from icd_assets.runtime.seeding import python_rng
-from icd_assets.upkeep.doctor.finding import Finding
 
 if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaSplit

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
-from icd_assets.upkeep.doctor.finding import Finding
+from icd_assets.runtime.finding import Finding
+from icd_assets.upkeep.sqlite_files import WAIT_SECONDS, address, damage
 
 _MAGIC = b"SQLite format 3\x00"
-_WAIT_SECONDS = 2.0
 
 
 def databases(subject: str, paths: Iterable[Path], todo: str) -> Iterator[Finding]:
     """One finding per bad file, or one for all; ``todo`` is for a damaged file."""
     good = []
     for path in paths:
-        if (damage := _damage(path)) is not None:
-            yield Finding(subject, "problem", f"{path} is damaged ({damage})", todo)
+        if (problem := _damage(path)) is not None:
+            yield Finding(subject, "problem", f"{path} is damaged ({problem})", todo)
         elif (hindrance := _hindrance(path)) is not None:
             yield Finding(
                 subject,
@@ -46,30 +45,18 @@ def half_written(folder: Path) -> list[Path]:
 
 def _damage(path: Path) -> str | None:
     try:
-        with _connection(path, "ro") as connection:
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        return damage(path)
     except sqlite3.OperationalError:
-        return None  # not readable now: what hinders is said by the attempt to write
-    except sqlite3.DatabaseError as error:
-        return str(error)
-    return None if verdict == "ok" else str(verdict)
+        return None  # not readable now: the attempt to write finds out what hinders
 
 
 def _hindrance(path: Path) -> str | None:
     try:
-        with _connection(path, "rw") as connection:
+        with closing(
+            sqlite3.connect(address(path, "rw"), uri=True, timeout=WAIT_SECONDS, isolation_level=None)
+        ) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
     except sqlite3.Error as error:
         return str(error)
     return None
-
-
-@contextmanager
-def _connection(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    address = f"file:{quote(str(path))}?mode={mode}"
-    connection = sqlite3.connect(address, uri=True, timeout=_WAIT_SECONDS, isolation_level=None)
-    try:
-        yield connection
-    finally:
-        connection.close()

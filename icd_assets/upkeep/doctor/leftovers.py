@@ -5,7 +5,6 @@ Lock files are no leftovers: the kernel frees a lock with its holder, and the em
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,13 +13,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from icd_assets.runtime.finding import Finding, in_bytes
 from icd_assets.runtime.process_record import absent
 from icd_assets.store.journal import JOURNAL
+from icd_assets.store.names import half_commits, temporaries, writer_pid
 from icd_assets.store.store import Store
 from icd_assets.upkeep.doctor.databases import databases
-from icd_assets.upkeep.doctor.finding import Finding, in_bytes
 
-_TEMPORARY = re.compile(r"\..+\.(?P<pid>\d+)(-\d+)?\.tmp")
 _OLD_SECONDS = 3600.0  # a temporary file lives for milliseconds
 
 
@@ -30,7 +29,7 @@ def leftovers(store: Store, *, fix: bool) -> Iterator[Finding]:
 
     Only while nobody writes: every lock there is, is held meanwhile.
     """
-    halves, temporary = _half_commits(store.root), _temporary(store.root)
+    halves, temporary = half_commits(store.root), _temporary(store.root)
     folders = sorted(path for path in (store.private / "staging").glob("*") if path.is_dir())
     staged = [folder for folder in folders if not (folder / JOURNAL).is_file()]
     if kept := len(folders) - len(staged):
@@ -69,21 +68,10 @@ def answers(store: Store) -> Iterator[Finding]:
         yield Finding("answers", "ok", "none yet")
 
 
-def _half_commits(root: Path) -> list[Path]:
-    """The manifests whose commit was killed."""
-    found = {
-        path.with_suffix("") for kind in ("pending", "previous") for path in root.rglob(f"*.manifest.json.{kind}")
-    }
-    return sorted(found)
-
-
 def _temporary(root: Path) -> list[Path]:
-    found = []
-    for path in sorted(root.rglob(".*.tmp")):
-        match = _TEMPORARY.fullmatch(path.name)
-        if match and absent(int(match["pid"])) and time.time() - path.stat().st_mtime > _OLD_SECONDS:
-            found.append(path)
-    return found
+    """Temporary files whose writer is gone, and that are old: the writer may be of another container."""
+    old = [path for path in temporaries(root) if time.time() - path.stat().st_mtime > _OLD_SECONDS]
+    return [path for path in old if (pid := writer_pid(path)) is not None and absent(pid)]
 
 
 @contextmanager

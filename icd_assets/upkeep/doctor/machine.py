@@ -16,11 +16,10 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from icd_assets.runtime.device import visible_gpus
-from icd_assets.upkeep.doctor.finding import Finding, in_bytes
+from icd_assets.runtime.finding import Finding, in_bytes
 
 if TYPE_CHECKING:
-    from icd_assets.experiment.entries import ModelEntry
-    from icd_assets.vlm.memory import ModelSizes, PromptSize
+    from icd_assets.vlm.memory import Workload
 
 _MIB = 1 << 20
 _SLOW_HOURS = 1.0
@@ -145,16 +144,13 @@ def _driver_cuda() -> str | None:
     return match[1] if match else None
 
 
-def gpu_memory(entry: ModelEntry, sizes: ModelSizes, prompt: PromptSize, gpu: Gpu) -> Finding:
-    """Whether the model and a batch of its prompts fit into what is free now."""
-    from icd_assets.vlm.memory import largest_batch, memory
-
-    needed = memory(sizes, entry.dtype, prompt, entry.generation, entry.batch_size)
-    best = largest_batch(sizes, entry.dtype, prompt, entry.generation, gpu.free)
-    rows = f"{entry.batch_size} prompts × {entry.generation.num_beams} beams × {prompt.tokens} tokens"
+def gpu_memory(name: str, work: Workload, gpu: Gpu) -> Finding:
+    """Whether the model ``name`` and a batch of its prompts fit into what is free now."""
+    needed, best = work.memory(), work.largest_batch(gpu.free)
+    rows = f"{work.batch_size} prompts × {work.generation.num_beams} beams × {work.prompt.tokens} tokens"
     text = (
-        f"{entry.name} at batch_size {entry.batch_size} needs about {in_bytes(needed.on_gpu)} of "
-        f"{in_bytes(gpu.free)} free (weights, {sizes.parameters / 1e9:.2f} B in {entry.dtype}: "
+        f"{name} at batch_size {work.batch_size} needs about {in_bytes(needed.on_gpu)} of "
+        f"{in_bytes(gpu.free)} free (weights, {work.sizes.parameters / 1e9:.2f} B in {work.dtype}: "
         f"{in_bytes(needed.weights)}; KV cache of {rows}: {in_bytes(needed.kv_cache)}; activations: "
         f"{in_bytes(needed.activations + needed.logits)}; images: {in_bytes(needed.vision + needed.features)})"
     )
@@ -163,21 +159,18 @@ def gpu_memory(entry: ModelEntry, sizes: ModelSizes, prompt: PromptSize, gpu: Gp
         return Finding("memory", "problem", text, todo)
     if needed.on_gpu > gpu.free:
         return Finding("memory", "warning", text, f"set the model's batch_size in the catalog to {best}")
-    return Finding("memory", "ok", f"{text}; batch_size {best} would fit too" if best > entry.batch_size else text)
+    return Finding("memory", "ok", f"{text}; batch_size {best} would fit too" if best > work.batch_size else text)
 
 
-def cpu_work(entry: ModelEntry, sizes: ModelSizes, prompt: PromptSize, asked: int) -> Finding:
+def cpu_work(name: str, work: Workload, asked: int) -> Finding:
     """What running on the CPU means: memory against what is free, time from the rate of a matrix product."""
-    from icd_assets.vlm.memory import memory
-
-    needed, free = memory(sizes, entry.dtype, prompt, entry.generation, entry.batch_size).model, _free_memory()
-    hours = asked * prompt.tokens * 2 * sizes.parameters / _operations_per_second() / 3600
-    text = f"no GPU: {entry.name} needs up to {in_bytes(needed)} of memory"
+    needed, free = work.memory().model, _free_memory()
+    hours = asked * work.prompt.tokens * 2 * work.sizes.parameters / _operations_per_second() / 3600
+    text = f"no GPU: {name} needs up to {in_bytes(needed)} of memory"
     text += f" ({in_bytes(free)} free)" if free is not None else ""
     if asked:
-        text += (
-            f"; {asked} prompts of up to {prompt.tokens} tokens take {_duration(hours)} at this CPU's best rate"
-        )
+        tokens, duration = work.prompt.tokens, _duration(hours)
+        text += f"; {asked} prompts of up to {tokens} tokens take {duration} at this CPU's best rate"
     if free is not None and needed > free:
         todo = "take a machine with a GPU, or lower the model's batch_size in the catalog"
         return Finding("memory", "problem", text, todo)

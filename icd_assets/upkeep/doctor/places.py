@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from icd_assets.upkeep.doctor.finding import Finding, in_bytes
+from icd_assets.runtime.finding import Finding, in_bytes
 
 # Locks on these are advisory at best, and SQLite's are known to fail: two writers would not see each other.
 _REMOTE = ("nfs", "cifs", "smb", "9p", "sshfs", "lustre", "gpfs", "ceph", "glusterfs", "beegfs", "afs")

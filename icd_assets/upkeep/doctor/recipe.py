@@ -10,7 +10,7 @@ from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.steps import STEPS
 from icd_assets.experiment.v2_source import importable_v2
-from icd_assets.upkeep.doctor.finding import Finding, in_bytes
+from icd_assets.runtime.finding import Finding, in_bytes
 
 
 def settings(experiment: Experiment, rows: Mapping[str, int]) -> Iterator[Finding]:

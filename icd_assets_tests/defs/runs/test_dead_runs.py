@@ -19,13 +19,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from icd_assets.defs.runs.dead_runs import close_dead_runs, held_slots, open_runs
+from icd_assets.defs.runs.dead_runs import close_dead_runs, list_held_slots, list_open_runs
+from icd_assets.defs.runs.run_owner import owner_tags
 from icd_assets.runtime.process_record import ProcessRecord
 from icd_assets_tests.worlds.workplace import CELL, Workplace, new_workplace
 
 pytestmark = pytest.mark.slow
 
-# Up to the first step that wants a GPU, with few prompts in it.
+# Up to the first step that needs a GPU, with few prompts in it.
 SHORT = ("--to", "beam_data", "--set", "shared.pool_size=6", "--set", "beam_data.expand=2")
 
 
@@ -94,7 +95,7 @@ def test_a_live_run_is_never_touched(killed: Killed) -> None:
     assert explain(killed.while_it_lived, "fixed", "problem") == ""
 
 
-def test_the_doctor_mends_and_the_next_run_starts_at_once(killed: Killed, copied: Workplace) -> None:
+def test_the_doctor_fixes_it_and_the_next_run_starts_at_once(killed: Killed, copied: Workplace) -> None:
     with instance_of(copied) as instance:
         run = instance.get_run_by_id(killed.run_id)
         assert run is not None and run.status is dg.DagsterRunStatus.STARTED
@@ -114,7 +115,7 @@ def test_the_doctor_mends_and_the_next_run_starts_at_once(killed: Killed, copied
     assert ended.returncode == 0, ended.stderr + ended.stdout
 
 
-def test_the_next_run_mends_by_itself(killed: Killed, copied: Workplace) -> None:
+def test_the_next_run_fixes_it_by_itself(killed: Killed, copied: Workplace) -> None:
     ended = copied.train(*SHORT, timeout=120)
     assert ended.returncode == 0, ended.stderr + ended.stdout
     assert f"run {killed.run_id} marked as failed: process" in ended.stdout
@@ -122,10 +123,10 @@ def test_the_next_run_mends_by_itself(killed: Killed, copied: Workplace) -> None
         assert [run.status.value for run in instance.get_runs()] == ["SUCCESS", "FAILURE"]
 
 
-def test_a_recycled_number_does_not_save_a_ghost(killed: Killed, copied: Workplace) -> None:
+def test_a_recycled_number_does_not_save_a_dead_run(killed: Killed, copied: Workplace) -> None:
     with instance_of(copied) as instance:
         instance.add_run_tags(killed.run_id, {"icd/pid": str(os.getpid())})  # alive, but born at another time
-        (found,) = open_runs(instance)
+        (found,) = list_open_runs(instance)
         assert found.gone is True
         assert len(close_dead_runs(instance)) == 2
         assert close_dead_runs(instance) == []
@@ -136,10 +137,10 @@ def test_what_cannot_be_judged_is_left_alone(killed: Killed, copied: Workplace) 
     with instance_of(copied) as instance:
         for tags in (
             {"icd/process_of": "another run"},
-            {**mine.tags(killed.run_id), "icd/born": "a/b/1", "icd/host": "x"},
+            {**owner_tags(mine, killed.run_id), "icd/born": "a/b/1", "icd/host": "x"},
         ):
             instance.add_run_tags(killed.run_id, tags)
-            (found,) = open_runs(instance)
+            (found,) = list_open_runs(instance)
             assert found.gone is None
             assert close_dead_runs(instance) == []
     assert f"run {killed.run_id} is STARTED, its process on another machine" in explain(report(copied), "warning")
@@ -150,11 +151,11 @@ def test_a_run_that_ended_well_meanwhile_stays_a_success(
 ) -> None:
     """It is listed as started, ends, its process goes; only then is it looked for."""
     with instance_of(copied) as instance:
-        listed = open_runs(instance)
+        listed = list_open_runs(instance)
         instance.report_dagster_event(
             dg.DagsterEvent(event_type_value="PIPELINE_SUCCESS", job_name="x"), run_id=killed.run_id
         )
-        monkeypatch.setattr("icd_assets.defs.runs.dead_runs.open_runs", lambda instance: listed)
+        monkeypatch.setattr("icd_assets.defs.runs.dead_runs.list_open_runs", lambda instance: listed)
         assert [sentence.split(":")[0] for sentence in close_dead_runs(instance)] == ["slot of pool gpu freed"]
         run = instance.get_run_by_id(killed.run_id)
         assert run is not None and run.status is dg.DagsterRunStatus.SUCCESS
@@ -174,13 +175,13 @@ def test_a_queued_run_has_no_process_and_is_left(killed: Killed, copied: Workpla
     with closing(sqlite3.connect(copied.folder / "history/runs.db")) as connection, connection:
         connection.execute("UPDATE runs SET status = 'QUEUED'")
     with instance_of(copied) as instance:
-        assert open_runs(instance) == []
+        assert list_open_runs(instance) == []
 
 
 def test_a_slot_of_a_deleted_run_is_freed(killed: Killed, copied: Workplace) -> None:
     with instance_of(copied) as instance:
         instance.run_storage.delete_run(killed.run_id)
-        assert [slot.run_id for slot in held_slots(instance)] == [killed.run_id]
+        assert [slot.run_id for slot in list_held_slots(instance)] == [killed.run_id]
         close_dead_runs(instance)
-        assert held_slots(instance) == []
+        assert list_held_slots(instance) == []
     assert slot_holder(copied) is None

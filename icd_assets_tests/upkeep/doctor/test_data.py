@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.runtime.finding import Finding
 from icd_assets.upkeep.doctor import data
 from icd_assets.upkeep.doctor.data import Seen, dataset
-from icd_assets.upkeep.doctor.finding import Finding
 from icd_assets_tests.upkeep.doctor.conftest import Opened
 
 

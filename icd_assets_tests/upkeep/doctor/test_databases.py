@@ -46,7 +46,7 @@ def test_truncated_and_foreign(database: Path, tmp_path: Path) -> None:
 
 
 def test_locked_by_another(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(module, "WAIT_SECONDS", 0.05)
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         (finding,) = databases("history", [database], "restore it")

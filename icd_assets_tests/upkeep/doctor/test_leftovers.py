@@ -69,7 +69,7 @@ def test_while_somebody_writes_nothing_is_mended(store: Store, manifest: Path) -
 
 
 def test_a_broken_pending_manifest_is_named_not_removed(store: Store, manifest: Path) -> None:
-    from icd_assets.upkeep.doctor.finding import findings
+    from icd_assets.runtime.finding import findings
 
     pending = manifest.with_name(manifest.name + ".pending")
     pending.write_text("{")

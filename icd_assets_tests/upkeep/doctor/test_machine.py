@@ -10,20 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-from icd_assets.experiment.catalog import CATALOG, Catalog
-from icd_assets.experiment.entries import ModelEntry
 from icd_assets.upkeep.doctor import machine
 from icd_assets.upkeep.doctor.machine import Gpu, cpu_work, devices, gpu_memory, gpus, packages
-from icd_assets.vlm.memory import GIB, ModelSizes, PromptSize
+from icd_assets.vlm.backend import Generation
+from icd_assets.vlm.memory import GIB, ModelSizes, PromptSize, Workload
 
 SIZES = ModelSizes(3_754_622_976, 36, 2, 128, 2048, 11_008, 151_936, 5120, one_image_at_a_time=True)
 PROMPT = PromptSize(tokens=1260, images=3, patches=3 * 1564)
 GPU = Gpu("0", "H100", "550.1", 80 * GIB, 79 * GIB, ())
 
 
-@pytest.fixture
-def qwen() -> ModelEntry:
-    return Catalog.load(CATALOG).models["Qwen2_5-VL-3B-Instruct"]
+WORK = Workload(SIZES, PROMPT, "bfloat16", Generation(), batch_size=8)
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
@@ -124,8 +121,8 @@ def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "run on the CPU" in finding.found
 
 
-def test_a_model_that_fits(qwen: ModelEntry) -> None:
-    finding = gpu_memory(qwen, SIZES, PROMPT, GPU)
+def test_a_model_that_fits() -> None:
+    finding = gpu_memory("Qwen2_5-VL-3B-Instruct", WORK, GPU)
     assert finding.level == "ok"
     assert "weights, 3.75 B in bfloat16: 7.0 GiB" in finding.found
     assert "8 prompts × 3 beams × 1260 tokens" in finding.found
@@ -136,25 +133,25 @@ def fewer(free: int) -> Any:
     return Gpu("0", "L4", "550.1", 24 * GIB, free, ())
 
 
-def test_a_batch_that_is_too_large_and_a_gpu_that_is_too_small(qwen: ModelEntry) -> None:
-    finding = gpu_memory(qwen, SIZES, PROMPT, fewer(12 * GIB))
+def test_a_batch_that_is_too_large_and_a_gpu_that_is_too_small() -> None:
+    finding = gpu_memory("Qwen2_5-VL-3B-Instruct", WORK, fewer(12 * GIB))
     assert finding.level == "warning"
     assert finding.todo == "set the model's batch_size in the catalog to 4"
-    finding = gpu_memory(qwen, SIZES, PROMPT, fewer(6 * GIB))
+    finding = gpu_memory("Qwen2_5-VL-3B-Instruct", WORK, fewer(6 * GIB))
     assert finding.level == "problem"
     assert "max_pixels" in finding.todo
 
 
-def test_what_a_cpu_means(qwen: ModelEntry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_cpu_means(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_operations_per_second", lambda: 1e11)
     monkeypatch.setattr(machine, "_free_memory", lambda: 64 * GIB)
-    finding = cpu_work(qwen, SIZES, PROMPT, asked=12_000)
+    finding = cpu_work("Qwen2_5-VL-3B-Instruct", WORK, asked=12_000)
     # 12,000 prompts × 1260 tokens × 2 × 3.75e9 operations at 1e11 a second are 315 hours
     assert finding.level == "warning"
     assert "12000 prompts of up to 1260 tokens take 13 days" in finding.found
-    assert cpu_work(qwen, SIZES, PROMPT, asked=0).level == "ok"
+    assert cpu_work("Qwen2_5-VL-3B-Instruct", WORK, asked=0).level == "ok"
     monkeypatch.setattr(machine, "_free_memory", lambda: 4 * GIB)
-    assert cpu_work(qwen, SIZES, PROMPT, asked=0).level == "problem"
+    assert cpu_work("Qwen2_5-VL-3B-Instruct", WORK, asked=0).level == "problem"
 
 
 def test_this_machine_is_measured() -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from icd_assets.experiment.catalog import PACKAGE, Catalog
 from icd_assets.experiment.entries import EncoderEntry, ModelEntry
+from icd_assets.runtime.finding import Finding
 from icd_assets.store.digests import DigestCache
 from icd_assets.upkeep.doctor import models
-from icd_assets.upkeep.doctor.finding import Finding
 from icd_assets_tests.worlds.fake_server import FakeServer, as_json
 
 TINY = PACKAGE / "demo/weights/tiny_vl"
@@ -25,8 +25,10 @@ def digests(tmp_path: Path) -> DigestCache:
     return DigestCache(tmp_path / "digests.json")
 
 
-def entry(path: Path | str | None, **changes: Any) -> ModelEntry:
-    return Catalog.load().models["tiny_vl"].model_copy(update={"path": path and str(path), **changes})
+def entry(path: Path | str | None, **fields: Any) -> ModelEntry:
+    place = {} if path is None else {"path": str(path), "dtype": "float32"}
+    prompt = Catalog.load().models["tiny_vl"].prompt
+    return ModelEntry.model_validate({"name": "tiny_vl", "aliases": [], "prompt": prompt, **place, **fields})
 
 
 @pytest.fixture
@@ -39,10 +41,9 @@ def last(found: list[Finding]) -> Finding:
 
 
 def test_a_good_model(digests: DigestCache) -> None:
-    found, vlm = models.vlm(entry(TINY), digests)
+    found = models.vlm(entry(TINY), digests)
     assert [finding.level for finding in found] == ["ok"] * 3
-    assert vlm is not None
-    assert vlm.config.model_type == "qwen2_5_vl"
+    assert "qwen2_5_vl is supported" in last(found).found
 
 
 def edited(folder: Path, name: str, **changes: Any) -> None:
@@ -52,8 +53,8 @@ def edited(folder: Path, name: str, **changes: Any) -> None:
 
 def test_what_is_wrong_with_a_model_is_one_problem(folder: Path, digests: DigestCache) -> None:
     def problem(**changes: Any) -> str:
-        found, vlm = models.vlm(entry(folder, **changes), digests)
-        assert (last(found).level, vlm) == ("problem", None)
+        found = models.vlm(entry(folder, **changes), digests)
+        assert last(found).level == "problem"
         return last(found).found
 
     (folder / "chat_template.jinja").rename(folder / "gone")
@@ -84,8 +85,8 @@ def test_an_encoder(digests: DigestCache, folder: Path) -> None:
 
 def test_a_model_of_the_hub_that_cannot_be_reached(digests: DigestCache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    found, vlm = models.vlm(entry("someone/a-model-that-is-not-there"), digests)
-    assert (last(found).level, vlm) == ("problem", None)
+    found = models.vlm(entry("someone/a-model-that-is-not-there"), digests)
+    assert last(found).level == "problem"
     assert "neither a local folder nor in the hub's cache" in last(found).found
 
 
@@ -104,8 +105,8 @@ def test_a_model_that_the_hub_has_is_a_warning_with_its_size(
         return [SimpleNamespace(file_size=size, will_download=True) for size in (7 << 30, 1 << 20, None)]
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", listing)
-    found, vlm = models.vlm(entry("someone/a-model"), digests)
-    assert (last(found).level, vlm) == ("warning", None)
+    found = models.vlm(entry("someone/a-model"), digests)
+    assert last(found).level == "warning"
     assert "downloads 7.0 GiB first" in last(found).found
     assert all(options.get("local_files_only") or options.get("dry_run") for options in asked)
 
@@ -115,17 +116,17 @@ def test_a_served_model(digests: DigestCache, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.delenv(name, raising=False)
     with FakeServer(models=as_json({"data": [{"id": "m"}]}, 200)) as server:
         there = server.endpoint()
-        found, vlm = models.vlm(entry(None, endpoint=there), digests)
-        assert (last(found).level, vlm) == ("ok", None)
+        found = models.vlm(entry(None, endpoint=there), digests)
+        assert last(found).level == "ok"
         assert f"served at {there.url}" in last(found).found
         other = there.model_copy(update={"model": "another"})
-        assert last(models.vlm(entry(None, endpoint=other), digests)[0]).level == "warning"
-    found, _ = models.vlm(entry(None, endpoint=there), digests)
+        assert last(models.vlm(entry(None, endpoint=other), digests)).level == "warning"
+    found = models.vlm(entry(None, endpoint=there), digests)
     assert last(found).level == "problem"
     assert "cannot be reached" in last(found).found
 
 
 def test_a_model_that_cannot_be_asked(digests: DigestCache) -> None:
-    found, vlm = models.vlm(entry(TINY, unsupported="its package is too old"), digests)
-    assert (last(found).level, vlm) == ("warning", None)
+    found = models.vlm(entry(TINY, unsupported="its package is too old"), digests)
+    assert last(found).level == "warning"
     assert "its package is too old" in last(found).found

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from icd_assets.experiment.plan import Plan
+from icd_assets.runtime.finding import Finding, findings
 from icd_assets.scoring.rl_data import AnsweredPointer, RlData, RlQuery
 from icd_assets.scoring.rl_file import write_rl_data
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.model import new_policy
 from icd_assets.selector.v2_file import V2Checkpoint, write_v2
 from icd_assets.upkeep.doctor import recipe
-from icd_assets.upkeep.doctor.finding import Finding, findings
 from icd_assets_tests.upkeep.doctor.conftest import Opened
 
 ROWS = {"train": 300, "validation": 40}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.experiment import Experiment, results_root
+from icd_assets.experiment.open_cell import as_typed
 from icd_assets.experiment.settings import Settings
 from icd_assets.runtime.device import visible_gpus
 
@@ -15,7 +16,7 @@ SELECTOR_INPUT = "query_img_text_icd_img_text"
 
 
 @dataclass(frozen=True)
-class SixWords:
+class CellArguments:
     """As the user typed them; ``task`` None is the dataset's."""
 
     task: str | None
@@ -42,25 +43,8 @@ class SixWords:
                 f"task {self.task!r} is not that of {cell.dataset}; "
                 f"write: icd-assets train {of_dataset} {self.dataset}."
             )
-        settings = _with_subset(_with_source(settings), self.dataset)
-        experiment = Experiment.open(cell, settings, results_root(), catalog)
+        experiment = Experiment.open(cell, as_typed(settings, self.dataset), results_root(), catalog)
         return experiment.as_read_only() if read_only else experiment
-
-
-def _with_source(settings: Settings) -> Settings:
-    """The command line says which phase becomes the v2-format file, as train_v3.sh does: the last one run."""
-    explicit = dict(settings.explicit)
-    phase = "grpo" if explicit.get("grpo_checkpoints", {}).get("grpo_epochs", 0) else "rce"
-    explicit["v2format_checkpoint"] = {"source": phase, **explicit.get("v2format_checkpoint", {})}
-    return settings.model_copy(update={"explicit": explicit})
-
-
-def _with_subset(settings: Settings, dataset: str) -> Settings:
-    """``vqav2_local_sub`` is vqav2, evaluated on the subset of its validation questions (SPEC B.2)."""
-    if not dataset.endswith("_local_sub"):
-        return settings
-    evaluation = {"subset": True, **settings.explicit.get("evaluation", {})}
-    return settings.model_copy(update={"explicit": {**settings.explicit, "evaluation": evaluation}})
 
 
 def _choose_gpu(gpu_id: str) -> None:

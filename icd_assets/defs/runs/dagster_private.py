@@ -1,0 +1,31 @@
+"""All that this package takes from Dagster's private modules (``dagster._…``), which may change in any release.
+
+An upgrade of Dagster (1.13.27 is pinned) has to look at this file; a test holds that no other module imports them.
+
+``DagsterExecutionInterruptedError``
+    What Dagster's handler of SIGINT and SIGTERM raises in a step. Public code can only catch BaseException.
+``pop_captured_interrupt``
+    Whether a signal came while no step was at work; Dagster raises nothing then, and offers no public question.
+``InstanceConcurrencyContext``
+    Decides how long a run sleeps while it waits for a slot of a pool (:mod:`~icd_assets.defs.runs.pool_wait`).
+``is_valid_cron_schedule``
+    Dagster's own check, asked before a schedule is built: its error would not name the catalog's field.
+``PreviewWarning``
+    To silence it: checks per partition are a preview, and the one way to keep each cell's result.
+"""
+
+from __future__ import annotations
+
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from dagster._utils.interrupts import pop_captured_interrupt
+from dagster._utils.schedules import is_valid_cron_schedule
+from dagster._utils.warnings import PreviewWarning
+
+__all__ = [
+    "DagsterExecutionInterruptedError",
+    "InstanceConcurrencyContext",
+    "PreviewWarning",
+    "is_valid_cron_schedule",
+    "pop_captured_interrupt",
+]

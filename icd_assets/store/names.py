@@ -1,0 +1,89 @@
+"""The names of what the store puts beside artifacts: each is made here, and recognized here.
+
+``x.json.manifest.json``
+    The manifest of a complete artifact; with ``.pending`` or ``.previous`` after it, half of a commit.
+``x.json.kept-0123abcd``
+    A file that the store did not write, moved aside; the number is the first of its digest.
+``.x.json.77-5.tmp``
+    A file that process 77 is writing, in its thread 5 (older versions had no thread).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from pathlib import Path
+
+MANIFEST = ".manifest.json"
+_HALVES = (".pending", ".previous")
+_SET_ASIDE = re.compile(r".*\.kept-[0-9a-f]{8}")
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)(-\d+)?\.tmp")
+
+
+def manifest_beside(file: Path) -> Path:
+    """Of an artifact that is one file, or known by its first."""
+    return file.with_name(file.name + MANIFEST)
+
+
+def manifest_in(folder: Path, asset: str) -> Path:
+    """Of an artifact that shares its folder with others."""
+    return folder / f"{asset}{MANIFEST}"
+
+
+def is_manifest(path: Path) -> bool:
+    return path.name.endswith(MANIFEST)
+
+
+def pending_of(manifest: Path) -> Path:
+    """The new manifest while its files are moved into place."""
+    return manifest.with_name(manifest.name + _HALVES[0])
+
+
+def previous_of(manifest: Path) -> Path:
+    """The old manifest while its files are replaced."""
+    return manifest.with_name(manifest.name + _HALVES[1])
+
+
+def is_half_commit(path: Path) -> bool:
+    return path.suffix in _HALVES and is_manifest(path.with_suffix(""))
+
+
+def half_commits(root: Path) -> list[Path]:
+    """The manifests whose commit was killed, anywhere under ``root``."""
+    return sorted({path.with_suffix("") for half in _HALVES for path in root.rglob(f"*{MANIFEST}{half}")})
+
+
+def set_aside(file: Path, digest: str) -> Path:
+    return file.with_name(f"{file.name}.kept-{digest[:8]}")
+
+
+def is_set_aside(path: Path) -> bool:
+    return _SET_ASIDE.fullmatch(path.name) is not None
+
+
+def temporary(path: Path) -> Path:
+    """What this thread writes before it becomes ``path``."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+
+
+def becomes(path: Path) -> str | None:
+    """The name that a temporary file is to get; None if it is none."""
+    found = _TEMPORARY.fullmatch(path.name)
+    return found["name"] if found is not None else None
+
+
+def writer_pid(path: Path) -> int | None:
+    """The process that writes a temporary file; None if it is none."""
+    found = _TEMPORARY.fullmatch(path.name)
+    return int(found["pid"]) if found is not None else None
+
+
+def temporaries(root: Path) -> list[Path]:
+    """All temporary files under ``root``."""
+    return [path for path in sorted(root.rglob(".*.tmp")) if becomes(path) is not None]
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file beside artifacts is none of them, but one of the above."""
+    return is_manifest(path) or is_half_commit(path) or is_set_aside(path) or becomes(path) is not None

@@ -1,0 +1,78 @@
+"""What the rest of the code asks of a kind of backend: all that depends on where a model's answers come from.
+
+One of these is part of every model in the catalog, so nothing here imports torch, transformers or a client.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from icd_assets.runtime.finding import Finding
+from icd_assets.store.digests import DigestCache
+from icd_assets.vlm.backend import Backend, Generation
+from icd_assets.vlm.prompts import PromptStyle
+
+if TYPE_CHECKING:
+    from icd_assets.vlm.memory import Workload
+
+
+class BackendConfig(BaseModel, ABC):
+    """One kind of backend as a model's catalog entry describes it; its fields are fields of that entry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loads_weights: ClassVar[bool]
+    """Whether a process of this machine loads the model: then it takes a GPU, and is checked before a plan."""
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """What others call the model: a folder, a hub id, or the name under which a server knows it."""
+
+    @abstractmethod
+    def settings(self, style: PromptStyle) -> dict[str, Any]:
+        """How the model is asked, besides decoding: in the config of all that it answers."""
+
+    @abstractmethod
+    def digest(self, digests: DigestCache, *, fetch: bool) -> str:
+        """What the model is, as an input of all that it answers; needs no server.
+
+        ``fetch``: what is not on this machine is downloaded. Raises ``UserError`` if it is not there.
+        """
+
+    @abstractmethod
+    def require_decoding(self, generation: Generation) -> None:
+        """Raise ``UserError`` if the backend cannot decode so."""
+
+    @abstractmethod
+    def require_likelihoods(self, why: str) -> None:
+        """Raise ``UserError``, which begins with ``why``, if the backend cannot score given answers."""
+
+    @abstractmethod
+    def open(self, *, digest: str, style: PromptStyle, generation: Generation, device: str) -> Backend:
+        """The backend that answers; ``digest`` is what :meth:`digest` gave."""
+
+    @abstractmethod
+    def glance(self, name: str) -> Finding | None:
+        """Whether the model ``name`` is on this machine, None if that is no question. Nothing is downloaded.
+
+        Raises ``UserError`` if it cannot be.
+        """
+
+    @abstractmethod
+    def check(self, name: str, style: PromptStyle, digests: DigestCache) -> Iterator[Finding]:
+        """What could stop a run that asks the model ``name``; raises ``UserError`` for a problem."""
+
+    @abstractmethod
+    def workload(
+        self, style: PromptStyle, generation: Generation, *, shots: int, question: str, image: tuple[int, int]
+    ) -> Workload | None:
+        """What the largest prompts ask of this machine's memory; None if another machine has them.
+
+        ``question``: the longest; ``image``: width and height of the largest, in pixels. Raises ``ValueError`` for
+        a model that cannot be estimated.
+        """

@@ -1,0 +1,109 @@
+"""A model whose weights are loaded in this process, by transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from icd_assets.runtime.finding import Finding
+from icd_assets.store.digests import DigestCache
+from icd_assets.vlm.backend import Backend, Generation
+from icd_assets.vlm.backends.config import BackendConfig
+from icd_assets.vlm.prompts import PromptStyle
+from icd_assets.vlm.weights import Dtype, availability, locate, weights_digest
+
+if TYPE_CHECKING:
+    from icd_assets.vlm.memory import Workload
+
+
+class InProcess(BackendConfig):
+    """A local folder or a hub id, and how it is loaded; see :mod:`icd_assets.vlm.transformers_backend`."""
+
+    loads_weights: ClassVar[bool] = True
+
+    path: str
+    revision: str | None = None
+    dtype: Dtype = "bfloat16"
+    batch_size: int = Field(8, gt=0)
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+
+    @property
+    def source(self) -> str:
+        return self.path
+
+    def settings(self, style: PromptStyle) -> dict[str, Any]:
+        return {
+            "dtype": self.dtype,
+            "prompt": style.model_dump(),
+            "batch_size": self.batch_size,
+            "min_pixels": self.min_pixels,
+            "max_pixels": self.max_pixels,
+        }
+
+    def digest(self, digests: DigestCache, *, fetch: bool) -> str:
+        return weights_digest(locate(self.path, self.revision, fetch=fetch), digests)
+
+    def require_decoding(self, generation: Generation) -> None:
+        """transformers decodes in every way that ``generation`` can say."""
+
+    def require_likelihoods(self, why: str) -> None:
+        """Logits are at hand, so any answer can be scored."""
+
+    def open(self, *, digest: str, style: PromptStyle, generation: Generation, device: str) -> Backend:
+        from icd_assets.vlm.transformers_backend import TransformersBackend
+
+        return TransformersBackend.load(
+            str(locate(self.path, self.revision)),
+            digest=digest,
+            style=style,
+            generation=generation,
+            dtype=self.dtype,
+            device=device,
+            batch_size=self.batch_size,
+            min_pixels=self.min_pixels,
+            max_pixels=self.max_pixels,
+        )
+
+    def glance(self, name: str) -> Finding | None:
+        return availability("model", name, self.path, self.revision)[1]
+
+    def check(self, name: str, style: PromptStyle, digests: DigestCache) -> Iterator[Finding]:
+        folder, finding = availability("model", name, self.path, self.revision)
+        yield finding
+        if folder is None:
+            return
+        from icd_assets.vlm.chat import Chat
+        from icd_assets.vlm.model import require_image_text
+        from icd_assets.vlm.processor import load_processor, read_config
+
+        yield Finding("model", "ok", f"digest {weights_digest(folder, digests)[:16]}")
+        config = read_config(folder)
+        require_image_text(config, folder)
+        processor = load_processor(folder, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
+        Chat(processor, style)  # refuses a template that loses a part of such prompts
+        yield Finding("model", "ok", f"{config.model_type} is supported, its processor and chat template work")
+
+    def workload(
+        self, style: PromptStyle, generation: Generation, *, shots: int, question: str, image: tuple[int, int]
+    ) -> Workload | None:
+        from icd_assets.vlm.memory import Workload, model_sizes, prompt_size
+        from icd_assets.vlm.processor import load_processor, read_config
+
+        folder = locate(self.path, self.revision, fetch=False)
+        config = read_config(folder)
+        processor = load_processor(folder, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
+        try:
+            sizes = model_sizes(config)
+            prompt = prompt_size(processor, config, style, shots=shots, question=question, image=image)
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:
+            # a family that names its sizes in another way
+            raise ValueError(f"a model of type {config.model_type} ({type(error).__name__}: {error})") from None
+        return Workload(sizes, prompt, self.dtype, generation, self.batch_size)

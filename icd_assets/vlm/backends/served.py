@@ -1,0 +1,75 @@
+"""A model behind an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from icd_assets.runtime.finding import Finding
+from icd_assets.store.digests import DigestCache
+from icd_assets.vlm.backend import Backend, Generation
+from icd_assets.vlm.backends.config import BackendConfig
+from icd_assets.vlm.endpoint import Endpoint, require_client
+from icd_assets.vlm.prompts import PromptStyle
+
+if TYPE_CHECKING:
+    from icd_assets.vlm.memory import Workload
+
+_SECONDS = 5.0  # a check does not wait for a server as a run does
+
+
+class Served(BackendConfig):
+    """Where the model is served, and under which name; see :mod:`icd_assets.vlm.endpoint_backend`."""
+
+    loads_weights: ClassVar[bool] = False
+
+    endpoint: Endpoint
+
+    @property
+    def source(self) -> str:
+        return self.endpoint.model
+
+    def settings(self, style: PromptStyle) -> dict[str, Any]:
+        return {"prompt": style.model_dump(), "endpoint": self.endpoint.identity}
+
+    def digest(self, digests: DigestCache, *, fetch: bool) -> str:
+        return self.endpoint.digest
+
+    def require_decoding(self, generation: Generation) -> None:
+        self.endpoint.decoding(generation)
+
+    def require_likelihoods(self, why: str) -> None:
+        self.endpoint.require_likelihoods(why)
+
+    def open(self, *, digest: str, style: PromptStyle, generation: Generation, device: str) -> Backend:
+        require_client()
+        from icd_assets.vlm.endpoint_backend import EndpointBackend
+
+        return EndpointBackend(self.endpoint, style=style, generation=generation)
+
+    def glance(self, name: str) -> Finding | None:
+        return None  # a server is asked when a cell needs it
+
+    def check(self, name: str, style: PromptStyle, digests: DigestCache) -> Iterator[Finding]:
+        require_client()
+        url, model = self.endpoint.url, self.endpoint.model
+        if asyncio.run(_lists_model(self.endpoint)):
+            yield Finding("model", "ok", f"{name}: served at {url} as {model}")
+        else:
+            text = f"{name}: the server at {url} is there, but lists no model {model}"
+            todo = "check the endpoint's model; some servers list only what they cached"
+            yield Finding("model", "warning", text, todo)
+
+    def workload(
+        self, style: PromptStyle, generation: Generation, *, shots: int, question: str, image: tuple[int, int]
+    ) -> Workload | None:
+        return None
+
+
+async def _lists_model(endpoint: Endpoint) -> bool:
+    from icd_assets.vlm.endpoint_client import EndpointClient
+
+    limits = {"retries": 0, "timeout_seconds": _SECONDS, "give_up_seconds": 2 * _SECONDS}
+    async with EndpointClient(endpoint.model_copy(update=limits)) as client:
+        return await client.served() is not None

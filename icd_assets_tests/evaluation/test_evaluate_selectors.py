@@ -1,0 +1,94 @@
+"""A whole evaluation of objects in memory: no folder, no manifest, no weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from icd_assets.datasets.vqa import VqaItem
+from icd_assets.errors import UserError
+from icd_assets.evaluation.config import EvaluationConfig
+from icd_assets.evaluation.evaluate_selectors import Evaluation, evaluate_selectors
+from icd_assets.pools.config import PoolConfig
+from icd_assets.pools.samplers import build_pools
+from icd_assets.pools.similarity import Features
+from icd_assets.selector.config import SelectorConfig
+from icd_assets.selector.model import new_policy
+from icd_assets.tasks.vqa.metric import VqaAccuracy
+from icd_assets_tests.worlds.copying_backend import CopyingBackend
+from icd_assets_tests.worlds.vqa_files import item
+
+ANSWERS = ["cat", "dog", "bird", "cow", "fish"]
+LIBRARY = [item(row, answer=ANSWERS[row % 5]) for row in range(40)]
+QUERIES = [item(row, image_id=500 + row, answer=ANSWERS[row % 5]) for row in (9, 2, 6, 3, 0)]
+POOLS = build_pools("RandSampler", QUERIES, LIBRARY, PoolConfig(pool_size=8), same_split=False)
+POLICIES = {name: new_policy(SelectorConfig(embedding_dim=8, hidden_dim=8), i) for i, name in enumerate("ab")}
+CONFIG = EvaluationConfig(shot_counts=[1, 2], oracle_beams=1, oracle_expand=4, bootstrap_resamples=100)
+
+
+def encode(items: Sequence[VqaItem]) -> tuple[Features, Features]:
+    def drawn(item: VqaItem, kind: int) -> Features:
+        vector = np.random.default_rng([kind, item.image_id]).normal(size=8).astype(np.float32)
+        return vector / np.linalg.norm(vector)
+
+    text, image = (np.stack([drawn(item, kind) for item in items]) for kind in (0, 1))
+    return text, image
+
+
+def evaluated(pools=POOLS, queries=QUERIES, policies=POLICIES, **more) -> Evaluation:
+    return evaluate_selectors(
+        policies, queries, pools, LIBRARY, encode, CopyingBackend(), VqaAccuracy(), CONFIG, **more
+    )
+
+
+def test_every_strategy_is_evaluated_on_every_query():
+    found = evaluated()
+    assert [(outcome.strategy, outcome.shots) for outcome in found.outcomes] == [
+        ("zero-shot", 0),
+        ("random", 1),
+        ("image+text similarity", 1),
+        ("a", 1),
+        ("b", 1),
+        ("random", 2),
+        ("image similarity", 2),
+        ("text similarity", 2),
+        ("image+text similarity", 2),
+        ("a", 2),
+        ("b", 2),
+        ("b, shuffled labels", 2),
+        ("best in pool (oracle)", 2),
+    ]
+    for outcome in found.outcomes:
+        assert [prediction.question_id for prediction in outcome.predictions] == [90, 20, 60, 30, 0]
+        for prediction in outcome.predictions:
+            assert {*prediction.pointer_rows} <= {*POOLS[prediction.question_id // 10]}
+    assert (found.comparison.metric, found.comparison.num_queries) == ("accuracy", 5)
+    references = dict.fromkeys(row.reference for row in found.comparison.differences)
+    assert list(references) == ["random", "image+text similarity", "a"]
+
+
+def test_the_oracle_knows_the_answer():
+    """Wherever a pool holds the query's answer, a model that copies gives it."""
+    offered = [any(LIBRARY[row].answer == query.answer for row in POOLS[query.row]) for query in QUERIES]
+    assert any(offered)
+    assert evaluated().outcomes[-1].scores == [float(there) for there in offered]
+
+
+def test_the_order_of_pools_decides_nothing():
+    others = {30: POOLS[9]}  # of a query that is not asked
+    assert evaluated(pools=dict(reversed(POOLS.items())) | others) == evaluated()
+
+
+def test_without_policies_baselines_are_compared():
+    found = evaluated(policies={}, similarities=("image",))
+    names = dict.fromkeys(outcome.strategy for outcome in found.outcomes)
+    assert list(names) == ["zero-shot", "random", "image similarity", "best in pool (oracle)"]
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(UserError, match="no validation queries"):
+        evaluated(queries=[])
+    with pytest.raises(ValueError, match="query 6 has no pool"):
+        evaluated(pools={row: pool for row, pool in POOLS.items() if row != 6})
