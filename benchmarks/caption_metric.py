@@ -15,7 +15,7 @@ import statistics
 import time
 from itertools import accumulate
 
-from icd_assets.scoring.caption_metric import Cider
+from icd_assets.tasks.caption.metric import Cider
 
 WORDS = [f"w{rank}" for rank in range(20_000)]
 WEIGHTS = list(accumulate(1 / (rank + 1) for rank in range(len(WORDS))))

@@ -28,9 +28,9 @@ QUESTIONS, IMAGES, LAST_IMAGE = 443_757, 82_783, 581_921
 SAMPLER_WIDTH, WIDTH, POOL_SIZE = 768, 512, 64
 LIMIT_GIB = 6.0
 IMAGE_PATTERN = "train2014/COCO_train2014_{image_id:012d}.jpg"
-SAMPLERS = ("RandSampler", "TextSimSampler", "ImgSimSampler", "MixSampler")
+POOLS_OF = ("RandSampler", "TextSimSampler", "ImgSimSampler", "MixSampler")
 FILES = "synthetic files"
-PARTS = ("parse", "first load", "second load", *SAMPLERS, "write embeddings", "read embeddings")
+PARTS = ("parse", "first load", "second load", *POOLS_OF, "write embeddings", "read embeddings")
 
 OPENINGS = ("What color is the", "How many", "Is the", "What is the", "Is there a", "Where is the", "Why is the")
 NOUNS = ("man", "woman", "dog", "cat", "bus", "train", "table", "pizza", "umbrella", "giraffe", "surfer", "sign")
@@ -77,7 +77,7 @@ def measured(part: str, folder: Path, anchors: int) -> dict[str, float]:
     began = time.monotonic()
     if part == FILES:
         write_files(folder)
-    elif part in SAMPLERS:
+    elif part in POOLS_OF:
         build(part, folder, anchors)
     elif part == "write embeddings":
         write_matrix(folder)
@@ -108,14 +108,15 @@ def load(part: str, folder: Path) -> VqaSplit:
 
 
 def build(sampler: str, folder: Path, anchors: int) -> None:
-    from icd_assets.pools import PoolConfig, needs_features
+    from icd_assets.pools import SAMPLERS, PoolConfig
     from icd_assets.pools.features import read_features
     from icd_assets.pools.samplers import build_pools, draw_anchors
     from icd_assets.store.digests import DigestCache
 
     split = load("second load", folder)
     digests = DigestCache(folder / "kept" / "digests.json")
-    features = read_features(folder / "features", QUESTIONS, digests) if needs_features(sampler) else None
+    compared = SAMPLERS[sampler].needs_features
+    features = read_features(folder / "features", QUESTIONS, digests) if compared else None
     rows = draw_anchors(QUESTIONS, anchors, seed=42)
     pools = build_pools(
         sampler,

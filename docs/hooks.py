@@ -19,7 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from icd_assets.experiment.settings import PRESETS
 from icd_assets.experiment.steps import STEPS, sections
-from icd_assets.pools.config import SAMPLERS, needs_features
+from icd_assets.pools.config import SAMPLERS
 from icd_assets.scoring.rewards import REWARD_MODES
 from icd_assets.scoring.rl_data import AnsweredPointer, RlQuery
 from icd_assets.selector.metrics import METRICS
@@ -134,8 +134,8 @@ def metrics_table(_: str = "") -> str:
 
 def samplers_table(_: str = "") -> str:
     """The samplers of the candidate pools."""
-    rows = [(f"`{name}`", "yes" if needs_features(name) else "no") for name in SAMPLERS]
-    return _table(("sampler", "compares CLIP features"), rows)
+    rows = [(f"`{sampler.name}`", f"`{sampler.alias}`", sampler.description) for sampler in SAMPLERS.values()]
+    return _table(("sampler", "on the command line", "candidates"), rows)
 
 
 def rewards_list(_: str = "") -> str:

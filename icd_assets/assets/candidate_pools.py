@@ -14,7 +14,8 @@ def candidate_pools(run: StepRun) -> Report:
     train = experiment.data.train
     anchors = draw_anchors(len(train), experiment.dataset.sample_num, config.seed)
     offered = inputs.sampler_features(run, train, train, offered=True)
-    as_queries = offered if experiment.dataset.task == "vqa" else inputs.sampler_features(run, train, train)
+    alike = experiment.task.candidate_text is None  # a row has the same features as query and as candidate
+    as_queries = offered if alike else inputs.sampler_features(run, train, train)
     pools = build_pools(
         experiment.cell.sampler,
         [train[row] for row in anchors],

@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING, Any
 from icd_assets.assets import inputs
 from icd_assets.assets.figures import Markdown, Table
 from icd_assets.assets.step_run import Report, StepRun
-from icd_assets.datasets.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from icd_assets.datasets.vqa import VqaItem
     from icd_assets.evaluation.report import Comparison
-    from icd_assets.evaluation.strategies import SimilarityOf
     from icd_assets.selector.model import PointerSelectorV2
-
-# A caption query has no text at inference: its caption would be the answer.
-_KINDS: dict[Task, tuple[SimilarityOf, ...]] = {"vqa": ("image", "text", "image+text"), "caption": ("image",)}
 
 
 def evaluation(run: StepRun) -> Report:
@@ -43,7 +38,7 @@ def evaluation(run: StepRun) -> Report:
         vlm,
         metric,
         run.config,
-        similarities=_KINDS[experiment.dataset.task],
+        similarities=experiment.task.similarities,
         on_progress=run.on_progress,
     )
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from icd_assets.selector.groups import PointerGroup
     from icd_assets.selector.model import PointerSelectorV2
     from icd_assets.selector.v2_file import V2Checkpoint
+    from icd_assets.tasks import CandidateText
     from icd_assets.vlm.cached_backend import CachedBackend
 
 
@@ -44,23 +45,23 @@ def sampler_features(
     ``offered``: as candidates, not as queries. A caption dataset's candidates have their caption for a text, its
     queries their image, in CLIP's shared space.
     """
-    from icd_assets.pools.config import needs_features
+    from icd_assets.pools.config import SAMPLERS
     from icd_assets.pools.features import features_base, read_or_make
 
     experiment = run.experiment
-    if not needs_features(experiment.cell.sampler):
+    if not SAMPLERS[experiment.cell.sampler].needs_features:
         return None
-    captions = offered and experiment.dataset.task == "caption"
+    other = experiment.task.candidate_text if offered else None
     folder = experiment.store.private / "features" / run.spec.inputs["sampler_encoder"].data_version[:16]
     return read_or_make(
-        features_base(folder, split, items, texts="captions" if captions else None),
+        features_base(folder, split, items, texts=other.name if other else None),
         len(items),
         experiment.store.digests,
-        lambda: _encoded(run, items, captions),
+        lambda: _encoded(run, items, other),
     )
 
 
-def _encoded(run: StepRun, items: Sequence[VqaItem], captions: bool) -> SamplerFeatures:
+def _encoded(run: StepRun, items: Sequence[VqaItem], other: CandidateText | None) -> SamplerFeatures:
     from icd_assets.pools.similarity import SamplerFeatures
     from icd_assets.selector.encoder import ClipEncoder
 
@@ -68,8 +69,8 @@ def _encoded(run: StepRun, items: Sequence[VqaItem], captions: bool) -> SamplerF
     entry = run.experiment.encoder(run.experiment.dataset.sampler_encoder)
     encoder = ClipEncoder.load(entry.path, revision=entry.revision, device=run.device)
     text, image = encoder.features(items, on_progress=run.on_progress)
-    if captions:
-        text = encoder.text_features([item.answer for item in items], on_progress=run.on_progress).numpy()
+    if other:
+        text = encoder.text_features([other.of(item) for item in items], on_progress=run.on_progress).numpy()
     return SamplerFeatures(text=text, image=image)
 
 
@@ -81,16 +82,8 @@ def require_images(run: StepRun, items: Iterable[VqaItem]) -> None:
 
 
 def metric(run: StepRun, corpus: Sequence[VqaItem]) -> Metric:
-    """The metric of the cell's task; ``corpus`` are the items whose captions weigh CIDEr's words."""
-    from icd_assets.scoring.metric import VqaAccuracy
-    from icd_assets.scoring.ptb_tokenizer import require_caption_tools
-
-    if run.experiment.dataset.task == "vqa":
-        return VqaAccuracy()
-    require_caption_tools()
-    from icd_assets.scoring.caption_metric import Cider
-
-    return Cider(item.answers for item in corpus)
+    """The metric of the cell's task; ``corpus`` are the items that may weigh words."""
+    return run.experiment.task.metric(corpus)
 
 
 def open_vlm(run: StepRun) -> CachedBackend:

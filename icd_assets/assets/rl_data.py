@@ -25,7 +25,7 @@ def rl_data(run: StepRun) -> Report:
         staged = run.staging / path.name
         data = _collected(run)
         write_rl_data(staged, data)
-    found = facts(data, experiment.reward, experiment.dataset.task)
+    found = facts(data, experiment.reward, experiment.task.metric_name.lower())
     return Report(files={path: staged}, facts=found, origin=origin)
 
 

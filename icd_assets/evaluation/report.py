@@ -9,17 +9,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from icd_assets.errors import UserError
-from icd_assets.scoring.vqa_metric import overall_accuracy
 
 if TYPE_CHECKING:
     from icd_assets.evaluation.evaluate import Outcome
-
-MetricName = Literal["accuracy", "CIDEr"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +61,14 @@ class Comparison(_Row):
     compare_shots: int
     bootstrap_resamples: int
     seed: int
-    metric: MetricName
+    metric: str
     strategies: tuple[StrategyRow, ...]
     differences: tuple[DifferenceRow, ...]
 
     @property
     def label(self) -> str:
         """The metric as a column's head: accuracy in percent, CIDEr times 100 as the field prints it."""
-        return "CIDEr" if self.metric == "CIDEr" else "accuracy %"
+        return "accuracy %" if self.metric == "accuracy" else self.metric
 
     @property
     def queries(self) -> str:
@@ -158,6 +155,13 @@ def upstream_metrics(outcomes: Sequence[Outcome], strategy: str) -> dict[str, fl
     """``{"shot_num=1": 0.5015, …}`` of one strategy: what upstream's metrics files hold per run (SPEC M)."""
     found = sorted((o for o in outcomes if o.strategy == strategy), key=lambda outcome: outcome.shots)
     return {f"shot_num={outcome.shots}": overall_accuracy(outcome.scores) for outcome in found}
+
+
+def overall_accuracy(accuracies: Sequence[float]) -> float:
+    """Mean accuracy as upstream reports it: a fraction rounded to four decimals (percent to two)."""
+    if not accuracies:
+        raise ValueError("no accuracies to average")
+    return round(100 * sum(accuracies) / len(accuracies), 2) / 100
 
 
 def write_metrics(path: Path, run: str, metrics: Mapping[str, float]) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from icd_assets.datasets.task import Task
 from icd_assets.errors import UserError
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.entries import (
@@ -23,18 +22,12 @@ from icd_assets.experiment.entries import (
     ModelEntry,
     TaskEntry,
 )
+from icd_assets.pools.config import SAMPLERS
+from icd_assets.tasks import TASKS, TaskName
 
 PACKAGE = Path(__file__).parents[1]
 CATALOG = Path(__file__).with_name("catalog.yaml")
 MODELS = Path(__file__).with_name("models.yaml")  # entries to copy into an overlay: see there
-
-# Command-line alias → the name that files carry (SPEC A.1).
-SAMPLERS = {
-    "rand_sampler": "RandSampler",
-    "text_sim_sampler": "TextSimSampler",
-    "img_sim_sampler": "ImgSimSampler",
-    "mix_sampler": "MixSampler",
-}
 
 # What can run by itself, once it is switched on, and the fields that it reads: see ``icd_assets/defs/automation``.
 _RUN = ("cells", "settings", "force")
@@ -56,7 +49,7 @@ class Catalog(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tasks: dict[Task, TaskEntry]
+    tasks: dict[TaskName, TaskEntry]
     datasets: dict[str, DatasetEntry]
     models: dict[str, ModelEntry]
     encoders: dict[str, EncoderEntry]
@@ -66,6 +59,10 @@ class Catalog(BaseModel):
     def load(cls, overlay: Path | None = None) -> Catalog:
         """The packaged catalog, with the entries of ``overlay`` (default: ``$ICD_CATALOG``) on top."""
         merged = _read(CATALOG)
+        merged["tasks"] = {
+            name: {"prompt": dict(task.prompt), "generation": dict(task.generation)}
+            for name, task in TASKS.items()
+        }
         if overlay is None and (named := os.environ.get("ICD_CATALOG")):
             overlay = Path(named)
         if overlay is not None:
@@ -97,7 +94,7 @@ class Catalog(BaseModel):
     @cached_property
     def cells(self) -> list[Cell]:
         """Every combination, in catalog order."""
-        return [Cell(d, s, m) for d in self.datasets for s in SAMPLERS.values() for m in self.models]
+        return [Cell(d, s, m) for d in self.datasets for s in SAMPLERS for m in self.models]
 
     def _check_automation(self) -> None:
         keys = [cell.key for cell in self.cells]
@@ -121,7 +118,7 @@ class Catalog(BaseModel):
         """The cell that three command-line names mean; an unknown one is answered with the nearest valid."""
         return Cell(self._dataset(dataset), self._sampler(sampler), self._model(model))
 
-    def prompted(self, model: str, task: Task) -> ModelEntry:
+    def prompted(self, model: str, task: str) -> ModelEntry:
         """A model as it is asked for answers of ``task``."""
         entry, over = self.models[model], self.tasks[task]
         return entry.model_copy(
@@ -145,11 +142,10 @@ class Catalog(BaseModel):
         return max(fitting)[1]
 
     def _sampler(self, alias: str) -> str:
-        if alias in SAMPLERS.values():
-            return alias
-        if alias not in SAMPLERS:
-            raise _unknown("sampler", alias, SAMPLERS)
-        return SAMPLERS[alias]
+        for sampler in SAMPLERS.values():
+            if alias in (sampler.alias, sampler.name):
+                return sampler.name
+        raise _unknown("sampler", alias, [sampler.alias for sampler in SAMPLERS.values()])
 
     def _model(self, alias: str) -> str:
         for name, entry in self.models.items():

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from icd_assets.datasets.captions import CaptionFiles, read_captions
-from icd_assets.datasets.files import SplitFiles, locate_split
-from icd_assets.datasets.vqa import VqaSplit, load_split
+from icd_assets.datasets.vqa import VqaSplit
 from icd_assets.errors import UserError
 from icd_assets.experiment.entries import DatasetEntry
 from icd_assets.store.digests import sha256_json
 from icd_assets.store.known import Known
 from icd_assets.store.manifest import Input
 from icd_assets.store.store import Store
+from icd_assets.tasks import SplitFiles
 
 
 @dataclass(frozen=True)
@@ -47,23 +46,16 @@ class CellData:
 
     def source_files(self, split: str) -> list[Path]:
         """The files whose bytes decide a split's rows."""
-        files, what = self._files(split), f"the {split} split of {self.entry.name}"
-        if not isinstance(files, CaptionFiles):
-            return locate_split(files, what).paths
-        if not Path(files.captions).is_file():
-            moved_by = f"set {' or '.join(files.variables)}" if files.variables else "fix the catalog"
-            raise UserError(f"{what} was not found as {files.captions}; put the file there, or {moved_by}.")
-        return [Path(files.captions)]
+        return self._files(split).locate(f"the {split} split of {self.entry.name}")
 
     def subset_path(self) -> Path:
         """The file that lists the validation questions of ``evaluation.subset``."""
-        files = self._files("validation")
-        if isinstance(files, CaptionFiles) or files.subset is None:
+        if (listed := self._files("validation").subset_file()) is None:
             raise UserError(
                 f"evaluation.subset is set, but the catalog names no subset of {self.entry.name}'s validation "
                 "split; unset it, or name the file under validation.subset."
             )
-        if not (path := Path(files.subset)).is_file():
+        if not (path := Path(listed)).is_file():
             raise UserError(f"evaluation.subset is set, but {path} does not exist; put it there, or unset that.")
         return path
 
@@ -79,27 +71,19 @@ class CellData:
         digest = self.store.digests.files(paths)
         if self.entry.answer != "official":
             digest = sha256_json([digest, self.entry.answer])
-        files = [self._files(split) for split in splits]
-        if parts := [own.split for own in files if isinstance(own, CaptionFiles)]:  # of a file of all splits
+        if parts := [part for split in splits for part in self._files(split).parts()]:
             digest = sha256_json([digest, parts])
         return Input(data_version=digest)
 
-    def _files(self, split: str) -> SplitFiles | CaptionFiles:
+    def _files(self, split: str) -> SplitFiles:
         return self.entry.train if split == "train" else self.entry.validation
 
     def _split(self, name: str) -> VqaSplit:
         self.prepare()
-        dataset, files = self.entry.name, self._files(name)
-        if isinstance(files, CaptionFiles):
-            return read_captions(dataset, name, Path(files.captions), files.images, files.split)
-        source = locate_split(files, f"the {name} split of {dataset}")
-        return load_split(
-            dataset,
+        return self._files(name).read(
+            self.entry.name,
             name,
-            source.questions,
-            source.annotations,
-            files.images,
-            self.entry.answer,
+            answer=self.entry.answer,
             digests=self.store.digests,
             folder=self.store.private / "datasets",
         )

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from icd_assets.datasets.captions import CaptionFiles
-from icd_assets.datasets.files import SplitFiles
 from icd_assets.datasets.official import Answer
-from icd_assets.datasets.task import Task
+from icd_assets.tasks import TASKS, SplitFiles, TaskName
 from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.backends import with_backend
 from icd_assets.vlm.backends.config import BackendConfig
@@ -45,24 +52,33 @@ class DatasetEntry(_Entry):
     """A dataset: its task, its files, and what Lever-Plus fixes per dataset (SPEC A.1)."""
 
     name: str
-    task: Task = "vqa"
+    task: TaskName = "vqa"
     alias_prefixes: list[str]
     sample_num: int = Field(gt=0)
     encoder: str
     sampler_encoder: str
-    train: SplitFiles | CaptionFiles
-    validation: SplitFiles | CaptionFiles
+    train: SplitFiles
+    validation: SplitFiles
     answer: Answer = "official"  # most_frequent: of the raw answers, as upstream reads VQAv2 (SPEC B.3)
     prepare: str | None = None
     settings: dict[str, dict[str, Any]] = {}
 
-    @model_validator(mode="after")
-    def _files_of_the_task(self) -> Self:
-        for files in (self.train, self.validation):
-            if isinstance(files, CaptionFiles) != (self.task == "caption"):
-                needed = "captions and images" if self.task == "caption" else "questions, annotations and images"
-                raise ValueError(f"each split of a dataset of the task {self.task} names {needed}")
-        return self
+    @field_validator("train", "validation", mode="before")
+    @classmethod
+    def _files_of_the_task(cls, given: Any, info: ValidationInfo) -> SplitFiles:
+        task = TASKS[info.data.get("task", "vqa")]  # an unknown task was refused before
+        if isinstance(given, task.files):
+            return given
+        try:
+            return task.files.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            problem = first["msg"].removeprefix("Value error, ")
+            raise ValueError(
+                f"each split of a dataset of the task {task.name} names {task.files_named}: "
+                f"{field}{': ' if field else ''}{problem}"
+            ) from None
 
 
 class ModelEntry(_Entry):

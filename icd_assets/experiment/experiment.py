@@ -23,6 +23,7 @@ from icd_assets.scoring.rewards import RewardConfig, suffix
 from icd_assets.store.known import Known
 from icd_assets.store.manifest import Input, Manifest
 from icd_assets.store.store import Store
+from icd_assets.tasks import TASKS, Task
 from icd_assets.vlm.weights import locate, weights_digest
 
 
@@ -51,6 +52,10 @@ class Experiment:
     @cached_property
     def dataset(self) -> DatasetEntry:
         return self.catalog.datasets[self.cell.dataset]
+
+    @property
+    def task(self) -> Task:
+        return TASKS[self.dataset.task]
 
     @cached_property
     def data(self) -> CellData:
@@ -82,7 +87,7 @@ class Experiment:
 
     @cached_property
     def reward(self) -> RewardConfig:
-        return self.settings.reward.for_task(self.dataset.task)
+        return self.task.reward(self.settings.reward)
 
     @cached_property
     def reward_suffix(self) -> str:

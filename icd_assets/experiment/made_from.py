@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from icd_assets.errors import MissingInput, UserError
 from icd_assets.experiment.v2_source import importable_v2
-from icd_assets.pools.config import PoolConfig, needs_features
+from icd_assets.pools.config import SAMPLERS, PoolConfig
 from icd_assets.scoring.rewards import needs_gt_prob
 from icd_assets.store.manifest import Input
 
@@ -66,13 +66,12 @@ def rl_data(e: Experiment) -> Ingredients:
         if not path.is_file():
             raise UserError(f"RL_DATA_PATH={path} does not exist; fix or unset it.")
         return {"path": str(path.absolute())}, {"file": Input(data_version=e.store.digests.file(path))}
-    caption = e.dataset.task == "caption"
-    if caption and config.gt_prob:
-        raise UserError("rl_data.gt_prob measures VQA answers, and captions have none; unset it.")
+    if config.gt_prob:
+        e.task.require_gt_prob()
     return {
         **config.model_dump(exclude={"path"}),
         "gt_prob": scores_gold_answers(e),
-        **({"cider": {"document_frequencies": "train split"}} if caption else {}),
+        **e.task.rl_config,
         "generation": e.model.generation.model_dump(),
         **_vlm(e),
     }, {
@@ -150,7 +149,7 @@ def _pools_as_made(e: Experiment) -> PoolConfig:
 
 def _sampler_encoder(e: Experiment) -> dict[str, Input]:
     """What a similarity sampler compares with."""
-    if not needs_features(e.cell.sampler):
+    if not SAMPLERS[e.cell.sampler].needs_features:
         return {}
     return {"sampler_encoder": e.weights_of(e.encoder(e.dataset.sampler_encoder))}
 

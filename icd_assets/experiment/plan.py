@@ -10,7 +10,6 @@ from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.spec import spec_of
 from icd_assets.experiment.step import Step
 from icd_assets.experiment.steps import STEP, STEPS
-from icd_assets.scoring.ptb_tokenizer import require_caption_tools
 from icd_assets.store.manifest import Manifest
 
 
@@ -92,9 +91,8 @@ class Plan:
                 model.backend.require_likelihoods(f"{step.name} scores answers")
 
     def _require_metric(self) -> None:
-        scoring = any(step.name in ("rl_data", "evaluation") for step in self._asking())
-        if self.experiment.dataset.task == "caption" and scoring:
-            require_caption_tools()
+        if any(step.name in ("rl_data", "evaluation") for step in self._asking()):
+            self.experiment.task.require_tools()
 
     def _require_subset(self) -> None:
         if "evaluation" in self.to_make and self.experiment.config("evaluation").subset:

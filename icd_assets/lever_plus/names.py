@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from icd_assets.experiment.catalog import SAMPLERS
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.pools.config import SAMPLERS
 from icd_assets.scoring.rewards import REWARD_MODES
 
-_SAMPLER = f"(?P<sampler>{'|'.join(SAMPLERS.values())})"
+_SAMPLER = f"(?P<sampler>{'|'.join(SAMPLERS)})"
 _ANCHORS = re.compile(r"anchor_sample_num: ?(?P<sample_num>\d+)\.json")
 _POOLS = re.compile(rf"{_SAMPLER}-anchor_sample_num: ?(?P<sample_num>\d+): ?(?P<pool_size>\d+)-?\.json")
 _BEAMS = re.compile(

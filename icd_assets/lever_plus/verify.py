@@ -265,7 +265,7 @@ def rl_data(cell: Examined, named: Named) -> Verified:
     data = read_rl_data(path, n_rows=len(train))
     require_same_questions(path, data, train)
     _require_same_model(path, data, e)
-    found = facts(data, e.reward, e.dataset.task)
+    found = facts(data, e.reward, e.task.metric_name.lower())
     known = all(query.question_id is not None for query in data.queries)
     return Verified(
         {path: path},

@@ -1,4 +1,4 @@
-"""The four samplers: for each query, ``size`` library rows that it may take as demonstrations (SPEC C).
+"""The pools of a sampler: for each query, ``size`` library rows that it may take as demonstrations (SPEC C).
 
 Deviations from upstream:
 1. A pool never holds the query: upstream drops the first hit of a similarity search, which with ties is
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from icd_assets.datasets.vqa import VqaItem, VqaSplit
 from icd_assets.errors import UserError
-from icd_assets.pools.config import SAMPLERS, PoolConfig, needs_features
+from icd_assets.pools.config import SAMPLERS, PoolConfig
 from icd_assets.pools.similarity import Features, SamplerFeatures, top_similar
 from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.runtime.seeding import python_rng
@@ -58,10 +58,12 @@ def build_pools(
     ``same_split`` says that queries are rows of the library too. Feature rows follow ``queries`` and
     ``library``. Raises :class:`UserError` if too few candidates remain for a query.
     """
-    shares = _shares(sampler, config)
+    if sampler not in SAMPLERS:
+        raise UserError(f"unknown sampler {sampler!r}; valid: {', '.join(SAMPLERS)}.")
+    shares = SAMPLERS[sampler].shares(config)
     banned = _banned(queries, library, same_split, config.allow_same_image)
     _check_sizes(queries, library, banned, config.pool_size)
-    if needs_features(sampler):
+    if SAMPLERS[sampler].needs_features:
         if query_features is None or library_features is None:
             raise ValueError(f"{sampler} needs features")
         if len(query_features.text) != len(queries) or len(library_features.text) != len(library):
@@ -91,23 +93,6 @@ def build_pools(
             pools[query.row] = _merge(rankings, [count for _, count in shares])
         on_progress(len(pools), len(queries))
     return pools
-
-
-def _shares(sampler: str, config: PoolConfig) -> list[tuple[str, int]]:
-    """(source, how many) in the order of the pool: Mix is random, then image, then text."""
-    if sampler == "RandSampler":
-        return [("rand", config.pool_size)]
-    if sampler == "TextSimSampler":
-        return [("text", config.pool_size)]
-    if sampler == "ImgSimSampler":
-        return [("image", config.pool_size)]
-    if sampler != "MixSampler":
-        raise UserError(f"unknown sampler {sampler!r}; valid: {', '.join(SAMPLERS)}.")
-    total = config.mix_rand + config.mix_text + config.mix_image
-    if abs(total - 1) > 1e-9:
-        raise UserError(f"mix_rand + mix_text + mix_image is {total:g}; the three shares must sum to 1.")
-    rand, text = int(config.mix_rand * config.pool_size), int(config.mix_text * config.pool_size)
-    return [("rand", rand), ("image", config.pool_size - rand - text), ("text", text)]
 
 
 def _banned(

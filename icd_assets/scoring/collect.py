@@ -8,13 +8,11 @@ Deviations from upstream:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.scoring.rl_data import AnsweredPointer, RlQuery
-from icd_assets.scoring.vqa_metric import postprocess
 from icd_assets.vlm.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -48,7 +46,7 @@ def answer_proposals(
     raw = backend.generate(prompts, on_progress)
     probabilities: list[float | None] = [None] * len(asked)
     if gt_prob:
-        probabilities = [*_gt_probabilities([query for query, _ in asked], prompts, backend)]
+        probabilities = [*_gt_probabilities([query for query, _ in asked], prompts, backend, metric)]
     answers = [metric.clean(text) for text in raw]
     labels = metric.labels(answers, [query.answers for query, _ in asked])
     labeled = [
@@ -91,12 +89,11 @@ def _labeled(proposal: Proposal, refresh: int, **labels: Any) -> AnsweredPointer
     )
 
 
-def _gt_probabilities(queries: Sequence[VqaItem], prompts: Sequence[Prompt], backend: Backend) -> list[float]:
-    """Per prompt Σ_a P(a | prompt)·min(count(a)/3, 1) over its query's distinct gold answers (SPEC G.6)."""
-    weights = []
-    for query in queries:
-        counts = Counter(postprocess(answer) for answer in query.answers)
-        weights.append({answer: min(n / 3, 1.0) for answer, n in counts.items() if answer.strip()})
+def _gt_probabilities(
+    queries: Sequence[VqaItem], prompts: Sequence[Prompt], backend: Backend, metric: Metric
+) -> list[float]:
+    """Per prompt Σ_a P(a | prompt)·weight(a) over its query's distinct gold answers (SPEC G.6)."""
+    weights = [metric.gold_weights(query.answers) for query in queries]
     likelihoods = iter(
         backend.answer_likelihoods(
             [prompt for prompt, own in zip(prompts, weights, strict=True) for _ in own],

@@ -8,11 +8,11 @@ Deviations from upstream:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Set
+from typing import TYPE_CHECKING, Any, Literal, assert_never, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from icd_assets.datasets.task import Task
 from icd_assets.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +30,12 @@ RewardMode = Literal[
     "legacy",
     "cider",
 ]
-REWARD_MODES: tuple[str, ...] = get_args(RewardMode)
+REWARD_MODES: tuple[RewardMode, ...] = get_args(RewardMode)
+
+# What a task's metric says of an answer; names are those of :class:`icd_assets.scoring.rl_data.AnsweredPointer`.
+# A mode fits a task that gives every label that the mode reads.
+Label = Literal["vqa_correct", "vqa_acc_score", "vqa_gt_prob", "vqa_rel_score", "cider"]
+_CORRECTNESS: frozenset[Label] = frozenset({"vqa_correct", "vqa_acc_score"})
 
 _LIMIT = 5.0  # every reward is clipped to ±5
 
@@ -80,13 +85,11 @@ class RewardSettings(BaseModel):
             raise UserError(f"REWARD_MODE {mode!r} is not a reward mode; valid: {', '.join(REWARD_MODES)}.")
         return mode
 
-    def for_task(self, task: Task) -> RewardConfig:
-        """The reward of a dataset of ``task``; a mode of the other task is refused."""
-        mode = self.mode
-        if mode == "auto":
-            mode = "cider" if task == "caption" else "hard_plus_soft"
-        if (mode == "cider") != (task == "caption"):
-            valid = [name for name in REWARD_MODES if (name == "cider") == (task == "caption")]
+    def decided(self, task: str, labels: Set[Label], default: RewardMode) -> RewardConfig:
+        """The reward of a dataset of ``task``, which gives ``labels``; a mode that reads another is refused."""
+        mode = default if self.mode == "auto" else self.mode
+        if not reads(mode) <= labels:
+            valid = [name for name in REWARD_MODES if reads(name) <= labels]
             raise UserError(
                 f"REWARD_MODE {mode} is not a reward of the task {task}; unset it or take one of: "
                 f"{', '.join(valid)}."
@@ -100,9 +103,38 @@ class RewardConfig(RewardSettings):
     mode: RewardMode = "hard_plus_soft"
 
 
+def reads(mode: RewardMode) -> frozenset[Label]:
+    """The labels that a mode is computed from."""
+    match mode:
+        case "hard_plus_soft" | "hard_plus_soft_v2" | "separated" | "legacy":
+            return frozenset({"vqa_correct", "vqa_acc_score"})
+        case "hard_only":
+            return frozenset({"vqa_correct"})
+        case "soft_only":
+            return frozenset({"vqa_acc_score"})
+        case "hard01_plus_gtprob" | "hard01_plus_gtprob_separated":
+            return frozenset({"vqa_correct", "vqa_gt_prob"})
+        case "hard_plus_gtprob_plus_rel":
+            return frozenset({"vqa_correct", "vqa_gt_prob", "vqa_rel_score"})
+        case "cider":
+            return frozenset({"cider"})
+        case _:
+            assert_never(mode)
+
+
 def needs_gt_prob(config: RewardConfig) -> bool:
     """Whether a reward reads ``vqa_gt_prob``, which costs one more model pass per distinct gold answer."""
-    return "gtprob" in config.mode
+    return "vqa_gt_prob" in reads(config.mode)
+
+
+def needs_cider(config: RewardConfig) -> bool:
+    """Whether a reward reads ``cider``."""
+    return "cider" in reads(config.mode)
+
+
+def knows_correct(config: RewardConfig) -> bool:
+    """Whether a reward is of answers that are right or wrong; a caption is only better or worse."""
+    return bool(reads(config.mode) & _CORRECTNESS)
 
 
 def reward(candidate: AnsweredPointer, config: RewardConfig) -> float:
@@ -131,6 +163,8 @@ def reward(candidate: AnsweredPointer, config: RewardConfig) -> float:
             value = _legacy(candidate, config)
         case "cider":
             value = candidate.cider or 0.0
+        case _:
+            assert_never(config.mode)
     return max(-_LIMIT, min(_LIMIT, value))
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any
 
-from icd_assets.datasets.task import Task
-from icd_assets.scoring.rewards import RewardConfig, reward
+from icd_assets.scoring.rewards import RewardConfig, knows_correct, reward
 from icd_assets.scoring.rl_data import RlData
 
 
@@ -44,17 +43,17 @@ def signal(data: RlData, config: RewardConfig) -> Signal:
         queries=len(data.queries),
         pointers=len(rewards),
         share_with_reward_levels=levels / n,
-        share_with_positive=None if config.mode == "cider" else positives / n,
+        share_with_positive=positives / n if knows_correct(config) else None,
         mean_reward=sum(rewards) / max(1, len(rewards)),
         score_by_source={source: score[source] / count[source] for source in sorted(count)},
         pointers_by_source={source: count[source] for source in sorted(count)},
     )
 
 
-def facts(data: RlData, config: RewardConfig, task: Task) -> dict[str, Any]:
-    """The summary as an artifact's facts: flat; their keys are older than the names here."""
+def facts(data: RlData, config: RewardConfig, score: str) -> dict[str, Any]:
+    """The summary as an artifact's facts: flat; their keys are older than the names here. ``score`` names what the
+    task's metric gave."""
     summary = signal(data, config)
-    score = _score_name(task)
     return {
         "rows": summary.queries,
         "candidates": summary.pointers,
@@ -64,13 +63,3 @@ def facts(data: RlData, config: RewardConfig, task: Task) -> dict[str, Any]:
         **{f"{score}_{source}": value for source, value in summary.score_by_source.items()},
         **{f"candidates_{source}": count for source, count in summary.pointers_by_source.items()},
     }
-
-
-def _score_name(task: Task) -> str:
-    match task:
-        case "caption":
-            return "cider"
-        case "vqa":
-            return "accuracy"
-        case _:
-            assert_never(task)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from icd_assets.errors import UserError
-from icd_assets.scoring.rewards import RewardConfig, needs_gt_prob, reward
+from icd_assets.scoring.rewards import RewardConfig, knows_correct, needs_cider, needs_gt_prob, reward
 from icd_assets.scoring.rl_data import AnsweredPointer, RlData
 
 
@@ -35,7 +35,7 @@ def training_rows(
     Pointers whose evaluation failed never count; ``skip_fallback`` also drops those that were judged by
     string comparison instead of the metric. Groups without variance stay: the losses count and skip them.
     """
-    if require_positive and config.mode == "cider":
+    if require_positive and not knows_correct(config):
         raise UserError("REQUIRE_POSITIVE_QUERY asks for correct answers, which captions are not; unset it.")
     rows = []
     for query in data.queries:
@@ -45,10 +45,10 @@ def training_rows(
                 f"reward mode {config.mode} needs vqa_gt_prob, but query {query.row} of the RL data has none; "
                 "make the RL data with rl_data.gt_prob=true, or take another mode."
             )
-        if config.mode == "cider" and any(answered.cider is None for answered in usable):
+        if needs_cider(config) and any(answered.cider is None for answered in usable):
             raise UserError(
-                f"reward mode cider needs 'cider', but query {query.row} of the RL data has a pointer without; "
-                "make the RL data again."
+                f"reward mode {config.mode} needs 'cider', but query {query.row} of the RL data has a pointer "
+                "without; make the RL data again."
             )
         if not usable or (require_positive and not any(answered.positive for answered in usable)):
             continue

@@ -8,7 +8,7 @@ from icd_assets.errors import UserError
 from icd_assets.evaluation.evaluate import evaluate
 from icd_assets.evaluation.selections import Selection
 from icd_assets.evaluation.strategies import shuffled_labels, zero_shot
-from icd_assets.scoring.metric import VqaAccuracy
+from icd_assets.tasks.vqa.metric import VqaAccuracy
 from icd_assets.vlm.prompts import Prompt
 from icd_assets_tests.worlds.copying_backend import CopyingBackend
 from icd_assets_tests.worlds.vqa_files import item

@@ -14,9 +14,9 @@ from icd_assets.evaluation.evaluate_selectors import Evaluation, evaluate_select
 from icd_assets.pools.config import PoolConfig
 from icd_assets.pools.samplers import build_pools
 from icd_assets.pools.similarity import Features
-from icd_assets.scoring.metric import VqaAccuracy
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.model import new_policy
+from icd_assets.tasks.vqa.metric import VqaAccuracy
 from icd_assets_tests.worlds.copying_backend import CopyingBackend
 from icd_assets_tests.worlds.vqa_files import item
 

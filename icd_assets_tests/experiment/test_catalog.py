@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from icd_assets.datasets.captions import CaptionFiles
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import MODELS, Catalog, known_models
 from icd_assets.experiment.cell import Cell
+from icd_assets.tasks.caption.files import CaptionFiles
 from icd_assets.vlm.backends.served import Served
 from icd_assets_tests.worlds.captions import dataset_entry
 

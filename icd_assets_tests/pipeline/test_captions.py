@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icd_assets.datasets.captions import CaptionFiles
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import Settings
+from icd_assets.tasks.caption.files import CaptionFiles
 from icd_assets_tests.worlds.captions import new_caption_workplace
 from icd_assets_tests.worlds.workplace import Workplace
 

@@ -9,7 +9,8 @@ import pytest
 
 from icd_assets.datasets.vqa import read_split
 from icd_assets.errors import UserError
-from icd_assets.pools import SAMPLERS, PoolConfig, needs_features
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.pools import SAMPLERS, PoolConfig
 from icd_assets.pools.samplers import build_pools, draw_anchors
 from icd_assets.pools.similarity import SamplerFeatures
 from icd_assets_tests.worlds.vqa_files import IMAGES, annotation, item, write_files
@@ -158,7 +159,7 @@ def test_seed_changes_random_pools():
 
 
 def test_unknown_sampler_and_missing_features():
-    with pytest.raises(UserError, match="unknown sampler 'BestSampler'; valid: RandSampler"):
+    with pytest.raises(UserError, match=r"unknown sampler 'BestSampler'; valid: .*RandSampler"):
         build_pools("BestSampler", QUERIES, LIBRARY, CONFIG, same_split=True)
     with pytest.raises(ValueError, match="needs features"):
         build_pools("TextSimSampler", QUERIES, LIBRARY, CONFIG, same_split=True)
@@ -174,7 +175,23 @@ def test_unknown_sampler_and_missing_features():
         )
     with pytest.raises(ValueError, match="whole split"):
         build_pools("RandSampler", QUERIES, LIBRARY[1:], CONFIG, same_split=True)
-    assert [needs_features(sampler) for sampler in SAMPLERS] == [False, True, True, True]
+    assert [name for name, sampler in SAMPLERS.items() if not sampler.needs_features] == ["RandSampler"]
+
+
+def test_the_table_is_whole():
+    """Names and aliases are unique, as users type both; counts fill a pool of any size."""
+    names = [name for sampler in SAMPLERS.values() for name in (sampler.name, sampler.alias)]
+    assert len(set(names)) == len(names)
+    for sampler in SAMPLERS.values():
+        assert sampler.description.endswith(".") and "\n" not in sampler.description
+        for size in (1, 2, 7, 64):
+            assert sum(count for _, count in sampler.shares(PoolConfig(pool_size=size))) == size
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=lambda sampler: sampler.name)
+def test_the_command_line_knows_every_sampler(sampler):
+    for typed in (sampler.name, sampler.alias):
+        assert Catalog.load().cell("demo", typed, "tiny_vl").sampler == sampler.name
 
 
 def test_anchors_are_upstreams():

@@ -12,9 +12,9 @@ from icd_assets.scoring.chunks import map_chunks
 from icd_assets.scoring.collect_beams import beams_of_chunk, collect_beams
 from icd_assets.scoring.collect_rl_data import collect_rl_data, rl_data_of_chunk
 from icd_assets.scoring.infoscore import BeamConfig
-from icd_assets.scoring.metric import VqaAccuracy
 from icd_assets.selector.config import ProposalConfig, SelectorConfig
 from icd_assets.selector.model import new_policy
+from icd_assets.tasks.vqa.metric import VqaAccuracy
 from icd_assets_tests.worlds.copying_backend import CopyingBackend
 from icd_assets_tests.worlds.vqa_files import item
 

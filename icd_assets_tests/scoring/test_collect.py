@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from icd_assets.scoring.caption_metric import Cider
 from icd_assets.scoring.collect import answer_proposals
-from icd_assets.scoring.metric import VqaAccuracy
 from icd_assets.scoring.rl_data import RlData
 from icd_assets.scoring.rl_file import read_rl_data, write_rl_data
 from icd_assets.selector.proposals import Proposal
+from icd_assets.tasks.caption.metric import Cider
+from icd_assets.tasks.vqa.metric import VqaAccuracy
 from icd_assets.vlm.prompts import Prompt
 from icd_assets_tests.worlds.copying_backend import CopyingBackend
 from icd_assets_tests.worlds.vqa_files import item

@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
 from icd_assets.errors import UserError
-from icd_assets.scoring.rewards import REWARD_MODES, RewardConfig, RewardSettings, needs_gt_prob, reward, suffix
+from icd_assets.scoring.rewards import (
+    REWARD_MODES,
+    Label,
+    RewardConfig,
+    RewardSettings,
+    needs_gt_prob,
+    reads,
+    reward,
+    suffix,
+)
 from icd_assets.scoring.rl_data import AnsweredPointer
+from icd_assets.tasks import TASKS
 
 RIGHT = AnsweredPointer(pointer=(0, 1), vqa_correct=1, vqa_acc_score=0.6, vqa_gt_prob=0.25, vqa_rel_score=0.9)
 WRONG = AnsweredPointer(pointer=(0, 1), vqa_correct=0, vqa_acc_score=0.0, vqa_gt_prob=0.25, vqa_rel_score=0.5)
 BARE = AnsweredPointer(pointer=(0, 1), vqa_acc_score=0.6)  # generation 5
 
 
-@pytest.mark.parametrize(
-    ("mode", "right", "wrong", "bare"),
-    [
-        ("hard_plus_soft", 1.6, 0.0, 0.6),
-        ("hard_plus_soft_v2", 2.6, 0.0, 0.6),
-        ("separated", 2.6, 0.0, 0.6),
-        ("hard_only", 1.0, 0.0, 0.0),
-        ("soft_only", 0.6, 0.0, 0.6),
-        ("hard01_plus_gtprob", 1.25, 0.25, 0.0),
-        ("hard01_plus_gtprob_separated", 2.25, 0.25, 0.0),
-        ("hard_plus_gtprob_plus_rel", 1.25, 0.3, 0.0),
-        ("legacy", 0.0, 0.0, 0.0),
-        ("cider", 0.0, 0.0, 0.0),
-    ],
-)
+# mode, and its reward of RIGHT, WRONG and BARE
+MODES = [
+    ("hard_plus_soft", 1.6, 0.0, 0.6),
+    ("hard_plus_soft_v2", 2.6, 0.0, 0.6),
+    ("separated", 2.6, 0.0, 0.6),
+    ("hard_only", 1.0, 0.0, 0.0),
+    ("soft_only", 0.6, 0.0, 0.6),
+    ("hard01_plus_gtprob", 1.25, 0.25, 0.0),
+    ("hard01_plus_gtprob_separated", 2.25, 0.25, 0.0),
+    ("hard_plus_gtprob_plus_rel", 1.25, 0.3, 0.0),
+    ("legacy", 0.0, 0.0, 0.0),
+    ("cider", 0.0, 0.0, 0.0),
+]
+
+
+@pytest.mark.parametrize(("mode", "right", "wrong", "bare"), MODES)
 def test_modes_at_default_weights(mode, right, wrong, bare):
     config = RewardConfig(mode=mode)
     assert [reward(c, config) for c in (RIGHT, WRONG, BARE)] == pytest.approx([right, wrong, bare])
 
 
 def test_the_table_names_every_mode():
-    assert len(REWARD_MODES) == 10
+    assert [mode for mode, *_ in MODES] == list(REWARD_MODES)
     assert {mode for mode in REWARD_MODES if needs_gt_prob(RewardConfig(mode=mode))} == {
         "hard01_plus_gtprob",
         "hard01_plus_gtprob_separated",
@@ -89,19 +103,37 @@ def test_suffix(settings, name):
 
 
 def test_the_task_decides_the_mode_that_was_left_open():
-    assert RewardSettings(rel_weight=0.3).for_task("vqa") == RewardConfig(mode="hard_plus_soft", rel_weight=0.3)
-    assert RewardSettings().for_task("caption").mode == "cider"
-    assert RewardSettings(mode="soft_only").for_task("vqa").mode == "soft_only"
+    assert TASKS["vqa"].reward(RewardSettings(rel_weight=0.3)) == RewardConfig(
+        mode="hard_plus_soft", rel_weight=0.3
+    )
+    assert TASKS["caption"].reward(RewardSettings()).mode == "cider"
+    assert TASKS["vqa"].reward(RewardSettings(mode="soft_only")).mode == "soft_only"
 
 
 @pytest.mark.parametrize(
-    ("mode", "task"), [("cider", "vqa"), ("hard_plus_soft", "caption"), ("legacy", "caption")]
+    ("mode", "task"),
+    [("cider", "vqa"), ("hard_plus_soft", "caption"), ("legacy", "caption"), ("cider", "multiple_choice")],
 )
 def test_a_reward_of_the_other_task_is_refused(mode, task):
     with pytest.raises(
         UserError, match=f"REWARD_MODE {mode} is not a reward of the task {task}; unset it or take"
     ):
-        RewardSettings(mode=mode).for_task(task)
+        TASKS[task].reward(RewardSettings(mode=mode))
+
+
+@pytest.mark.parametrize("mode", REWARD_MODES)
+def test_a_mode_names_the_labels_that_it_reads(mode):
+    """One that is read and not named would count as 0 for a task that does not give it."""
+    config = RewardConfig(mode=mode, beta=1)
+    low = AnsweredPointer((0, 1), vqa_correct=0, vqa_acc_score=0.1, vqa_gt_prob=0.1, vqa_rel_score=0.1, cider=0.1)
+    unlabeled = AnsweredPointer((0, 1))  # some labels are read where others are missing
+    moving = {
+        label
+        for label in get_args(Label)
+        for candidate in (low, unlabeled)
+        if reward(replace(candidate, **{label: 1}), config) != reward(candidate, config)
+    }
+    assert moving == reads(mode)
 
 
 def test_a_captions_reward_is_its_cider_clipped():

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from icd_assets.experiment.catalog import SAMPLERS
 from icd_assets.experiment.plan import Plan
+from icd_assets.pools.config import SAMPLERS
 from icd_assets.runtime.locks import Holder
 from icd_assets_tests.programs import program
 from icd_assets_tests.worlds.commands import Run
@@ -38,7 +38,7 @@ def reasons(run: Run, *words: str) -> dict[str, str]:
 def test_nothing_then_all_fresh(world: World, run: Run) -> None:
     assert table(run) == {}
     assert "nothing is made yet" in run("status").output
-    assert set(table(run, "--all")) == {f"d0|{s}/m0" for s in SAMPLERS.values()} | set(table(run, "--all"))
+    assert set(table(run, "--all")) == {f"d0|{s}/m0" for s in SAMPLERS} | set(table(run, "--all"))
     world.cell(run_id="run-7")
     assert set(table(run)) == {KEY}  # the embeddings that other cells would share do not make them cells
     assert states(run) == dict.fromkeys(STEP_NAMES, "fresh")

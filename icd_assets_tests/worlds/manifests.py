@@ -16,12 +16,13 @@ from unittest.mock import patch
 
 import yaml
 
-from icd_assets.experiment.catalog import SAMPLERS, Catalog
+from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import read_settings
 from icd_assets.experiment.spec import spec_of
 from icd_assets.experiment.steps import STEPS
+from icd_assets.pools.config import SAMPLERS
 from icd_assets.scoring.rl_data import AnsweredPointer, RlData, RlQuery
 from icd_assets.scoring.rl_file import write_rl_data
 from icd_assets.store.digests import sha256_json
@@ -123,7 +124,7 @@ def hundred_cells(folder: Path, file_bytes: int = 0) -> World:
     """5 datasets × 4 samplers × 5 models, nine artifacts each (pools and embeddings are shared, as they are)."""
     world = replace(new_world(folder, datasets=5, models=5), file_bytes=file_bytes)
     with patch("os.fsync"), world.store.digests.at_once():  # the disk need not survive a power cut
-        for dataset, sampler, model in itertools.product(range(5), SAMPLERS.values(), range(5)):
+        for dataset, sampler, model in itertools.product(range(5), SAMPLERS, range(5)):
             world.cell(f"d{dataset}|{sampler}/m{model}")
     return world
 

@@ -14,7 +14,7 @@ from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.settings import Settings
-from icd_assets.pools.config import needs_features
+from icd_assets.pools.config import SAMPLERS
 from icd_assets.runtime.finding import Finding, findings
 from icd_assets.store.store import Store
 from icd_assets.upkeep.doctor import cost, data, leftovers, machine, models, recipe
@@ -96,7 +96,7 @@ def _with_torch(experiment: Experiment, to: str | None, seen: data.Seen) -> list
     found += [*of_model, *of_encoder]
     ready = ready and clip is not None
     if (
-        needs_features(experiment.cell.sampler)
+        SAMPLERS[experiment.cell.sampler].needs_features
         and experiment.dataset.sampler_encoder != experiment.dataset.encoder
     ):
         of_sampler, sampler = models.clip(experiment.encoder(experiment.dataset.sampler_encoder), digests)

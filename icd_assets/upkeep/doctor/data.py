@@ -19,6 +19,7 @@ SPLITS: tuple[Literal["train", "validation"], ...] = ("train", "validation")
 KNOWN_SIZES = {
     "okvqa": {"train": 9009, "validation": 5046},
     "vqav2": {"train": 443_757, "validation": 214_354},
+    "aokvqa": {"train": 17_056, "validation": 1_145},
 }
 _SAMPLE = 64
 _NAMED = 3

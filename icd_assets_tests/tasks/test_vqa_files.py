@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from icd_assets.datasets.files import SplitFiles, SplitSource, locate_split
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import CATALOG, Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import Settings
 from icd_assets.store.digests import sha256_json
+from icd_assets.tasks.vqa.files import SplitSource, VqaFiles, locate_split
 from icd_assets_tests.worlds.vqa_files import annotation, joined
 
 CELL = Cell("okvqa", "RandSampler", "tiny_vl")
@@ -72,10 +72,10 @@ def test_either_layout_gives_the_same_rows(home, monkeypatch, dataset, prefix):
         assert [item.question_id for item in found.data.train] == [10, 20, 30]
         if name == "official":
             first = found
-    assert list(first.train) == list(found.train)
-    assert [first.validation[row] for row in range(3)] == [found.validation[row] for row in range(3)]
-    assert found.train[2].question == "What {is} this?" and found.train[0].answer == "official"
-    assert first.dataset_digest("train") != found.dataset_digest("train")  # the bytes read are other ones
+    assert list(first.data.train) == list(found.data.train)
+    assert [first.data.validation[row] for row in range(3)] == [found.data.validation[row] for row in range(3)]
+    assert found.data.train[2].question == "What {is} this?" and found.data.train[0].answer == "official"
+    assert first.data.digest("train") != found.data.digest("train")  # the bytes read are other ones
 
 
 def test_the_official_pair_goes_before_the_joined_file_and_an_override_before_both(home, monkeypatch):
@@ -168,5 +168,5 @@ def test_a_digest_parses_nothing(home, monkeypatch):
 )
 def test_half_an_entry_is_refused(files, sentence):
     with pytest.raises(ValueError, match=sentence):
-        SplitFiles(images="i", **files)
-    assert SplitFiles(images="i", joined="j").questions is None
+        VqaFiles(images="i", **files)
+    assert VqaFiles(images="i", joined="j").questions is None

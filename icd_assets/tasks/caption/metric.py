@@ -15,7 +15,7 @@ from typing import Any
 from pycocoevalcap.cider.cider_scorer import CiderScorer, precook
 
 from icd_assets.errors import UserError
-from icd_assets.scoring.ptb_tokenizer import tokenize
+from icd_assets.tasks.caption.ptb_tokenizer import tokenize
 
 Ngrams = dict[tuple[str, ...], int]
 
@@ -70,6 +70,9 @@ class Cider:
 
     def labels(self, answers: Sequence[str], references: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
         return [{"cider": score} for score in self.scores(answers, references)]
+
+    def gold_weights(self, golds: Sequence[str]) -> dict[str, float]:
+        raise ValueError("captions have no label vqa_gt_prob")
 
 
 class _OfCorpus(list[list[Ngrams]]):

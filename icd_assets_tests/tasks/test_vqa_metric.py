@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icd_assets.scoring.vqa_metric import (
+from icd_assets.evaluation.report import overall_accuracy
+from icd_assets.tasks.vqa.metric import (
     CONTRACTIONS,
     normalize,
-    overall_accuracy,
     postprocess,
     vqa_accuracy,
 )

@@ -11,6 +11,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
+
+from icd_assets.scoring.relevance import relevance
 
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
@@ -108,13 +111,6 @@ def _normalized_counts(answers: tuple[str, ...]) -> Counter[str]:
     return Counter(normalize(answer) for answer in answers)
 
 
-def overall_accuracy(accuracies: Sequence[float]) -> float:
-    """Mean accuracy as upstream reports it: a fraction rounded to four decimals (percent to two)."""
-    if not accuracies:
-        raise ValueError("no accuracies to average")
-    return round(100 * sum(accuracies) / len(accuracies), 2) / 100
-
-
 def postprocess(raw: str) -> str:
     """The answer within a generation: up to ``Question``, ``Answer`` or ``Short``, then up to ``", "``.
 
@@ -124,3 +120,40 @@ def postprocess(raw: str) -> str:
     'dog'
     """
     return _STOP.split(raw, maxsplit=1)[0].split(", ", maxsplit=1)[0]
+
+
+class VqaAccuracy:
+    """The official accuracy, in [0, 1] (SPEC H)."""
+
+    name = "accuracy"
+
+    def clean(self, raw: str) -> str:
+        return postprocess(raw)
+
+    def normal(self, answer: str) -> str:
+        return normalize(answer)
+
+    def scores(self, answers: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+        return [vqa_accuracy(answer, golds) for answer, golds in zip(answers, references, strict=True)]
+
+    def labels(self, answers: Sequence[str], references: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+        labels = []
+        scores = self.scores(answers, references)
+        for answer, golds, accuracy in zip(answers, references, scores, strict=True):
+            near = relevance(answer, [postprocess(gold) for gold in golds])
+            labels.append(
+                {
+                    "vqa_correct": int(accuracy > 0),
+                    "vqa_acc_score": accuracy,
+                    "vqa_rel_token_f1": near.token_f1,
+                    "vqa_rel_edit_sim": near.edit_similarity,
+                    "vqa_rel_score": near.score,
+                    "vqa_eval_mode": "vqaEval",
+                }
+            )
+        return labels
+
+    def gold_weights(self, golds: Sequence[str]) -> dict[str, float]:
+        """A third per annotator, at most 1, as the accuracy counts them (SPEC G.6)."""
+        counts = Counter(postprocess(gold) for gold in golds)
+        return {answer: min(n / 3, 1.0) for answer, n in counts.items() if answer.strip()}

@@ -11,8 +11,8 @@ from pycocoevalcap.cider.cider import Cider as LibraryCider
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from icd_assets.errors import UserError
-from icd_assets.scoring.caption_metric import Cider
-from icd_assets.scoring.ptb_tokenizer import require_caption_tools, tokenize
+from icd_assets.tasks.caption.metric import Cider
+from icd_assets.tasks.caption.ptb_tokenizer import require_caption_tools, tokenize
 
 REFERENCES = [
     ["A red star on blue.", "a star, red"],
@@ -104,7 +104,7 @@ def test_without_java_one_sentence(monkeypatch, tmp_path):
 
 def test_without_the_library_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocoevalcap", None)
-    monkeypatch.setattr("icd_assets.scoring.ptb_tokenizer.find_spec", lambda name: None)
+    monkeypatch.setattr("icd_assets.tasks.caption.ptb_tokenizer.find_spec", lambda name: None)
     with pytest.raises(
         UserError, match=r"pycocoevalcap, which is not installed; pip install 'icd-assets\[captions\]'"
     ):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets.datasets.captions import read_captions
 from icd_assets.errors import UserError
+from icd_assets.tasks.caption.files import read_captions
 
 IMAGES = "images/COCO_train2014_{image_id:012d}.jpg"
 COCO = {

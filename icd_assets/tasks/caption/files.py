@@ -18,34 +18,41 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict
+from typing import TYPE_CHECKING, Any
 
 from icd_assets.datasets.columns import table_of
 from icd_assets.datasets.json_file import read_json
-from icd_assets.datasets.official import Record
 from icd_assets.datasets.vqa import VqaSplit, check_pattern
 from icd_assets.errors import UserError
+from icd_assets.tasks.task import SplitFiles
+
+if TYPE_CHECKING:
+    from icd_assets.datasets.official import Answer, Record
+    from icd_assets.store.digests import DigestCache
 
 _KARPATHY_SPLITS = ("train", "restval", "val", "validation", "test")
 
 _Captions = dict[int, list[str]]  # by image_id
 
 
-class CaptionFiles(BaseModel):
+class CaptionFiles(SplitFiles):
     """The captions of one split, and where image ``image_id`` lies.
 
     ``captions`` is COCO's annotation file of the split, or Karpathy's file of all splits, of which ``split`` is
     taken.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     captions: str
-    images: str
     split: str | None = None
-    variables: list[str] = []  # the environment variables that the path was made of
+
+    def locate(self, what: str) -> list[Path]:
+        return [self.existing(self.captions, what)]
+
+    def parts(self) -> list[str | None]:
+        return [self.split]
+
+    def read(self, dataset: str, split: str, *, answer: Answer, digests: DigestCache, folder: Path) -> VqaSplit:
+        return read_captions(dataset, split, Path(self.captions), self.images, self.split)
 
 
 def read_captions(dataset: str, split: str, path: Path, images: str, part: str | None = None) -> VqaSplit:

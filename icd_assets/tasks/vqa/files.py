@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from icd_assets.errors import UserError
+from icd_assets.tasks.task import SplitFiles
+
+if TYPE_CHECKING:
+    from icd_assets.datasets.official import Answer
+    from icd_assets.datasets.vqa import VqaSplit
+    from icd_assets.store.digests import DigestCache
 
 
-class SplitFiles(BaseModel):
+class VqaFiles(SplitFiles):
     """The VQA files of one split in either layout or both (SPEC B.2), and where image ``image_id`` lies.
 
     :func:`locate_split` says which are read.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     questions: str | None = None
     annotations: str | None = None
     joined: str | None = None  # official annotations whose elements carry their question
     override: str = ""  # a joined file that wins over all others
     subset: str | None = None  # a joined file that names some of the split's questions
-    images: str
-    variables: list[str] = []  # the environment variables that the paths were made of
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -34,6 +36,30 @@ class SplitFiles(BaseModel):
         if self.questions is None and self.joined is None and not self.override:
             raise ValueError("no file is named; give questions and annotations, or joined")
         return self
+
+    def locate(self, what: str) -> list[Path]:
+        return locate_split(self, what).paths
+
+    def parts(self) -> list[str | None]:
+        return []
+
+    def read(self, dataset: str, split: str, *, answer: Answer, digests: DigestCache, folder: Path) -> VqaSplit:
+        from icd_assets.datasets.vqa import load_split
+
+        found = locate_split(self, f"the {split} split of {dataset}")
+        return load_split(
+            dataset,
+            split,
+            found.questions,
+            found.annotations,
+            self.images,
+            answer,
+            digests=digests,
+            folder=folder,
+        )
+
+    def subset_file(self) -> str | None:
+        return self.subset
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +75,16 @@ class SplitSource:
         return [self.annotations] if self.questions is None else [self.questions, self.annotations]
 
 
-def locate_split(files: SplitFiles, dataset: str) -> SplitSource:
+def locate_split(files: VqaFiles, dataset: str) -> SplitSource:
     """The override if one is set, else the official pair, else the joined file.
 
     Raises :class:`UserError` with every path looked at and the variables that move them.
     """
-    moved_by = f"set {' or '.join(files.variables)}" if files.variables else "fix the catalog"
     if files.override:
         if not (override := Path(files.override)).is_file():
-            raise UserError(f"{override} does not exist, and wins over all other files of {dataset}; {moved_by}.")
+            raise UserError(
+                f"{override} does not exist, and wins over all other files of {dataset}; {files.moved_by}."
+            )
         return SplitSource(None, override)
     looked = []
     if files.questions is not None and files.annotations is not None:
@@ -71,4 +98,6 @@ def locate_split(files: SplitFiles, dataset: str) -> SplitSource:
         if (joined := Path(files.joined)).is_file():
             return SplitSource(None, joined)
         looked.append(str(joined))
-    raise UserError(f"{dataset} was not found as {' or as '.join(looked)}; put the files there, or {moved_by}.")
+    raise UserError(
+        f"{dataset} was not found as {' or as '.join(looked)}; put the files there, or {files.moved_by}."
+    )
