@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, assert_never
 
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
@@ -140,8 +140,14 @@ def _answers(annotation: dict[str, Any], at: str) -> tuple[str, ...]:
 
 def _answer(annotation: dict[str, Any], answers: tuple[str, ...], taken: Answer, at: str) -> str:
     """The official answer if that is asked for and there, else the most frequent one (ties: the first seen)."""
-    if taken == "official" and annotation.get("multiple_choice_answer") is not None:
-        return field(annotation, "multiple_choice_answer", str, at)
+    match taken:
+        case "official":
+            if annotation.get("multiple_choice_answer") is not None:
+                return field(annotation, "multiple_choice_answer", str, at)
+        case "most_frequent":
+            pass
+        case _:
+            assert_never(taken)
     return max(dict.fromkeys(answers), key=answers.count)
 
 

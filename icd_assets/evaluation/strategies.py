@@ -11,7 +11,8 @@ Deviations from upstream:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal, assert_never
 
 import numpy as np
 
@@ -56,11 +57,17 @@ def similarity_selection(
     pointers = {}
     for query, (row, pool) in enumerate(pools.items()):
         ids = np.asarray(pool, dtype=np.intp)
-        similarity = np.zeros(len(ids))
-        if kind != "image":
-            similarity += exact_similarity(query_features.text[query], library_features.text, ids)
-        if kind != "text":
-            similarity += exact_similarity(query_features.image[query], library_features.image, ids)
+        text = partial(exact_similarity, query_features.text[query], library_features.text, ids)
+        image = partial(exact_similarity, query_features.image[query], library_features.image, ids)
+        match kind:
+            case "text":
+                similarity = text()
+            case "image":
+                similarity = image()
+            case "image+text":
+                similarity = text() + image()
+            case _:
+                assert_never(kind)
         best = np.argsort(-similarity, kind="stable")[:shots]
         pointers[row] = tuple(int(position) for position in best[::-1])
     return Selection(f"{kind} similarity", shots, pointers)

@@ -1,4 +1,4 @@
-"""Rewards of candidates from their labels (SPEC J).
+"""Rewards of answered pointers from their labels (SPEC J).
 
 Deviations from upstream:
 1. An unknown mode is refused when the settings are read, ``hybrid`` (accepted upstream, then raises)
@@ -137,12 +137,12 @@ def knows_correct(config: RewardConfig) -> bool:
     return bool(reads(config.mode) & _CORRECTNESS)
 
 
-def reward(candidate: AnsweredPointer, config: RewardConfig) -> float:
-    """The raw reward of one candidate, in [−5, 5]; a missing label counts as 0."""
-    h = candidate.vqa_correct or 0
-    s = candidate.vqa_acc_score or 0.0
-    g = candidate.vqa_gt_prob or 0.0
-    r = candidate.vqa_rel_score or 0.0
+def reward(answered: AnsweredPointer, config: RewardConfig) -> float:
+    """The raw reward of one answered pointer, in [−5, 5]; a missing label counts as 0."""
+    h = answered.vqa_correct or 0
+    s = answered.vqa_acc_score or 0.0
+    g = answered.vqa_gt_prob or 0.0
+    r = answered.vqa_rel_score or 0.0
     hard, soft, rel = config.hard_weight, config.soft_weight, config.rel_weight
     match config.mode:
         case "hard_plus_soft":
@@ -160,25 +160,25 @@ def reward(candidate: AnsweredPointer, config: RewardConfig) -> float:
         case "hard_plus_gtprob_plus_rel":
             value = hard * h + soft * g + rel * (1 - h) * r
         case "legacy":
-            value = _legacy(candidate, config)
+            value = _legacy(answered, config)
         case "cider":
-            value = candidate.cider or 0.0
+            value = answered.cider or 0.0
         case _:
             assert_never(config.mode)
     return max(-_LIMIT, min(_LIMIT, value))
 
 
-def _legacy(candidate: AnsweredPointer, config: RewardConfig) -> float:
+def _legacy(answered: AnsweredPointer, config: RewardConfig) -> float:
     """α·(beam's own score) + β·(correctness)."""
-    own = candidate.beam_score or 0.0
-    if config.use_logprob and candidate.logprob_score is not None:
-        own = -candidate.logprob_score
+    own = answered.beam_score or 0.0
+    if config.use_logprob and answered.logprob_score is not None:
+        own = -answered.logprob_score
     if config.correctness_mode == "pm1":
-        correctness: float = 2 * (candidate.vqa_correct or 0) - 1
-    elif candidate.vqa_correct is not None:
-        correctness = candidate.vqa_correct
+        correctness: float = 2 * (answered.vqa_correct or 0) - 1
+    elif answered.vqa_correct is not None:
+        correctness = answered.vqa_correct
     else:
-        correctness = candidate.vqa_acc_score or 0.0
+        correctness = answered.vqa_acc_score or 0.0
     return config.alpha * own + config.beta * correctness
 
 

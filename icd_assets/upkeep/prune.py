@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from icd_assets.lineage.records import Records
 from icd_assets.store.atomic import write_atomic
@@ -125,10 +125,15 @@ def _prune_epochs(store: Store, place: Path, chosen: Sequence[Removal], at: str)
 def _epochs(store: Store, place: Path, manifest: Manifest, keep: Keep, converted: set[str]) -> Iterator[Removal]:
     files = manifest.files
     needed = {len(files)}
-    if keep == "best":
-        needed.add(int(manifest.facts["best_epoch"]))
-    elif isinstance(keep, int):
-        needed |= set(range(len(files) - keep + 1, len(files) + 1))
+    match keep:
+        case "best":
+            needed.add(int(manifest.facts["best_epoch"]))
+        case "last":
+            pass
+        case int():
+            needed |= set(range(len(files) - keep + 1, len(files) + 1))
+        case _:
+            assert_never(keep)
     phase = manifest.spec.asset.partition("_")[0].upper()
     for number, record in enumerate(files, start=1):
         if number not in needed and Path(record.path).name not in converted and store.is_own(record):
