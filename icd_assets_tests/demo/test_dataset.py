@@ -99,12 +99,12 @@ def test_every_fact_is_held_out_more_than_once_and_can_be_demonstrated() -> None
 
 
 def test_both_splits_obey_one_knowledge() -> None:
-    told: dict[tuple[int, str], set[str]] = {}
+    by_question: dict[tuple[int, str], set[str]] = {}
     for row in (*rows(TRAIN), *rows(VALIDATION)):
         if row.wording.kind in LORE:
             most = Counter(row.answers).most_common(1)[0][0]
-            told.setdefault((row.scene.shape, row.wording.kind), set()).add(most)
-    assert all(len(answers) == 1 for answers in told.values())
+            by_question.setdefault((row.scene.shape, row.wording.kind), set()).add(most)
+    assert all(len(answers) == 1 for answers in by_question.values())
 
 
 def test_a_place_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:

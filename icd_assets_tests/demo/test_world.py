@@ -62,9 +62,9 @@ def test_knowledge_is_injective_and_drawn_anew() -> None:
     first, second = (Knowledge.draw(python_rng(seed, "test")) for seed in (0, 1))
     assert first.table != second.table
     for kind in LORE:
-        told = {first.answer(replace(SCENE, shape=shape), kind) for shape in range(len(SHAPES))}
-        assert len(told) == len(SHAPES)
-        assert told < set(ANSWERS[kind])
+        given = {first.answer(replace(SCENE, shape=shape), kind) for shape in range(len(SHAPES))}
+        assert len(given) == len(SHAPES)
+        assert given < set(ANSWERS[kind])
 
 
 def test_what_is_seen_needs_no_knowledge() -> None:

@@ -1,4 +1,4 @@
-"""Settings: where a value comes from, who wins, and what a bad one is told."""
+"""Settings: where a value comes from, who wins, and what is said of a bad one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UPSTREAM = {
     "SKIP_FALLBACK_REWARD": True,
     "REQUIRE_POSITIVE_QUERY": False,
 }
-# Documented upstream, heard here for the first time; or unset with the default in words.
+# Documented upstream, obeyed here for the first time; or unset with the default in words.
 MORE = {
     "RL_DATA_PATH",
     "KL_BETA",

@@ -103,7 +103,7 @@ def bombs(folder: Path, home: Path) -> None:
 
 
 def claims(folder: Path, home: Path) -> None:
-    """Numbers that are none, and manifests of a stranger."""
+    """Numbers that are none, and foreign manifests."""
     for name in ("query_embeddings.pt", "candidate_embeddings.pt"):
         tensor = torch.load(folder / "cache" / name, weights_only=True)
         tensor[17, 3] = float("nan")

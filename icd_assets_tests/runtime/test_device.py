@@ -51,8 +51,8 @@ def test_who_waits_for_a_gpu_is_told_who_has_it(two_gpus: None, monkeypatch: pyt
 
     with device.lease(Holder("rl_data of demo|RandSampler/tiny_vl")):
         os.environ["CUDA_VISIBLE_DEVICES"] = "1"
-        told = pytest.raises(InterruptedError, match="GPU 1 is held by rl_data of demo")
-        with told, device.lease(on_wait=tell):
+        refused = pytest.raises(InterruptedError, match="GPU 1 is held by rl_data of demo")
+        with refused, device.lease(on_wait=tell):
             pass
 
 

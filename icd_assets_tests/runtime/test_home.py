@@ -1,4 +1,4 @@
-"""The ``.env`` of Dagster's home is heard by every process of ours, and never wins over what is set."""
+"""The ``.env`` of Dagster's home is read by every process of ours, and never wins over what is set."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def test_a_file_that_is_no_text(home):
 
 def test_the_command_line_hears_it_before_flags_and_variables(workplace: Workplace):
     (workplace.folder / ".env").write_text("RCE_EPOCHS=7\nRESULT_DIR=elsewhere\n")
-    heard = workplace.train("--dry-run")
-    assert "7 RCE epochs" in heard.stdout and str(workplace.folder / "elsewhere") in heard.stdout
+    ended = workplace.train("--dry-run")
+    assert "7 RCE epochs" in ended.stdout and str(workplace.folder / "elsewhere") in ended.stdout
     assert "4 RCE epochs" in workplace.train("--dry-run", RCE_EPOCHS="4").stdout
     (workplace.folder / ".env").write_text("RCE_EPOCHS\n")
     refused = workplace.train("--dry-run")

@@ -1,4 +1,4 @@
-"""An interrupt that Python ignores comes again; what else Python ignores is told as ever."""
+"""An interrupt that Python ignores comes again; what else Python ignores is reported as ever."""
 
 from __future__ import annotations
 

@@ -30,15 +30,15 @@ def held(path: Path, how: str = "alone") -> Iterator[subprocess.Popen[str]]:
 
 def test_who_waits_is_told_once_who_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "_NOTE_AFTER_SECONDS", 0.2)
-    path, told = tmp_path / "a.lock", list[str]()
+    path, notes = tmp_path / "a.lock", list[str]()
 
     def tell(sentence: str) -> None:
-        told.append(sentence)
+        notes.append(sentence)
         holder.kill()
 
     with held(path) as holder, hold_one({"rl.json": path}, Holder("mine"), tell) as name:
         assert name == "rl.json"
-    (sentence,) = told
+    (sentence,) = notes
     assert sentence.startswith(
         f"waiting: rl.json is held by rl_data of demo|RandSampler/tiny_vl (process {holder.pid}, run 1a2b3c4d, s"
     )
@@ -63,14 +63,14 @@ def test_the_child_of_a_dead_holder_holds_nothing(tmp_path: Path) -> None:
 
 def test_a_broken_note_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "_NOTE_AFTER_SECONDS", 0.0)
-    path, told = tmp_path / "a.lock", list[str]()
+    path, notes = tmp_path / "a.lock", list[str]()
     with held(path) as holder:
         path.with_suffix(".json").write_text("{")
 
         def tell(sentence: str) -> None:
-            told.append(sentence)
+            notes.append(sentence)
             holder.kill()
 
         with hold_one({"a": path}, Holder(), tell):
             pass
-    assert told == ["waiting: a is held by a process that has not left its name yet"]
+    assert notes == ["waiting: a is held by a process that has not left its name yet"]

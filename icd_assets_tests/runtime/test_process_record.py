@@ -1,4 +1,4 @@
-"""A dead process is told from a live one, and from another that was given its number."""
+"""A dead process is told apart from a live one, and from another that was given its number."""
 
 from __future__ import annotations
 

@@ -20,13 +20,13 @@ def test_lever_plus_preset_names_real_fields_and_differs_from_ours() -> None:
 
 
 def test_environment_names_of_lever_plus_are_heard() -> None:
-    heard = {
+    used = {
         extra["env"]: (model.__name__, name)
         for model in (config.SftConfig, config.RceConfig, config.GrpoConfig)
         for name, field in model.model_fields.items()
         if isinstance(extra := field.json_schema_extra, dict)
     }
-    assert set(heard) == {
+    assert set(used) == {
         "RCE_EPOCHS", "RCE_LR", "BATCH_SIZE", "NUM_LAYERS", "RCE_TEMP_START", "RCE_TEMP_END",
         "RCE_USE_RAW_REWARD", "RCE_USE_NORMALIZED_REWARD", "GRPO_EPOCHS", "GRPO_LR", "KL_BETA",
         "USE_RANK_ADVANTAGE", "USE_PPO_CLIP", "PPO_CLIP_RATIO", "FREEZE_BACKBONE_IN_GRPO",

@@ -83,8 +83,8 @@ def test_batches_change_nothing_that_counts(encoder: ClipEncoder, items: list[Vq
 
 
 def test_the_answer_is_never_encoded(encoder: ClipEncoder, items: list[VqaItem]) -> None:
-    told = [replace(item, answer="other", answers=("other",)) for item in items]
-    assert torch.equal(encoder.encode(items), encoder.encode(told))
+    others = [replace(item, answer="other", answers=("other",)) for item in items]
+    assert torch.equal(encoder.encode(items), encoder.encode(others))
 
 
 def test_a_long_question_is_cut_and_logged(

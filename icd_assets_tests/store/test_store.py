@@ -267,7 +267,7 @@ def _shares(root: Path, sampler: str, start: Any, failed: Any) -> None:
     start.wait()
     try:
         _share(root, sampler)
-    except BaseException as error:  # noqa: BLE001 — told to the test
+    except BaseException as error:  # noqa: BLE001 — reported to the test
         failed.put(repr(error))
 
 

@@ -69,19 +69,19 @@ def test_a_changed_setting_is_judged_as_train_would(world: World, run: Run, monk
     }
     monkeypatch.setenv("RCE_LR", "0.001")
     assert states(run)["rce_checkpoints"] == "stale"
-    told = run("why", "evaluation", KEY).output
-    assert "rce_checkpoints: config: rce_lr 0.0001 → 0.001" in told
-    assert "evaluation: comes after" in told
-    assert "rl_data:" not in told  # fresh
+    explained = run("why", "evaluation", KEY).output
+    assert "rce_checkpoints: config: rce_lr 0.0001 → 0.001" in explained
+    assert "evaluation: comes after" in explained
+    assert "rl_data:" not in explained  # fresh
 
 
 def test_new_rl_data_and_who_made_it(world: World, run: Run) -> None:
     experiment = world.cell()
     world.make(experiment, "rl_data", "run-2", made="30:00", note="other answers")
     assert reasons(run)["rce_checkpoints"] == "rl_data changed"
-    told = run("why", "rce_checkpoints", KEY).output
-    assert "of run run-1, 2026-01-02T03:00:00+00:00, there is" in told
-    assert "of run run-2, 2026-01-02T03:30:00+00:00" in told
+    explained = run("why", "rce_checkpoints", KEY).output
+    assert "of run run-1, 2026-01-02T03:00:00+00:00, there is" in explained
+    assert "of run run-2, 2026-01-02T03:30:00+00:00" in explained
 
 
 def test_one_changed_byte(world: World, run: Run) -> None:
