@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -125,13 +124,14 @@ def test_a_reward_of_the_other_task_is_refused(mode, task):
 def test_a_mode_names_the_labels_that_it_reads(mode):
     """One that is read and not named would count as 0 for a task that does not give it."""
     config = RewardConfig(mode=mode, beta=1)
-    low = AnsweredPointer((0, 1), vqa_correct=0, vqa_acc_score=0.1, vqa_gt_prob=0.1, vqa_rel_score=0.1, cider=0.1)
-    unlabeled = AnsweredPointer((0, 1))  # some labels are read where others are missing
+    labels = {"vqa_acc_score": 0.1, "vqa_gt_prob": 0.1, "vqa_rel_score": 0.1, "cider": 0.1}
+    low = AnsweredPointer(pointer=(0, 1), vqa_correct=0, **labels)
+    unlabeled = AnsweredPointer(pointer=(0, 1))  # some labels are read where others are missing
     moving = {
         label
         for label in get_args(Label)
-        for candidate in (low, unlabeled)
-        if reward(replace(candidate, **{label: 1}), config) != reward(candidate, config)
+        for answered in (low, unlabeled)
+        if reward(answered.model_copy(update={label: 1}), config) != reward(answered, config)
     }
     assert moving == reads(mode)
 
