@@ -20,7 +20,7 @@ from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.steps import STEP
 from icd_assets.runtime.finding import Finding
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had the level "mended"
 _STYLES = {"ok": "green", "fixed": "cyan", "warning": "yellow", "problem": "red"}
 
 

@@ -37,7 +37,7 @@ def test_a_cell_of_which_nothing_is_there(workplace: Workplace) -> None:
     assert "Traceback" not in ended.stderr
     report: dict[str, Any] = json.loads(ended.stdout)
     assert set(report) == {"schema", "blocked", "findings"}
-    assert (report["schema"], report["blocked"]) == (1, True)
+    assert (report["schema"], report["blocked"]) == (2, True)
     assert all(set(f) == {"subject", "level", "found", "todo"} for f in report["findings"])
     assert {f["level"] for f in report["findings"]} <= {"ok", "fixed", "warning", "problem"}
     problems = [f["subject"] for f in report["findings"] if f["level"] == "problem"]
