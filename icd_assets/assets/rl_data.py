@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def rl_data(run: StepRun) -> Report:
     from icd_assets.scoring.rl_file import write_rl_data
-    from icd_assets.scoring.signal import facts
+    from icd_assets.scoring.rl_signal import facts
 
     experiment = run.experiment
     if run.config.path is not None:

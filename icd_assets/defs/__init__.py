@@ -1,0 +1,1 @@
+"""All that knows Dagster: assets, automation, and what holds its runs together."""

@@ -14,14 +14,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from icd_assets.errors import UserError
-from icd_assets.experiment.cell import Cell
-from icd_assets.experiment.entries import (
+from icd_assets.experiment.catalog_entries import (
     AutomationEntry,
     DatasetEntry,
     EncoderEntry,
     ModelEntry,
     TaskEntry,
 )
+from icd_assets.experiment.cell import Cell
 from icd_assets.pools.config import SAMPLERS
 from icd_assets.tasks import TASKS, TaskName
 

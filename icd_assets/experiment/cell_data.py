@@ -9,7 +9,7 @@ from pathlib import Path
 
 from icd_assets.datasets.vqa import VqaSplit
 from icd_assets.errors import UserError
-from icd_assets.experiment.entries import DatasetEntry
+from icd_assets.experiment.catalog_entries import DatasetEntry
 from icd_assets.store.digests import sha256_json
 from icd_assets.store.known import Known
 from icd_assets.store.manifest import Input

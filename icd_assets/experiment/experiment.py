@@ -13,9 +13,9 @@ from typing import Any
 
 from icd_assets.errors import MissingInput, UserError
 from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.catalog_entries import DatasetEntry, EncoderEntry, ModelEntry
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.cell_data import CellData
-from icd_assets.experiment.entries import DatasetEntry, EncoderEntry, ModelEntry
 from icd_assets.experiment.paths import CellPaths
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.steps import STEP

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from icd_assets.experiment.catalog_entries import DatasetEntry, ModelEntry
 from icd_assets.experiment.cell import Cell
-from icd_assets.experiment.entries import DatasetEntry, ModelEntry
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class Plan:
             if name not in STEP:
                 raise UserError(f"there is no asset {name!r}; valid: {', '.join(STEP)}.")
         planned: list[Planned] = []
-        coming: set[str] = set()
+        coming: set[str] = set()  # the steps that this plan will make
         for step in STEPS:
             if step.left_out(experiment) and not (step.on_request and step.name in {to, *force}):
                 if step.name == to:

@@ -258,7 +258,7 @@ def _spot_check(cell: Examined, path: Path, found: Any) -> tuple[dict[str, Input
 def rl_data(cell: Examined, named: Named) -> Verified:
     from icd_assets.scoring.rl_data import require_same_questions
     from icd_assets.scoring.rl_file import read_rl_data
-    from icd_assets.scoring.signal import facts
+    from icd_assets.scoring.rl_signal import facts
 
     e, train = cell.experiment, cell.train()
     path = _one(list(named), e.paths.rl_data)

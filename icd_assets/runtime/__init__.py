@@ -1,0 +1,1 @@
+"""The machine: locks, devices, interrupts, processes, progress, seeds."""

@@ -139,10 +139,10 @@ def knows_correct(config: RewardConfig) -> bool:
 
 def reward(answered: AnsweredPointer, config: RewardConfig) -> float:
     """The raw reward of one answered pointer, in [−5, 5]; a missing label counts as 0."""
-    h = answered.vqa_correct or 0
-    s = answered.vqa_acc_score or 0.0
-    g = answered.vqa_gt_prob or 0.0
-    r = answered.vqa_rel_score or 0.0
+    h = answered.vqa_correct or 0  # hard: right or wrong
+    s = answered.vqa_acc_score or 0.0  # soft: how many annotators agree
+    g = answered.vqa_gt_prob or 0.0  # gold: the likelihood of the true answers
+    r = answered.vqa_rel_score or 0.0  # relevance: how near a wrong answer is
     hard, soft, rel = config.hard_weight, config.soft_weight, config.rel_weight
     match config.mode:
         case "hard_plus_soft":

@@ -36,7 +36,9 @@ def training_rows(
     string comparison instead of the metric. Groups without variance stay: the losses count and skip them.
     """
     if require_positive and not knows_correct(config):
-        raise UserError("REQUIRE_POSITIVE_QUERY asks for correct answers, which captions are not; unset it.")
+        raise UserError(
+            f"REQUIRE_POSITIVE_QUERY asks for correct answers, but reward mode {config.mode} knows none; unset it."
+        )
     rows = []
     for query in data.queries:
         usable = [answered for answered in query.pointers if _usable(answered, skip_fallback)]

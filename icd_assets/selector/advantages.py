@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from icd_assets.selector.config import Baseline, Scale
-from icd_assets.selector.normalization import center, rank_scale, standard_deviation
+from icd_assets.selector.reward_normalization import center, rank_scale, standard_deviation
 
 
 def advantages(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from icd_assets.selector.config import Divergence
 from icd_assets.selector.losses import picked
-from icd_assets.selector.normalization import masked_mean
+from icd_assets.selector.reward_normalization import masked_mean
 
 KL_LOW, KL_HIGH, BETA_FACTOR, BETA_MIN, BETA_MAX = 0.01, 0.1, 1.5, 0.001, 10.0
 

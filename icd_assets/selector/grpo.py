@@ -33,7 +33,7 @@ from icd_assets.selector.divergence import entropy, kl_divergence, next_beta
 from icd_assets.selector.groups import Batch, PointerGroup, collate, shuffled_batches, split_by_query
 from icd_assets.selector.losses import picked, ppo_loss
 from icd_assets.selector.model import PointerSelectorV2
-from icd_assets.selector.normalization import normalize_rewards
+from icd_assets.selector.reward_normalization import normalize_rewards
 from icd_assets.selector.training import (
     Metrics,
     OnEpoch,

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from icd_assets.selector.config import Likelihood, RatioLevel, RceTarget
 from icd_assets.selector.model import MASKED
-from icd_assets.selector.normalization import center, masked_mean
+from icd_assets.selector.reward_normalization import center, masked_mean
 
 
 def pick_log_probs(logits: Tensor, pointers: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from icd_assets.selector.config import RceConfig
 from icd_assets.selector.groups import Batch, PointerGroup, collate, shuffled_batches, split_by_query
 from icd_assets.selector.losses import pick_log_probs, picked, rce_loss, rce_weights
 from icd_assets.selector.model import PointerSelectorV2
-from icd_assets.selector.normalization import normalize_rewards
+from icd_assets.selector.reward_normalization import normalize_rewards
 from icd_assets.selector.training import (
     Metrics,
     OnEpoch,

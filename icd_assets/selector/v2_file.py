@@ -123,7 +123,9 @@ def _untrained_gate(state: Mapping[str, Tensor], path: Path, seed: int) -> dict[
 def write_v2format(
     path: Path, source: V3Checkpoint, *, lineage: Mapping[str, Any], allow_drop_layers: bool = False
 ) -> None:
-    """Form f5 of a trained selector, written exactly at ``path`` and verified by reading it back.
+    """A trained selector as Lever-Plus' inference loads it (SPEC F, form f5), verified by reading it back.
+
+    ``state_dict`` has the tensors under today's and the older names, ``model_state_dict`` under today's.
 
     lineage: what to record beside the shape, for example the source's sha256 and the RL data's digest.
     """

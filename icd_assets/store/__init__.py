@@ -1,0 +1,1 @@
+"""Artifacts on disk: manifests, digests, and commits that are whole or not there."""

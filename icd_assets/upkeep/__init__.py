@@ -1,0 +1,1 @@
+"""Is all well? What is fresh, stale, damaged or left over, and what would stop a run."""

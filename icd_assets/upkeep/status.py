@@ -103,22 +103,24 @@ def _judge(experiment: Experiment, step: Step, coming: set[str]) -> AssetStatus:
     store = experiment.store
     writer = store.writer(experiment.manifest_path(step.name))
     manifest: Manifest | None = None
-    state: State = "stale"
     try:
         manifest = experiment.manifest(step.name)
         reason = plan.reason(experiment, step, coming)
+        state = _state(experiment, step, manifest, reason)
     except UserError as error:
-        reason = store.damage(manifest) if manifest is not None else str(error)
-        if reason is None:
-            state, reason = "unjudged", str(error)
-    else:
-        if reason is None:
-            state = "fresh"
-        elif _left_out(experiment, step):
-            state, reason = "left out", None
-        elif manifest is None:
-            state = "missing"
+        damage = store.damage(manifest) if manifest is not None else str(error)
+        reason, state = damage or str(error), "stale" if damage else "unjudged"
+    if state == "left out":
+        reason = None
     return AssetStatus(step.name, "running" if writer else state, reason, manifest, writer)
+
+
+def _state(experiment: Experiment, step: Step, manifest: Manifest | None, reason: str | None) -> State:
+    if reason is None:
+        return "fresh"
+    if _left_out(experiment, step):
+        return "left out"
+    return "missing" if manifest is None else "stale"
 
 
 def _left_out(experiment: Experiment, step: Step) -> bool:

@@ -50,7 +50,7 @@ class CachedBackend(Backend):
         for positions in self._chunks(len(prompts)):
             keys = [self._key("generate", prompts[at], decoding) for at in positions]
             chunk = _Chunk(positions, keys, self.store, hand_over)
-            if missing := chunk.missing_after(self.store.texts(keys)):
+            if missing := chunk.hand_over_known(self.store.texts(keys)):
                 self.backend.answer([prompts[at] for at in missing], chunk.keep)
             self._count(positions, missing)
 
@@ -58,7 +58,7 @@ class CachedBackend(Backend):
         for positions in self._chunks(len(prompts)):
             keys = [self._key("likelihood", prompts[at], answers[at]) for at in positions]
             chunk = _Chunk(positions, keys, self.store, hand_over)
-            if missing := chunk.missing_after(self.store.likelihoods(keys)):
+            if missing := chunk.hand_over_known(self.store.likelihoods(keys)):
                 asked = [prompts[at] for at in missing], [answers[at] for at in missing]
                 self.backend.score(*asked, chunk.keep)
             self._count(positions, missing)
@@ -106,7 +106,7 @@ class _Chunk(Generic[Answer]):
         self._store = store
         self._hand_over: HandOver[Answer] = hand_over
 
-    def missing_after(self, known: Mapping[bytes, Answer]) -> list[int]:
+    def hand_over_known(self, known: Mapping[bytes, Answer]) -> list[int]:
         """Hand over what is known; returns one position, the first, of every key that is not."""
         if known:
             self._share(known)

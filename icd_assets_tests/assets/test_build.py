@@ -30,6 +30,17 @@ def test_parents_come_earlier_and_exist() -> None:
         seen.add(step.name)
 
 
+def test_what_a_step_is_made_from_are_its_parents(tmp_path: Path) -> None:
+    """Of a trained cell; what is not read this time (RCE or GRPO, a checkpoint of one's own) is a parent too."""
+    from icd_assets_tests.worlds.manifests import new_world
+
+    cell = new_world(tmp_path).cell()
+    for step in STEPS:
+        read = {name.partition(".")[0] for name in step.made_from(cell)[1]} & STEP.keys()
+        assert read <= set(step.parents), step.name
+        assert read or not step.parents, step.name
+
+
 def test_no_two_steps_lie_in_one_place(tmp_path: Path) -> None:
     from icd_assets.experiment.catalog import Catalog
     from icd_assets.experiment.experiment import Experiment

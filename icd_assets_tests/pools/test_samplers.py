@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from icd_assets.datasets.vqa import read_split
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
-from icd_assets.pools import SAMPLERS, PoolConfig
+from icd_assets.pools import SAMPLERS, PoolConfig, config
 from icd_assets.pools.samplers import build_pools, draw_anchors
 from icd_assets.pools.similarity import SamplerFeatures
 from icd_assets_tests.worlds.vqa_files import IMAGES, annotation, item, write_files
@@ -180,9 +181,10 @@ def test_unknown_sampler_and_missing_features():
 
 def test_the_table_is_whole():
     """Names and aliases are unique, as users type both; counts fill a pool of any size."""
-    names = [name for sampler in SAMPLERS.values() for name in (sampler.name, sampler.alias)]
+    names = [name for sampler in config._SAMPLERS for name in (sampler.name, sampler.alias)]
     assert len(set(names)) == len(names)
     for sampler in SAMPLERS.values():
+        assert re.fullmatch("[A-Za-z]+", sampler.name)  # a hyphen or a slash ends it in file names and keys
         assert sampler.description.endswith(".") and "\n" not in sampler.description
         for size in (1, 2, 7, 64):
             assert sum(count for _, count in sampler.shares(PoolConfig(pool_size=size))) == size

@@ -9,7 +9,7 @@ from icd_assets.selector.advantages import advantages, top_k
 from icd_assets.selector.decoding import greedy, log_prob
 from icd_assets.selector.divergence import estimate, next_beta
 from icd_assets.selector.losses import pick_cross_entropy, ppo_loss, rce_loss, rce_weights
-from icd_assets.selector.normalization import masked_mean, normalize_rewards
+from icd_assets.selector.reward_normalization import masked_mean, normalize_rewards
 from icd_assets_tests.selector import golden
 from icd_assets_tests.selector.golden import ALL, LOG_PROBS, POINTERS, POOL, QUERY, REWARDS, close
 

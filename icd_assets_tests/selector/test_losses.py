@@ -15,7 +15,7 @@ from icd_assets.selector.decoding import log_prob, sample
 from icd_assets.selector.divergence import entropy, estimate, kl_divergence
 from icd_assets.selector.losses import pick_cross_entropy, ppo_loss, rce_loss, rce_weights
 from icd_assets.selector.model import PointerSelectorV2, new_policy
-from icd_assets.selector.normalization import normalize_rewards
+from icd_assets.selector.reward_normalization import normalize_rewards
 
 REWARDS = torch.tensor([[2.0, 1.0, 0.0, 9.0], [1.0, 1.0, 1.0, 1.0]])
 MASK = torch.tensor([[True, True, True, False], [True, True, True, True]])

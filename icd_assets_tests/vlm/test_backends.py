@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from icd_assets.experiment.entries import ModelEntry
+from icd_assets.experiment.catalog_entries import ModelEntry
 from icd_assets.vlm import backends
 from icd_assets.vlm.backends import BACKENDS
 from icd_assets.vlm.backends.config import BackendConfig

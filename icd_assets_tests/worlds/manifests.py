@@ -161,8 +161,10 @@ def content(e: Experiment, asset: str, spec: Spec, note: str) -> tuple[dict[str,
         epochs = e.facts(f"{phase}_checkpoints")["epochs"]
         facts = {"phase": phase, "epoch": epochs, "source": f"{phase}_epoch{epochs}.pt"}
         return facts, {folder / f"{phase}_epoch{epochs}_v2format.ckpt": text}
-    facts = {"rows": 4, "compare_shots": 2, "recommended": "GRPO", "recommended_accuracy": 0.5}
-    return facts, {paths.evaluation / "comparison.json": text}
+    if asset == "evaluation":
+        facts = {"rows": 4, "compare_shots": 2, "recommended": "GRPO", "recommended_accuracy": 0.5}
+        return facts, {paths.evaluation / "comparison.json": text}
+    return {}, {folder / f"{asset}.json": text}
 
 
 def _rl_data(spec: Spec, note: str) -> bytes:

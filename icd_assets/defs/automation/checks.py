@@ -45,7 +45,7 @@ def rl_data_check(experiment: Experiment) -> Verdict:
     """Re-reads the file: schema, ranges and uniqueness are the reader's; here the numbers."""
     from icd_assets.scoring.rewards import reward
     from icd_assets.scoring.rl_file import read_rl_data
-    from icd_assets.scoring.signal import signal
+    from icd_assets.scoring.rl_signal import signal
 
     data = read_rl_data(experiment.files("rl_data")[0])
     config = experiment.reward

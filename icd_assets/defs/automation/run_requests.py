@@ -12,7 +12,7 @@ from icd_assets.defs.runs.run_config import build_run_config
 from icd_assets.defs.runs.run_status import TO_MAKE_SOMETHING
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
-from icd_assets.experiment.entries import AutomationEntry
+from icd_assets.experiment.catalog_entries import AutomationEntry
 from icd_assets.experiment.experiment import Experiment, results_root
 from icd_assets.experiment.steps import STEP, STEPS
 from icd_assets.experiment.v2_source import has_own_v2

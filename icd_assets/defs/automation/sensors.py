@@ -10,7 +10,7 @@ import dagster as dg
 from icd_assets.defs.automation.jobs import grpo_recipe, rce_recipe
 from icd_assets.defs.automation.run_requests import at_work, entry, experiments, recipe_of, request
 from icd_assets.errors import UserError
-from icd_assets.experiment.entries import AutomationEntry
+from icd_assets.experiment.catalog_entries import AutomationEntry
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.lineage.as_made import changed_inputs, digest_of, rl_data_new_to_grpo
 

@@ -13,7 +13,7 @@ from icd_assets.runtime.finding import Finding, findings
 from icd_assets.vlm.weights import availability, weights_digest
 
 if TYPE_CHECKING:
-    from icd_assets.experiment.entries import EncoderEntry, ModelEntry
+    from icd_assets.experiment.catalog_entries import EncoderEntry, ModelEntry
     from icd_assets.store.digests import DigestCache
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from icd_assets.experiment.catalog import PACKAGE, Catalog
-from icd_assets.experiment.entries import EncoderEntry, ModelEntry
+from icd_assets.experiment.catalog_entries import EncoderEntry, ModelEntry
 from icd_assets.runtime.finding import Finding
 from icd_assets.store.digests import DigestCache
 from icd_assets.upkeep.doctor import models
