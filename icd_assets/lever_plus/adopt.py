@@ -1,10 +1,10 @@
 """Take the files of a Lever-Plus results folder as the pipeline's own artifacts, where they lie.
 
 Adoption writes manifests beside the files and nothing else; the one file that it makes is beam data put together
-from rank shards. A manifest has ``origin: adopted``; it holds what the files say of themselves, and what is unknown.
+from rank shards. A manifest has ``origin: adopted``, what the files hold of themselves, and what is unknown.
 
-A file goes through four hands: it is *found* in the folder; its *name* says which artifact of which cells it is part
-of; the files of one artifact are a *claim*; a claim that is read through is *verified*, and compared with those
+A file passes four hands. It is *found* in the folder. Its *name* says which artifact of which cells it is part
+of. The files of one artifact are a *claim*. A claim that is read through is *verified*, and compared with those
 verified *before*. What became of it is a *finding*.
 """
 
