@@ -11,7 +11,7 @@ import click
 from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments
 from icd_assets.cli.options import setting_options
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.plan import Plan
+from icd_assets.experiment.plan import Plan, require_assets
 from icd_assets.experiment.settings import Settings, read_settings
 from icd_assets.runtime.locks import Holder
 
@@ -54,6 +54,7 @@ def run_cell(
     """Plan one cell, make what is missing or changed, and print the summary."""
     from icd_assets.cli.summary import show_configuration, show_summary
 
+    require_assets(to, force)  # before another command of the cell is waited for
     experiment = arguments.open(settings)
     show_configuration(experiment, arguments)
     try:

@@ -82,7 +82,7 @@ class Experiment:
             pool_size=shared.pool_size,
             beam_size=shared.beam_size,
             seed=shared.seed,
-            reward_suffix=self.reward_suffix,
+            reward_suffix=lambda: self.reward_suffix,
         )
 
     @cached_property

@@ -5,6 +5,7 @@ Blanks and colons in names are upstream's; they are kept so that an existing res
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,8 @@ class CellPaths:
     pool_size: int = 64
     beam_size: int = 5
     seed: int = 42
-    reward_suffix: str = ""  # SPEC A.2's, from the reward settings
+    # SPEC A.2's. Asked for when a v3 folder is: a reward that does not fit the task stops no other step.
+    reward_suffix: Callable[[], str] = lambda: ""
 
     @property
     def cache(self) -> Path:
@@ -94,4 +96,4 @@ class CellPaths:
 
     @property
     def _v3(self) -> str:
-        return f"v3_{self.cell.sampler}_{self.cell.model}{self.reward_suffix}"
+        return f"v3_{self.cell.sampler}_{self.cell.model}{self.reward_suffix()}"

@@ -39,13 +39,12 @@ class Plan:
     def of(cls, experiment: Experiment, *, to: str | None = None, force: Collection[str] = ()) -> Plan:
         """A step after one that will be made is planned too; it ends at once if what it reads turns out to be the
         same bytes. ``to``: the last step, default all; ``force``: steps that are made in any case."""
-        for name in (*force, *([to] if to is not None else [])):
-            if name not in STEP:
-                raise UserError(f"there is no asset {name!r}; valid: {', '.join(STEP)}.")
+        require_assets(to, force)
         planned: list[Planned] = []
         coming: set[str] = set()  # the steps that this plan will make
         for step in STEPS:
-            if step.left_out(experiment) and not (step.on_request and step.name in {to, *force}):
+            on_request = step.on_request and step.name in {to, *force}
+            if not on_request and step.left_out(experiment):
                 if step.name == to:
                     raise UserError(f"there is no {to} to stop at: {step.left_out_because}.")
                 continue
@@ -97,6 +96,12 @@ class Plan:
     def _require_subset(self) -> None:
         if "evaluation" in self.to_make and self.experiment.config("evaluation").subset:
             self.experiment.data.subset_path()
+
+
+def require_assets(to: str | None, force: Collection[str]) -> None:
+    """Raise ``UserError`` for a name that is no asset's."""
+    if unknown := [name for name in (*force, *([to] if to is not None else [])) if name not in STEP]:
+        raise UserError(f"there is no asset {unknown[0]!r}; valid: {', '.join(STEP)}.")
 
 
 def reason(experiment: Experiment, step: Step, coming: Collection[str]) -> str | None:

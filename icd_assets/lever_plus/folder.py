@@ -14,6 +14,9 @@ from icd_assets.store.names import is_ours
 _MOST = 200_000  # files; a results folder of a hundred cells holds some thousand
 
 
+_PASSED_OVER = (".pending", ".previous", ".tmp")  # whoever wrote them, they are no artifacts
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A file; ``problem`` says why it cannot be read."""
@@ -32,7 +35,7 @@ def files_under(folder: Path, root: Path) -> Iterator[Found]:
         linked = [name for name in folders if (Path(where) / name).is_symlink()]
         folders[:] = [name for name in folders if name not in linked and not name.startswith(".")]
         for name in sorted([*names, *linked]):
-            if name.startswith(".") or is_ours(Path(name)):
+            if name.startswith(".") or is_ours(Path(name)) or name.endswith(_PASSED_OVER) or ".kept-" in name:
                 continue
             count += 1
             if count > _MOST:

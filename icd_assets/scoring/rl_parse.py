@@ -124,8 +124,9 @@ class Record:
         if (method := raw.get("gen_method")) is not None:
             if not isinstance(method, str):
                 raise self.error(f"'gen_method' is {method!r}, not a valid string")
-            if fields.setdefault("source", method) != method:
+            if (fields.get("source") or method) != method:
                 raise self.error(f"'source' is {fields['source']!r}, but 'gen_method' is {method!r}")
+            fields["source"] = method
         return fields
 
     def _answers(self, header: dict[str, Any], key: str) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from icd_assets.store.digests import DigestCache
 from icd_assets.store.journal import JOURNAL
 from icd_assets.store.known import Known
 from icd_assets.store.manifest import FileRecord, Manifest, Spec, data_version
-from icd_assets.store.names import MANIFEST, is_half_commit, is_manifest, pending_of, previous_of, set_aside
+from icd_assets.store.names import MANIFEST, pending_of, previous_of, set_aside
 
 
 class Store:
@@ -270,8 +270,8 @@ class Store:
         name = json.dumps(record.path, ensure_ascii=False).encode()
         others = [
             other
-            for other in sorted(path.parent.iterdir())
-            if (is_manifest(other) or is_half_commit(other)) and not other.name.startswith((path.name, "."))
+            for other in sorted(path.parent.glob(f"*{MANIFEST}*"))  # a user's copy of a manifest counts too
+            if not other.name.startswith((path.name, "."))
         ]
         try:
             if any(name in other.read_bytes() for other in others):

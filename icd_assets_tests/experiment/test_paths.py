@@ -15,7 +15,7 @@ CATALOG = Catalog.load()
 def paths(sampler: str = "rand_sampler", reward_suffix: str = "") -> CellPaths:
     cell = CATALOG.cell("okvqa_local", sampler, "qwen2.5_vl_3B")
     dataset, model = CATALOG.datasets[cell.dataset], CATALOG.models[cell.model]
-    return CellPaths(Path("results"), cell, dataset, model, reward_suffix=reward_suffix)
+    return CellPaths(Path("results"), cell, dataset, model, reward_suffix=lambda: reward_suffix)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,23 @@ def test_beams_of_a_cell_with_a_checkpoint_of_its_own_are_made_on_request_only(w
     assert "beam_data" in Plan.of(cell, force=("beam_data",)).to_make
 
 
+def test_beams_are_made_on_request_whatever_lies_in_the_checkpoints_folder(world: World) -> None:
+    cell = world.experiment()
+    cell.paths.v2_folder.mkdir(parents=True)
+    for name in ("a", "b"):
+        (cell.paths.v2_folder / f"m0_RandSampler_{name}.ckpt").write_bytes(b"weights")
+    with pytest.raises(UserError, match="holds 2 v2 checkpoints"):
+        Plan.of(cell)
+    assert Plan.of(cell, to="beam_data").to_make == ["candidate_pools", "beam_data"]
+
+
+def test_a_reward_of_another_task_stops_no_step_without_one(world: World) -> None:
+    cell = world.experiment(REWARD_MODE="cider")
+    assert Plan.of(cell, to="embeddings").to_make[-1] == "embeddings"
+    with pytest.raises(UserError, match="REWARD_MODE cider is not a reward of the task vqa"):
+        Plan.of(cell)
+
+
 def test_a_step_that_the_recipe_leaves_out_is_nothing_to_stop_at(world: World) -> None:
     with pytest.raises(UserError, match=r"^there is no grpo_checkpoints to stop at: .*GRPO_EPOCHS=0"):
         Plan.of(world.cell(GRPO_EPOCHS="0"), to="grpo_checkpoints")
