@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +13,8 @@ from icd_assets.errors import UserError
 from icd_assets.store.names import is_ours
 
 _MOST = 200_000  # files; a results folder of a hundred cells holds some thousand
-
-
-_PASSED_OVER = (".pending", ".previous", ".tmp")  # whoever wrote them, they are no artifacts
+# Besides what is ours: unfinished and set aside by whoever, so no artifact.
+_PASSED_OVER = re.compile(r".*(\.pending|\.previous|\.tmp|\.kept-.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def files_under(folder: Path, root: Path) -> Iterator[Found]:
         linked = [name for name in folders if (Path(where) / name).is_symlink()]
         folders[:] = [name for name in folders if name not in linked and not name.startswith(".")]
         for name in sorted([*names, *linked]):
-            if name.startswith(".") or is_ours(Path(name)) or name.endswith(_PASSED_OVER) or ".kept-" in name:
+            if name.startswith(".") or is_ours(Path(name)) or _PASSED_OVER.fullmatch(name):
                 continue
             count += 1
             if count > _MOST:

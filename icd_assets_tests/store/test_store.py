@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -259,6 +260,13 @@ def test_a_lock_is_the_same_however_the_results_root_is_spelled(tmp_path: Path) 
 def test_a_file_stays_whose_other_owner_is_just_being_published(tmp_path: Path) -> None:
     first = _share(tmp_path, "one")
     (first.parent / "two.json.manifest.json.pending").symlink_to("renamed meanwhile")
+    _share(tmp_path, "one", anchors=None)
+    assert [path.name for path in first.parent.glob("anchors*")] == ["anchors.json"]
+
+
+def test_a_file_stays_that_a_copy_of_a_manifest_names(tmp_path: Path) -> None:
+    first = _share(tmp_path, "one")
+    shutil.copy(first, first.with_name("mine.manifest.json.bak"))
     _share(tmp_path, "one", anchors=None)
     assert [path.name for path in first.parent.glob("anchors*")] == ["anchors.json"]
 
