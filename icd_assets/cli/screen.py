@@ -1,89 +1,118 @@
-"""What the command line shows: the plan, progress while assets run, the closing summary."""
+"""How words and tables are shown: whole in a log, and on a screen at its width, with no name ever cut."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
-import time
-from types import TracebackType
+import textwrap
+from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from icd_assets.experiment.plan import Plan
-from icd_assets.runtime.progress import Listener, described, listen
 
-# A log has no width of its own, and a reason cut into columns cannot be searched.
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+_PROSE_COLUMNS = 24  # a narrower column of sentences is not readable
+_GAP = 2
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # main() ends the command as a shell expects; rich would exit with 1
+
+
+def is_screen() -> bool:
+    """Whether stdout is a terminal that can be drawn on; else it gets lines, and no control codes."""
+    able = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    return able and sys.stdout is not None and sys.stdout.isatty()
+
+
+def screen_width() -> int | None:
+    """Columns of the terminal; None for a log, where a reason cut into columns could not be searched."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return max(shutil.get_terminal_size().columns, 20)
+
+
+_COLORS = is_screen() and not os.environ.get("NO_COLOR")
+console = _Console(
+    highlight=False,
+    soft_wrap=True,
+    force_terminal=is_screen(),  # and not by a variable: a file must stay readable
+    color_system="auto" if _COLORS else None,
+    width=None if is_screen() else screen_width() or 200,
+)
+
+
+def say(text: str, style: str = "", *, indent: int = 0) -> None:
+    """One sentence, broken between words if it must be; the lines after the first are indented."""
+    console.print(Text(wrapped(text, screen_width(), indent=indent), style))
+
+
+def wrapped(text: str, width: int | None, *, indent: int = 0) -> str:
+    """``text`` in lines of ``width`` columns. A wider word stays whole: the terminal goes on with it in its next
+    row, and it can be copied."""
+    if width is None:
+        return text
+    lines = [
+        textwrap.fill(
+            line,
+            width,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+            drop_whitespace=True,
+            replace_whitespace=False,
+        )
+        for line in text.split("\n")
+    ]
+    return "\n".join(lines)
+
+
+def show_table(headers: Sequence[str], rows: Sequence[Sequence[str | Text]], *, prose: bool = False) -> None:
+    """A table where its columns fit, else a paragraph per row: its first cell, and the others by their headers.
+
+    ``prose``: the last column holds sentences, and is narrowed before the table is given up.
+    """
+    width = screen_width()
+    columns = [max(cell_len(str(cell)) for cell in column) for column in zip(headers, *rows, strict=True)]
+    last = columns[-1]
+    if width is not None and prose:
+        rest = width - sum(columns[:-1]) - _GAP * (len(columns) - 1)
+        last = min(last, max(rest, _PROSE_COLUMNS))
+        rows = [(*row[:-1], wrapped(str(row[-1]), last)) for row in rows]
+        last = max(cell_len(line) for row in ((headers[-1],), *rows) for line in str(row[-1]).split("\n"))
+    natural = sum(columns[:-1]) + last + _GAP * (len(columns) - 1)
+    if width is not None and natural > width:
+        return _show_paragraphs(headers, rows, prose=prose)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        table.add_column(header, no_wrap=True)
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    return console.print(table, width=natural)
+
+
+def _show_paragraphs(headers: Sequence[str], rows: Sequence[Sequence[str | Text]], *, prose: bool) -> None:
+    for row in rows:
+        first, *others = (" ".join(str(cell).split()) for cell in row)
+        if prose:  # sentences need no header, and names and words beside them none either
+            first, others = "  ".join([first, *others[:-1]]), others[-1:]
+        else:
+            others = [f"{header}: {cell}" for header, cell in zip(headers[1:], others, strict=True) if cell]
+        say(first, "bold")
+        if text := "; ".join(others):
+            say(f"  {text}", indent=2)
 
 
 def show_plan(plan: Plan) -> None:
-    table = Table("asset", "state", "why", box=None, pad_edge=False, header_style="bold")
+    """What is there, what would be made, and why."""
+    rows = []
     for item in plan.steps:
         present = "adopted" if item.origin == "adopted" else "present"
         state = present if item.reason is None else "missing" if item.reason == "missing" else "stale"
-        table.add_row(item.step.name, state, "" if item.reason in (None, "missing") else item.reason)
-    console.print(table)
-
-
-class Screen(Listener):
-    """One line per asset as it ends; for the one at work a bar on a terminal, a line now and then in a log."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._count = total, 0
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-        self._printed = 0.0
-
-    def __enter__(self) -> Screen:
-        listen(self)
-        if console.is_terminal:
-            self._bar = Progress(
-                TextColumn("  {task.description:<22}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=console,
-                transient=True,
-            )
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        listen(Listener())
-        if self._bar is not None:
-            self._bar.stop()
-
-    def started(self, asset: str, reason: str) -> None:
-        self._printed = time.monotonic()
-        console.print(f"[{self._count + 1}/{self._total}] {asset}: {reason}", markup=False)
-        if self._bar is not None:
-            self._task = self._bar.add_task(asset, total=None)
-
-    def moved(self, asset: str, done: int, total: int, left: float | None) -> None:
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, total=total)
-            return
-        now = time.monotonic()
-        if now - self._printed >= 10:
-            self._printed = now
-            console.print(f"      {asset}: {described(done, total, left)}", markup=False)
-
-    def noted(self, asset: str, note: str) -> None:
-        console.print(f"      {asset}: {note}", markup=False)
-
-    def ended(self, asset: str, seconds: float) -> None:
-        self._count += 1
-        self._drop_bar()
-        console.print(f"      {asset}: made in {seconds:.1f} s", markup=False)
-
-    def skipped(self, asset: str) -> None:
-        self._count += 1
-        console.print(f"[{self._count}/{self._total}] {asset}: unchanged, kept", markup=False)
-
-    def _drop_bar(self) -> None:
-        if self._bar is not None and self._task is not None:
-            self._bar.remove_task(self._task)
-            self._task = None
+        rows.append((item.step.name, state, "" if item.reason in (None, "missing") else item.reason))
+    show_table(("asset", "state", "why"), rows, prose=True)

@@ -10,7 +10,7 @@ from icd_assets.datasets.verified_images import Stamp, VerifiedImages
 from icd_assets.datasets.vqa import VqaItem, VqaSplit
 from icd_assets.errors import UserError
 from icd_assets.runtime.prefetch import prefetch
-from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, counting, ignore
 
 _CHUNK = 1000  # images between two queries of what is known
 
@@ -22,6 +22,7 @@ def require_images(items: Iterable[VqaItem], folder: Path | None = None, on_prog
     Raises :class:`UserError` with the number of bad images, the first one's path and its question, and the file
     in ``folder`` that lists them all.
     """
+    on_progress = counting(on_progress, "pictures checked")
     images = _images(items)
     bad: dict[Path, str] = {}
     memory = VerifiedImages(None if folder is None else folder / "sound_images.sqlite")

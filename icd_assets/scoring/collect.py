@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, counting, ignore
 from icd_assets.scoring.rl_data import AnsweredPointer, RlQuery
 from icd_assets.vlm.prompts import Prompt
 
@@ -43,7 +43,7 @@ def answer_proposals(
         Prompt.of(query, [library[pools[query.row][place]] for place in proposal.pointer])
         for query, proposal in asked
     ]
-    raw = backend.generate(prompts, on_progress)
+    raw = backend.generate(prompts, counting(on_progress, "prompts"))
     probabilities: list[float | None] = [None] * len(asked)
     if gt_prob:
         probabilities = [*_gt_probabilities([query for query, _ in asked], prompts, backend, metric)]

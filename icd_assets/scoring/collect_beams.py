@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, counting, ignore
 from icd_assets.scoring.chunks import map_chunks
 from icd_assets.scoring.infoscore import BeamConfig, QueryBeams, infoscore_beams
 
@@ -30,7 +30,7 @@ def collect_beams(
     ``chunk`` queries share the VLM's batches; it decides the speed and nothing else. Progress counts queries.
     """
     of_chunk = partial(beams_of_chunk, pools=pools, library=library, backend=backend, config=config)
-    return {found.row: found for found in map_chunks(of_chunk, queries, chunk, on_progress)}
+    return {found.row: found for found in map_chunks(of_chunk, queries, chunk, counting(on_progress, "questions"))}
 
 
 def beams_of_chunk(

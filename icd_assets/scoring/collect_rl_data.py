@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, counting, ignore
 from icd_assets.scoring.chunks import map_chunks
 from icd_assets.scoring.collect import answer_proposals
 from icd_assets.scoring.rl_data import RlQuery
@@ -52,7 +52,7 @@ def collect_rl_data(
         config=config,
         gt_prob=gt_prob,
     )
-    return map_chunks(of_chunk, sorted(pools), chunk, on_progress)
+    return map_chunks(of_chunk, sorted(pools), chunk, counting(on_progress, "questions"))
 
 
 def rl_data_of_chunk(
