@@ -73,7 +73,7 @@ class Epochs:
                 state.unlink()
         self._run.observe(result.metrics)
         detail = f"val loss {result.metrics['val_loss']:.3f}"
-        counting(self._run.on_progress, "epochs", detail)(result.epoch + 1, self._total)
+        counting(self._run.on_progress, "epochs", detail=detail)(result.epoch + 1, self._total)
 
     @property
     def files(self) -> dict[Path, Path]:

@@ -8,7 +8,7 @@ from uuid import uuid4
 import dagster as dg
 
 from icd_assets.cli.ending import RunFailed, unwinding
-from icd_assets.cli.screen import say
+from icd_assets.cli.screen import console
 from icd_assets.cli.step_lines import StepLines
 from icd_assets.defs.runs.dead_runs import close_dead_runs
 from icd_assets.defs.runs.instance import open_instance
@@ -37,7 +37,7 @@ def launch(plan: Plan) -> str | None:
     with unwinding(), open_instance() as opened:
         leave_output_alone(opened)
         for sentence in close_dead_runs(opened):  # a killed run's slot would be waited for
-            say(sentence)
+            console.print(sentence, markup=False)
         missed = find_unrecorded(opened, plan)
         names = [item.step.name for item in plan.steps if item.reason is not None or item.step.name in missed]
         if names:

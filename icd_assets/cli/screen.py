@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
-import textwrap
-from collections.abc import Sequence
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from icd_assets.experiment.plan import Plan
 
-_PROSE_COLUMNS = 24  # a narrower column of sentences is not readable
-_GAP = 2
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise  # main() ends the command as a shell expects; rich would exit with 1
+_LOG_COLUMNS = 10_000  # a log has no width: a reason that is cut into columns cannot be searched
 
 
 def is_screen() -> bool:
@@ -31,88 +26,106 @@ def is_screen() -> bool:
 
 
 def screen_width() -> int | None:
-    """Columns of the terminal; None for a log, where a reason cut into columns could not be searched."""
+    """Columns of the terminal; None for a log."""
     if sys.stdout is None or not sys.stdout.isatty():
         return None
     return max(shutil.get_terminal_size().columns, 20)
 
 
-_COLORS = is_screen() and not os.environ.get("NO_COLOR")
+class _Console(Console):
+    """Rich's, with three habits of its own: sentences are broken between words, a word that is wider than the
+    screen stays whole (the terminal goes on with it in the next row, and it can be copied), and a table that does
+    not fit is shown as paragraphs."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        if len(objects) == 1 and isinstance(objects[0], Table):
+            return self._print_table(objects[0])
+        width = screen_width()
+        if width is not None:
+            objects = tuple(self._wrapped(one, width, options.get("markup")) for one in objects)
+        return super().print(*objects, **options)
+
+    def _wrapped(self, shown: Any, width: int, markup: bool | None) -> Any:
+        if isinstance(shown, str):
+            shown = self.render_str(shown, markup=markup)
+        return wrapped(shown, width) if isinstance(shown, Text) else shown
+
+    def _print_table(self, table: Table) -> None:
+        width = screen_width() or _LOG_COLUMNS
+        measured = Measurement.get(self, self.options.update(width=_LOG_COLUMNS), table)
+        # A last column with a least width holds sentences: it is narrowed before the table is given up.
+        least = measured.maximum
+        if table.columns and (narrowest := table.columns[-1].min_width):
+            prose = Measurement.get(self, self.options, Text("\n").join(_texts(self, table, -1))).maximum
+            least -= max(0, prose - narrowest)
+        if least <= width:
+            return super().print(table, width=min(width, measured.maximum))
+        for row in zip(*(_texts(self, table, column) for column in range(len(table.columns))), strict=True):
+            self._print_paragraph(table, row)
+        return None
+
+    def _print_paragraph(self, table: Table, row: tuple[Text, ...]) -> None:
+        """The first cell, and below it the others by their headers; sentences need none."""
+        first, *others = row
+        first.stylize("bold")
+        if table.columns[-1].min_width:
+            self.print(Text("  ").join([first, *others[:-1]]))
+            others = others[-1:]
+        else:
+            headers = [str(column.header) for column in table.columns[1:]]
+            others = [Text(f"{h}: ") + cell for h, cell in zip(headers, others, strict=True) if cell.plain.strip()]
+            self.print(first)
+        if (text := Text("; ").join(others)).plain.strip():
+            self.print(Text("  ") + text)
+
+    def on_broken_pipe(self) -> None:
+        raise  # main() ends the command as a shell expects; rich would exit with 1
+
+
+def _texts(console: Console, table: Table, column: int) -> list[Text]:
+    cells = table.columns[column].cells
+    return [cell.copy() if isinstance(cell, Text) else console.render_str(str(cell)) for cell in cells]
+
+
+def wrapped(text: Text, width: int) -> Text:
+    """``text`` in lines of ``width`` columns; what follows from an indented line is indented as it is."""
+    lines = []
+    for line in text.split("\n", allow_blank=True):
+        lead = len(line.plain) - len(line.plain.lstrip(" "))
+        parts = line[lead:].divide(_breaks(line.plain[lead:], width - lead)) if lead < width else [line[lead:]]
+        lines += [Text(" " * lead) + part for part in parts]
+    for line in lines:
+        line.rstrip()
+    return Text("\n").join(lines)
+
+
+def _breaks(line: str, width: int) -> list[int]:
+    """Where the words of ``line`` begin that begin a line of their own."""
+    breaks, used = [], 0
+    for word in re.finditer(r"\S+\s*", line):
+        if used and used + cell_len(word[0].rstrip()) > width:
+            breaks.append(word.start())
+            used = 0
+        used += cell_len(word[0])
+    return breaks
+
+
+_SCREEN = is_screen()
 console = _Console(
     highlight=False,
     soft_wrap=True,
-    force_terminal=is_screen(),  # and not by a variable: a file must stay readable
-    color_system="auto" if _COLORS else None,
-    width=None if is_screen() else screen_width() or 200,
+    force_terminal=_SCREEN,  # and not by a variable: a file must stay readable
+    color_system="auto" if _SCREEN and not os.environ.get("NO_COLOR") else None,
+    width=None if _SCREEN else screen_width() or _LOG_COLUMNS,
 )
-
-
-def say(text: str, style: str = "", *, indent: int = 0) -> None:
-    """One sentence, broken between words if it must be; the lines after the first are indented."""
-    console.print(Text(wrapped(text, screen_width(), indent=indent), style))
-
-
-def wrapped(text: str, width: int | None, *, indent: int = 0) -> str:
-    """``text`` in lines of ``width`` columns. A wider word stays whole: the terminal goes on with it in its next
-    row, and it can be copied."""
-    if width is None:
-        return text
-    lines = [
-        textwrap.fill(
-            line,
-            width,
-            subsequent_indent=" " * indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-            drop_whitespace=True,
-            replace_whitespace=False,
-        )
-        for line in text.split("\n")
-    ]
-    return "\n".join(lines)
-
-
-def show_table(headers: Sequence[str], rows: Sequence[Sequence[str | Text]], *, prose: bool = False) -> None:
-    """A table where its columns fit, else a paragraph per row: its first cell, and the others by their headers.
-
-    ``prose``: the last column holds sentences, and is narrowed before the table is given up.
-    """
-    width = screen_width()
-    columns = [max(cell_len(str(cell)) for cell in column) for column in zip(headers, *rows, strict=True)]
-    last = columns[-1]
-    if width is not None and prose:
-        rest = width - sum(columns[:-1]) - _GAP * (len(columns) - 1)
-        last = min(last, max(rest, _PROSE_COLUMNS))
-        rows = [(*row[:-1], wrapped(str(row[-1]), last)) for row in rows]
-        last = max(cell_len(line) for row in ((headers[-1],), *rows) for line in str(row[-1]).split("\n"))
-    natural = sum(columns[:-1]) + last + _GAP * (len(columns) - 1)
-    if width is not None and natural > width:
-        return _show_paragraphs(headers, rows, prose=prose)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header, no_wrap=True)
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
-    return console.print(table, width=natural)
-
-
-def _show_paragraphs(headers: Sequence[str], rows: Sequence[Sequence[str | Text]], *, prose: bool) -> None:
-    for row in rows:
-        first, *others = (" ".join(str(cell).split()) for cell in row)
-        if prose:  # sentences need no header, and names and words beside them none either
-            first, others = "  ".join([first, *others[:-1]]), others[-1:]
-        else:
-            others = [f"{header}: {cell}" for header, cell in zip(headers[1:], others, strict=True) if cell]
-        say(first, "bold")
-        if text := "; ".join(others):
-            say(f"  {text}", indent=2)
 
 
 def show_plan(plan: Plan) -> None:
     """What is there, what would be made, and why."""
-    rows = []
+    table = Table("asset", "state", "why", box=None, pad_edge=False, header_style="bold")
+    table.columns[-1].min_width = 24
     for item in plan.steps:
         present = "adopted" if item.origin == "adopted" else "present"
         state = present if item.reason is None else "missing" if item.reason == "missing" else "stale"
-        rows.append((item.step.name, state, "" if item.reason in (None, "missing") else item.reason))
-    show_table(("asset", "state", "why"), rows, prose=True)
+        table.add_row(item.step.name, state, "" if item.reason in (None, "missing") else item.reason)
+    console.print(table)

@@ -11,7 +11,7 @@ from types import TracebackType
 from rich.live import Live
 from rich.text import Text
 
-from icd_assets.cli.screen import console, is_screen, say, screen_width, wrapped
+from icd_assets.cli.screen import console, is_screen, screen_width, wrapped
 from icd_assets.runtime.progress import Listener, Reached, duration, listen
 
 _FRAME_SECONDS = 0.25
@@ -27,6 +27,7 @@ class StepLines(Listener):
         self._total, self._count = total, 0
         self._asset, self._reason = "", ""
         self._reached: Reached | None = None
+        self._waits_since: float | None = None
         self._began = self._moved = self._printed = time.monotonic()
         self._live: Live | None = None
         self._ended = threading.Event()
@@ -58,21 +59,25 @@ class StepLines(Listener):
                 self._live.stop()
             if self._asset:
                 at = f" at {self._reached}" if self._reached is not None else ""
-                say(f"{self._place}: stopped after {duration(time.monotonic() - self._began)}{at}", indent=6)
+                seconds = duration(time.monotonic() - self._began)
+                console.print(f"{self._place}: stopped after {seconds}{at}", markup=False)
 
     def started(self, asset: str, reason: str) -> None:
         self._asset, self._reason, self._reached = asset, reason, None
         self._began = self._moved = self._printed = time.monotonic()
+        self._waits_since = None
         if self._live is None:
             self._say(f"{self._place}: {reason}")
 
     def moved(self, asset: str, reached: Reached) -> None:
         if self._problem is not None:
             raise self._problem
-        self._reached, self._moved = reached, time.monotonic()
+        self._reached, self._moved, self._waits_since = reached, time.monotonic(), None
 
     def noted(self, asset: str, note: str) -> None:
         self._say(f"      {asset}: {note}")
+        if note.startswith("waiting"):
+            self._waits_since = time.monotonic()
 
     def ended(self, asset: str, seconds: float) -> None:
         place = f"{self._place}" if self._live is not None else f"      {asset}"
@@ -90,7 +95,7 @@ class StepLines(Listener):
     def _say(self, text: str) -> None:
         self._printed = time.monotonic()
         self._refresh()  # rich draws its last frame again below what is printed
-        say(text, indent=6)
+        console.print(text, markup=False)
 
     def _draw(self) -> None:
         """In the thread. Where stdout cannot be written any more, the step's next report raises it."""
@@ -112,6 +117,8 @@ class StepLines(Listener):
         return silent >= _LINE_AT_LEAST_SECONDS or (silent >= _LINE_EVERY_SECONDS and self._moved > self._printed)
 
     def _state(self, now: float) -> str:
+        if self._waits_since is not None:
+            return f"waiting for {duration(now - self._waits_since)}"
         if not self._asset:
             return f"between two steps for {duration(now - self._printed)}"
         if self._reached is None or self._reached.done >= self._reached.total:
@@ -120,6 +127,8 @@ class StepLines(Listener):
 
     def _frame(self) -> Text:
         now = time.monotonic()
+        if self._waits_since is not None:
+            return Text(f"waiting for {duration(now - self._waits_since)}")
         if not self._asset:
             return Text("")
         words = [self._reason if self._reached is None else "at work"]
@@ -128,4 +137,4 @@ class StepLines(Listener):
         if self._reached is None or self._reached.left is None:
             words.append(f"for {duration(now - self._began)}")
         # A column is left free: some terminals go to the next row when the last one is written.
-        return Text(wrapped("  ".join([self._place, *words]), (screen_width() or 80) - 1, indent=6))
+        return wrapped(Text("  ".join([self._place, *words])), (screen_width() or 80) - 1)

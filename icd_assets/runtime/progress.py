@@ -18,15 +18,25 @@ def ignore(done: int, total: int) -> None:
     """The listener of those who do not listen."""
 
 
-def counting(on_progress: OnProgress, unit: str, detail: str = "") -> OnProgress:
+def counting(on_progress: OnProgress, unit: str, total: int = 0, detail: str = "") -> OnProgress:
     """``on_progress``, for a part of the work that counts ``unit`` (a plural); ``detail`` goes with the numbers.
 
     >>> report = counting(on_progress, "questions")
     >>> report(128, 300)
+
+    ``total``, if it is known before the first report, is for what reports :func:`within` the first units.
     """
-    if not isinstance(on_progress, Progress):
-        return on_progress
-    return lambda done, total: on_progress.report(done, total, unit, detail)
+    return _Part(on_progress, unit, total, detail) if isinstance(on_progress, Progress) else on_progress
+
+
+def within(on_progress: OnProgress, size: int, unit: str) -> OnProgress:
+    """For what ``size`` units, the next ones that ``on_progress`` counts, are made of: ``unit`` (a plural).
+
+    The one count becomes a detail of the other, and of its pace: a chunk of 64 questions may take minutes.
+    """
+    if not isinstance(on_progress, _Part):
+        return ignore
+    return lambda done, total: on_progress.inside(size * done / total, f"{done}/{total} {unit}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +82,9 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
+        self._seen: deque[tuple[float, float]] = deque()
 
-    def add(self, now: float, done: int) -> None:
+    def add(self, now: float, done: float) -> None:
         self._seen.append((now, done))
         while len(self._seen) > 3 and now - self._seen[1][0] >= _WINDOW_SECONDS:
             self._seen.popleft()
@@ -127,15 +137,32 @@ class Progress:
     def __call__(self, done: int, total: int) -> None:
         self.report(done, total)
 
-    def report(self, done: int, total: int, unit: str = "", detail: str = "") -> None:
-        """``done`` of ``total`` ``unit``; another total, or unit, is another part with a pace of its own."""
+    def report(self, done: int, total: int, unit: str = "", detail: str = "", begun: float = 0) -> None:
+        """``done`` of ``total`` ``unit``, and ``begun`` more in part. Another total, or unit, is another part of
+        the work, with a pace of its own."""
         now = time.monotonic()
         if self._part != (total, unit):
             self._part, self._pace = (total, unit), Pace()
-        self._pace.add(now, done)
+        self._pace.add(now, done + begun)
         rate = self._pace.rate
-        reached = Reached(done, total, unit, detail, rate, (total - done) / rate if rate else None)
+        reached = Reached(done, total, unit, detail, rate, (total - done - begun) / rate if rate else None)
         current.moved(self._asset, reached)
         if now - self._logged >= _LOG_EVERY_SECONDS:
             self._logged = now
             self._log(f"{self._asset}: {reached}")
+
+
+class _Part:
+    """What a part of the work reports to."""
+
+    def __init__(self, progress: Progress, unit: str, total: int, detail: str) -> None:
+        self._progress, self._unit, self._detail = progress, unit, detail
+        self._done, self._total = 0, total
+
+    def __call__(self, done: int, total: int) -> None:
+        self._done, self._total = done, total
+        self._progress.report(done, total, self._unit, self._detail)
+
+    def inside(self, begun: float, detail: str) -> None:
+        if self._total:
+            self._progress.report(self._done, self._total, self._unit, detail, begun)
