@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import click
 
@@ -13,6 +14,7 @@ from icd_assets.cli.options import setting_options
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Plan, require_assets
 from icd_assets.experiment.settings import Settings, read_settings
+from icd_assets.runtime.home import find_home
 from icd_assets.runtime.locks import Holder
 
 _DEMO = CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_vl")
@@ -39,7 +41,15 @@ def train(settings: Settings, dry_run: bool, to: str | None, force: tuple[str, .
 
 @click.command()
 def demo() -> None:
-    """The whole pipeline on the built-in world: a tiny dataset, a tiny vision-language model."""
+    """The whole pipeline on the built-in world: a tiny dataset, a tiny vision-language model.
+
+    Where no home is, this folder becomes one, as by `icd-assets init`.
+    """
+    if find_home() is None:
+        from icd_assets.cli.init import show_written
+        from icd_assets.runtime.new_home import write_home
+
+        show_written(here := Path.cwd(), write_home(here))
     run_cell(_DEMO, read_settings(environment={"GRPO_EPOCHS": "3", **os.environ}))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,6 +18,7 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.step import Step
 from icd_assets.experiment.step_configs import Shared
 from icd_assets.experiment.steps import STEP, sections, shared_fields
+from icd_assets.runtime.home import local_path
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.selector.config import LEVER_PLUS
 
@@ -122,7 +122,7 @@ def _set(values: dict[str, dict[str, Any]], section: str, field: str, value: Any
     if isinstance(value, str) and "list" in str(info.annotation):
         value = [part for part in value.replace(",", " ").split() if part]
     if isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("path"):
-        value = str(Path(value).expanduser().absolute())  # the command, unlike the UI, may run in any folder
+        value = str(local_path(str(value), origin))  # the command, unlike the UI, may run in any folder
     try:
         checked = model.model_validate({field: value})
     except ValidationError as error:
