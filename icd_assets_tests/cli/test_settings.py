@@ -57,7 +57,6 @@ def test_what_a_setting_may_be() -> None:
 def test_a_value_names_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RCE_EPOCHS", "7")
     monkeypatch.setenv("GRPO_EPOCHS", "2")
-    monkeypatch.setenv("RCE_USE_NORMALIZED_REWARD", "true")
     monkeypatch.setattr(home, "FROM_ENV_FILE", {"GRPO_EPOCHS"})
     found = listed(
         "--preset", "plan_five", "--rce_lr", "0.5", "--set", "rl_data.num_beams=8", "demo|RandSampler/tiny_vl"
