@@ -23,6 +23,8 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def gathered(preset: str | None, assignments: tuple[str, ...], **given: Any) -> Any:
         flags = {name: given.pop(name.lower()) for name in variables}
         given_flags = {name: str(value) for name, value in flags.items() if value is not None}
+        if given_flags.get("RUN_NAME") == "":
+            raise UserError("--name is empty; give the experiment a name, or leave --name out.")
         settings = read_settings(preset, os.environ | given_flags, dict(map(_assignment, assignments)))
         return command(settings=settings, **given)
 
@@ -31,6 +33,10 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
         section, field = places[0]
         info = sections()[section].model_fields[field]
         names = [f"--{variable.lower().replace('_', '-')}", f"--{variable.lower()}"]
+        if isinstance(info.json_schema_extra, dict) and isinstance(
+            flag := info.json_schema_extra.get("flag"), str
+        ):
+            names = [flag]
         text = f"{info.description} [{variable}; default: {_shown(info.default)}]"
         if info.annotation is bool:
             dashed = names[0].removeprefix("--")
