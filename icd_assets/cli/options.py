@@ -36,6 +36,8 @@ def setting_options(
         def gathered(preset: str | None, assignments: tuple[str, ...], **rest: Any) -> Any:
             typed = {name: rest.pop(name.lower()) for name in flags}
             texts = {name: str(value) for name, value in typed.items() if value is not None}
+            if texts.get("RUN_NAME") == "":
+                raise UserError("--name is empty; give the experiment a name, or leave --name out.")
             note_misspelt()
             values = dict(map(_assignment, assignments))
             settings = read_settings(preset, os.environ | texts, values)

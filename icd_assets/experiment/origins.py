@@ -46,8 +46,10 @@ class GivenBy:
         found: dict[str, Origin] = {}
         for one in given(self.preset, self.environment, {}):
             found[f"{one.section}.{one.field}"] = self._of(one.origin)
+        flags = {setting.name: setting.flag for setting in every_setting()}
         for one in given(None, self.flags, {}):
-            found[f"{one.section}.{one.field}"] = Origin("flag", f"--{one.origin.lower().replace('_', '-')}")
+            name = f"{one.section}.{one.field}"
+            found[name] = Origin("flag", flags[name])
         return found | {f"{section}.{field}": Origin("set", "--set") for section, field in self.assignments}
 
     def _of(self, origin: str) -> Origin:

@@ -21,6 +21,7 @@ class Setting:
     section: str
     field: str
     variable: str | None
+    flag: str | None
     default: Any
     kind: str  # N, X, TEXT, PATH, LIST, CHOICE or FLAG: as a flag's help shows its value
     choices: tuple[str, ...]  # empty: not a choice
@@ -31,10 +32,6 @@ class Setting:
     def name(self) -> str:
         """As ``--set`` takes it."""
         return f"{self.section}.{self.field}"
-
-    @property
-    def flag(self) -> str | None:
-        return None if self.variable is None else f"--{self.variable.lower().replace('_', '-')}"
 
 
 def every_setting() -> list[Setting]:
@@ -63,6 +60,7 @@ def in_words(value: Any) -> str:
 def _setting(section: str, name: str, info: FieldInfo) -> Setting:
     extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
     variable = extra.get("env")
+    dashed = f"--{variable.lower().replace('_', '-')}" if isinstance(variable, str) else None
     kind, choices, allowed = _type(info.annotation, list(info.metadata))
     if extra.get("path"):
         kind, allowed = "PATH", allowed.replace("text", "a path")
@@ -70,6 +68,7 @@ def _setting(section: str, name: str, info: FieldInfo) -> Setting:
         section,
         name,
         variable if isinstance(variable, str) else None,
+        str(extra.get("flag") or dashed) if dashed is not None else None,
         info.default,
         kind,
         choices,

@@ -17,12 +17,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from icd_assets.errors import UserError
+from icd_assets.experiment.folder_name import of_typed
 from icd_assets.experiment.step import Step
 from icd_assets.experiment.step_configs import Shared
 from icd_assets.experiment.steps import STEP, sections, shared_fields
 from icd_assets.experiment.suggest import did_you_mean
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.selector.config import LEVER_PLUS
+
+_TYPED = "weights as typed"  # beside the sections while settings are read: texts that name folders
 
 
 class Settings(BaseModel):
@@ -129,7 +132,10 @@ def assigned(settings: Settings, assignments: Mapping[str, Any]) -> Settings:
 
 def _checked(values: dict[str, dict[str, Any]]) -> Settings:
     _decide_contradictions(values)
-    shared, reward = values.pop("shared", {}), values.pop("reward", {})
+    shared, reward, typed = (values.pop(name, {}) for name in ("shared", "reward", _TYPED))
+    if typed:
+        texts = (typed.get(name, str(float(reward.get(name, 1.0)))) for name in ("hard_weight", "soft_weight"))
+        shared["reward_suffix"] = of_typed(*texts)
     return Settings(shared=Shared(**shared), reward=RewardSettings(**reward), explicit=values)
 
 
@@ -152,6 +158,8 @@ def _set(values: dict[str, dict[str, Any]], section: str, field: str, value: Any
         first = next((e for e in error.errors() if e["loc"][:1] == (field,)), error.errors()[0])
         raise UserError(f"{origin}={value}: {_problem(first['msg'])}; fix or unset {origin}.") from None
     values.setdefault(section, {})[field] = json.loads(checked.model_dump_json())[field]
+    if section == "reward" and field in ("hard_weight", "soft_weight") and isinstance(value, str):
+        values.setdefault(_TYPED, {})[field] = value.strip()
 
 
 def _no_such_setting(origin: str, section: str, field: str, known: list[str]) -> UserError:
