@@ -6,20 +6,20 @@ from pathlib import Path
 
 import click
 
+from icd_assets.cli.help import Command
 
-@click.command()
+
+@click.command(
+    cls=Command,
+    short_help="Make a folder the place where the commands work.",
+    examples=("icd-assets init", "icd-assets init experiments && cd experiments"),
+)
 @click.argument("folder", default=".", type=click.Path(file_okay=False, path_type=Path))
 def init(folder: Path) -> None:
     """Make FOLDER a home: write dagster.yaml, workspace.yaml and a commented .env.
 
     Commands work in the nearest folder above that holds a dagster.yaml, or in DAGSTER_HOME. A file that is there
     already is kept. Dagster's telemetry is off.
-
-    Examples:
-
-    \b
-      icd-assets init
-      icd-assets init experiments && cd experiments
     """
     from icd_assets.runtime.new_home import write_home
 

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from icd_assets.errors import UserError
 
+# The variables that were not set before the ``.env`` file was read: `icd-assets settings` says so.
+FROM_ENV_FILE: set[str] = set()
+
 
 def find_home() -> Path | None:
     """``DAGSTER_HOME``, else the folder that holds ``dagster.yaml``: this one or the nearest above it."""
@@ -47,4 +50,6 @@ def load_env_file() -> None:
             found = binding.original.string  # begins with the blank lines before it
             line = binding.original.line + found[: len(found) - len(found.lstrip())].count("\n")
             raise UserError(f"{path}: line {line} is not NAME=value; fix that line.")
+    before = set(os.environ)
     load_dotenv(stream=io.StringIO(text), override=False)
+    FROM_ENV_FILE.update(set(os.environ) - before)
