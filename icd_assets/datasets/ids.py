@@ -57,7 +57,7 @@ def id_number(text: str) -> int:
 
 
 def check_image_names(names: Iterable[str], images: str, where: str) -> None:
-    """Raises :class:`UserError` for a name that leads out of the folder that the pattern ``images`` points into."""
+    """Raises :class:`UserError` for a name that leads out of the folder that the pattern ``images`` names."""
     folder = PurePosixPath(images.partition("{image_id")[0] + "x").parent
     for name in names:
         path = PurePosixPath(name)

@@ -19,6 +19,8 @@ def read_subset(path: Path, split: VqaSplit) -> list[int]:
     found: set[int] = set()
     for at, record in read_list(path, "annotations"):
         question_id = id_of(record, "question_id", at)
+        if question_id in split.left_out:
+            continue
         if (row := rows.get(question_id)) is None:
             raise UserError(
                 f"{at}: question_id {question_id} is not in the {split.split} split of {split.dataset}; "

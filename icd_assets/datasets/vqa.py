@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from icd_assets.datasets.columns import SCHEMA_VERSION, read_table, table_of, write_table
+from icd_assets.datasets.held_texts import Held, rows_holding
 from icd_assets.datasets.ids import Id, check_image_names
 from icd_assets.datasets.official import Answer, Record, read_records
 from icd_assets.errors import UserError
@@ -57,10 +58,19 @@ class VqaSplit(Sequence[VqaItem]):
     What looks at every row takes a column instead: :attr:`image_ids`, :attr:`questions`, :attr:`images`.
     """
 
-    def __init__(self, dataset: str, split: str, digest: str, images: str, table: pa.Table) -> None:
+    def __init__(
+        self,
+        dataset: str,
+        split: str,
+        digest: str,
+        images: str,
+        table: pa.Table,
+        left_out: frozenset[Id] = frozenset(),
+    ) -> None:
         self.dataset = dataset
         self.split = split
         self.digest = digest
+        self.left_out = left_out  # the ids of the files' questions that are no rows
         self._images = images
         self._table = table
         self._columns: list[Any] = table.columns
@@ -98,6 +108,24 @@ class VqaSplit(Sequence[VqaItem]):
         if isinstance(image_id, str) and image_id.startswith("/"):
             return Path(image_id)
         return Path(self._images.format(image_id=image_id))
+
+    def holding(self, texts: Collection[str]) -> list[Held]:
+        """Each row in whose question or answers one of ``texts`` stands."""
+        return rows_holding(self._table, texts)
+
+    def without(self, texts: Collection[str]) -> VqaSplit:
+        """The split less the rows that hold one of ``texts``; the others move up. Without ``texts``, itself."""
+        if not texts:
+            return self
+        held = {found.row: self._table["question_id"][found.row].as_py() for found in self.holding(texts)}
+        if len(held) == len(self):
+            raise UserError(
+                f"every question of the {self.split} split of {self.dataset} holds one of "
+                f"{', '.join(sorted(texts))}, so none is left; leave out other texts."
+            )
+        kept = self._table.filter([row not in held for row in range(len(self))]) if held else self._table
+        digest = sha256_json([self.digest, sorted(texts)])
+        return VqaSplit(self.dataset, self.split, digest, self._images, kept, self.left_out.union(held.values()))
 
     @cached_property
     def image_ids(self) -> NDArray[np.int64]:

@@ -85,7 +85,7 @@ def test_numbers_and_texts_do_not_mix(tmp_path):
     mixed = [*QUESTIONS, (7, "4.jpg", "?")]
     with pytest.raises(UserError, match=r"annotations\[3\]: 'question_id' is 7, but 'VizWiz_val_00000.jpg' at"):
         read(tmp_path, mixed, [annotation(q, i, ["x"]) for q, i, _ in mixed])
-    with pytest.raises(UserError, match="cannot be filled.*write it like images/"):
+    with pytest.raises(UserError, match=r"cannot be filled.*write it like images/"):
         read(tmp_path, images="COCO_{image_id:012d}.jpg")
 
 
