@@ -48,13 +48,13 @@ def require_images(items: Iterable[VqaItem], folder: Path | None = None, on_prog
         )
 
 
-def _images(items: Iterable[VqaItem]) -> dict[Path, int]:
+def _images(items: Iterable[VqaItem]) -> dict[Path, object]:
     """Each image, and the first question about it."""
     if isinstance(items, VqaSplit):
-        pairs: Iterable[tuple[Path, int]] = zip(items.images, items.question_ids.tolist(), strict=True)
+        pairs: Iterable[tuple[Path, object]] = zip(items.images, items.question_ids.tolist(), strict=True)
     else:
         pairs = ((item.image, item.question_id) for item in items)
-    images: dict[Path, int] = {}
+    images: dict[Path, object] = {}
     for image, question_id in pairs:
         images.setdefault(image, question_id)
     return images
@@ -72,7 +72,7 @@ def _check(path: Path, known: Mapping[Path, Stamp]) -> tuple[Stamp | None, str |
     return stamp, None if known.get(path) == stamp else problem(path)
 
 
-def _list(folder: Path, bad: Mapping[Path, str], images: Mapping[Path, int]) -> Path:
+def _list(folder: Path, bad: Mapping[Path, str], images: Mapping[Path, object]) -> Path:
     """A text file with path, question_id and problem of every bad image; the same ones, the same file."""
     lines = "".join(f"{path}\t{images[path]}\t{problem}\n" for path, problem in bad.items())
     content = lines.encode("utf-8", "backslashreplace")
