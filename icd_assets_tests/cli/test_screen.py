@@ -18,7 +18,7 @@ CELL = "okvqa_local|RandSampler/Qwen2_5-VL-3B-Instruct"
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     file = io.StringIO()
-    monkeypatch.setattr(screen.console, "file", file)
+    monkeypatch.setattr(screen.console, "_file", file)
     return file
 
 
@@ -94,7 +94,7 @@ def test_what_cannot_be_written_stops_the_step(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(step_lines, "_LINE_AT_LEAST_SECONDS", 0.05)
     with step_lines.StepLines(1) as lines:
         lines._asset = "rl_data"
-        monkeypatch.setattr(screen.console, "file", Full())
+        monkeypatch.setattr(screen.console, "_file", Full())
         time.sleep(0.3)
         with pytest.raises(OSError, match="No space left"):
             lines.moved("rl_data", progress.Reached(1, 2))
