@@ -161,10 +161,10 @@ def place(trained: tuple[Workplace, str], tmp_path: Path) -> LeverPlus:
 
 
 def test_trained_epochs_are_adopted_and_converted_anew(place: LeverPlus) -> None:
-    """Lever-Plus' metrics have no expected reward; its converted file is understood, and kept aside."""
+    """Lever-Plus' metrics have no expected reward; its converted file is understood, and stays."""
     theirs = place.dataset / V3 / "grpo_epoch3_v2format.ckpt"
     torch.save({"state_dict": {}}, theirs)
-    content = theirs.read_bytes()
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in users_files(place)}
     adopted = place.adopt("--dry-run")
     assert "would adopt" in adopted.stdout
     assert not list(place.results.rglob("*.manifest.json"))
@@ -177,7 +177,10 @@ def test_trained_epochs_are_adopted_and_converted_anew(place: LeverPlus) -> None
     ended = place.train_cell(GRPO_EPOCHS="3")
     assert ended.returncode == 0, ended.stderr
     assert "[1/2] v2format_checkpoint: missing" in ended.stdout
-    assert [path.read_bytes() for path in theirs.parent.glob(f"{theirs.name}.kept-*")] == [content]
+    ours = theirs.parent / "icd_assets" / theirs.name
+    assert ours.is_file()
+    assert "is yours and stays; ours lies in icd_assets/ beside it" in " ".join(ended.stdout.split())
+    assert f"LEVER_LM_CHECKPOINT_PATH={ours.relative_to(place.folder)}" in ended.stdout
     leaderboard = json.loads((place.results / "leaderboard.json").read_text(encoding="utf-8"))
     assert leaderboard[0]["rl_data_version"] == "unknown"  # nobody wrote down what these learned from
     with instance_of(place) as instance:
@@ -186,11 +189,15 @@ def test_trained_epochs_are_adopted_and_converted_anew(place: LeverPlus) -> None
     best = place.train_cell("--set", "v2format_checkpoint.epoch=best", "--dry-run", GRPO_EPOCHS="3")
     assert "epoch last → best" in best.stdout
 
-    # trained again by us, the user's epochs are set aside, and GRPO is no longer what came of them
+    # trained again by us, the user's epochs stay, and GRPO is no longer what came of them
     ended = place.train_cell("--force", "rce_checkpoints", "--to", "grpo_checkpoints", GRPO_EPOCHS="3")
     assert ended.returncode == 0, ended.stderr
     assert "grpo_checkpoints: rce_checkpoints changed" in ended.stdout
-    assert len(list((place.dataset / V3).glob("rce_epoch?.pt.kept-*"))) == 5
+    beside = place.dataset / V3 / "icd_assets"
+    assert len(list(beside.glob("rce_epoch?.pt"))) == 5
+    assert len(list(beside.glob("grpo_epoch?.pt"))) == 3
+    assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before}
+    assert not list(place.results.rglob("*.kept-*"))
 
 
 def test_a_changed_file_is_never_trained_on_unasked(place: LeverPlus) -> None:
