@@ -56,7 +56,7 @@ def run_cell(
 
     require_assets(to, force)  # before another command of the cell is waited for
     experiment = arguments.open(settings)
-    show_configuration(experiment, arguments)
+    show_configuration(experiment, arguments, force)
     try:
         with nullcontext() if dry_run else _turn(experiment):
             plan = _planned(experiment, to, force)
@@ -83,10 +83,13 @@ def _turn(experiment: Experiment) -> AbstractContextManager[None]:
 
 def _planned(experiment: Experiment, to: str | None, force: tuple[str, ...]) -> Plan:
     """The plan, shown, and possible."""
-    from icd_assets.cli.screen import show_plan
+    from icd_assets.cli.screen import console, show_plan
+    from icd_assets.experiment.plan_notes import notes
 
     plan = Plan.of(experiment, to=to, force=force)
     show_plan(plan)
+    for sentence in notes(plan):
+        console.print(f"note: {sentence}", markup=False)
     plan.require_possible()
     return plan
 
