@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from icd_assets.cli.help import Command
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.tree import printable
@@ -26,7 +27,14 @@ _RECORDS_READ = 100  # of one artifact of one cell
 _WORDS = {"adopted": "adopted", "already": "already", "refused": "refused", "left": "left alone"}
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Take over what Lever-Plus left, where it lies.",
+    examples=(
+        "icd-assets adopt ~/Lever-Plus/results --dry-run",
+        "icd-assets adopt ~/Lever-Plus/results --reward-mode legacy",
+    ),
+)
 @click.argument("results_dir", type=click.Path(path_type=Path))
 @setting_options
 @click.option("--dry-run", is_flag=True, help="Look and report, and register nothing.")
