@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments
+from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments, GpuCommand
 from icd_assets.cli.help import Command
 from icd_assets.cli.options import note_misspelt, setting_options
 from icd_assets.experiment.experiment import Experiment
@@ -22,7 +22,7 @@ _DEMO = CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_
 
 
 @click.command(
-    cls=Command,
+    cls=GpuCommand,
     short_help="Make everything that one cell needs and lacks.",
     examples=(
         "icd-assets train                      # the cell of train_v3.sh's defaults",
