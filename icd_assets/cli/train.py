@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments
+from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments, GpuCommand
 from icd_assets.cli.help import Command
 from icd_assets.cli.options import note_misspelt, setting_options
 from icd_assets.experiment.experiment import Experiment
@@ -22,7 +22,7 @@ _DEMO = CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_
 
 
 @click.command(
-    cls=Command,
+    cls=GpuCommand,
     short_help="Make everything that one cell needs and lacks.",
     examples=(
         "icd-assets train                      # the cell of train_v3.sh's defaults",
@@ -81,7 +81,7 @@ def run_cell(
 
     require_assets(to, force)  # before another command of the cell is waited for
     experiment = arguments.open(settings)
-    show_configuration(experiment, arguments)
+    show_configuration(experiment, arguments, force)
     try:
         with nullcontext() if dry_run else _turn(experiment):
             plan = _planned(experiment, to, force)
@@ -108,10 +108,13 @@ def _turn(experiment: Experiment) -> AbstractContextManager[None]:
 
 def _planned(experiment: Experiment, to: str | None, force: tuple[str, ...]) -> Plan:
     """The plan, shown, and possible."""
-    from icd_assets.cli.screen import show_plan
+    from icd_assets.cli.screen import console, show_plan
+    from icd_assets.experiment.plan_notes import notes
 
     plan = Plan.of(experiment, to=to, force=force)
     show_plan(plan)
+    for sentence in notes(plan):
+        console.print(f"note: {sentence}", markup=False)
     plan.require_possible()
     return plan
 
