@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -82,18 +81,12 @@ def run_cell(
     require_assets(to, force)  # before another command of the cell is waited for
     experiment = arguments.open(settings)
     show_configuration(experiment, arguments, force)
-    try:
-        with nullcontext() if dry_run else _turn(experiment):
-            plan = _planned(experiment, to, force)
-            if not dry_run:
-                _make(plan)
-                if plan.evaluates:
-                    show_summary(experiment)
-    except KeyboardInterrupt:
-        click.echo(
-            "icd-assets: interrupted; what is complete is kept, and the same command goes on from there", err=True
-        )
-        sys.exit(130)
+    with nullcontext() if dry_run else _turn(experiment):
+        plan = _planned(experiment, to, force)
+        if not dry_run:
+            _make(plan)
+            if plan.evaluates:
+                show_summary(experiment)
 
 
 def _turn(experiment: Experiment) -> AbstractContextManager[None]:
@@ -125,13 +118,9 @@ def _make(plan: Plan) -> None:
 
     run_id = None
     if plan.to_make or may_be_unrecorded(plan):
-        from icd_assets.cli.launch import RunFailed, launch
+        from icd_assets.cli.launch import launch
 
-        try:
-            run_id = launch(plan)
-        except RunFailed as error:
-            click.echo(f"icd-assets: {error}", err=True)
-            sys.exit(error.exit_code)
+        run_id = launch(plan)
     if run_id is not None:
         console.print(f"\nrun {run_id} ended well", markup=False)
     else:

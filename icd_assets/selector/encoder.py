@@ -43,7 +43,7 @@ from transformers import (
 from icd_assets.datasets.vqa import images_of, questions_of
 from icd_assets.errors import UserError
 from icd_assets.runtime.prefetch import prefetch
-from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, counting, ignore
 from icd_assets.runtime.threads import one_thread
 from icd_assets.vlm.cpu import tune_cpu
 from icd_assets.vlm.images import read_images
@@ -179,6 +179,7 @@ class ClipEncoder:
         asked = [index for index, question in enumerate(every) if question]
         questions = [every[index] for index in asked]
         texts, total = len(set(questions)), len(set(questions)) + len(set(images))
+        on_progress = counting(on_progress, "texts and pictures encoded")
         text = self.text_features(questions, batch_size, lambda done, _: on_progress(done, total))
         image = self.image_features(images, batch_size, lambda done, _: on_progress(texts + done, total))
         if len(asked) < len(items):
