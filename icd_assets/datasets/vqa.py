@@ -146,9 +146,15 @@ class VqaSplit(Sequence[VqaItem]):
         return texts
 
     @property
+    def image_names(self) -> list[Id]:
+        """Every row's image as the dataset has it, which goes into the images pattern: a number, or a text."""
+        ids: list[Id] = self._table["image" if "image" in self._table.column_names else "image_id"].to_pylist()
+        return ids
+
+    @property
     def images(self) -> list[Path]:
         """Every row's image; rows on one image share the path."""
-        ids = self._table["image" if "image" in self._table.column_names else "image_id"].to_pylist()
+        ids = self.image_names
         paths = {image_id: self._image(image_id) for image_id in dict.fromkeys(ids)}
         return [paths[image_id] for image_id in ids]
 
