@@ -13,9 +13,17 @@ from icd_assets.errors import UserError
 from icd_assets.store.atomic import write_atomic
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes equal parts twice: an anchor's name may occur once in a file, and an entry is added to others."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def entry_text(name: str, entry: Mapping[str, Any], comment: str) -> str:
     """The lines of the entry below ``datasets:``; ``comment`` is its first."""
-    lines = yaml.safe_dump({name: entry}, sort_keys=False, allow_unicode=True, width=110).splitlines()
+    dumped = yaml.dump({name: entry}, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110)
+    lines = dumped.splitlines()
     return "".join(f"  {line}\n" for line in [f"# {comment}", *lines])
 
 
@@ -35,10 +43,12 @@ def with_entry(before: str, name: str, text: str, path: Path) -> str:
         raise UserError(f"{path} has a dataset {name!r} already; take another --name.")
     ended = before if before.endswith("\n") or not before else before + "\n"
     heading = re.search(r"^datasets:[ \t]*(#.*)?\n", ended, re.MULTILINE)
-    if heading is None:
+    if heading is None and there is None:
         after = f"{ended}datasets:\n{text}"
-    else:
+    elif heading is not None:
         after = ended[: heading.end()] + _indented(text, ended[heading.end() :]) + ended[heading.end() :]
+    else:
+        after = ""  # in braces, on one line
     wanted = {**(content or {}), "datasets": {**(there or {}), **yaml.safe_load(text)}}
     try:
         fits = yaml.safe_load(after) == wanted
