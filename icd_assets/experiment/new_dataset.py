@@ -152,9 +152,9 @@ def _read(
         items = _rows(source.task, {**fields, "images": anywhere}, name, split)
     where = find_images(folder, items.image_names, source.file, images)
     fields["images"] = where.pattern
-    checked = _rows(source.task, fields, name, split)  # refuses images outside the pattern's folder
-    counts = [len(item.answers) for item in checked]
-    commonest = Counter(item.answer for item in checked).most_common(_NAMED)
+    checked = items.at(where.pattern, str(source.file))  # refuses images outside the pattern's folder
+    counts = [len(answers) for answers in checked.answers]
+    commonest = Counter(checked.shown_answers).most_common(_NAMED)
     low, high = min(counts), max(counts)
     shown = f"{low}" if low == high else f"{low} to {high}"
     return fields, Found(
