@@ -11,7 +11,7 @@ import click
 
 from icd_assets.cli.cell_arguments import SELECTOR_INPUT
 from icd_assets.errors import UserError
-from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.catalog import CATALOG, Catalog
 from icd_assets.tasks import TASKS
 
 _MODEL = "qwen2.5_vl_3B"
@@ -74,13 +74,13 @@ def new_dataset(
         raise UserError("--validation is given without --train; name both files.")
     path = (catalog or _overlay()).expanduser().absolute()
     name = library.name_of(folder) if name is None else name
-    known = Catalog.load(path if path.is_file() else None)
+    known = Catalog.load(path if path.is_file() else CATALOG)
     _require_free(name, known, path)
     encoder, sampler_encoder = _encoders(known, encoder, sampler_encoder)
-    hints = Hints(given_columns(columns), delimiter, encoding)
+    hints = Hints.given(given_columns(columns), delimiter, encoding)
     asked = library.Asked(hints, task, train, validation, images, share, encoder, sampler_encoder)
     made = library.new_dataset(folder.expanduser(), name, asked)
-    text = entry_text(name, made.entry, f"by icd-assets new-dataset {shlex.quote(str(folder))}")
+    text = entry_text(name, made.entry, f"by icd-assets new-dataset {folder}")
     with_entry(read_overlay(path), name, text, path)  # refused before anything is said
     for line in made.lines():
         console.print(line, markup=False)

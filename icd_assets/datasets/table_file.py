@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from icd_assets.datasets.json_file import read_json
 from icd_assets.datasets.text_file import encoding_of, not_text, read_content
@@ -45,7 +45,7 @@ class TableFile(BaseModel):
     path: str
     format: Format | None = None  # default: what the name ends with
     encoding: str | None = None  # default: what the file's first bytes say, or UTF-8
-    delimiter: str | None = Field(None, min_length=1, max_length=1)  # default: of CSV a comma, of TSV a tab
+    delimiter: str | None = None  # default: of CSV a comma, of TSV a tab
     header: bool = True  # of CSV and TSV: whether the first record names the columns
     records: str | None = None  # of a JSON object: the key of the list of records
 
@@ -53,9 +53,18 @@ class TableFile(BaseModel):
     @classmethod
     def _known(cls, name: str | None) -> str | None:
         try:
+            "a".encode(name or "utf-8")  # rot13 is no text's encoding
             return None if name is None else codecs.lookup(name).name
-        except LookupError:
+        except (LookupError, ValueError):
             raise ValueError(f"there is no encoding {name!r}; write it like utf-16 or latin-1") from None
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, text: str | None) -> str | None:
+        text = "\t" if text == "\\t" else text
+        if text is not None and (len(text) != 1 or text.isalnum() or text in '"\r\n'):
+            raise ValueError(f"the delimiter {text!r} is not one character between fields; give one such as ;")
+        return text
 
     @property
     def kind(self) -> Format:

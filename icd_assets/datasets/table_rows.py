@@ -61,9 +61,14 @@ def read_table_records(table: Table, answer: Answer, on_bytes: Callable[[bytes],
     named, columns = table.path, table.columns
     found: list[tuple[str, bool, Record]] = []
     unanswered: list[str] = []
+    unseen = _columns(columns)
+    first: list[Column] = []
     for index, (at, row) in enumerate(table.rows(on_bytes)):
         if index == 0:
-            _require_columns(columns, row, at)
+            first = list(row)
+            _require({columns.question: "question", columns.image_id: "image_id"}, first, at)
+        if unseen:
+            unseen = {column: role for column, role in unseen.items() if column not in row}
         if columns.question_id is None:
             question_id: Id = index
         else:
@@ -81,6 +86,8 @@ def read_table_records(table: Table, answer: Answer, on_bytes: Callable[[bytes],
         shown = _shown(row, columns, answers, answer, at)
         kinds = _text(row, columns.question_type), _text(row, columns.answer_type) or "other"
         found.append((at, True, (question_id, image_id, question, shown, answers, *kinds)))
+    if first:
+        _require(unseen, first, named)
     if unanswered and table.unanswered == "refuse":
         raise UserError(
             f"{named}: {len(unanswered)} of {len(found)} questions have no answer, the first is {unanswered[0]}; "
@@ -93,14 +100,22 @@ def read_table_records(table: Table, answer: Answer, on_bytes: Callable[[bytes],
     return records
 
 
-def _require_columns(columns: Columns, row: dict[Column, Any], at: str) -> None:
-    for meant, column in columns.model_dump(exclude_none=True).items():
-        for one in column if isinstance(column, list) else [column]:
-            if one not in row:
-                there = ", ".join(map(repr, list(row)[:20]))
-                raise UserError(
-                    f"{at}: there is no column {one!r} for {meant}; there are {there}: fix columns in the catalog."
-                )
+def _columns(columns: Columns) -> dict[Column, str]:
+    """Every column that is named, and for what."""
+    named = columns.model_dump(exclude_none=True)
+    return {
+        one: role for role, column in named.items() for one in (column if isinstance(column, list) else [column])
+    }
+
+
+def _require(columns: dict[Column, str], there: list[Column], at: str) -> None:
+    """A JSON record may lack what it has no value for, but some record has each column."""
+    for column, role in columns.items():
+        if column not in there:
+            listed = ", ".join(map(repr, there[:20]))
+            raise UserError(
+                f"{at}: there is no column {column!r} for {role}; there are {listed}: fix columns in the catalog."
+            )
 
 
 def _with_ids(found: list[tuple[str, bool, Record]], *, text: bool) -> Iterator[tuple[str, Record]]:

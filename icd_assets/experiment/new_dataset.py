@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -66,6 +66,7 @@ class NewDataset:
     entry: Mapping[str, Any]
     how: str
     found: Mapping[Split, Found]
+    unused: Sequence[str]  # other files that could hold questions
 
     @property
     def task(self) -> str:
@@ -98,6 +99,9 @@ class NewDataset:
                     f"  missing: {len(missing)} of {images}, at which train will stop: "
                     f"{', '.join(missing[:_NAMED])}{more}"
                 )
+        if self.unused:
+            more = f" and {len(self.unused) - _NAMED} more" if len(self.unused) > _NAMED else ""
+            said.append(f"not used: {', '.join(self.unused[:_NAMED])}{more}")
         return said
 
 
@@ -111,6 +115,8 @@ def name_of(folder: Path) -> str:
 
 def new_dataset(root: Path, name: str, asked: Asked) -> NewDataset:
     """Raises :class:`UserError` for what is broken, and for choices that only the user can make."""
+    if "${" in str(root.absolute()):
+        raise UserError(f"{root}: the catalog would read ${{ in that path as a variable; rename the folder.")
     folder = look_into(root.absolute())
     if not 0 < asked.share < 1:
         raise UserError(
@@ -132,7 +138,10 @@ def new_dataset(root: Path, name: str, asked: Asked) -> NewDataset:
         entry[split], found[split] = _read(folder, source, asked.images, name, split)
     entry["sample_num"] = min(ANCHORS, found["train"].questions)
     DatasetEntry.model_validate({"name": name, **entry})
-    return NewDataset(name, entry, splits.how, found)
+    used = {str(value) for fields in (splits.train.fields, splits.validation.fields) for value in fields.values()}
+    unused = [path for path in folder.data if path not in (splits.train.file, splits.validation.file)]
+    unused = [path for path in unused if str(path) not in used]
+    return NewDataset(name, entry, splits.how, found, [folder.shown(path) for path in unused])
 
 
 def _read(

@@ -23,8 +23,8 @@ class _Plain(yaml.SafeDumper):
 def entry_text(name: str, entry: Mapping[str, Any], comment: str) -> str:
     """The lines of the entry below ``datasets:``; ``comment`` is its first."""
     dumped = yaml.dump({name: entry}, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110)
-    lines = dumped.splitlines()
-    return "".join(f"  {line}\n" for line in [f"# {comment}", *lines])
+    said = "".join(letter if letter.isprintable() else "?" for letter in comment)
+    return "".join(f"  {line}\n" for line in [f"# {said}", *dumped.splitlines()])
 
 
 def with_entry(before: str, name: str, text: str, path: Path) -> str:

@@ -215,6 +215,24 @@ def test_a_split_column_decides(data):
     assert (len(opened().data.train), len(opened().data.validation)) == (9, 3)
 
 
+def test_answers_may_stand_in_several_columns(data):
+    rows = [{"image": f"{n}.png", "question": f"{n}?", "r1": "a", "r2": "b"} for n in range(10)]
+    write_csv(data / "d.csv", rows)
+    pictures(data, [f"{n}.png" for n in range(10)])
+    new("--columns", "answers=r1,answers=r2")
+    assert opened().data.train[0].answers == ("a", "b")
+
+
+def test_records_of_json_may_lack_what_they_have_no_value_for(data):
+    rows = records(10)
+    rows[3]["question_type"] = "which"
+    write_json(data / "d.json", rows)
+    pictures(data, [f"{n}.png" for n in range(10)])
+    new()
+    kinds = {item.question_type for split in (opened().data.train, opened().data.validation) for item in split}
+    assert kinds == {"", "which"}
+
+
 def test_other_names_of_columns_are_said_by_flags(data):
     write_csv(data / "d.csv", [{"frage": f"q{n}?", "bild": f"{n}.png", "antwort": "ja"} for n in range(10)])
     pictures(data / "fotos", [f"{n}.png" for n in range(10)])
@@ -314,6 +332,49 @@ def test_files_named_by_the_user_need_no_names_of_splits(data):
     assert "signs/c.csv does not exist" in refused("--train", "signs/c.csv", "--name", "x")
 
 
+def test_flags_that_no_table_can_have(data):
+    ready(data)
+    assert "the delimiter ';;' is not one character" in refused("--delimiter", ";;")
+    for name in ("latin-99", "rot13", "base64"):
+        assert f"there is no encoding '{name}'" in refused("--encoding", name)
+    assert "--share 1 is no part" in refused("--share", "1") and "no part" in refused("--share", "nan")
+    assert "there is no such folder" in refused("--images", "nowhere")
+    assert "there is no encoder 'x'" in refused("--encoder", "x")
+
+
+def test_official_files_of_other_questions_are_named(data):
+    first = write_split(data, "train", [(n, n, f"q {n}?", ["a"]) for n in range(6)])
+    questions = Path(first["questions"])
+    asked = json.loads(questions.read_bytes())
+    asked["questions"] = asked["questions"][:4]
+    write_json(questions, asked)
+    assert "answers 6 questions and" in (said := refused()) and "asks 4, but only 4 are in both" in said
+
+
+def test_what_is_not_used_is_said(data):
+    ready(data)
+    write_json(data / "config.json", {"a": 1})
+    assert "not used: config.json" in new()
+
+
+def test_a_folder_may_be_called_anything(data, monkeypatch):
+    for name in ("a\nmodels: {}", "{curly}", "${HOME}", "Où est-ce?", "..."):
+        folder = data.parent / name
+        (folder / "images").mkdir(parents=True)
+        write_csv(folder / "d.csv", records(10))
+        pictures(folder / "images", [f"{n}.png" for n in range(10)])
+        result = CliRunner().invoke(new_dataset, [name])
+        if name == "${HOME}":
+            assert "rename the folder" in str(result.exception)
+        elif name == "...":
+            assert "has no name to call a dataset by" in str(result.exception)
+        else:
+            assert result.exception is None
+    names = Catalog.load(Path("catalog.yaml").absolute()).datasets
+    assert {"a_models", "curly", "où_est-ce"} <= set(names)
+    assert all(path.is_file() for path in opened("curly").data.train.images)
+
+
 # ---- the overlay
 
 
@@ -373,6 +434,13 @@ def test_nothing_of_the_users_is_overwritten(data):
     Path("flow.yaml").write_text("datasets: {}\n")
     assert "name a new file: --catalog FILE" in refused("--catalog", "flow.yaml", "--name", "third")
     assert Path("flow.yaml").read_text() == "datasets: {}\n"
+
+
+def test_an_overlay_that_is_named_and_not_there_is_made(data, monkeypatch):
+    ready(data)
+    monkeypatch.setenv("ICD_CATALOG", str(data.parent / "new" / "mine.yaml"))
+    new()
+    assert opened(overlay="new/mine.yaml").data.train
 
 
 def test_a_dry_run_prints_what_it_would_write(data):

@@ -150,6 +150,12 @@ def test_no_answer_is_counted_and_left_out_only_if_asked(tmp_path, cell):
         ("a.csv", "", "is empty"),
         ("a.csv", "question,image,answer\n", "has no answered question"),
         ("a.csv", "a,b\n1,2\n", r"line 2: there is no column 'question' for question; there are 'a', 'b'"),
+        (
+            "a.csv",
+            "question,image,result\nWho?,1,Ann\n",
+            "a.csv: there is no column 'answer' for answers; there are",
+        ),
+        ("a.json", '[{"question": "Who?", "image": 1}]', "a.json: there is no column 'answer' for answers"),
         ("a.csv", "question,image,image\n", "two columns are called 'image'"),
         ("a.csv", "question,image,answer\nWho, me?,1,Ann\n", "line 2 has 4 fields, but the first has 3"),
         ("a.csv", 'question,image,answer\n"Who?,1,Ann\n' + "x" * 5000, "line 2: unexpected end of data"),

@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from icd_assets.datasets.found.names import columns_by_name, complete
 from icd_assets.datasets.json_file import read_json
 from icd_assets.datasets.table_file import FORMATS, TableFile
@@ -39,6 +41,15 @@ class Hints:
     columns: Mapping[str, Any] = field(default_factory=dict)
     delimiter: str | None = None
     encoding: str | None = None
+
+    @classmethod
+    def given(cls, columns: Mapping[str, Any], delimiter: str | None, encoding: str | None) -> Hints:
+        """Checked. Raises :class:`UserError` for what no table can have."""
+        try:
+            file = TableFile(path="", delimiter=delimiter, encoding=encoding)
+        except ValidationError as error:
+            raise UserError(f"{error.errors()[0]['msg'].removeprefix('Value error, ')}.") from None
+        return cls(columns, file.delimiter, file.encoding)
 
 
 def look_at(path: Path, hints: Hints, *, named: bool = False) -> Piece | None:

@@ -9,6 +9,7 @@ from typing import Any
 from icd_assets.datasets.found.folder import PICTURES
 from icd_assets.datasets.table_file import KEY, Column
 from icd_assets.datasets.table_rows import Columns
+from icd_assets.errors import UserError
 
 # The likeliest first; compared without case, blanks, dashes and underscores.
 _NAMES = {
@@ -74,15 +75,19 @@ def given_columns(assignments: Sequence[str]) -> dict[str, Any]:
     """``question=text`` of the command line; of a table without names, ``question=0``."""
     found: dict[str, Any] = {}
     for assignment in assignments:
-        for one in assignment.split(","):
+        several = assignment.split(",")
+        for one in several if all("=" in part for part in several) else [assignment]:
             role, equals, name = one.partition("=")
             if not equals or role not in Columns.model_fields:
-                from icd_assets.errors import UserError
-
                 raise UserError(
                     f"--columns {one}: write ROLE=COLUMN, with a role of {', '.join(Columns.model_fields)}."
                 )
-            found[role] = int(name) if name.isdecimal() else name
+            column: Column = int(name) if name.isdecimal() else name
+            if role == "answers" and role in found:  # answers=a1,answers=a2
+                before = found[role]
+                found[role] = [*(before if isinstance(before, list) else [before]), column]
+            else:
+                found[role] = column
     return found
 
 

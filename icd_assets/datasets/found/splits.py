@@ -71,11 +71,9 @@ def _sources(pieces: Sequence[Piece], task: str | None) -> list[Source]:
     for piece in pieces:
         match piece.kind:
             case "annotations":
-                for asked in questions:
-                    if asked.ids == piece.ids:
-                        files = {"questions": str(asked.path), "annotations": str(piece.path)}
-                        found.append(Source("vqa", piece.path, "official", files))
-                        break
+                if asked := _asked(piece, questions):
+                    files = {"questions": str(asked.path), "annotations": str(piece.path)}
+                    found.append(Source("vqa", piece.path, "official", files))
             case "joined":
                 found.append(Source("vqa", piece.path, "joined", {"joined": str(piece.path)}))
             case "captions":
@@ -85,6 +83,20 @@ def _sources(pieces: Sequence[Piece], task: str | None) -> list[Source]:
             case "questions":
                 pass
     return [source for source in found if task in (None, source.task)]
+
+
+def _asked(annotations: Piece, questions: Sequence[Piece]) -> Piece | None:
+    """The questions of the same ids."""
+    for asked in questions:
+        if asked.ids == annotations.ids:
+            return asked
+    for asked in questions:
+        if common := len(asked.ids & annotations.ids):
+            raise UserError(
+                f"{annotations.path} answers {len(annotations.ids)} questions and {asked.path} asks "
+                f"{len(asked.ids)}, but only {common} are in both; give the two files of the same split."
+            )
+    return None
 
 
 def _of_records(piece: Piece, task: str | None) -> Source:
