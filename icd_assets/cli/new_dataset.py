@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from icd_assets.cli.cell_arguments import SELECTOR_INPUT
+from icd_assets.cli.help import Command
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import CATALOG, Catalog
 from icd_assets.tasks import TASKS
@@ -17,7 +18,11 @@ from icd_assets.tasks import TASKS
 _MODEL = "qwen2.5_vl_3B"
 
 
-@click.command("new-dataset")
+@click.command(
+    "new-dataset",
+    cls=Command,
+    examples=["icd-assets new-dataset ~/data/signs --columns question=frage,answers=antwort --images ~/photos"],
+)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--name", help="What to call the dataset. [default: the folder's name]")
 @click.option("--task", type=click.Choice(list(TASKS)), help="Where a file could be read as several.")
@@ -59,10 +64,6 @@ def new_dataset(
 
     Read are the official VQA files, Lever-Plus' joined ones, COCO's captions, A-OKVQA's choices, and tables: CSV,
     TSV, JSON, JSONL and Parquet with a question, an image and answers a record. Nothing in FOLDER is changed.
-
-    \b
-    icd-assets new-dataset ~/data/signs
-    icd-assets new-dataset ~/data/signs --columns question=frage,answers=antwort --images ~/photos
     """
     from icd_assets.cli.screen import console
     from icd_assets.datasets.found.layout import Hints

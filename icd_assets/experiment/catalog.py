@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -22,6 +21,7 @@ from icd_assets.experiment.catalog_entries import (
     TaskEntry,
 )
 from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.suggest import near
 from icd_assets.pools.config import SAMPLERS
 from icd_assets.tasks import TASKS, TaskName
 
@@ -178,8 +178,7 @@ def known_models() -> dict[str, ModelEntry]:
 
 def _unknown(kind: str, found: str, valid: Iterable[str]) -> UserError:
     names = list(dict.fromkeys(valid))
-    near = difflib.get_close_matches(found, names, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    hint = f"did you mean {meant}? " if (meant := near(found, names)) else ""
     return UserError(f"unknown {kind} {found!r}: {hint}valid: {', '.join(names)}.")
 
 

@@ -13,6 +13,7 @@ from icd_assets.vlm.backend import Backend, Generation
 from icd_assets.vlm.backends.config import BackendConfig
 from icd_assets.vlm.control_tokens import control_tokens
 from icd_assets.vlm.prompts import PromptStyle
+from icd_assets.vlm.weight_headers import require_whole
 from icd_assets.vlm.weights import Dtype, availability, locate, weights_digest
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class InProcess(BackendConfig):
         yield finding
         if folder is None:
             return
+        require_whole(folder)
         from icd_assets.vlm.chat import Chat
         from icd_assets.vlm.model import require_image_text
         from icd_assets.vlm.processor import load_processor, read_config
