@@ -16,6 +16,7 @@ from icd_assets.experiment.catalog import CATALOG, Catalog
 from icd_assets.tasks import TASKS
 
 _MODEL = "qwen2.5_vl_3B"
+_TASK = f"Where a file could be read as several: {', '.join(TASKS)}."
 
 
 @click.command(
@@ -25,7 +26,7 @@ _MODEL = "qwen2.5_vl_3B"
 )
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--name", help="What to call the dataset. [default: the folder's name]")
-@click.option("--task", type=click.Choice(list(TASKS)), help="Where a file could be read as several.")
+@click.option("--task", type=click.Choice(list(TASKS)), metavar="TASK", help=_TASK)
 @click.option("--train", type=click.Path(path_type=Path), metavar="FILE", help="The file of the train split.")
 @click.option(
     "--validation", type=click.Path(path_type=Path), metavar="FILE", help="That of the validation split."

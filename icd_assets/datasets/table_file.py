@@ -123,7 +123,7 @@ class TableFile(BaseModel):
             raise UserError(f"{path} is empty; give the table of questions.")
 
     def _json(self, path: Path, on_bytes: Callable[[bytes], object]) -> Iterator[Row]:
-        content = read_json(path, on_bytes=on_bytes, encoding=self.encoding, nan=True)
+        content = read_json(path, on_bytes=on_bytes, encoding=self.encoding, not_finite=True)
         if self.records is not None:
             content = content.get(self.records) if isinstance(content, dict) else None
         if isinstance(content, dict):
@@ -145,7 +145,7 @@ class TableFile(BaseModel):
                     continue
                 at = f"{path}: line {number}"
                 try:
-                    record = json.loads(line, parse_constant=lambda _: None)
+                    record = json.loads(line)
                 except (ValueError, RecursionError) as error:
                     raise UserError(f"{at} is no JSON record ({error}); fetch or write the file again.") from None
                 yield at, _values(record, at)

@@ -198,7 +198,7 @@ def _answers(value: Any, at: str) -> Iterator[str]:
         case int():
             yield str(value)
         case float():
-            if not math.isnan(value):
+            if math.isfinite(value):
                 yield str(value)
         case {"answer": inner}:
             yield from _answers(inner, at)

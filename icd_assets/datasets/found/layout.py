@@ -67,7 +67,7 @@ def look_at(path: Path, hints: Hints, *, named: bool = False) -> Piece | None:
 
 
 def _json(path: Path, hints: Hints, named: bool) -> Piece | None:
-    content = read_json(path, nan=True, encoding=hints.encoding)
+    content = read_json(path, not_finite=True, encoding=hints.encoding)
     first: dict[str, list[Any]] = {}
     if isinstance(content, dict):
         first = {key: value for key, value in content.items() if isinstance(value, list) and value}
