@@ -19,6 +19,7 @@ from icd_assets.cli.evaluation import evaluation
 from icd_assets.cli.help import Group
 from icd_assets.cli.init import init
 from icd_assets.cli.lineage import lineage
+from icd_assets.cli.new_dataset import new_dataset
 from icd_assets.cli.prune import prune
 from icd_assets.cli.settings import settings
 from icd_assets.cli.status import status, why
@@ -42,7 +43,7 @@ group.add(
         "Make": (train, demo, adopt),
         "See": (status, why, evaluation, lineage, diff, settings),
         "Keep": (verify, prune),
-        "Set up": (init, doctor, ui),
+        "Set up": (init, new_dataset, doctor, ui),
     }
 )
 
