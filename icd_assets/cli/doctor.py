@@ -18,7 +18,7 @@ from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.experiment import results_root
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.steps import STEP
-from icd_assets.runtime.finding import Finding
+from icd_assets.runtime.finding import Finding, findings
 
 SCHEMA = 2  # 1 had the level "mended"
 _STYLES = {"ok": "green", "fixed": "cyan", "warning": "yellow", "problem": "red"}
@@ -86,6 +86,7 @@ def _six(dataset: str, sampler: str, model: str) -> CellArguments:
 
 
 def _everything(fix: bool) -> list[Finding]:
+    from icd_assets.experiment.checks.places import place
     from icd_assets.upkeep.doctor.cell import check_catalog, check_results
 
     try:
@@ -93,7 +94,11 @@ def _everything(fix: bool) -> list[Finding]:
     except UserError as error:
         return [Finding("catalog", "problem", str(error))]
     root = results_root()
-    return [*check_results(root, fix=fix), *check_catalog(catalog, root)]
+    return [
+        *findings("results", lambda: place("results", root)),
+        *check_results(root, fix=fix),
+        *check_catalog(catalog, root),
+    ]
 
 
 def _show(found: Sequence[Finding], blocked: bool) -> None:

@@ -59,7 +59,7 @@ def run_cell(
     show_configuration(experiment, arguments)
     try:
         with nullcontext() if dry_run else _turn(experiment):
-            plan = _planned(experiment, to, force)
+            plan = _planned(experiment, to, force, dry_run=dry_run)
             if not dry_run:
                 _make(plan)
                 if plan.evaluates:
@@ -81,13 +81,14 @@ def _turn(experiment: Experiment) -> AbstractContextManager[None]:
     return experiment.store.turn(experiment.cell.key, Holder("another command"), note)
 
 
-def _planned(experiment: Experiment, to: str | None, force: tuple[str, ...]) -> Plan:
-    """The plan, shown, and possible."""
+def _planned(experiment: Experiment, to: str | None, force: tuple[str, ...], *, dry_run: bool) -> Plan:
+    """The plan, shown, and with nothing in its way."""
+    from icd_assets.cli.checked import require_clear
     from icd_assets.cli.screen import show_plan
 
     plan = Plan.of(experiment, to=to, force=force)
     show_plan(plan)
-    plan.require_possible()
+    require_clear(plan.as_read_only() if dry_run else plan)
     return plan
 
 

@@ -32,14 +32,14 @@ _CHUNK = 256  # queries between two progress reports
 
 
 def draw_anchors(n_rows: int, count: int, seed: int) -> list[int]:
-    """The queries that training data are made for, in upstream's order.
+    """The queries that training data are made for, in upstream's order: ``count`` of them, or all there are.
 
     The one draw that is not derived by :mod:`icd_assets.runtime.seeding`: upstream's ``random.seed(42)`` must be
     matched.
     """
-    if not 0 < count <= n_rows:
-        raise UserError(f"sample_num is {count}, but the train split has {n_rows} rows; take 1 to {n_rows}.")
-    return random.Random(seed).sample(range(n_rows), count)
+    if count < 1 or n_rows < 1:
+        raise UserError(f"sample_num is {count} of {n_rows} rows of the train split; take at least 1.")
+    return random.Random(seed).sample(range(n_rows), min(count, n_rows))
 
 
 def build_pools(
