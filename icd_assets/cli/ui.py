@@ -8,8 +8,15 @@ from pathlib import Path
 
 import click
 
+from icd_assets.cli.help import Command
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+
+@click.command(
+    cls=Command,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    short_help="Open Dagster's UI on the project.",
+    examples=("icd-assets ui", "icd-assets ui --port 3001"),
+)
 @click.pass_context
 def ui(context: click.Context) -> None:
     """Open Dagster's UI on the project; further options go to `dagster dev`, e.g. --port 3001."""

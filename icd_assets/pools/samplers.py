@@ -32,10 +32,10 @@ _CHUNK = 256  # queries between two progress reports
 
 
 def draw_anchors(n_rows: int, count: int, seed: int) -> list[int]:
-    """The queries that training data are made for, in upstream's order: ``count`` of them, or all there are.
+    """The queries that training data are made for, in upstream's order.
 
     The one draw that is not derived by :mod:`icd_assets.runtime.seeding`: upstream's ``random.seed(42)`` must be
-    matched.
+    matched. A split with fewer rows than ``count`` gives all of them.
     """
     if count < 1 or n_rows < 1:
         raise UserError(f"sample_num is {count} of {n_rows} rows of the train split; take at least 1.")

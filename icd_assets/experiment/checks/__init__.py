@@ -16,15 +16,22 @@ from icd_assets.experiment.checks import (
     models,
     own_files,
     pictures,
-    places,
     pools,
     possible,
     settings,
+    texts,
 )
 from icd_assets.experiment.checks.look import Look
 from icd_assets.runtime.finding import Finding, findings
 
-__all__ = ["CHECKS", "Look", "check", "places"]
+__all__ = ["CHECKS", "Look", "check"]
+
+
+def _texts(look: Look) -> Iterator[Finding]:
+    """Texts go to the VLM and to CLIP; who trains on answers that are there reads none."""
+    if look.reads_pictures or look.thorough:
+        yield from texts.texts(look.experiment, look.splits)
+
 
 # What a check is about, and the check; the cheap ones first.
 CHECKS: tuple[tuple[str, Callable[[Look], Iterable[Finding]]], ...] = (
@@ -39,6 +46,7 @@ CHECKS: tuple[tuple[str, Callable[[Look], Iterable[Finding]]], ...] = (
     ("model", models.vlm),
     ("encoder", models.encoders),
     ("images", pictures.pictures),
+    ("texts", _texts),
     ("disk", machine.disk),
 )
 
