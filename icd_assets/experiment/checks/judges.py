@@ -21,6 +21,7 @@ from icd_assets.scoring.rewards import RewardConfig, knows_correct, reward
 from icd_assets.scoring.rl_data import RlData, RlQuery
 
 _SHOWN = 40  # characters of an answer
+_ALIKE = 0.5  # share of one answer from which on the model seems not to look
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,18 @@ def without_signal(data: RlData, config: RewardConfig, usable: int) -> str:
     else:
         head = (
             f"{right:,} of {len(pointers):,} pointers were right, but in each of {len(data.queries):,} queries "
-            "all earn the same reward"
+            "all pointers earn the same reward"
         )
     golds = _golds(data.queries) if right == 0 else ""
-    return f"{head}; {said}{golds}; {_helps(right, len(pointers))}"
+    alike = answers.most_common(1)[0][1] > _ALIKE * len(pointers)
+    return f"{head}; {said}{golds}; {_helps(right, len(pointers), alike=alike)}"
 
 
-def _helps(right: int, total: int) -> str:
-    if right == 0:
+def _helps(right: int, total: int, *, alike: bool) -> str:
+    if right == 0 or (alike and right < total):
         return (
-            "ask it a few questions with icd-assets doctor --smoke, fix the model's prompt or take another model, "
-            "or set --reward-mode hard_plus_gtprob_plus_rel, which grades wrong answers"
+            "ask it a few questions with icd-assets doctor --smoke, then fix the model's prompt or take another "
+            "model; or let wrong answers be graded with --reward-mode hard_plus_gtprob_plus_rel"
         )
     if right == total:
         return "take harder questions, or a reward that grades answers, as --reward-mode soft_only"

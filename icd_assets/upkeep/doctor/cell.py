@@ -18,7 +18,7 @@ from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.steps import STEPS
 from icd_assets.runtime.finding import Finding, findings
 from icd_assets.store.store import Store
-from icd_assets.upkeep.doctor import leftovers, machine, outliers
+from icd_assets.upkeep.doctor import leftovers, machine, outliers, smoke
 
 
 def check_results(root: Path, *, fix: bool) -> list[Finding]:
@@ -30,8 +30,11 @@ def check_results(root: Path, *, fix: bool) -> list[Finding]:
     ]
 
 
-def check_cell(experiment: Experiment, to: str | None, *, fix: bool) -> list[Finding]:
-    """What can be looked at; ``experiment`` is ``read_only``: nothing is written or downloaded for it."""
+def check_cell(experiment: Experiment, to: str | None, *, fix: bool, ask: bool | None = None) -> list[Finding]:
+    """What can be looked at; ``experiment`` is ``read_only``: nothing is written or downloaded for it.
+
+    ``ask`` the model a few questions, whose answers are kept; None: if that is a matter of seconds.
+    """
     found = check_results(experiment.store.root, fix=fix)
     packages = findings("packages", machine.packages)
     found += packages
@@ -39,16 +42,28 @@ def check_cell(experiment: Experiment, to: str | None, *, fix: bool) -> list[Fin
         return found  # nothing of torch can be imported
     gpus = machine.gpus()
     found += findings("gpu", lambda: machine.devices(gpus))
-    try:
-        plan = Plan.of(experiment, to=to)
-    except UserError as error:
-        found.append(Finding("plan", "problem", str(error)))
-        plan = _everything(experiment)
-    look = Look(plan, thorough=True)
+    planned: list[Plan] = []
+
+    def make_plan() -> Iterator[Finding]:
+        planned.append(Plan.of(experiment, to=to))
+        yield from ()  # the list of checks says what it is
+
+    found += findings("plan", make_plan)
+    look = Look(planned[0] if planned else _everything(experiment), thorough=True)
     checked = list(check(look))
     found += checked
-    if not any(finding.level == "problem" and finding.subject in ("model", "dataset") for finding in checked):
-        found += findings("memory", lambda: _memory(look, gpus))
+    bad = {finding.subject for finding in checked if finding.level == "problem"}
+    if bad & {"model", "dataset"}:
+        return found
+    estimate: list[outliers.Estimate] = []
+    found += findings("memory", lambda: _memory(look, gpus, estimate))
+    parameters = estimate[0].median.sizes.parameters if estimate else None
+    if smoke.possible(look) and not bad & {"images", "texts"}:
+        if ask or (ask is None and smoke.is_cheap(parameters)):
+            found += findings("smoke", lambda: smoke.smoke(look))
+        elif ask is None:
+            text = f"not asked: icd-assets doctor --smoke asks the model {smoke.QUESTIONS} questions"
+            found.append(Finding("smoke", "ok", text))
     return found
 
 
@@ -92,7 +107,7 @@ def _at_a_glance(subject: str, glance: Callable[[], Finding | None]) -> list[Fin
     return [replace(finding, level="warning") if finding.level == "problem" else finding]
 
 
-def _memory(look: Look, gpus: list[machine.Gpu]) -> Iterator[Finding]:
+def _memory(look: Look, gpus: list[machine.Gpu], into: list[outliers.Estimate]) -> Iterator[Finding]:
     """A batch of usual prompts, and apart from it the one largest prompt that the data can make."""
     experiment = look.experiment
     if experiment.model.unsupported is not None:
@@ -104,6 +119,7 @@ def _memory(look: Look, gpus: list[machine.Gpu]) -> Iterator[Finding]:
         return
     if estimate is None:
         return
+    into.append(estimate)
     whole = len(look.rows) == len(SPLITS)
     asked = sum(cost.prompts(experiment, look.plan.to_make, look.rows).values()) if whole else 0
     name, (width, height) = experiment.model.name, estimate.largest
