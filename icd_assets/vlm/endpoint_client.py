@@ -158,9 +158,11 @@ class EndpointClient:
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(map(str, first["loc"]))
+            what = f"{where + ': ' if where else ''}{first['msg']}"
+            if raw.http_response.content.lstrip().startswith(b"<"):
+                what = "a web page, as a login or a proxy sends it"
             raise self._failed(
-                f"did not answer as a chat server does ({where + ': ' if where else ''}{first['msg']}); "
-                "fix the url, or look at the server"
+                f"did not answer as a chat server does ({what}); fix the url, or look at the server"
             ) from None
 
     def _refused(self, error: openai.APIStatusError) -> UserError:

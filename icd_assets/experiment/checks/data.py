@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from icd_assets.errors import UserError
 from icd_assets.experiment.checks.look import Look
 from icd_assets.runtime.finding import Finding
 
@@ -22,6 +23,12 @@ def dataset(look: Look) -> Iterator[Finding]:
     unwritten = entry.prepare is not None and experiment.read_only
     if look.wanted_splits and unwritten:
         yield Finding("dataset", "ok", f"{name}: its files are written by the first run where they are missing")
+    if entry.prepare is not None and not unwritten and look.wanted_splits:
+        try:
+            for split in look.wanted_splits:
+                experiment.data.source_files(split)
+        except UserError:
+            look.note(f"writing the files of {name}")
     splits = look.splits
     for error in look.unreadable.values():
         if not unwritten:

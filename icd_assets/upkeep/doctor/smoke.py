@@ -104,4 +104,6 @@ def possible(look: Look) -> bool:
 
 def _quoted(text: str) -> str:
     flat = " ".join(text.split())
+    if not flat:
+        return "an empty answer"
     return repr(flat if len(flat) <= _LETTERS else f"{flat[:_LETTERS]}…")
