@@ -64,6 +64,10 @@ def _problem(result: dg.ExecuteInProcessResult) -> BaseException:
     for event in result.all_events:
         if is_interrupt(event):
             return KeyboardInterrupt()
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            evaluation = event.asset_check_evaluation_data
+            if not evaluation.passed and evaluation.description:
+                return UserError(evaluation.description)
         if event.is_step_failure:
             failure = event.step_failure_data
             if failure.user_failure_data is not None and failure.user_failure_data.description:

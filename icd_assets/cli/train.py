@@ -82,7 +82,7 @@ def run_cell(
     experiment = arguments.open(settings)
     show_configuration(experiment, arguments, force)
     with nullcontext() if dry_run else _turn(experiment):
-        plan = _planned(experiment, to, force)
+        plan = _planned(experiment, to, force, dry_run=dry_run)
         if not dry_run:
             _make(plan)
             if plan.evaluates:
@@ -99,8 +99,9 @@ def _turn(experiment: Experiment) -> AbstractContextManager[None]:
     return experiment.store.turn(experiment.cell.key, Holder("another command"), note)
 
 
-def _planned(experiment: Experiment, to: str | None, force: tuple[str, ...]) -> Plan:
-    """The plan, shown, and possible."""
+def _planned(experiment: Experiment, to: str | None, force: tuple[str, ...], *, dry_run: bool) -> Plan:
+    """The plan, shown, and with nothing in its way."""
+    from icd_assets.cli.checked import require_clear
     from icd_assets.cli.screen import console, show_plan
     from icd_assets.experiment.plan_notes import notes
 
@@ -108,7 +109,7 @@ def _planned(experiment: Experiment, to: str | None, force: tuple[str, ...]) -> 
     show_plan(plan)
     for sentence in notes(plan):
         console.print(f"note: {sentence}", markup=False)
-    plan.require_possible()
+    require_clear(plan.as_read_only() if dry_run else plan)
     return plan
 
 

@@ -35,6 +35,7 @@ from icd_assets.vlm.inputs import Inputs, ProcessorInputs, Row
 from icd_assets.vlm.model import decoding_config, load_model
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle
+from icd_assets.vlm.refusals import naming
 from icd_assets.vlm.weights import Dtype, locate
 
 # With fewer rows BLAS takes another kernel, and a result's last bits would depend on the batch.
@@ -117,11 +118,16 @@ class TransformersBackend(Backend):
         )
 
     def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
-        rows = self._rows(self._rendered(prompts), prompts)
-        jobs = _merged(rows, key=lambda row: (row.ids, row.images))
-        self._run(jobs, self._generate_batch, hand_over)
+        with naming(prompts):
+            rows = self._rows(self._rendered(prompts), prompts)
+            jobs = _merged(rows, key=lambda row: (row.ids, row.images))
+            self._run(jobs, self._generate_batch, hand_over)
 
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
+        with naming(prompts):
+            self._score(prompts, answers, hand_over)
+
+    def _score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
         texts = self._rendered(prompts)
         starts = self._rows(texts, prompts)
         rows = self._rows([text + answer for text, answer in zip(texts, answers, strict=True)], prompts)
@@ -129,7 +135,8 @@ class TransformersBackend(Backend):
         for prompt, answer, target in zip(prompts, answers, targets, strict=True):
             if not target:
                 raise UserError(
-                    f"the answer {answer!r} to {prompt.question!r} has no tokens, so no likelihood; "
+                    f"the answer {answer!r} to question_id {prompt.question_id} ({prompt.question!r}) has no "
+                    "tokens, so no likelihood; "
                     "fix or leave out that annotation."
                 )
         jobs = _merged(rows, key=lambda row: (row.ids[:-1], row.images))
