@@ -14,6 +14,7 @@ from icd_assets.cli.adopt import adopt
 from icd_assets.cli.diff import diff
 from icd_assets.cli.doctor import doctor
 from icd_assets.cli.evaluation import evaluation
+from icd_assets.cli.gpus import gpus
 from icd_assets.cli.lineage import lineage
 from icd_assets.cli.prune import prune
 from icd_assets.cli.status import status, why
@@ -32,7 +33,7 @@ def group() -> None:
     """Train selectors of in-context demonstrations for vision-language models, as Dagster assets."""
 
 
-for _command in (train, demo, evaluation, doctor, ui, lineage, diff, adopt, status, why, verify, prune):
+for _command in (train, demo, evaluation, doctor, ui, gpus, lineage, diff, adopt, status, why, verify, prune):
     group.add_command(_command)
 
 

@@ -80,10 +80,12 @@ def _record(adoption: Adoption) -> None:
     import dagster as dg
 
     from icd_assets.defs.assets.metadata import metadata
+    from icd_assets.defs.runs.known_cells import add_cells
 
     with open_instance() as home:
         for experiment, asset, manifest in _adopted(adoption):
             cell = experiment.cell
+            add_cells(home, [cell.key])
             filter_ = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[cell.key])
             known = home.fetch_materializations(filter_, limit=1).records
             latest = known[0].asset_materialization if known else None
@@ -94,11 +96,7 @@ def _record(adoption: Adoption) -> None:
                     asset,
                     partition=cell.key,
                     metadata=metadata(asset, manifest, experiment),
-                    tags={
-                        _DATA_VERSION: manifest.data_version,
-                        "dagster/partition/dataset": cell.dataset,
-                        "dagster/partition/sampler_model": cell.sampler_model,
-                    },
+                    tags={_DATA_VERSION: manifest.data_version},
                 )
             )
 

@@ -9,7 +9,6 @@ import dagster as dg
 from pydantic import Field
 
 from icd_assets.experiment.catalog import Catalog
-from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment, results_root
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.step_configs import Shared
@@ -46,5 +45,6 @@ def open_experiment(
     explicit: dict[str, dict[str, Any]] | None = None,
 ) -> Experiment:
     """The cell of a run, with the run's settings."""
+    catalog = Catalog.load()
     settings = Settings(shared=shared.settings(), reward=reward.settings(), explicit=explicit or {})
-    return Experiment(Cell.parse(partition_key), settings, shared.store(), Catalog.load())
+    return Experiment(catalog.cell_of(partition_key), settings, shared.store(), catalog)

@@ -12,15 +12,21 @@ from pydantic.fields import FieldInfo
 
 from icd_assets.assets.build import Run, build
 from icd_assets.defs.assets.metadata import metadata
-from icd_assets.defs.assets.partitions import CATALOG, partitions
+from icd_assets.defs.assets.partitions import partitions
 from icd_assets.defs.assets.resources import RewardResource, SharedResource, open_experiment
+from icd_assets.defs.runs.known_cells import add_cells
 from icd_assets.defs.runs.step_process import enter_process
 from icd_assets.errors import MissingInput, UserError
+from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.step import Step
 from icd_assets.experiment.steps import own_fields
 from icd_assets.lineage.as_made import as_made
 from icd_assets.runtime import machine_errors
+from icd_assets.runtime.home import load_env_file
 from icd_assets.store.store import Store
+
+load_env_file()  # before the catalog, whose paths it may move
+CATALOG = Catalog.load()
 
 _BY_CONDITION = "dagster/from_automation_condition"  # Dagster's tag of a run that a condition asked for
 
@@ -38,11 +44,12 @@ def step_asset(step: Step) -> dg.AssetsDefinition:
     def compute(context: Any, config: Any, shared: Any, reward: Any) -> Any:
         enter_process(context)
         explicit = config.model_dump(exclude={"force"})
-        experiment = open_experiment(context.partition_key, shared, reward, {step.name: explicit})
-        if _BY_CONDITION in context.run.tags:
-            experiment = as_made(experiment, step.name)  # such a run carries no settings of its own
         run = Run(context.run.run_id, context.log.info, lambda metrics: _observe(context, step.name, metrics))
-        with failing_in_words(experiment.store, str(experiment.cell)):
+        with failing_in_words(shared.store(), context.partition_key):
+            experiment = open_experiment(context.partition_key, shared, reward, {step.name: explicit})
+            add_cells(context.instance, [experiment.cell.key])
+            if _BY_CONDITION in context.run.tags:
+                experiment = as_made(experiment, step.name)  # such a run carries no settings of its own
             manifest, skipped = build(experiment, step.name, run, force=config.force)
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(manifest.data_version),

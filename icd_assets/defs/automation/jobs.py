@@ -13,14 +13,12 @@ rce_recipe = dg.define_asset_job(
     "rce_recipe",
     selection=dg.AssetSelection.assets(*(name for name in _ALL if name != "grpo_checkpoints")),
     description="Everything up to the evaluation and the leaderboard, RCE only (GRPO_EPOCHS=0, the default).",
-    tags={"icd/recipe": "rce"},
 )
 
 grpo_recipe = dg.define_asset_job(
     "grpo_recipe",
     selection=dg.AssetSelection.assets(*_ALL),
     description="Everything up to the evaluation and the leaderboard, RCE and then three epochs of GRPO.",
-    tags={"icd/recipe": "grpo"},
     config={"ops": {"grpo_checkpoints": {"config": {"grpo_epochs": GRPO_EPOCHS}}}},
 )
 

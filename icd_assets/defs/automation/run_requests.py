@@ -59,7 +59,6 @@ def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reas
         partition_key=experiment.cell.key,
         run_config=config,
         asset_selection=[dg.AssetKey(name) for name in [*names, "leaderboard"]],
-        tags={"icd/trigger": found.name},
     )
 
 
