@@ -15,8 +15,11 @@ from icd_assets.cli.diff import diff
 from icd_assets.cli.doctor import doctor
 from icd_assets.cli.evaluation import evaluation
 from icd_assets.cli.gpus import gpus
+from icd_assets.cli.help import Group
+from icd_assets.cli.init import init
 from icd_assets.cli.lineage import lineage
 from icd_assets.cli.prune import prune
+from icd_assets.cli.settings import settings
 from icd_assets.cli.status import status, why
 from icd_assets.cli.train import demo, train
 from icd_assets.cli.ui import ui
@@ -27,14 +30,20 @@ from icd_assets.runtime.home import load_env_file
 from icd_assets.runtime.interrupts import deliver_every_interrupt
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group)
 @click.version_option(__version__)
 def group() -> None:
     """Train selectors of in-context demonstrations for vision-language models, as Dagster assets."""
 
 
-for _command in (train, demo, evaluation, doctor, ui, gpus, lineage, diff, adopt, status, why, verify, prune):
-    group.add_command(_command)
+group.add(
+    {
+        "Make": (train, demo, adopt),
+        "See": (status, why, evaluation, lineage, diff, settings),
+        "Keep": (verify, prune),
+        "Set up": (init, doctor, ui, gpus),
+    }
+)
 
 
 def main() -> None:
@@ -43,7 +52,7 @@ def main() -> None:
     deliver_every_interrupt()
     try:
         load_env_file()
-        group()
+        group(prog_name="icd-assets")
     except UserError as error:
         _refuse(error)
     except Exception as error:

@@ -11,6 +11,7 @@ import click
 from rich.text import Text
 
 from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments
+from icd_assets.cli.help import Command
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.errors import UserError
@@ -24,7 +25,15 @@ SCHEMA = 2  # 1 had the level "mended"
 _STYLES = {"ok": "green", "fixed": "cyan", "warning": "yellow", "problem": "red"}
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Look for what would stop a run, before it costs hours.",
+    examples=(
+        "icd-assets doctor",
+        "icd-assets doctor demo rand_sampler tiny_vl",
+        "icd-assets doctor vqa demo 0 query_img_text_icd_img_text rand_sampler tiny_vl",
+    ),
+)
 @click.argument("names", nargs=-1, metavar="[TASK DATASET GPU_ID LEVER_LM SAMPLER MODEL | DATASET SAMPLER MODEL]")
 @setting_options
 @click.option(

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import click
 
+from icd_assets.cli.help import Command
 
-@click.command()
+
+@click.command(
+    cls=Command,
+    short_help="Show or set how many GPU steps run at once.",
+    examples=("icd-assets gpus", "icd-assets gpus 2"),
+)
 @click.argument("count", type=click.IntRange(min=1, max=1000), required=False, metavar="[COUNT]")
 def gpus(count: int | None) -> None:
-    """Show how many GPU steps may run at once; with COUNT, set it, e.g. icd-assets gpus 2.
+    """Show how many GPU steps may run at once; with COUNT, set it.
 
     Each step uses one GPU, so COUNT is the number of GPUs that runs may use. It holds for the command line and the
     UI together, from the next step on; a step at work is not ended.

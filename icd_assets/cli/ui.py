@@ -12,6 +12,7 @@ import click
 from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
+from icd_assets.cli.help import Command
 from icd_assets.errors import UserError
 from icd_assets.runtime.process_record import ProcessRecord
 
@@ -37,9 +38,14 @@ class _Running(BaseModel):
         return lives and (self.born != "" or not _free(self.host, self.port))
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.command(
+    cls=Command,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    short_help="Open Dagster's UI on the project.",
+    examples=("icd-assets ui", "icd-assets ui --port 3001"),
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to serve at; 0.0.0.0 is all.")
-@click.option("--port", "-p", type=click.IntRange(1, 65535), default=3000, show_default=True)
+@click.option("--port", "-p", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Its port.")
 @click.pass_context
 def ui(context: click.Context, host: str, port: int) -> None:
     """Open Dagster's UI on the project; further options go to `dagster dev`.

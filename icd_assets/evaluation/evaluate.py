@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Prediction:
     """One answer. ``pointer_rows`` are train rows in prompt order; ``demo_answers`` is what was shown there."""
 
-    question_id: int
+    question_id: int | str
     strategy: str
     shots: int
     pointer_rows: tuple[int, ...]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -22,12 +21,15 @@ from icd_assets.experiment.catalog_entries import (
     TaskEntry,
 )
 from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.suggest import near
 from icd_assets.pools.config import SAMPLERS
 from icd_assets.tasks import TASKS, TaskName
 
 PACKAGE = Path(__file__).parents[1]
 CATALOG = Path(__file__).with_name("catalog.yaml")
 MODELS = Path(__file__).with_name("models.yaml")  # entries to copy into an overlay: see there
+
+LEAVE_OUT = "ICD_LEAVE_OUT"
 
 # What can run by itself, once it is switched on, and the fields that it reads: see ``icd_assets/defs/automation``.
 _RUN = ("cells", "settings", "force")
@@ -71,6 +73,9 @@ class Catalog(BaseModel):
         for entries in merged.values():
             for name, entry in entries.items():
                 entry["name"] = name
+        if left_out := _left_out():
+            for entry in merged["datasets"].values():
+                entry["leave_out"] = [*entry.get("leave_out", ()), *left_out]
         try:
             catalog = cls.model_validate(merged)
         except ValidationError as error:
@@ -180,6 +185,11 @@ class Catalog(BaseModel):
         raise _unknown("model", alias, [a for entry in self.models.values() for a in entry.aliases])
 
 
+def _left_out() -> list[str]:
+    """``$ICD_LEAVE_OUT``: texts between commas or blanks, on top of every dataset's own ``leave_out``."""
+    return os.environ.get(LEAVE_OUT, "").replace(",", " ").split()
+
+
 def known_models() -> dict[str, ModelEntry]:
     """Models that are known to work, or not to, and are not in the catalog."""
     entries = _read(MODELS)["models"]
@@ -188,8 +198,7 @@ def known_models() -> dict[str, ModelEntry]:
 
 def _unknown(kind: str, found: str, valid: Iterable[str]) -> UserError:
     names = list(dict.fromkeys(valid))
-    near = difflib.get_close_matches(found, names, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    hint = f"did you mean {meant}? " if (meant := near(found, names)) else ""
     return UserError(f"unknown {kind} {found!r}: {hint}valid: {', '.join(names)}.")
 
 

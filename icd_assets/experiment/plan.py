@@ -10,6 +10,7 @@ from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.spec import spec_of
 from icd_assets.experiment.step import Step
 from icd_assets.experiment.steps import STEP, STEPS
+from icd_assets.experiment.suggest import did_you_mean
 from icd_assets.store.manifest import Manifest
 
 
@@ -101,7 +102,8 @@ class Plan:
 def require_assets(to: str | None, force: Collection[str]) -> None:
     """Raise ``UserError`` for a name that is no asset's."""
     if unknown := [name for name in (*force, *([to] if to is not None else [])) if name not in STEP]:
-        raise UserError(f"there is no asset {unknown[0]!r}; valid: {', '.join(STEP)}.")
+        hint = did_you_mean(unknown[0], STEP)
+        raise UserError(f"there is no asset {unknown[0]!r}; valid: {', '.join(STEP)}{hint}")
 
 
 def reason(experiment: Experiment, step: Step, coming: Collection[str]) -> str | None:

@@ -16,6 +16,8 @@ from icd_assets.errors import MissingInput, UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.folder_name import split
+from icd_assets.experiment.paths import v3_prefix
 from icd_assets.experiment.settings import Settings, assigned
 from icd_assets.experiment.spec import spec_of
 from icd_assets.experiment.step_configs import Shared
@@ -119,15 +121,26 @@ def _as_made(store: Store, path: Path, catalog: Catalog) -> Experiment:
     if (end := store.read(path)) is None:
         raise UserError(f"{path} was removed while it was read.")
     manifests = _made_from(store, end)
-    experiment = Experiment.open(Cell.parse(end.cell), _settings(manifests), store.root, catalog)
+    cell = Cell.parse(end.cell)
+    experiment = Experiment.open(cell, _with_folder(_settings(manifests), path, cell), store.root, catalog)
     if experiment.cell not in catalog.cells:
         return experiment
     # An RCE checkpoint that is recommended does not lead to the GRPO beside it, which may be hours of work.
     for asset in ("grpo_checkpoints", "evaluation"):
         if (beside := experiment.manifest(asset)) is not None:
             manifests.setdefault(asset, beside)
-    settings = _with_checkpoint(experiment, manifests, _settings(manifests))
+    settings = _with_checkpoint(experiment, manifests, _with_folder(_settings(manifests), path, cell))
     return Experiment.open(experiment.cell, settings, store.root, catalog)
+
+
+def _with_folder(settings: Settings, path: Path, cell: Cell) -> Settings:
+    """With the name of the experiment, and the text of its weights, that the folder of ``path`` says."""
+    folder = path.parent.name
+    if not folder.startswith(v3_prefix(cell)):
+        return settings  # of an artifact that the cell's experiments share
+    part, name = split(folder.removeprefix(v3_prefix(cell)))
+    shared = settings.shared.model_copy(update={"name": name, "reward_suffix": part or None})
+    return settings.model_copy(update={"shared": shared})
 
 
 def _made_from(store: Store, manifest: Manifest) -> dict[str, Manifest]:

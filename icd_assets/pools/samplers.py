@@ -35,11 +35,9 @@ def draw_anchors(n_rows: int, count: int, seed: int) -> list[int]:
     """The queries that training data are made for, in upstream's order.
 
     The one draw that is not derived by :mod:`icd_assets.runtime.seeding`: upstream's ``random.seed(42)`` must be
-    matched.
+    matched. A split with fewer rows than ``count`` gives all of them.
     """
-    if not 0 < count <= n_rows:
-        raise UserError(f"sample_num is {count}, but the train split has {n_rows} rows; take 1 to {n_rows}.")
-    return random.Random(seed).sample(range(n_rows), count)
+    return random.Random(seed).sample(range(n_rows), min(count, n_rows))
 
 
 def build_pools(

@@ -99,7 +99,7 @@ class RlQuery(_Row):
     """A query, its pool, and the pointers tried in it. A file nests what is before the pool under ``query``."""
 
     row: int = Field(ge=0, serialization_alias="query_id", description="Row of the query in the train split.")
-    question_id: int | None = Field(None, description="The dataset's own id of the question.")
+    question_id: int | str | None = Field(None, description="The dataset's own id of the question.")
     image_id: int | None = Field(None, description="The dataset's own id of the image.")
     question: str | None = Field(None, description="The question; empty for captions, null in the oldest files.")
     gt_answers_raw: Texts = Field((), description="Gold answers (captions: references) as the dataset has them.")

@@ -43,7 +43,7 @@ from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.vlm.cpu import tune_cpu
 from icd_assets.vlm.images import read_images
 from icd_assets.vlm.model import pretrained
-from icd_assets.vlm.processor import read_config
+from icd_assets.vlm.processor import first_line, read_config
 from icd_assets.vlm.weights import locate
 
 if TYPE_CHECKING:
@@ -109,9 +109,7 @@ class ClipEncoder:
     @classmethod
     def _assembled(cls, text: Any, image: Any, folder: Path, device: str) -> ClipEncoder:
         tune_cpu()
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        return cls(text.to(device), image.to(device), tokenizer, image_processor)
+        return cls(text.to(device), image.to(device), *readers(folder))
 
     @property
     def dim(self) -> int:
@@ -246,6 +244,17 @@ def towers(folder: Path) -> list[tuple[Any, Any]]:
         (CLIPTextModelWithProjection, config.text_config),
         (CLIPVisionModelWithProjection, config.vision_config),
     ]
+
+
+def readers(folder: Path) -> tuple[Any, Any]:
+    """(tokenizer, image processor)"""
+    try:
+        return AutoTokenizer.from_pretrained(folder), AutoImageProcessor.from_pretrained(folder, backend="pil")
+    except Exception as error:  # noqa: BLE001 - a tokenizer's parser raises nothing more special
+        raise UserError(
+            f"{folder}: its tokenizer or image processor cannot be loaded ({first_line(error)}); "
+            "download it again."
+        ) from None
 
 
 def _load_strictly(tower: Any, state: Mapping[str, Tensor], prefix: str, folder: Path) -> None:

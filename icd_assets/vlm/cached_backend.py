@@ -14,6 +14,7 @@ from icd_assets.errors import UserError
 from icd_assets.store.digests import sha256_file, sha256_json
 from icd_assets.vlm.answer_store import AnswerStore
 from icd_assets.vlm.backend import Answer, Backend, HandOver, Likelihood
+from icd_assets.vlm.images import treatment
 from icd_assets.vlm.lru import ByteLru
 from icd_assets.vlm.prompts import Message, Prompt, messages
 
@@ -78,11 +79,17 @@ class CachedBackend(Backend):
     def _image_digest(self, path: Path) -> str:
         try:
             stat = path.stat()
-            return self._images.get((str(path), stat.st_size, stat.st_mtime_ns), lambda: sha256_file(path))
+            return self._images.get((str(path), stat.st_size, stat.st_mtime_ns), lambda: _pixels_digest(path))
         except OSError as error:
             raise UserError(
                 f"image {path} cannot be read ({error.strerror}); restore it or fix the images path."
             ) from None
+
+
+def _pixels_digest(path: Path) -> str:
+    """Of the file's bytes, and of what else decides which pixels the model sees."""
+    how = treatment(path)
+    return sha256_file(path) if how is None else sha256_json([sha256_file(path), how])
 
 
 def _with_digests(message: Message, images: Iterator[str]) -> Message:

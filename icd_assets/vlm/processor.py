@@ -33,7 +33,13 @@ def load_processor(folder: Path, *, min_pixels: int | None = None, max_pixels: i
         raise UserError(
             f"{folder}: model type {config.model_type!r} has no image-and-text processor; take a chat VLM."
         )
-    processor = _without_video(PROCESSOR_MAPPING[type(config)]).from_pretrained(folder, backend="pil")
+    try:
+        processor = _without_video(PROCESSOR_MAPPING[type(config)]).from_pretrained(folder, backend="pil")
+    except Exception as error:  # noqa: BLE001 - a tokenizer's parser raises nothing more special
+        raise UserError(
+            f"{folder}: its tokenizer or image processor cannot be loaded ({first_line(error)}); "
+            "download it again."
+        ) from None
     if processor.chat_template is None:
         raise UserError(f"{folder} has no chat template; take an instruction-tuned VLM.")
     if min_pixels is not None or max_pixels is not None:
@@ -45,7 +51,7 @@ def read_config(folder: Path) -> Any:
     """The model's configuration."""
     try:
         return AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a foreign value makes its class raise
         raise UserError(
             f"{folder} is no transformers model ({first_line(error)}); fix the catalog's path."
         ) from None

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from icd_assets_tests.worlds.workplace import CELL, Workplace, new_workplace
+from icd_assets_tests.worlds.workplace import CELL, Workplace
 
 pytestmark = pytest.mark.slow
 
@@ -116,14 +116,6 @@ def test_a_broken_image_is_named(with_dataset: Workplace) -> None:
 
 def test_an_empty_pool(workplace: Workplace) -> None:
     assert "pool" in refused(workplace, "--set", "shared.pool_size=5000")
-
-
-def test_more_anchors_than_rows(tmp_path: Path) -> None:
-    place = new_workplace(tmp_path)
-    catalog = yaml.safe_load((place.folder / "catalog.yaml").read_text(encoding="utf-8"))
-    catalog["datasets"]["demo"]["sample_num"] = 5000
-    (place.folder / "catalog.yaml").write_text(yaml.safe_dump(catalog), encoding="utf-8")
-    assert "sample_num is 5000" in refused(place)
 
 
 def damaged_v2(place: Workplace, change: str) -> str:

@@ -54,7 +54,7 @@ def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reas
     phase = recipe.removesuffix("_recipe")
     config["ops"]["v2format_checkpoint"]["config"]["source"] = phase
     return dg.RunRequest(
-        run_key=f"{found.name}:{experiment.cell.key}{experiment.reward_suffix}:{reason}",
+        run_key=f"{found.name}:{experiment.cell.key}{experiment.suffix}:{reason}",
         job_name=recipe,
         partition_key=experiment.cell.key,
         run_config=config,

@@ -1,6 +1,7 @@
 """All that this package takes from Dagster's private modules (``dagster._…``), which may change in any release.
 
-An upgrade of Dagster (1.13.27 is pinned) has to look at this file; a test holds that no other module imports them.
+The tests run with 1.13.27, the oldest that is allowed. An upgrade has to look at this file; a test holds that no
+other module imports them.
 
 ``DagsterExecutionInterruptedError``
     What Dagster's handler of SIGINT and SIGTERM raises in a step. Public code can only catch BaseException.

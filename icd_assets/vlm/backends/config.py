@@ -45,6 +45,13 @@ class BackendConfig(BaseModel, ABC):
         """
 
     @abstractmethod
+    def control_tokens(self, *, fetch: bool) -> frozenset[str]:
+        """The texts that the model does not read as text.
+
+        ``fetch``: what is not on this machine is downloaded. Raises ``UserError`` if they cannot be known yet.
+        """
+
+    @abstractmethod
     def require_decoding(self, generation: Generation) -> None:
         """Raise ``UserError`` if the backend cannot decode so."""
 

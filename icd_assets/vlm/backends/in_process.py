@@ -11,7 +11,9 @@ from icd_assets.runtime.finding import Finding
 from icd_assets.store.digests import DigestCache
 from icd_assets.vlm.backend import Backend, Generation
 from icd_assets.vlm.backends.config import BackendConfig
+from icd_assets.vlm.control_tokens import control_tokens
 from icd_assets.vlm.prompts import PromptStyle
+from icd_assets.vlm.weight_headers import require_whole
 from icd_assets.vlm.weights import Dtype, availability, locate, weights_digest
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ class InProcess(BackendConfig):
     def digest(self, digests: DigestCache, *, fetch: bool) -> str:
         return weights_digest(locate(self.path, self.revision, fetch=fetch), digests)
 
+    def control_tokens(self, *, fetch: bool) -> frozenset[str]:
+        return control_tokens(locate(self.path, self.revision, fetch=fetch))
+
     def require_decoding(self, generation: Generation) -> None:
         """transformers decodes in every way that ``generation`` can say."""
 
@@ -75,6 +80,7 @@ class InProcess(BackendConfig):
         yield finding
         if folder is None:
             return
+        require_whole(folder)
         from icd_assets.vlm.chat import Chat
         from icd_assets.vlm.model import require_image_text
         from icd_assets.vlm.processor import load_processor, read_config

@@ -64,7 +64,7 @@ def test_what_is_wrong_with_a_model_is_one_problem(folder: Path, digests: Digest
     (folder / "model.safetensors").unlink()
     assert "holds no weights" in problem()
     edited(folder, "config.json", model_type="bert")
-    (folder / "model.safetensors").write_bytes(b"x")
+    (folder / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     assert "'bert' is no image-and-text model" in problem()
     (folder / "config.json").write_text("{")
     assert "is no transformers model" in problem()

@@ -1,0 +1,1 @@
+"""What could stop a run, looked at before its first step."""
