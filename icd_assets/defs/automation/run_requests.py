@@ -7,7 +7,7 @@ from typing import Literal
 
 import dagster as dg
 
-from icd_assets.defs.automation.jobs import GRPO_EPOCHS
+from icd_assets.defs.assets.step_asset import GRPO_EPOCHS
 from icd_assets.defs.runs.run_config import build_run_config
 from icd_assets.defs.runs.run_status import TO_MAKE_SOMETHING
 from icd_assets.errors import UserError
