@@ -17,9 +17,11 @@ from icd_assets.cli.adopt import adopt
 from icd_assets.cli.diff import diff
 from icd_assets.cli.doctor import doctor
 from icd_assets.cli.evaluation import evaluation
+from icd_assets.cli.gpus import gpus
 from icd_assets.cli.help import Group
 from icd_assets.cli.init import init
 from icd_assets.cli.lineage import lineage
+from icd_assets.cli.new_dataset import new_dataset
 from icd_assets.cli.prune import prune
 from icd_assets.cli.settings import settings
 from icd_assets.cli.status import status, why
@@ -43,7 +45,7 @@ group.add(
         "Make": (train, demo, adopt),
         "See": (status, why, evaluation, lineage, diff, settings),
         "Keep": (verify, prune),
-        "Set up": (init, doctor, ui),
+        "Set up": (init, new_dataset, doctor, ui, gpus),
     }
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments
+from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments, GpuCommand
 from icd_assets.cli.help import Command
 from icd_assets.cli.options import note_misspelt, setting_options
 from icd_assets.experiment.experiment import Experiment
@@ -22,7 +22,7 @@ _DEMO = CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_
 
 
 @click.command(
-    cls=Command,
+    cls=GpuCommand,
     short_help="Make everything that one cell needs and lacks.",
     examples=(
         "icd-assets train                      # the cell of train_v3.sh's defaults",
@@ -81,9 +81,9 @@ def run_cell(
 
     require_assets(to, force)  # before another command of the cell is waited for
     experiment = arguments.open(settings)
-    show_configuration(experiment, arguments)
+    show_configuration(experiment, arguments, force)
     with nullcontext() if dry_run else _turn(experiment):
-        plan = _planned(experiment, to, force)
+        plan = _planned(experiment, to, force, dry_run=dry_run)
         if not dry_run:
             _make(plan)
             if plan.evaluates:
@@ -101,15 +101,20 @@ def _turn(experiment: Experiment) -> Iterator[None]:
         yield
 
 
-def _planned(experiment: Experiment, to: str | None, force: tuple[str, ...]) -> Plan:
-    """The plan, shown, and possible."""
+def _planned(experiment: Experiment, to: str | None, force: tuple[str, ...], *, dry_run: bool) -> Plan:
+    """The plan, shown, and with nothing in its way."""
+    from icd_assets.cli.checked import require_clear
     from icd_assets.cli.moving_line import MovingLine
-    from icd_assets.cli.screen import show_plan
+    from icd_assets.cli.screen import console, show_plan
+    from icd_assets.experiment.plan_notes import notes
 
     with MovingLine("looking at what is there"):  # the weights of a large model take a minute to read
         plan = Plan.of(experiment, to=to, force=force)
     show_plan(plan)
-    plan.require_possible()
+    for sentence in notes(plan):
+        console.print(f"note: {sentence}", markup=False)
+    with MovingLine("looking for what would stop it"):  # every picture of a large dataset takes minutes to read
+        require_clear(plan.as_read_only() if dry_run else plan)
     return plan
 
 

@@ -37,6 +37,8 @@ def draw_anchors(n_rows: int, count: int, seed: int) -> list[int]:
     The one draw that is not derived by :mod:`icd_assets.runtime.seeding`: upstream's ``random.seed(42)`` must be
     matched. A split with fewer rows than ``count`` gives all of them.
     """
+    if count < 1 or n_rows < 1:
+        raise UserError(f"sample_num is {count} of {n_rows} rows of the train split; take at least 1.")
     return random.Random(seed).sample(range(n_rows), min(count, n_rows))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.scoring.rl_data import AnsweredPointer, RlQuery
+from icd_assets.vlm.backend import Refused
 from icd_assets.vlm.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ def answer_proposals(
         probabilities = [*_gt_probabilities(golds, prompts, backend, scored)]
     answers = [metric.clean(text) for text in raw]
     labels = metric.labels(answers, [query.answers for query, _ in asked])
+    for text, own in zip(raw, labels, strict=True):
+        if isinstance(text, Refused):
+            own |= {"eval_failed": True, "vqa_eval_mode": "error"}  # never trained on
     labeled = [
         _labeled(
             proposal, refresh, vqa_raw_generation=text, vqa_pred_answer=answer, vqa_gt_prob=probability, **own
