@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import click
@@ -89,37 +90,43 @@ def run_cell(
                 show_summary(experiment)
 
 
-def _turn(experiment: Experiment) -> AbstractContextManager[None]:
+@contextmanager
+def _turn(experiment: Experiment) -> Iterator[None]:
     """One command per cell; who waits sees for whom."""
-    from icd_assets.cli.screen import console
+    from icd_assets.cli.moving_line import MovingLine
 
-    def note(sentence: str) -> None:
-        console.print(sentence, markup=False)
-
-    return experiment.store.turn(experiment.cell.key, Holder("another command"), note)
+    with ExitStack() as turn:
+        with MovingLine("waiting") as line:
+            turn.enter_context(experiment.store.turn(experiment.cell.key, Holder("another command"), line.say))
+        yield
 
 
 def _planned(experiment: Experiment, to: str | None, force: tuple[str, ...], *, dry_run: bool) -> Plan:
     """The plan, shown, and with nothing in its way."""
     from icd_assets.cli.checked import require_clear
+    from icd_assets.cli.moving_line import MovingLine
     from icd_assets.cli.screen import console, show_plan
     from icd_assets.experiment.plan_notes import notes
 
-    plan = Plan.of(experiment, to=to, force=force)
+    with MovingLine("looking at what is there"):  # the weights of a large model take a minute to read
+        plan = Plan.of(experiment, to=to, force=force)
     show_plan(plan)
     for sentence in notes(plan):
         console.print(f"note: {sentence}", markup=False)
-    require_clear(plan.as_read_only() if dry_run else plan)
+    with MovingLine("looking for what would stop it"):  # every picture of a large dataset takes minutes to read
+        require_clear(plan.as_read_only() if dry_run else plan)
     return plan
 
 
 def _make(plan: Plan) -> None:
+    from icd_assets.cli.moving_line import MovingLine
     from icd_assets.cli.screen import console
     from icd_assets.defs.runs.unrecorded import may_be_unrecorded
 
     run_id = None
     if plan.to_make or may_be_unrecorded(plan):
-        from icd_assets.cli.launch import launch
+        with MovingLine("starting Dagster"):
+            from icd_assets.cli.launch import launch
 
         run_id = launch(plan)
     if run_id is not None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 
 import click
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from icd_assets.cli.help import Command
+from icd_assets.cli.moving_line import MovingLine
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.tree import printable
@@ -43,10 +44,13 @@ def verify(cells: tuple[str, ...], as_json: bool) -> None:
     """
     session = Session.here(rehash=True)
     keys = {session.cell([word]).key for word in cells}
-    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as bar:
-        task = bar.add_task("reading", total=None)
-        found = verify_all(session.store, keys, lambda done, total: bar.update(task, completed=done, total=total))
+    line = MovingLine("reading")
+
+    def show(done: int, total: int) -> None:
+        line.work = f"reading: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+
+    with nullcontext() if as_json else line:
+        found = verify_all(session.store, keys, show)
     if as_json:
         click.echo(
             json.dumps({"verify_schema": 1, "results_root": str(session.store.root), **asdict(found)}, indent=1)
