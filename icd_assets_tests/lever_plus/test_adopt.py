@@ -179,7 +179,7 @@ def test_trained_epochs_are_adopted_and_converted_anew(place: LeverPlus) -> None
     ours = theirs.parent / "icd_assets" / theirs.name
     assert ours.is_file()
     assert "is yours and stays; ours lies in icd_assets/ beside it" in " ".join(ended.stdout.split())
-    assert f"LEVER_LM_CHECKPOINT_PATH={ours.relative_to(place.folder)}" in ended.stdout
+    assert f"export LEVER_LM_CHECKPOINT_PATH={ours.relative_to(place.folder)}" in ended.stdout
     leaderboard = json.loads((place.results / "leaderboard.json").read_text(encoding="utf-8"))
     assert leaderboard[0]["rl_data_version"] == "unknown"  # nobody wrote down what these learned from
     with instance_of(place) as instance:
