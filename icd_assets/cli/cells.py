@@ -11,22 +11,21 @@ from icd_assets.tasks import TASKS
 
 METAVAR = "[CELL]"
 FORMS = (
-    "name a cell by its key, such as 'demo|RandSampler/tiny_vl', by dataset, sampler and model, or by the six "
-    "arguments of train"
+    "name one cell: its key, such as 'demo|RandSampler/tiny_vl', dataset sampler model, or train's six arguments"
 )
 
 
-def split_cells(words: Sequence[str]) -> list[tuple[str, ...]]:
+def split_cells(words: Sequence[str], *, first_only: bool = False) -> list[tuple[str, ...]]:
     """The words of several cells, cell by cell: a key is one word, a task begins six, a dataset three.
 
     >>> split_cells(["demo|RandSampler/tiny_vl", "okvqa", "mix_sampler", "tiny_vl"])
     [('demo|RandSampler/tiny_vl',), ('okvqa', 'mix_sampler', 'tiny_vl')]
     """
-    found, rest = [], list(words)
-    while rest:
+    found, rest = list[tuple[str, ...]](), list(words)
+    while rest and not (first_only and found):
         count = 1 if "|" in rest[0] else 6 if rest[0] in TASKS else 3
         if len(rest) < count:
-            raise UserError(f"{' '.join(rest)!r} is no cell; {FORMS}.")
+            raise UserError(f"{' '.join(rest)!r} is not a partition key, nor three or six words; {FORMS}.")
         found.append(tuple(rest[:count]))
         rest = rest[count:]
     return found

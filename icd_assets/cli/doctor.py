@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments
 from icd_assets.cli.help import Command
+from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.errors import UserError
@@ -43,7 +43,7 @@ _STYLES = {"ok": "green", "fixed": "cyan", "warning": "yellow", "problem": "red"
     help="As of train: the run would stop after this asset.",
 )
 @click.option("--fix/--no-fix", default=True, help="Fix what is safe to fix. [default: fix]")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@json_option
 def doctor(names: tuple[str, ...], settings: Settings, to: str | None, fix: bool, as_json: bool) -> None:
     """Look for what would stop a run, before it costs hours.
 
@@ -59,7 +59,7 @@ def doctor(names: tuple[str, ...], settings: Settings, to: str | None, fix: bool
     blocked = any(finding.level == "problem" for finding in found)
     if as_json:
         lines = [{"subject": f.subject, "level": f.level, "found": f.found, "todo": f.todo} for f in found]
-        click.echo(json.dumps({"schema": SCHEMA, "blocked": blocked, "findings": lines}, indent=1))
+        print_json(SCHEMA, {"blocked": blocked, "findings": lines})
     else:
         _show(found, blocked)
     sys.exit(2 if blocked else 0)

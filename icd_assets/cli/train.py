@@ -10,7 +10,9 @@ import click
 
 from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments
 from icd_assets.cli.help import Command
+from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import note_misspelt, setting_options
+from icd_assets.cli.plan_document import PLAN_SCHEMA, plan_document
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Plan, require_assets
 from icd_assets.experiment.settings import Settings, read_settings
@@ -37,14 +39,19 @@ _DEMO = CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_
 @click.argument("model", default="qwen2.5_vl_3B")
 @setting_options(listed=True)
 @click.option("--dry-run", is_flag=True, help="Print what would be made and why, and stop.")
+@json_option
 @click.option("--to", metavar="ASSET", help="Stop after this asset, e.g. --to rl_data.")
 @click.option("--force", multiple=True, metavar="ASSET", help="Make this asset again in any case.")
-def train(settings: Settings, dry_run: bool, to: str | None, force: tuple[str, ...], **arguments: str) -> None:
+def train(
+    settings: Settings, dry_run: bool, as_json: bool, to: str | None, force: tuple[str, ...], **arguments: str
+) -> None:
     """Make everything one cell needs, and only that: from candidate pools to the evaluation table.
 
     The six arguments are those of train_v3.sh, with its aliases and its defaults.
     """
-    run_cell(CellArguments(**arguments), settings, dry_run=dry_run, to=to, force=force)
+    if as_json and not dry_run:
+        raise click.UsageError("--json shows a plan: give --dry-run too.")
+    run_cell(CellArguments(**arguments), settings, dry_run=dry_run, as_json=as_json, to=to, force=force)
 
 
 @click.command(
@@ -63,6 +70,7 @@ def run_cell(
     settings: Settings,
     *,
     dry_run: bool = False,
+    as_json: bool = False,
     to: str | None = None,
     force: tuple[str, ...] = (),
 ) -> None:
@@ -71,6 +79,11 @@ def run_cell(
 
     require_assets(to, force)  # before another command of the cell is waited for
     experiment = arguments.open(settings)
+    if as_json:
+        plan = Plan.of(experiment, to=to, force=force)
+        print_json(PLAN_SCHEMA, plan_document(plan))
+        plan.require_possible()
+        return
     show_configuration(experiment, arguments)
     try:
         with nullcontext() if dry_run else _turn(experiment):

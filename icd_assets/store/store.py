@@ -350,9 +350,9 @@ def _own_files(manifest: Manifest | None) -> list[FileRecord]:
 def _read(path: Path) -> Manifest | None:
     try:
         return Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except PermissionError as error:
+    except OSError as error:
         raise _unreadable(path, error) from None
     except ValidationError as error:
         raise UserError(
@@ -362,7 +362,8 @@ def _read(path: Path) -> Manifest | None:
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path} cannot be read ({error.strerror}); fix its permissions.")
+    todo = "fix its permissions" if isinstance(error, PermissionError) else "move it away"
+    return UserError(f"{path} cannot be read ({error.strerror}); {todo}.")
 
 
 def _short(text: str) -> str:
