@@ -38,11 +38,7 @@ def cell_of(catalog: Catalog, words: Sequence[str]) -> Cell:
         raise UserError(f"{' '.join(words)!r} is not one cell; {FORMS}.")
     (one,) = cells
     if len(one) == 1:
-        try:
-            found = Cell.parse(one[0])
-        except ValueError as error:
-            raise UserError(f"{error}; write it like 'okvqa|RandSampler/Qwen2_5-VL-3B-Instruct'.") from None
-        one = (found.dataset, found.sampler, found.model)
+        one = split_key(one[0])
     if len(one) == 3:
         return catalog.cell(*one)
     task, dataset, _, _, sampler, model = one
@@ -50,6 +46,15 @@ def cell_of(catalog: Catalog, words: Sequence[str]) -> Cell:
     if task != (of_dataset := catalog.datasets[cell.dataset].task):
         raise UserError(f"task {task!r} is not that of {cell.dataset}; write {of_dataset}.")
     return cell
+
+
+def split_key(key: str) -> tuple[str, str, str]:
+    """dataset, sampler and model of a key."""
+    try:
+        found = Cell.parse(key)
+    except ValueError as error:
+        raise UserError(f"{error}; write it like 'okvqa|RandSampler/Qwen2_5-VL-3B-Instruct'.") from None
+    return found.dataset, found.sampler, found.model
 
 
 def typed_dataset(words: Sequence[str]) -> str:

@@ -71,6 +71,9 @@ class Catalog(BaseModel):
         for entries in merged.values():
             for name, entry in entries.items():
                 entry["name"] = name
+        if left_out := _left_out():
+            for entry in merged["datasets"].values():
+                entry["leave_out"] = [*entry.get("leave_out", ()), *left_out]
         try:
             catalog = cls.model_validate(merged)
         except ValidationError as error:
@@ -160,6 +163,11 @@ class Catalog(BaseModel):
                     "that by ICD_CATALOG."
                 )
         raise _unknown("model", alias, [a for entry in self.models.values() for a in entry.aliases])
+
+
+def _left_out() -> list[str]:
+    """``$ICD_LEAVE_OUT``: texts between commas or blanks, on top of every dataset's own ``leave_out``."""
+    return os.environ.get("ICD_LEAVE_OUT", "").replace(",", " ").split()
 
 
 def known_models() -> dict[str, ModelEntry]:

@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,6 +21,7 @@ from icd_assets.experiment.step import Step
 from icd_assets.experiment.step_configs import Shared
 from icd_assets.experiment.steps import STEP, sections, shared_fields
 from icd_assets.experiment.suggest import did_you_mean
+from icd_assets.runtime.home import local_path
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.selector.config import LEVER_PLUS
 
@@ -151,7 +151,7 @@ def _set(values: dict[str, dict[str, Any]], section: str, field: str, value: Any
     if isinstance(value, str) and "list" in str(info.annotation):
         value = [part for part in value.replace(",", " ").split() if part]
     if isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("path"):
-        value = str(Path(value).expanduser().absolute())  # the command, unlike the UI, may run in any folder
+        value = str(local_path(str(value), origin))  # the command, unlike the UI, may run in any folder
     try:
         checked = model.model_validate({field: value})
     except ValidationError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from pathlib import Path
 
 from icd_assets.errors import UserError
@@ -22,6 +23,13 @@ def find_home() -> Path | None:
         return Path(named).absolute()
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / "dagster.yaml").is_file()), None)
+
+
+def local_path(text: str, origin: str) -> Path:
+    """An absolute path of this machine; ``s3://…`` and its kind are refused: each would be a folder ``s3:``."""
+    if (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*):/", text)) is not None:
+        raise UserError(f"{origin}={text} is no folder of this machine ({scheme[1]}:); give a path, or mount it.")
+    return Path(text).expanduser().absolute()
 
 
 def load_env_file() -> None:

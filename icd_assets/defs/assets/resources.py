@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -13,6 +12,7 @@ from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment, results_root
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.step_configs import Shared
+from icd_assets.runtime.home import local_path
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.store.store import Store
 
@@ -26,7 +26,7 @@ class SharedResource(Shared, dg.ConfigurableResource[Shared]):
     )
 
     def store(self) -> Store:
-        return Store(Path(self.results_root).expanduser() if self.results_root else results_root())
+        return Store(local_path(self.results_root, "results_root") if self.results_root else results_root())
 
     def settings(self) -> Shared:
         return Shared(**{name: getattr(self, name) for name in Shared.model_fields})
