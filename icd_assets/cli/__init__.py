@@ -16,6 +16,7 @@ from icd_assets.cli.adopt import adopt
 from icd_assets.cli.diff import diff
 from icd_assets.cli.doctor import doctor
 from icd_assets.cli.evaluation import evaluation
+from icd_assets.cli.gpus import gpus
 from icd_assets.cli.help import Group
 from icd_assets.cli.init import init
 from icd_assets.cli.lineage import lineage
@@ -43,7 +44,7 @@ group.add(
         "Make": (train, demo, adopt),
         "See": (status, why, evaluation, lineage, diff, settings),
         "Keep": (verify, prune),
-        "Set up": (init, new_dataset, doctor, ui),
+        "Set up": (init, new_dataset, doctor, ui, gpus),
     }
 )
 
