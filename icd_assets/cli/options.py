@@ -18,8 +18,6 @@ _SETTINGS = "Settings"
 _FLAGS = "Flags of settings (RCE_EPOCHS=3 in the environment is --rce-epochs 3)"
 _WIDTH = 39  # of a flag's line after its name, at 80 columns
 
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-
 
 def setting_options(
     command: Callable[..., Any] | None = None, *, listed: bool = False, given: bool = False

@@ -11,7 +11,9 @@ import click
 
 from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments, GpuCommand
 from icd_assets.cli.help import Command
+from icd_assets.cli.json_output import json_option
 from icd_assets.cli.options import note_misspelt, setting_options
+from icd_assets.cli.plan_document import show_plan_as_json
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Plan, require_assets
 from icd_assets.experiment.settings import Settings, read_settings
@@ -31,22 +33,28 @@ _DEMO = CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_
         "icd-assets train vqa okvqa_local --to rl_data --set rl_data.num_beams=8",
     ),
 )
-@click.argument("task", default="vqa")
-@click.argument("dataset", default="okvqa_local")
-@click.argument("gpu_id", default="0")
-@click.argument("lever_lm", default=SELECTOR_INPUT)
-@click.argument("sampler", default="rand_sampler")
-@click.argument("model", default="qwen2.5_vl_3B")
+@click.argument("words", nargs=-1, metavar="[CELL]")
 @setting_options(listed=True)
 @click.option("--dry-run", is_flag=True, help="Print what would be made and why, and stop.")
+@json_option
 @click.option("--to", metavar="ASSET", help="Stop after this asset, e.g. --to rl_data.")
 @click.option("--force", multiple=True, metavar="ASSET", help="Make this asset again in any case.")
-def train(settings: Settings, dry_run: bool, to: str | None, force: tuple[str, ...], **arguments: str) -> None:
+def train(
+    words: tuple[str, ...],
+    settings: Settings,
+    dry_run: bool,
+    as_json: bool,
+    to: str | None,
+    force: tuple[str, ...],
+) -> None:
     """Make everything one cell needs, and only that: from candidate pools to the evaluation table.
 
-    The six arguments are those of train_v3.sh, with its aliases and its defaults.
+    CELL is what train_v3.sh takes, with its aliases and its defaults: TASK DATASET GPU_ID LEVER_LM SAMPLER MODEL;
+    or a key such as 'demo|RandSampler/tiny_vl'; or DATASET SAMPLER MODEL.
     """
-    run_cell(CellArguments(**arguments), settings, dry_run=dry_run, to=to, force=force)
+    if as_json and not dry_run:
+        raise click.UsageError("--json shows a plan: give --dry-run too.")
+    run_cell(CellArguments.of(words), settings, dry_run=dry_run, as_json=as_json, to=to, force=force)
 
 
 @click.command(
@@ -73,6 +81,7 @@ def run_cell(
     settings: Settings,
     *,
     dry_run: bool = False,
+    as_json: bool = False,
     to: str | None = None,
     force: tuple[str, ...] = (),
 ) -> None:
@@ -81,6 +90,9 @@ def run_cell(
 
     require_assets(to, force)  # before another command of the cell is waited for
     experiment = arguments.open(settings)
+    if as_json:
+        show_plan_as_json(Plan.of(experiment, to=to, force=force).as_read_only())
+        return
     show_configuration(experiment, arguments, force)
     with nullcontext() if dry_run else _turn(experiment):
         plan = _planned(experiment, to, force, dry_run=dry_run)

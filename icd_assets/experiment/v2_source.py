@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icd_assets.errors import UserError
+from icd_assets.store.names import manifest_beside
 
 if TYPE_CHECKING:
     from icd_assets.experiment.experiment import Experiment
+    from icd_assets.store.store import Store
 
 
 def importable_v2(experiment: Experiment) -> Path | None:
@@ -51,7 +53,7 @@ def _lying_there(experiment: Experiment) -> Path | None:
     found = [
         path
         for path in sorted(paths.v2_folder.glob(f"*{experiment.cell.sampler}*.ckpt"))
-        if path not in ours and experiment.model.safe_name in path.name
+        if path not in ours and experiment.model.safe_name in path.name and not _made_here(store, path)
     ]
     if len(found) > 1:
         names = ", ".join(path.name for path in found[:4])
@@ -60,3 +62,9 @@ def _lying_there(experiment: Experiment) -> Path | None:
             "name one with LEVER_LM_CHECKPOINT_PATH."
         )
     return found[0] if found else None
+
+
+def _made_here(store: Store, path: Path) -> bool:
+    """Whether we trained it ourselves, under other settings."""
+    manifest = store.read(manifest_beside(path))
+    return manifest is not None and manifest.origin == "made"
