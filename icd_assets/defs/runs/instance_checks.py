@@ -12,10 +12,10 @@ from icd_assets.defs.runs.dead_runs import close_dead_runs, list_held_slots, lis
 from icd_assets.defs.runs.instance import open_instance
 from icd_assets.defs.runs.pool_wait import GPU_POOL
 from icd_assets.errors import UserError
+from icd_assets.experiment.checks.places import place
 from icd_assets.runtime.device import visible_gpus
 from icd_assets.runtime.finding import Finding, findings
 from icd_assets.upkeep.doctor.databases import databases, half_written
-from icd_assets.upkeep.doctor.places import place
 
 _ANEW = "move it away and run icd-assets init"
 _RESTORE = "restore it from a backup, or move history/ away: artifacts and manifests do not depend on it"
@@ -109,10 +109,10 @@ def _pool(opened: dg.DagsterInstance, *, fix: bool) -> Iterator[Finding]:
         storage.set_concurrency_slots(GPU_POOL, count)
         yield Finding("pool", "fixed", f"pool {GPU_POOL} had no limit; it is {count} now")
     elif limit is None:
-        todo = f"dagster instance concurrency set {GPU_POOL} {count}"
+        todo = f"icd-assets gpus {count}"
         yield Finding("pool", "problem", f"pool {GPU_POOL} has no limit: all runs would use the GPU at once", todo)
     elif limit < 1:
-        todo = f"dagster instance concurrency set {GPU_POOL} {count}"
+        todo = f"icd-assets gpus {count}"
         yield Finding(
             "pool", "problem", f"the limit of pool {GPU_POOL} is {limit}: no GPU step would ever start", todo
         )

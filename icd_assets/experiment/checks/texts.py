@@ -45,7 +45,7 @@ class _Found(BaseModel):
     text: str = ""  # the question, cut: a multiple-choice file knows its questions by other ids
 
 
-def texts(experiment: Experiment) -> Iterator[Finding]:
+def texts(experiment: Experiment, splits: Iterable[str] = SPLITS) -> Iterator[Finding]:
     """One finding per split, and one for what is left out. A split that cannot be read is another check's."""
     try:
         tokens = _tokens(experiment, fetch=not experiment.read_only)
@@ -53,7 +53,7 @@ def texts(experiment: Experiment) -> Iterator[Finding]:
         text = f"the control tokens of {experiment.model.name} are not known before it is on this machine"
         yield Finding("texts", "warning", text, "download it beforehand, then they are looked for in every text")
         return
-    for split in SPLITS:
+    for split in splits:
         with suppress(UserError):
             items = _items(experiment, split)
             if items.left_out:
