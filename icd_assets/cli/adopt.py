@@ -90,11 +90,13 @@ def _record(adoption: Adoption) -> None:
     import dagster as dg
 
     from icd_assets.defs.assets.metadata import metadata
+    from icd_assets.defs.runs.known_cells import add_cells
 
     with open_instance() as home:
         adopted = (found for dataset in adoption.catalog.datasets for found in adoption.adopted(dataset))
         for experiment, asset, manifest in adopted:
             cell = experiment.cell
+            add_cells(home, [cell.key])
             if manifest.data_version in _known_versions(home, asset, cell.key):
                 continue
             home.report_runless_asset_event(
@@ -102,11 +104,7 @@ def _record(adoption: Adoption) -> None:
                     asset,
                     partition=cell.key,
                     metadata=metadata(asset, manifest, experiment),
-                    tags={
-                        _DATA_VERSION: manifest.data_version,
-                        "dagster/partition/dataset": cell.dataset,
-                        "dagster/partition/sampler_model": cell.sampler_model,
-                    },
+                    tags={_DATA_VERSION: manifest.data_version},
                 )
             )
 

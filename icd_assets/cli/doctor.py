@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 import click
 from rich.text import Text
 
-from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments
-from icd_assets.cli.help import Command
+from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments, GpuCommand
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.errors import UserError
@@ -26,7 +25,7 @@ _STYLES = {"ok": "green", "fixed": "cyan", "warning": "yellow", "problem": "red"
 
 
 @click.command(
-    cls=Command,
+    cls=GpuCommand,
     short_help="Look for what would stop a run, before it costs hours.",
     examples=(
         "icd-assets doctor",

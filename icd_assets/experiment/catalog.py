@@ -29,8 +29,6 @@ PACKAGE = Path(__file__).parents[1]
 CATALOG = Path(__file__).with_name("catalog.yaml")
 MODELS = Path(__file__).with_name("models.yaml")  # entries to copy into an overlay: see there
 
-LEAVE_OUT = "ICD_LEAVE_OUT"
-
 # What can run by itself, once it is switched on, and the fields that it reads: see ``icd_assets/defs/automation``.
 _RUN = ("cells", "settings", "force")
 AUTOMATION = {
@@ -123,6 +121,24 @@ class Catalog(BaseModel):
         """The cell that three command-line names mean; an unknown one is answered with the nearest valid."""
         return Cell(self._dataset(dataset), self._sampler(sampler), self._model(model))
 
+    def cell_of(self, key: str) -> Cell:
+        """The cell of a partition key, which anyone may have typed: spelled as files are, and in the catalog."""
+        shown = key if len(key) <= 80 else f"{key[:79]}…"
+        example = "demo|RandSampler/tiny_vl"
+        try:
+            given = Cell.parse(key)
+        except ValueError:
+            raise UserError(
+                f"the partition {shown!r} names no cell; add one like {example!r}: dataset|sampler/model."
+            ) from None
+        try:
+            meant = self.cell(given.dataset, given.sampler, given.model)
+        except UserError as error:
+            raise UserError(f"the partition {shown!r} names no cell: {error}") from None
+        if meant != given:
+            raise UserError(f"the partition {shown!r} is spelled {meant.key!r}; add and materialize that one.")
+        return given
+
     def prompted(self, model: str, task: str) -> ModelEntry:
         """A model as it is asked for answers of ``task``."""
         entry, over = self.models[model], self.tasks[task]
@@ -169,7 +185,7 @@ class Catalog(BaseModel):
 
 def _left_out() -> list[str]:
     """``$ICD_LEAVE_OUT``: texts between commas or blanks, on top of every dataset's own ``leave_out``."""
-    return os.environ.get(LEAVE_OUT, "").replace(",", " ").split()
+    return os.environ.get("ICD_LEAVE_OUT", "").replace(",", " ").split()
 
 
 def known_models() -> dict[str, ModelEntry]:

@@ -120,10 +120,16 @@ def read_settings(
     return _checked(values)
 
 
+_RAW_OR_NORMALIZED = ("rce_use_raw_reward", "rce_use_normalized_reward")
+
+
 def assigned(settings: Settings, assignments: Mapping[str, Any]) -> Settings:
     """``settings`` with ``{"asset.field": value}`` on top, each value checked against its field."""
     values = {"shared": settings.shared.model_dump(), "reward": settings.reward.model_dump()}
     values |= {asset: dict(fields) for asset, fields in settings.explicit.items()}
+    for one, other in (_RAW_OR_NORMALIZED, _RAW_OR_NORMALIZED[::-1]):  # the newer choice unmakes the older
+        if assignments.get(f"rce_checkpoints.{one}") and f"rce_checkpoints.{other}" not in assignments:
+            values.get("rce_checkpoints", {}).pop(other, None)
     for place, value in assignments.items():
         section, _, field = place.partition(".")
         _set(values, section, field, value, place)

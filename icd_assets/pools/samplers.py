@@ -25,7 +25,7 @@ from icd_assets.datasets.vqa import VqaItem, VqaSplit
 from icd_assets.errors import UserError
 from icd_assets.pools.config import SAMPLERS, PoolConfig
 from icd_assets.pools.similarity import Features, SamplerFeatures, top_similar
-from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, counting, ignore
 from icd_assets.runtime.seeding import python_rng
 
 _CHUNK = 256  # queries between two progress reports
@@ -70,6 +70,7 @@ def build_pools(
             raise ValueError("features and rows differ in number")
 
     split = "train" if same_split else "validation"
+    on_progress = counting(on_progress, "pools")
     pools: dict[int, tuple[int, ...]] = {}
     for start in range(0, len(queries), _CHUNK):
         part = slice(start, start + _CHUNK)

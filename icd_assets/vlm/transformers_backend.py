@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 from typing import Any
@@ -23,6 +24,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.threads import SMALL_MODEL, one_thread
 from icd_assets.store.digests import sha256_json
 from icd_assets.vlm.backend import Answer, Backend, Generation, HandOver, Likelihood
 from icd_assets.vlm.cached_inputs import CachedInputs
@@ -74,6 +76,7 @@ class TransformersBackend(Backend):
         self._chat = Chat(inputs.processor, style)
         # generate() fills what an explicit config leaves open from this one, so it must be ours as well.
         model.generation_config = self._decoding = decoding_config(generation, model, self._tokenizer)
+        self._small = sum(weights.numel() for weights in model.parameters()) < SMALL_MODEL
 
     @classmethod
     def load(
@@ -147,7 +150,12 @@ class TransformersBackend(Backend):
         return [self._chat.text(prompt) for prompt in prompts]
 
     def _rows(self, texts: Sequence[str], prompts: Sequence[Prompt]) -> list[Row]:
-        return self._inputs.rows(texts, [prompt.images for prompt in prompts]) if texts else []
+        with self._threads():  # the images go through the vision tower here
+            return self._inputs.rows(texts, [prompt.images for prompt in prompts]) if texts else []
+
+    def _threads(self) -> AbstractContextManager[None]:
+        """A small model's numbers do not depend on how many threads there are; a large one needs them all."""
+        return one_thread(self._model.device) if self._small else nullcontext()
 
     def _run(
         self,
@@ -175,7 +183,7 @@ class TransformersBackend(Backend):
     ) -> list[list[Answer]] | None:
         """The batch's results, or None after the batch size was halved."""
         try:
-            with torch.inference_mode():
+            with self._threads(), torch.inference_mode():
                 return compute(batch)
         except torch.OutOfMemoryError:
             if len(batch) == 1:

@@ -109,10 +109,10 @@ def _pool(opened: dg.DagsterInstance, *, fix: bool) -> Iterator[Finding]:
         storage.set_concurrency_slots(GPU_POOL, count)
         yield Finding("pool", "fixed", f"pool {GPU_POOL} had no limit; it is {count} now")
     elif limit is None:
-        todo = f"dagster instance concurrency set {GPU_POOL} {count}"
+        todo = f"icd-assets gpus {count}"
         yield Finding("pool", "problem", f"pool {GPU_POOL} has no limit: all runs would use the GPU at once", todo)
     elif limit < 1:
-        todo = f"dagster instance concurrency set {GPU_POOL} {count}"
+        todo = f"icd-assets gpus {count}"
         yield Finding(
             "pool", "problem", f"the limit of pool {GPU_POOL} is {limit}: no GPU step would ever start", todo
         )

@@ -160,7 +160,8 @@ def v2format_checkpoint(experiment: Experiment) -> Verdict:
 
     converted = experiment.files("v2format_checkpoint")[0]
     facts = experiment.facts("v2format_checkpoint")
-    source = converted.with_name(facts["source"])
+    epochs = experiment.files(f"{facts['phase']}_checkpoints")  # not beside it where its place was taken
+    source = next(path for path in epochs if path.name == facts["source"])
     one = load_policy(read_v2(converted).state, converted)
     other = load_policy(read_v3(source).model_state_dict, source)
     rng = torch_rng(experiment.settings.shared.seed, "check", "v2format")

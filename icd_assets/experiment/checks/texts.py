@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from icd_assets.errors import UserError
-from icd_assets.experiment.catalog import LEAVE_OUT
 from icd_assets.runtime.finding import Finding
 from icd_assets.store.atomic import write_atomic
 from icd_assets.store.digests import sha256_json
@@ -132,5 +131,5 @@ def _sentence(experiment: Experiment, split: str, found: _Found) -> str:
     return (
         f"{path}: the {where} of question_id {found.question_id}{which} holds {found.token!r}, which "
         f"{experiment.model.name} or its selector does not read as text{more}; change it, or leave such questions "
-        f"out: {LEAVE_OUT}={shlex.quote(listed)}."
+        f"out: ICD_LEAVE_OUT={shlex.quote(listed)}."
     )
