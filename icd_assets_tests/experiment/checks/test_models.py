@@ -154,6 +154,12 @@ def test_a_served_model(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> No
         assert f"served at {there.url}" in last(found).found
         other = there.model_copy(update={"model": "another"})
         assert last(checked(entry(None, endpoint=other))).level == "warning"
+    with FakeServer(
+        models=as_json({"error": {"message": "oops"}}, 500)
+    ) as server:  # as `transformers serve` offline
+        for kind, level in (("transformers", "warning"), ("openai", "problem")):
+            serving = server.endpoint(server=kind, revision=None, retries=0)
+            assert last(checked(entry(None, endpoint=serving))).level == level
     for pin, level in ((None, "problem"), ("abc", "warning")):  # with a pin, kept answers need no server
         gone = there.model_copy(update={"revision": pin, "weights_digest": None})
         found = checked(entry(None, endpoint=gone))
