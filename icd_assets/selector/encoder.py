@@ -49,6 +49,7 @@ from icd_assets.vlm.cpu import tune_cpu
 from icd_assets.vlm.images import read_images
 from icd_assets.vlm.model import pretrained
 from icd_assets.vlm.processor import first_line, read_config
+from icd_assets.vlm.weight_headers import require_tokenizer
 from icd_assets.vlm.weights import locate
 
 if TYPE_CHECKING:
@@ -287,6 +288,7 @@ def towers(folder: Path) -> list[tuple[Any, Any]]:
 
 def readers(folder: Path) -> tuple[Any, Any]:
     """(tokenizer, image processor)"""
+    require_tokenizer(folder)
     try:
         return AutoTokenizer.from_pretrained(folder), AutoImageProcessor.from_pretrained(folder, backend="pil")
     except Exception as error:  # noqa: BLE001 - a tokenizer's parser raises nothing more special

@@ -29,7 +29,11 @@ _ABOUT_A_PROMPT = (400, 413, 422)
 _CHARACTERS_PER_TOKEN = 200  # more than any tokenizer's longest
 
 
-class PromptRefused(UserError):
+class Answered(UserError):
+    """The server is there, and answered with an error of its own rather than one about the key."""
+
+
+class PromptRefused(Answered):
     """The server did not take this one prompt; it may take others."""
 
 
@@ -177,7 +181,9 @@ class EndpointClient:
         else:
             advice = "fix the model's endpoint, or its generation"
         sentence = f"answered {status} ({self._shown(_reason(error))}); {advice}"
-        return self._failed(sentence, PromptRefused if status in _ABOUT_A_PROMPT else UserError)
+        if status in _ABOUT_A_PROMPT:
+            return self._failed(sentence, PromptRefused)
+        return self._failed(sentence, UserError if status in (401, 403) else Answered)
 
     def _failed(self, sentence: str, kind: type[UserError] = UserError) -> UserError:
         return kind(f"{self._endpoint.url} (model {self._endpoint.model}) {sentence}.")

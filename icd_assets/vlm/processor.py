@@ -21,6 +21,7 @@ from transformers import AutoConfig
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from icd_assets.errors import UserError
+from icd_assets.vlm.weight_headers import require_tokenizer
 
 
 def load_processor(folder: Path, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Any:
@@ -34,6 +35,7 @@ def load_processor(folder: Path, *, min_pixels: int | None = None, max_pixels: i
         raise UserError(
             f"{folder}: model type {config.model_type!r} has no image-and-text processor; take a chat VLM."
         )
+    require_tokenizer(folder)
     try:
         processor = _without_video(PROCESSOR_MAPPING[type(config)]).from_pretrained(folder, backend="pil")
     except Exception as error:  # noqa: BLE001 - a tokenizer's parser raises nothing more special

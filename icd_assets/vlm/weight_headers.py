@@ -9,6 +9,7 @@ is (https://huggingface.co/docs/safetensors: 8 bytes length, JSON header, tensor
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +26,10 @@ _LENGTH = 8
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLED, _PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 _READ = {".json", ".txt", ".model", ".jinja"}
+_VOCABULARIES = (
+    *("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json"),
+    "sentencepiece.bpe.model",
+)
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"  # torch before 1.6: nothing in it says how long it is
 
@@ -58,6 +63,32 @@ def require_whole(folder: Path) -> None:
             )
         for name in shards:
             _require_weights(files[name])
+
+
+def require_tokenizer(folder: Path) -> None:
+    """Raise ``UserError`` if no file holds a vocabulary: transformers would make up an empty one."""
+    if not any((folder / name).is_file() for name in _VOCABULARIES) and not list(folder.glob("*.tiktoken")):
+        raise UserError(f"model folder {folder} holds no tokenizer ({_VOCABULARIES[0]}); download it again.")
+
+
+def count_numbers(folder: Path) -> int | None:
+    """How many numbers the safetensors files that would be loaded hold; None where other files would be."""
+    whole, index = folder / _WHOLE, folder / _INDEX
+    if whole.is_file():
+        files = [whole]
+    elif index.is_file():
+        files = [folder / name for name in sorted(set(_object(index)["weight_map"].values()))]
+    else:
+        return None
+    shapes = (entry["shape"] for path in files for entry in _header(path).values())
+    return sum(int(math.prod(shape)) for shape in shapes)
+
+
+def _header(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(_LENGTH), "little")
+        entries: dict[str, Any] = json.loads(file.read(length))
+    return {name: entry for name, entry in entries.items() if name != "__metadata__"}
 
 
 def _require_weights(path: Path) -> None:

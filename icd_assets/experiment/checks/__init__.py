@@ -36,6 +36,7 @@ def _texts(look: Look) -> Iterator[Finding]:
 # What a check is about, and the check; the cheap ones first.
 CHECKS: tuple[tuple[str, Callable[[Look], Iterable[Finding]]], ...] = (
     ("results", machine.results),
+    ("answers", machine.answers),
     ("plan", possible.plan),
     ("settings", settings.settings),
     ("dataset", data.dataset),
@@ -55,5 +56,9 @@ def check(look: Look) -> Iterator[Finding]:
     """All that stands in the way of ``look.plan``; nothing if the plan makes nothing."""
     if not look.plan.to_make and not look.thorough:
         return
+    said: set[str] = set()  # a bad file is in the way of several checks
     for subject, look_for in CHECKS:
-        yield from findings(subject, lambda look_for=look_for: look_for(look))  # type: ignore[misc]
+        for finding in findings(subject, lambda look_for=look_for: look_for(look)):  # type: ignore[misc]
+            if finding.level != "problem" or finding.found not in said:
+                yield finding
+            said.add(finding.found)

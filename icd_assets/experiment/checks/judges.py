@@ -142,7 +142,7 @@ def _epochs(experiment: Experiment, asset: str) -> Verdict:
     files = [path for path in experiment.files(asset) if path.is_file()]  # the others were pruned
     tensors = {path.name: len(read_v3(path).model_state_dict) for path in files}
     measured = {"epochs": len(files), "tensors": max(tensors.values(), default=0)}
-    if len(set(tensors.values())) == 1:
+    if len(set(tensors.values())) <= 1:
         return Verdict(measured)
     shown = ", ".join(f"{name} {count}" for name, count in tensors.items())
     return Verdict(

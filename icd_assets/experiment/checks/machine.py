@@ -16,10 +16,21 @@ def results(look: Look) -> Iterator[Finding]:
     yield from place("results", look.experiment.store.root)
 
 
+def answers(look: Look) -> Iterator[Finding]:
+    """Where the model's answers are kept: raises ``UserError`` if it is damaged, foreign or locked."""
+    from icd_assets.vlm.answer_store import AnswerStore
+
+    path = look.experiment.store.private / "answers.sqlite"
+    if look.asks and path.is_file():
+        with AnswerStore(path) as store:
+            store.texts([b""])
+    yield from ()
+
+
 def disk(look: Look) -> Iterator[Finding]:
     """Free space against what the planned steps write."""
-    if len(look.rows) < len(SPLITS) and not set(look.plan.to_make) <= {"rce_checkpoints", "grpo_checkpoints"}:
-        return
+    if set(look.wanted_splits) - look.rows.keys():
+        return  # not known before its files can be read
     experiment, made = look.experiment, set(look.plan.to_make)
     encoder = clip(experiment.encoder(experiment.dataset.encoder))
     if encoder is None:

@@ -17,7 +17,7 @@ from icd_assets.vlm.backend import Backend, Generation
 from icd_assets.vlm.backends.config import BackendConfig, PictureLimits, Remember, look_again
 from icd_assets.vlm.control_tokens import control_tokens
 from icd_assets.vlm.prompts import PromptStyle
-from icd_assets.vlm.weight_headers import require_whole
+from icd_assets.vlm.weight_headers import count_numbers, require_whole
 from icd_assets.vlm.weights import Dtype, availability, locate, weights_digest
 
 if TYPE_CHECKING:
@@ -99,9 +99,27 @@ class InProcess(BackendConfig):
 
         config = read_config(folder)
         require_image_text(config, folder)
+        self._require_enough(folder, config)
         processor = load_processor(folder, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
         Chat(processor, style)  # refuses a template that loses a part of such prompts
         yield Finding("model", "ok", f"{config.model_type} is supported, its processor and chat template work")
+
+    def _require_enough(self, folder: Path, config: Any) -> None:
+        """Weights of another model, or of a part of one, hold fewer numbers than the configuration asks for."""
+        from icd_assets.vlm.memory import model_sizes
+
+        held = count_numbers(folder)
+        if held is None or getattr(config, "quantization_config", None) is not None:
+            return
+        try:
+            asked = model_sizes(config).parameters
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return  # a family that names its sizes in another way
+        if held < asked:
+            raise UserError(
+                f"{folder}: the weights hold {held:,} of the {asked:,} numbers that config.json asks for; "
+                "download the weights that belong to it."
+            )
 
     def picture_limits(self, digests: DigestCache) -> PictureLimits | None:
         try:

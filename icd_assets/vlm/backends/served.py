@@ -66,8 +66,15 @@ class Served(BackendConfig):
     ) -> Iterator[Finding]:
         require_client()
         url, model = self.endpoint.url, self.endpoint.model
+        from icd_assets.vlm.endpoint_client import Answered
+
         try:
             listed = asyncio.run(_lists_model(self.endpoint))
+        except Answered as error:
+            if self.endpoint.names_weights and not self.endpoint.pinned:
+                raise  # a run asks for the list as well
+            yield Finding("model", "warning", f"{name}: no list of models, which a run does not need: {error}")
+            return
         except UserError as error:
             if not self.endpoint.pinned:
                 raise

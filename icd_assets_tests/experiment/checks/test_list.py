@@ -21,7 +21,7 @@ from icd_assets_tests.experiment.checks.conftest import Opened, looked, problems
 def test_a_good_cell_has_nothing_in_its_way(written: Opened) -> None:
     found = list(check(looked(written())))
     assert {finding.level for finding in found} == {"ok"}
-    assert {subject for subject, _ in checks.CHECKS} - {"artifacts", "encoder"} <= {f.subject for f in found}
+    assert {subject for subject, _ in checks.CHECKS} - {"artifacts", "answers"} <= {f.subject for f in found}
 
 
 def test_where_nothing_is_to_be_made_nothing_is_looked_at(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,3 +84,18 @@ def test_two_at_once_lose_nothing_and_the_file_stays_small(tmp_path: Path) -> No
     other.put("c", 3)
     assert len(json.loads(path.read_text())) == 500
     assert Scans(path).value("c", lambda: 0) == 3
+
+
+def test_a_store_of_answers_that_is_none(written: Opened) -> None:
+    experiment = written()
+    path = experiment.store.private / "answers.sqlite"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+    (problem,) = problems(check(looked(experiment)))
+    assert str(path) in problem
+    assert not problems(check(looked(experiment, "rce_checkpoints")))  # which asks nothing
+
+
+def test_a_bad_subset_is_said_once(written: Opened) -> None:
+    (problem,) = problems(check(looked(written(sets={("evaluation", "subset"): "true"}))))
+    assert "the catalog names no subset" in problem

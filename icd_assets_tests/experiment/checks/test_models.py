@@ -154,6 +154,12 @@ def test_a_served_model(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> No
         assert f"served at {there.url}" in last(found).found
         other = there.model_copy(update={"model": "another"})
         assert last(checked(entry(None, endpoint=other))).level == "warning"
+    with FakeServer(
+        models=as_json({"error": {"message": "oops"}}, 500)
+    ) as server:  # as `transformers serve` offline
+        for kind, level in (("transformers", "warning"), ("openai", "problem")):
+            serving = server.endpoint(server=kind, revision=None, retries=0)
+            assert last(checked(entry(None, endpoint=serving))).level == level
     for pin, level in ((None, "problem"), ("abc", "warning")):  # with a pin, kept answers need no server
         gone = there.model_copy(update={"revision": pin, "weights_digest": None})
         found = checked(entry(None, endpoint=gone))
@@ -165,3 +171,19 @@ def test_a_model_that_cannot_be_asked(checked: Checked) -> None:
     found = checked(entry(TINY, unsupported="its package is too old"))
     assert last(found).level == "warning"
     assert "its package is too old" in last(found).found
+
+
+def test_weights_of_another_size_than_the_configuration(folder: Path, checked: Checked) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["intermediate_size"] *= 2
+    (folder / "config.json").write_text(json.dumps(config))
+    finding = last(checked(entry(folder)))
+    assert finding.level == "problem"
+    assert "numbers that config.json asks for" in finding.found
+
+
+def test_a_tokenizer_that_is_not_there_or_is_another_thing(folder: Path, checked: Checked) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+    assert "its tokenizer or image processor cannot be loaded" in last(checked(entry(folder))).found
+    (folder / "tokenizer.json").unlink()
+    assert "holds no tokenizer" in last(checked(entry(folder))).found
