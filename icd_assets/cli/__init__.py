@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import signal
+from icd_assets.cli import ending  # first: Ctrl-C while the rest is imported is one sentence too
+
+# isort: split
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -18,6 +20,7 @@ from icd_assets.cli.gpus import gpus
 from icd_assets.cli.help import Group
 from icd_assets.cli.init import init
 from icd_assets.cli.lineage import lineage
+from icd_assets.cli.new_dataset import new_dataset
 from icd_assets.cli.prune import prune
 from icd_assets.cli.settings import settings
 from icd_assets.cli.status import status, why
@@ -41,24 +44,32 @@ group.add(
         "Make": (train, demo, adopt),
         "See": (status, why, evaluation, lineage, diff, settings),
         "Keep": (verify, prune),
-        "Set up": (init, doctor, ui, gpus),
+        "Set up": (init, new_dataset, doctor, ui, gpus),
     }
 )
 
 
 def main() -> None:
     """Run the command line; a user's mistake, or a full disk, is one sentence and exit code 2."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
+    ending.begin()
     deliver_every_interrupt()
     try:
         load_env_file()
         group(prog_name="icd-assets")
-    except UserError as error:
+    except BaseException as error:  # noqa: BLE001 - click ends by one too
+        ending.require_output()  # else its error is reported as the command's
+        _end(error)
+
+
+def _end(error: BaseException) -> NoReturn:
+    if isinstance(error, UserError):
         _refuse(error)
-    except Exception as error:
-        if (explained := machine_errors.explain(error, Path.cwd())) is None:
-            raise
+    if isinstance(error, ending.RunFailed):
+        click.echo(f"icd-assets: {error}", err=True)
+        sys.exit(error.exit_code)
+    if isinstance(error, Exception) and (explained := machine_errors.explain(error, Path.cwd())) is not None:
         _refuse(explained)
+    raise error
 
 
 def _refuse(error: UserError) -> NoReturn:

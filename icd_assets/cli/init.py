@@ -12,7 +12,7 @@ from icd_assets.cli.help import Command
 @click.command(
     cls=Command,
     short_help="Make a folder the place where the commands work.",
-    examples=("icd-assets init", "icd-assets init experiments && cd experiments"),
+    examples=("icd-assets init", "icd-assets init experiments"),
 )
 @click.argument("folder", default=".", type=click.Path(file_okay=False, path_type=Path))
 def init(folder: Path) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import click
 
-from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments
+from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments, GpuCommand
 from icd_assets.cli.help import Command
 from icd_assets.cli.options import note_misspelt, setting_options
 from icd_assets.experiment.experiment import Experiment
@@ -22,7 +21,7 @@ _DEMO = CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_
 
 
 @click.command(
-    cls=Command,
+    cls=GpuCommand,
     short_help="Make everything that one cell needs and lacks.",
     examples=(
         "icd-assets train                      # the cell of train_v3.sh's defaults",
@@ -81,19 +80,13 @@ def run_cell(
 
     require_assets(to, force)  # before another command of the cell is waited for
     experiment = arguments.open(settings)
-    show_configuration(experiment, arguments)
-    try:
-        with nullcontext() if dry_run else _turn(experiment):
-            plan = _planned(experiment, to, force)
-            if not dry_run:
-                _make(plan)
-                if plan.evaluates:
-                    show_summary(experiment)
-    except KeyboardInterrupt:
-        click.echo(
-            "icd-assets: interrupted; what is complete is kept, and the same command goes on from there", err=True
-        )
-        sys.exit(130)
+    show_configuration(experiment, arguments, force)
+    with nullcontext() if dry_run else _turn(experiment):
+        plan = _planned(experiment, to, force, dry_run=dry_run)
+        if not dry_run:
+            _make(plan)
+            if plan.evaluates:
+                show_summary(experiment)
 
 
 def _turn(experiment: Experiment) -> AbstractContextManager[None]:
@@ -106,13 +99,17 @@ def _turn(experiment: Experiment) -> AbstractContextManager[None]:
     return experiment.store.turn(experiment.cell.key, Holder("another command"), note)
 
 
-def _planned(experiment: Experiment, to: str | None, force: tuple[str, ...]) -> Plan:
-    """The plan, shown, and possible."""
-    from icd_assets.cli.screen import show_plan
+def _planned(experiment: Experiment, to: str | None, force: tuple[str, ...], *, dry_run: bool) -> Plan:
+    """The plan, shown, and with nothing in its way."""
+    from icd_assets.cli.checked import require_clear
+    from icd_assets.cli.screen import console, show_plan
+    from icd_assets.experiment.plan_notes import notes
 
     plan = Plan.of(experiment, to=to, force=force)
     show_plan(plan)
-    plan.require_possible()
+    for sentence in notes(plan):
+        console.print(f"note: {sentence}", markup=False)
+    require_clear(plan.as_read_only() if dry_run else plan)
     return plan
 
 
@@ -122,13 +119,9 @@ def _make(plan: Plan) -> None:
 
     run_id = None
     if plan.to_make or may_be_unrecorded(plan):
-        from icd_assets.cli.launch import RunFailed, launch
+        from icd_assets.cli.launch import launch
 
-        try:
-            run_id = launch(plan)
-        except RunFailed as error:
-            click.echo(f"icd-assets: {error}", err=True)
-            sys.exit(error.exit_code)
+        run_id = launch(plan)
     if run_id is not None:
         console.print(f"\nrun {run_id} ended well", markup=False)
     else:

@@ -61,8 +61,13 @@ def check_image_names(names: Iterable[str], images: str, where: str) -> None:
     folder = PurePosixPath(images.partition("{image_id")[0] + "x").parent
     for name in names:
         path = PurePosixPath(name)
-        if ".." in path.parts or (path.is_absolute() and not path.is_relative_to(folder)):
+        if ".." in path.parts:
             raise UserError(
-                f"{where}: the image {name!r} lies outside {folder}; write paths within that folder, or point "
-                "the dataset's images in the catalog at the folder that holds them all."
+                f"{where}: the image {name!r} leads out of the images' folder; write paths that begin at "
+                "the folder which holds them all, and give that one."
+            )
+        if path.is_absolute() and not path.is_relative_to(folder):
+            raise UserError(
+                f"{where}: the image {name!r} lies outside {folder}; write paths within that folder, or point the "
+                "dataset's images in the catalog at the folder that holds them all."
             )

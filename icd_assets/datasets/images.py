@@ -11,7 +11,7 @@ from icd_assets.datasets.verified_images import Stamp, VerifiedImages
 from icd_assets.datasets.vqa import VqaItem, VqaSplit
 from icd_assets.errors import UserError
 from icd_assets.runtime.prefetch import prefetch
-from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, counting, ignore
 
 _CHUNK = 1000  # images between two queries of what is known
 _TOGETHER = 50  # files whose state one thread asks for
@@ -62,7 +62,7 @@ def look_at(
     What is found sound is remembered in ``folder``, with its size in pixels, and not decoded again while size and
     time of change of the file stay. ``read_only`` remembers nothing new.
     """
-    looked = Looked()
+    on_progress, looked = counting(on_progress, "pictures checked"), Looked()
     memory = VerifiedImages(None if folder is None else folder / "sound_images.sqlite", read_only=read_only)
     with memory:
         for start in range(0, len(images), _CHUNK):

@@ -109,6 +109,22 @@ class VqaSplit(Sequence[VqaItem]):
             return Path(image_id)
         return Path(self._images.format(image_id=image_id))
 
+    def at(self, images: str, where: str) -> VqaSplit:
+        """The same rows, their images at another pattern; as :func:`split_of`."""
+        return split_of(self.dataset, self.split, self.digest, images, self._table, where)
+
+    @property
+    def answers(self) -> list[list[str]]:
+        """Every row's answers."""
+        texts: list[list[str]] = self._table["answers"].to_pylist()
+        return texts
+
+    @property
+    def shown_answers(self) -> list[str]:
+        """What a demonstration shows of every row."""
+        texts: list[str] = self._table["answer"].to_pylist()
+        return texts
+
     def holding(self, texts: Collection[str]) -> list[Held]:
         """Each row in whose question or answers one of ``texts`` stands."""
         return rows_holding(self._table, texts)
@@ -146,9 +162,15 @@ class VqaSplit(Sequence[VqaItem]):
         return texts
 
     @property
+    def image_names(self) -> list[Id]:
+        """Every row's image as the dataset has it, which goes into the images pattern: a number, or a text."""
+        ids: list[Id] = self._table["image" if "image" in self._table.column_names else "image_id"].to_pylist()
+        return ids
+
+    @property
     def images(self) -> list[Path]:
         """Every row's image; rows on one image share the path."""
-        ids = self._table["image" if "image" in self._table.column_names else "image_id"].to_pylist()
+        ids = self.image_names
         paths = {image_id: self._image(image_id) for image_id in dict.fromkeys(ids)}
         return [paths[image_id] for image_id in ids]
 

@@ -29,8 +29,6 @@ PACKAGE = Path(__file__).parents[1]
 CATALOG = Path(__file__).with_name("catalog.yaml")
 MODELS = Path(__file__).with_name("models.yaml")  # entries to copy into an overlay: see there
 
-LEAVE_OUT = "ICD_LEAVE_OUT"
-
 # What can run by itself, once it is switched on, and the fields that it reads: see ``icd_assets/defs/automation``.
 _RUN = ("cells", "settings", "force")
 AUTOMATION = {
@@ -187,7 +185,7 @@ class Catalog(BaseModel):
 
 def _left_out() -> list[str]:
     """``$ICD_LEAVE_OUT``: texts between commas or blanks, on top of every dataset's own ``leave_out``."""
-    return os.environ.get(LEAVE_OUT, "").replace(",", " ").split()
+    return os.environ.get("ICD_LEAVE_OUT", "").replace(",", " ").split()
 
 
 def known_models() -> dict[str, ModelEntry]:

@@ -19,18 +19,20 @@ from pathlib import Path
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.settings import environment_fields, read_settings
+from icd_assets.experiment.upstream_variables import NOT_READ, not_read
 
 # Read outside the settings and the catalog's entries.
-PLACES = ("DAGSTER_HOME", "ICD_CATALOG", "ICD_LOCK_DIR", "ICD_THREADS", "RESULT_DIR")
+PLACES = ("DAGSTER_HOME", "ICD_CATALOG", "ICD_LEAVE_OUT", "ICD_LOCK_DIR", "ICD_THREADS", "RESULT_DIR")
 _OURS_ALONE = ("RCE_", "ICD_", "LEVER_LM_")
 _IN_CATALOG = re.compile(r"\$\{([A-Z]\w*)")
 _NEAR = 0.75  # of a word: EPOCH and EPOCHS are, GPRO and GRPO; PPO and GRPO are not
 
 
 def misspelt(environment: Mapping[str, str]) -> Iterator[str]:
-    """A sentence for each variable that is nearly one of ours, in the order of their names."""
+    """A sentence for each variable that is nearly one of ours, and for each of Lever-Plus' that is not read."""
+    yield from not_read(environment)
     known = known_variables(environment)
-    for name in sorted({one for one, value in environment.items() if value} - known):
+    for name in sorted({one for one, value in environment.items() if value} - known - NOT_READ.keys()):
         if (meant := _meant(name, environment[name], known)) is not None:
             hint = f"did you mean {meant}?" if meant else "`icd-assets settings` lists all."
             yield f"{name} is set, but is no setting; {hint}"

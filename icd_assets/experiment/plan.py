@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from icd_assets.errors import MissingInput, UserError
 from icd_assets.experiment.experiment import Experiment
@@ -28,7 +28,6 @@ class Plan:
     """The steps of one cell's recipe, up to the last one asked for, each with the reason to make it.
 
     >>> plan = Plan.of(experiment, to="rl_data")
-    >>> plan.require_possible()      # or one sentence about what is not there for it
     >>> plan.to_make                 # ["beam_data", "rl_data"]
     """
 
@@ -62,41 +61,14 @@ class Plan:
     def to_make(self) -> list[str]:
         return [item.step.name for item in self.steps if item.reason is not None]
 
+    def as_read_only(self) -> Plan:
+        """The same plan of an experiment that only looks."""
+        return replace(self, experiment=self.experiment.as_read_only())
+
     @property
     def evaluates(self) -> bool:
         """Whether the cell's evaluation is part of it, made or not."""
         return any(item.step.name == "evaluation" for item in self.steps)
-
-    def require_possible(self) -> None:
-        """Raise ``UserError`` if what the plan would make needs what is not there."""
-        for check in (self._require_vlm, self._require_metric, self._require_subset):
-            check()
-
-    def _asking(self) -> Iterator[Step]:
-        return (STEP[name] for name in self.to_make if STEP[name].asks_vlm(self.experiment))
-
-    def _require_vlm(self) -> None:
-        experiment, model = self.experiment, self.experiment.model
-        asking = list(self._asking())
-        if model.unsupported is not None and asking:
-            raise UserError(
-                f"{', '.join(step.name for step in asking)} would ask {model.name}, which cannot be: "
-                f"{model.unsupported}; what there is of it trains: name it by RL_DATA_PATH and "
-                "LEVER_LM_CHECKPOINT_PATH, and stop --to v2format_checkpoint."
-            )
-        if asking:
-            model.backend.require_decoding(model.generation)
-        for step in asking:
-            if step.scores_answers(experiment):
-                model.backend.require_likelihoods(f"{step.name} scores answers")
-
-    def _require_metric(self) -> None:
-        if any(step.name in ("rl_data", "evaluation") for step in self._asking()):
-            self.experiment.task.require_tools()
-
-    def _require_subset(self) -> None:
-        if "evaluation" in self.to_make and self.experiment.config("evaluation").subset:
-            self.experiment.data.subset_path()
 
 
 def require_assets(to: str | None, force: Collection[str]) -> None:

@@ -129,7 +129,7 @@ def require_same_questions(path: Path, data: RlData, train: Sequence[VqaItem]) -
     """A file made from another dataset, or another order of its rows, would train on the wrong embeddings."""
     for query in data.queries:
         expected = train[query.row].question_id
-        if query.question_id not in (None, expected):
+        if query.question_id is not None and str(query.question_id) != str(expected):  # "12" is 12
             raise UserError(
                 f"{path}: query {query.row} is question {query.question_id}, but row {query.row} of the train "
                 f"split is question {expected}; use RL data of this dataset."

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from transformers import AutoConfig
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
@@ -45,6 +46,23 @@ def load_processor(folder: Path, *, min_pixels: int | None = None, max_pixels: i
     if min_pixels is not None or max_pixels is not None:
         _bound_area(processor.image_processor, folder, min_pixels, max_pixels)
     return processor
+
+
+def picture_refusal(processor: Any, size: tuple[int, int]) -> str | None:
+    """Why the model's image processor does not take a picture of ``size`` (width, height); None if it does.
+
+    Processors that size pictures by area say so by arithmetic; others are shown a blank picture.
+    """
+    images, (width, height) = processor.image_processor, size
+    by_area = "smart_resize" in vars(sys.modules[type(images).__module__])
+    try:
+        if by_area and hasattr(images, "get_number_of_image_patches"):
+            images.get_number_of_image_patches(height, width, {})
+        else:
+            images(images=[Image.new("RGB", size)], return_tensors="pt")
+    except Exception as error:  # noqa: BLE001 - each family refuses in its own way
+        return first_line(error)
+    return None
 
 
 def read_config(folder: Path) -> Any:

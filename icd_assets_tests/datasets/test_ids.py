@@ -77,7 +77,9 @@ def test_what_is_no_id(tmp_path, questions, says):
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "a/../../secret.jpg", "/etc/passwd", "/data/images/../x.jpg"])
 def test_an_image_does_not_lead_out_of_its_folder(tmp_path, name):
-    with pytest.raises(UserError, match=r"annotations\.json: the image .* lies outside /data/images"):
+    with pytest.raises(
+        UserError, match=r"annotations\.json: the image .* (lies outside /data/images|leads out of)"
+    ):
         read(tmp_path, [("q", name, "?")], [annotation("q", name, ["x"])])
 
 

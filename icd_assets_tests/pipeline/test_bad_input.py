@@ -34,7 +34,8 @@ def refused(place: Workplace, *flags: str, cell: list[str] = CELL, **variables: 
     [
         (0, "caption", "task 'caption' is not that of demo; write: icd-assets train vqa demo."),
         (1, "okvqq", "unknown dataset 'okvqq': did you mean okvqa"),
-        (2, "first", "gpu_id 'first' is not a number"),
+        (2, "first", "gpu_id 'first' is not the number of one GPU"),
+        (2, "-1", "gpu_id '-1' is not the number of one GPU"),
         (3, "query_img_icd_img_text", "the one input is query_img_text_icd_img_text"),
         (4, "rnd_sampler", "unknown sampler 'rnd_sampler': did you mean rand_sampler"),
         (5, "tiny_v1", "unknown model 'tiny_v1': did you mean tiny_vl"),

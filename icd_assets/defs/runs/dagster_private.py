@@ -13,6 +13,8 @@ other module imports them.
     What a run records of the place of its job (:mod:`~icd_assets.defs.runs.code_location`).
 ``ModuleTarget``, ``WorkspaceFileTarget``
     What ``dagster dev`` makes of ``-m`` and of ``-w``, code locations by name.
+``NoOpComputeLogManager``
+    Its ``capture_logs`` captures nothing (:mod:`~icd_assets.defs.runs.output`).
 ``is_valid_cron_schedule``
     Dagster's own check, asked before a schedule is built: its error would not name the catalog's field.
 ``PreviewWarning``
@@ -28,6 +30,7 @@ from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
     RemoteRepositoryOrigin,
 )
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarget
 from dagster._utils.interrupts import pop_captured_interrupt
 from dagster._utils.schedules import is_valid_cron_schedule
@@ -39,6 +42,7 @@ __all__ = [
     "InstanceConcurrencyContext",
     "ManagedGrpcPythonEnvCodeLocationOrigin",
     "ModuleTarget",
+    "NoOpComputeLogManager",
     "PreviewWarning",
     "RemoteRepositoryOrigin",
     "WorkspaceFileTarget",

@@ -12,10 +12,10 @@ from icd_assets.defs.runs.dead_runs import close_dead_runs, list_held_slots, lis
 from icd_assets.defs.runs.instance import open_instance
 from icd_assets.defs.runs.pool_wait import GPU_POOL
 from icd_assets.errors import UserError
+from icd_assets.experiment.checks.places import place
 from icd_assets.runtime.device import visible_gpus
 from icd_assets.runtime.finding import Finding, findings
 from icd_assets.upkeep.doctor.databases import databases, half_written
-from icd_assets.upkeep.doctor.places import place
 
 _ANEW = "move it away and run icd-assets init"
 _RESTORE = "restore it from a backup, or move history/ away: artifacts and manifests do not depend on it"

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from icd_assets.errors import UserError
-from icd_assets.experiment.catalog import LEAVE_OUT
 from icd_assets.runtime.finding import Finding
 from icd_assets.store.atomic import write_atomic
 from icd_assets.store.digests import sha256_json
@@ -46,7 +45,7 @@ class _Found(BaseModel):
     text: str = ""  # the question, cut: a multiple-choice file knows its questions by other ids
 
 
-def texts(experiment: Experiment) -> Iterator[Finding]:
+def texts(experiment: Experiment, splits: Iterable[str] = SPLITS) -> Iterator[Finding]:
     """One finding per split, and one for what is left out. A split that cannot be read is another check's."""
     try:
         tokens = _tokens(experiment, fetch=not experiment.read_only)
@@ -54,7 +53,7 @@ def texts(experiment: Experiment) -> Iterator[Finding]:
         text = f"the control tokens of {experiment.model.name} are not known before it is on this machine"
         yield Finding("texts", "warning", text, "download it beforehand, then they are looked for in every text")
         return
-    for split in SPLITS:
+    for split in splits:
         with suppress(UserError):
             items = _items(experiment, split)
             if items.left_out:
@@ -132,5 +131,5 @@ def _sentence(experiment: Experiment, split: str, found: _Found) -> str:
     return (
         f"{path}: the {where} of question_id {found.question_id}{which} holds {found.token!r}, which "
         f"{experiment.model.name} or its selector does not read as text{more}; change it, or leave such questions "
-        f"out: {LEAVE_OUT}={shlex.quote(listed)}."
+        f"out: ICD_LEAVE_OUT={shlex.quote(listed)}."
     )

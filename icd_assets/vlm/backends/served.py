@@ -10,7 +10,7 @@ from icd_assets.errors import UserError
 from icd_assets.runtime.finding import Finding
 from icd_assets.store.digests import DigestCache
 from icd_assets.vlm.backend import Backend, Generation
-from icd_assets.vlm.backends.config import BackendConfig
+from icd_assets.vlm.backends.config import BackendConfig, Remember, look_again
 from icd_assets.vlm.control_tokens import FAMILIES, control_tokens
 from icd_assets.vlm.endpoint import Endpoint, require_client
 from icd_assets.vlm.prompts import PromptStyle
@@ -61,10 +61,19 @@ class Served(BackendConfig):
     def glance(self, name: str) -> Finding | None:
         return None  # a server is asked when a cell needs it
 
-    def check(self, name: str, style: PromptStyle, digests: DigestCache) -> Iterator[Finding]:
+    def check(
+        self, name: str, style: PromptStyle, digests: DigestCache, remember: Remember = look_again
+    ) -> Iterator[Finding]:
         require_client()
         url, model = self.endpoint.url, self.endpoint.model
-        if asyncio.run(_lists_model(self.endpoint)):
+        try:
+            listed = asyncio.run(_lists_model(self.endpoint))
+        except UserError as error:
+            if not self.endpoint.pinned:
+                raise
+            yield Finding("model", "warning", str(error), "the run goes as far as the kept answers reach")
+            return
+        if listed:
             yield Finding("model", "ok", f"{name}: served at {url} as {model}")
         else:
             text = f"{name}: the server at {url} is there, but lists no model {model}"

@@ -98,6 +98,8 @@ def recommend_rce(place: Workplace) -> None:
     version = json.loads(rce.read_text(encoding="utf-8"))["data_version"]
     content["facts"]["phase"] = content["want"]["config"]["phase"] = "rce"
     where = str(rce.relative_to(place.results))
+    grpo = rce.with_name("grpo_checkpoints.manifest.json")
+    content["want"]["config"]["grpo_beside"] = json.loads(grpo.read_text(encoding="utf-8"))["data_version"]
     content["want"]["inputs"] = {"rce_checkpoints": {"data_version": version, "manifest": where}}
     path.write_text(json.dumps(content), encoding="utf-8")
 

@@ -1,8 +1,8 @@
-"""A cell of the demo in a folder of its own, as the doctor looks at it."""
+"""A cell of the demo in a folder of its own, as the checks look at it before a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.checks.look import Look
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.plan import Plan, Planned
 from icd_assets.experiment.settings import read_settings
+from icd_assets.experiment.steps import STEPS
+from icd_assets.runtime.finding import Finding
 from icd_assets_tests.worlds.workplace import new_workplace
 
 Opened = Callable[..., Experiment]
@@ -38,3 +42,17 @@ def written(opened: Opened) -> Opened:
     """The same with the demo's files there."""
     replace(opened(), read_only=False).data.prepare()
     return opened
+
+
+def looked(experiment: Experiment, *steps: str, thorough: bool = False) -> Look:
+    """A look at a plan that makes ``steps``, or all of the recipe."""
+    planned = [
+        Planned(step, "missing" if not steps or step.name in steps else None, None)
+        for step in STEPS
+        if not step.left_out(experiment)
+    ]
+    return Look(Plan(experiment, tuple(planned)), thorough=thorough)
+
+
+def problems(found: Iterable[Finding]) -> list[str]:
+    return [f"{finding.found}: {finding.todo}" for finding in found if finding.level == "problem"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.checks.cost import prompts, written
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import read_settings
-from icd_assets.upkeep.doctor.cost import prompts, written
-from icd_assets_tests.upkeep.doctor.conftest import Opened
+from icd_assets_tests.experiment.checks.conftest import Opened
 from icd_assets_tests.worlds.workplace import Workplace
 
 ROWS = {"train": 9009, "validation": 5046}

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
+from icd_assets.experiment.checks import places
+from icd_assets.experiment.checks.places import file_system, place, room
 from icd_assets.runtime.finding import findings, in_bytes
-from icd_assets.upkeep.doctor import places
-from icd_assets.upkeep.doctor.places import file_system, place, room
 
 GIB = 1 << 30
 

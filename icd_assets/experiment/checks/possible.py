@@ -1,0 +1,61 @@
+"""Can the model, the metric and the task do what the plan asks of them?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from icd_assets.errors import UserError
+from icd_assets.experiment.checks.look import Look
+from icd_assets.experiment.plan import Plan
+from icd_assets.runtime.finding import Finding
+
+
+def plan(look: Look) -> Iterator[Finding]:
+    """What would be made, and each thing that cannot be."""
+    yield plan_line(look.plan)
+    for require in _REQUIREMENTS:
+        try:
+            require(look)
+        except UserError as error:
+            yield Finding("plan", "problem", str(error))
+
+
+def require_possible(planned: Plan) -> None:
+    """Raise ``UserError`` if what the plan would make needs what is not there."""
+    for require in _REQUIREMENTS:
+        require(Look(planned))
+
+
+def plan_line(planned: Plan) -> Finding:
+    """What would be made, and why."""
+    made = [f"{item.step.name} ({item.reason})" for item in planned.steps if item.reason is not None]
+    return Finding("plan", "ok", f"would make {', '.join(made)}" if made else "nothing has to be done")
+
+
+def _require_vlm(look: Look) -> None:
+    experiment, model, asking = look.experiment, look.experiment.model, look.asking
+    if model.unsupported is not None and asking:
+        raise UserError(
+            f"{', '.join(step.name for step in asking)} would ask {model.name}, which cannot be: "
+            f"{model.unsupported}; what there is of it trains: name it by RL_DATA_PATH and "
+            "LEVER_LM_CHECKPOINT_PATH, and stop --to v2format_checkpoint."
+        )
+    if asking:
+        model.backend.require_decoding(model.generation)
+    for step in asking:
+        if step.scores_answers(experiment):
+            model.backend.require_likelihoods(f"{step.name} scores answers")
+
+
+def _require_metric(look: Look) -> None:
+    if any(step.name in ("rl_data", "evaluation") for step in look.asking):
+        look.experiment.task.require_tools()
+
+
+def _require_gold_answers(look: Look) -> None:
+    config = look.experiment.config("rl_data")
+    if look.makes("rl_data") and config.path is None and config.gt_prob:
+        look.experiment.task.require_gt_prob()
+
+
+_REQUIREMENTS: tuple[Callable[[Look], None], ...] = (_require_vlm, _require_metric, _require_gold_answers)
