@@ -39,7 +39,7 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-WHOLE_FILE = 400  # seconds, however slow the machine is; one page's wait may come on top
+WHOLE_FILE = 600  # seconds, however slow the machine is; one page's wait may come on top
 ONE_PAGE = 30_000  # milliseconds
 
 pytestmark = [
