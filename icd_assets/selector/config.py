@@ -20,6 +20,7 @@ RewardSource = Literal["raw", "normalized"]
 Baseline = Literal["mean", "leave_one_out"]
 Scale = Literal["none", "group", "batch"]
 RatioLevel = Literal["sequence", "sequence_mean", "step"]
+TopKTies = Literal["first", "torch"]
 Divergence = Literal["exact", "exact_forward", "k1", "k2", "k3"]
 
 
@@ -231,6 +232,11 @@ class GrpoConfig(RlConfig):
     later_epochs_top_k: int = Field(
         0, ge=0, description="In later epochs only a query's k best pointers count; 0: all (upstream: 5)."
     )
+    topk_ties: TopKTies = Field(
+        "first",
+        description="Which of equal rewards are among the k best. first: the pointers stored first; torch: those "
+        "that torch.topk takes on a CPU, as upstream.",
+    )
     topk_before_advantage: bool = Field(
         False, description="Advantages among the k best only, as upstream, instead of among the whole group."
     )
@@ -294,6 +300,7 @@ LEVER_PLUS: dict[str, dict[str, Any]] = {
         "skip_constant_groups": False,
         "first_epoch_top_k": 3,
         "later_epochs_top_k": 5,
+        "topk_ties": "torch",
         "topk_before_advantage": True,
         "kl": "k3",
         "dropout": 0.5,
