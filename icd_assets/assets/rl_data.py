@@ -37,6 +37,8 @@ def _imported(run: StepRun, path: Path) -> RlData:
     train = run.experiment.data.train
     data = read_rl_data(path, n_rows=len(train))
     require_same_questions(path, data, train)
+    if repairs := data.repairs():
+        run.note(f"{path.name}: {repairs}")
     return data
 
 

@@ -26,12 +26,14 @@ def read_json(
     on_bytes: Callable[[bytes], object] | None = None,
     compact: Callable[[dict[str, Any]], Any] | None = None,
     unique_keys: bool = False,
+    not_finite: bool = False,
 ) -> Any:
     """The value in ``path``.
 
     ``on_bytes`` sees the raw bytes (for a digest); ``compact`` replaces each object as soon as it is read,
     which keeps large files small in memory; ``unique_keys`` refuses a key that occurs twice in one object.
-    Raises :class:`UserError` for an absent, truncated, mis-encoded or hostile file, and for NaN or Infinity.
+    Raises :class:`UserError` for an absent, truncated, mis-encoded or hostile file, and for NaN or Infinity unless
+    they may be there (``not_finite``).
     """
     content = _content(path)
     if on_bytes is not None:
@@ -46,7 +48,7 @@ def read_json(
             text,
             object_hook=compact,
             object_pairs_hook=_unique if unique_keys else None,
-            parse_constant=_no_constant,
+            parse_constant=float if not_finite else _no_constant,
         )
     except json.JSONDecodeError as error:
         byte = len(text[: error.pos].encode())

@@ -90,6 +90,8 @@ def rl_data(experiment: Experiment, rows: Mapping[str, int]) -> Iterator[Finding
     )
     teaching = sum(len(set(row.rewards)) > 1 for row in usable)
     text = f"{config.path}: {len(data.queries)} queries, {len(usable)} usable, {teaching} with rewards that differ"
+    if repairs := data.repairs():
+        text = f"{text}; {repairs}"
     if teaching:
         yield Finding("rl_data", "ok", text)
     else:
