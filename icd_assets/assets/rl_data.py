@@ -72,5 +72,6 @@ def _meta(run: StepRun) -> dict[str, Any]:
         "vqa_model": model.name,
         "task_gen_args": {**model.generation.model_dump(), "do_sample": False},
         "strict_eval": True,
+        **({"gt_prob": True} if run.spec.config["gt_prob"] else {}),  # without it, vqa_gt_prob is null throughout
         "lineage": run.spec.lineage(),
     }

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from icd_assets.errors import UserError
-from icd_assets.experiment.settings import PRESETS, environment_fields, read_settings
+from icd_assets.experiment.settings import PRESETS, environment_fields, other_spellings, read_settings
 from icd_assets.experiment.steps import sections
 
 
@@ -23,7 +23,9 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def gathered(preset: str | None, assignments: tuple[str, ...], **given: Any) -> Any:
         flags = {name: given.pop(name.lower()) for name in variables}
         given_flags = {name: str(value) for name, value in flags.items() if value is not None}
-        settings = read_settings(preset, os.environ | given_flags, dict(map(_assignment, assignments)))
+        beaten = {other for name in given_flags for other in other_spellings(name)} - given_flags.keys()
+        environment = {name: text for name, text in os.environ.items() if name not in beaten} | given_flags
+        settings = read_settings(preset, environment, dict(map(_assignment, assignments)))
         return command(settings=settings, **given)
 
     wrapped: Any = gathered

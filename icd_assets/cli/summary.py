@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rich.table import Table
@@ -11,6 +12,7 @@ from icd_assets.cli.screen import console
 from icd_assets.errors import UserError
 from icd_assets.evaluation.report import Comparison, Interval
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.upstream_variables import without_effect
 
 
 def show_configuration(experiment: Experiment, arguments: CellArguments) -> None:
@@ -32,6 +34,8 @@ def show_configuration(experiment: Experiment, arguments: CellArguments) -> None
     ]
     for name, value in lines:
         console.print(f"{name:>8}  {value}", markup=False)
+    if ignored := without_effect(os.environ):
+        console.print(f"{'note':>8}  {ignored}", markup=False)
     console.print()
 
 

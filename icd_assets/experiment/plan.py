@@ -10,6 +10,7 @@ from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.spec import spec_of
 from icd_assets.experiment.step import Step
 from icd_assets.experiment.steps import STEP, STEPS
+from icd_assets.experiment.v2_source import importable_v2, layers_inside
 from icd_assets.store.manifest import Manifest
 
 
@@ -68,7 +69,7 @@ class Plan:
 
     def require_possible(self) -> None:
         """Raise ``UserError`` if what the plan would make needs what is not there."""
-        for check in (self._require_vlm, self._require_metric, self._require_subset):
+        for check in (self._require_vlm, self._require_metric, self._require_subset, self._require_shape):
             check()
 
     def _asking(self) -> Iterator[Step]:
@@ -92,6 +93,35 @@ class Plan:
     def _require_metric(self) -> None:
         if any(step.name in ("rl_data", "evaluation") for step in self._asking()):
             self.experiment.task.require_tools()
+
+    def _require_shape(self) -> None:
+        """A selector that its files can express: none says how many heads there are, and the v2 format holds one
+        attention layer."""
+        experiment = self.experiment
+        v2, there = experiment.config("v2_checkpoint"), experiment.manifest("v2_checkpoint")
+        own = importable_v2(experiment)
+        trains = "v2_checkpoint" in self.to_make and own is None
+        if trains and v2.num_heads != 1:
+            raise UserError(
+                f"v2_checkpoint.num_heads is {v2.num_heads}, but no checkpoint says so and every reader takes 1; "
+                "set it to 1."
+            )
+        layers = v2.num_layers if trains else None
+        if own is not None and "v2_checkpoint" in self.to_make:
+            layers = layers_inside(own)
+        elif layers is None and there is not None:
+            layers = there.facts.get("num_layers")
+        wanted = experiment.config("rce_checkpoints").num_layers
+        if layers is not None and "rce_checkpoints" in self.to_make and wanted not in (None, layers):
+            raise UserError(
+                f"NUM_LAYERS is {wanted}, but the v2 checkpoint has {layers}; unset NUM_LAYERS, or train a v2 "
+                "checkpoint with as many."
+            )
+        if layers not in (None, 1) and "v2format_checkpoint" in self.to_make:
+            raise UserError(
+                f"the selector has {layers} attention layers, but the v2 format, which Lever-Plus' inference reads, "
+                "holds one; take NUM_LAYERS=1, or stop --to rce_checkpoints or grpo_checkpoints."
+            )
 
     def _require_subset(self) -> None:
         if "evaluation" in self.to_make and self.experiment.config("evaluation").subset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.steps import STEPS
+from icd_assets.experiment.upstream_variables import without_effect
 from icd_assets.experiment.v2_source import importable_v2
 from icd_assets.runtime.finding import Finding, in_bytes
 
@@ -21,6 +23,8 @@ def settings(experiment: Experiment, rows: Mapping[str, int]) -> Iterator[Findin
     except UserError as error:
         yield Finding("settings", "problem", str(error))
         return
+    if ignored := without_effect(os.environ):
+        yield Finding("settings", "warning", ignored, "unset it, or set what it should have done")
     found = list(_contradictions(experiment, rows))
     for text in found:
         yield Finding("settings", "problem", text)
