@@ -119,8 +119,8 @@ class Plan:
             )
         if layers not in (None, 1) and "v2format_checkpoint" in self.to_make:
             raise UserError(
-                f"the selector has {layers} attention layers, but the v2 format, which Lever-Plus' inference reads, "
-                "holds one; take NUM_LAYERS=1, or stop --to rce_checkpoints or grpo_checkpoints."
+                f"the selector has {layers} attention layers, but the v2 format that inference reads holds one; "
+                "take NUM_LAYERS=1, or stop --to rce_checkpoints or grpo_checkpoints."
             )
 
     def _require_subset(self) -> None:

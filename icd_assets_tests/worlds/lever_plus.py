@@ -104,7 +104,7 @@ def _catalog() -> dict[str, Any]:
         "sampler_encoder": "tiny_clip",
         "settings": {
             "beam_data": {"expand": 4},
-            "v2_checkpoint": {"hidden_dim": 64, "epochs": 3, "lr": 0.001},
+            "v2_checkpoint": {"epochs": 3, "lr": 0.001},
             "evaluation": {"oracle_beams": 0, "num_queries": 40},
         },
     }
@@ -240,11 +240,11 @@ def write_lightning(path: Path, ours: Mapping[str, Any]) -> None:
             max_epochs=1, logger=False, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False,
             callbacks=[ModelCheckpoint(dirpath=path.parent, filename="unused", monitor="val_loss", save_top_k=0)],
         )  # fmt: skip
-        trainer.fit(LeverLM(_module(state), 1e-4, 1e-3, 0.05), ICDSeqDataModule(cfg))
+        trainer.fit(LeverLM(module_of(state), 1e-4, 1e-3, 0.05), ICDSeqDataModule(cfg))
         trainer.save_checkpoint(path)
 
 
-def _module(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+def module_of(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
     """A module whose ``state_dict`` is this one."""
     found = torch.nn.Module()
     for name, value in state.items():
