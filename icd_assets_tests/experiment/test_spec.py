@@ -21,3 +21,13 @@ def test_the_choice_among_equals_is_identity_only_where_it_is_upstreams(tmp_path
     changed = spec_of(other, "grpo_checkpoints")
     assert changed.config == spec.config | {"topk_ties": "torch"}
     assert cell.store.stale(cell.manifest_path("grpo_checkpoints"), changed) is not None
+
+
+def test_gold_answers_are_scored_where_a_reward_or_the_user_asks(tmp_path: Path) -> None:
+    world = new_world(tmp_path)
+    world.cell()
+    asked = [
+        spec_of(world.experiment(**variables), "rl_data").config["gt_prob"]
+        for variables in ({}, {"GT_PROB": "true"}, {"REWARD_MODE": "hard_plus_gtprob_plus_rel"})
+    ]
+    assert asked == [False, True, True]
