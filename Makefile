@@ -1,11 +1,12 @@
 # The same targets for people and CI. `make demo` and `make test` work on a fresh machine.
 PYTHON ?= python3
+PYTHONS ?= python3.11 python3.12 python3.13
 BIN := .venv/bin
 # Spinning OpenMP threads on busy cores slow torch down tenfold.
 export OMP_WAIT_POLICY ?= PASSIVE
 export PYTHONWARNINGS ?= ignore::DeprecationWarning
 
-.PHONY: demo test test-fast torture coverage check docs ui clean
+.PHONY: demo test test-fast test-wheel torture coverage check docs ui clean
 
 demo: $(BIN)/.ready          ## the whole pipeline on the built-in world; prints the comparison table
 	@$(BIN)/icd-assets demo
@@ -15,6 +16,9 @@ test: $(BIN)/.ready          ## all tests, two files at a time
 
 test-fast: $(BIN)/.ready     ## those that take seconds: no real commands, no training, no browser
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not browser and not torture'
+
+test-wheel: $(BIN)/.ready    ## the installed wheel in an empty folder, once per Python; four minutes each
+	@icd_assets_tests/packaging/try_wheel.sh $(PYTHONS)
 
 torture: $(BIN)/.ready       ## kills every asset at every point and runs it again
 	@$(BIN)/python -m pytest -m torture

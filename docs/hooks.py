@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args
 
 from mkdocs.structure.files import File
 from mkdocs.utils import get_relative_url
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from icd_assets.experiment.setting import Setting, every_setting
 from icd_assets.experiment.settings import PRESETS
 from icd_assets.experiment.steps import STEPS, sections
 from icd_assets.pools.config import SAMPLERS
@@ -73,23 +74,22 @@ def _filled(kind: str, name: str) -> str:
 
 def settings_tables(_: str = "") -> str:
     """A heading and a table per section of settings."""
-    shared = sections()["shared"].model_fields
+    settings = every_setting()
     return "\n\n".join(
-        f"## {section} {{#{section}}}\n\n{_first_sentence(model)}\n\n" + _settings_table(section, model, shared)
+        f"## {section} {{#{section}}}\n\n{_first_sentence(model)}\n\n"
+        + _table(
+            ("field", "default", "variable, flag", "meaning"),
+            (_setting_row(setting) for setting in settings if setting.section == section),
+        )
         for section, model in sections().items()
     )
 
 
-def _settings_table(section: str, model: type[BaseModel], shared: Iterable[str]) -> str:
-    rows = []
-    for name, info in model.model_fields.items():
-        if section == "shared" or name not in shared:
-            extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-            variable = str(extra["env"]) if "env" in extra else ""
-            flag = f"`{variable}`<br>`--{variable.lower().replace('_', '-')}`" if variable else ""
-            text = f"{info.description}{_choices(info.annotation)}"
-            rows.append((f'<a id="{section}.{name}"></a>`{name}`', _shown(info.default), flag, text))
-    return _table(("field", "default", "variable, flag", "meaning"), rows)
+def _setting_row(setting: Setting) -> tuple[str, str, str, str]:
+    names = f"`{setting.variable}`<br>`{setting.flag}`" if setting.variable is not None else ""
+    choices = " · ".join(f"`{choice}`" for choice in setting.choices)
+    text = f"{setting.meaning}<br>{choices or setting.allowed}"
+    return f'<a id="{setting.name}"></a>`{setting.field}`', _shown(setting.default), names, text
 
 
 def presets_table(_: str = "") -> str:
@@ -197,17 +197,6 @@ def _shown(default: Any, none: str = "unset") -> str:
     if isinstance(default, float):
         return f"`{default:g}`"
     return f"`{default}`"
-
-
-def _choices(annotation: Any) -> str:
-    """The values that a choice allows, on a line of their own."""
-    found = [
-        choice
-        for part in (annotation, *get_args(annotation))
-        if get_origin(part) is Literal
-        for choice in get_args(part)
-    ]
-    return "<br>" + " · ".join(f"`{choice}`" for choice in found) if found else ""
 
 
 def _kind(annotation: Any) -> str:

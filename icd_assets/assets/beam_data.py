@@ -24,7 +24,6 @@ def beam_data(run: StepRun) -> Report:
         facts={
             "rows": len(found),
             "mean_best_score": sum(best) / len(best),
-            "vlm_prompts_asked": vlm.asked,
-            "vlm_prompts_reused": vlm.reused,
+            **vlm.counts,
         },
     )

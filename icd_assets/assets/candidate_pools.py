@@ -12,7 +12,14 @@ def candidate_pools(run: StepRun) -> Report:
 
     experiment, config = run.experiment, run.config
     train = experiment.data.train
-    anchors = draw_anchors(len(train), experiment.dataset.sample_num, config.seed)
+    asked = experiment.dataset.sample_num
+    anchors = draw_anchors(len(train), asked, config.seed)
+    facts = {"rows": len(anchors), "pool_size": config.pool_size, "train_rows": len(train)}
+    if len(anchors) < asked:
+        run.note(f"sample_num is {asked}, but the train split has {len(train)} questions: all of them are taken")
+        facts["sample_num"] = asked
+    if train.left_out:
+        facts["left_out"] = len(train.left_out)
     offered = inputs.sampler_features(run, train, train, offered=True)
     alike = experiment.task.candidate_text is None  # a row has the same features as query and as candidate
     as_queries = offered if alike else inputs.sampler_features(run, train, train)
@@ -31,5 +38,5 @@ def candidate_pools(run: StepRun) -> Report:
     paths = experiment.paths
     return Report(
         files={paths.train_pools: run.staging / "train.json", paths.anchors: run.staging / "anchors.json"},
-        facts={"rows": len(pools), "pool_size": config.pool_size, "train_rows": len(train)},
+        facts=facts,
     )

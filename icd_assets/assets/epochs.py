@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icd_assets.assets.step_run import Report, StepRun
+from icd_assets.runtime.progress import counting
 from icd_assets.store.journal import Journal
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Epochs:
         self._journal = Journal(run.staging)
         self.resumed = self._read()
         self.history: list[Metrics] = [*self.resumed.history] if self.resumed else []
+        counting(run.on_progress, "epochs")(len(self.history), total)
 
     def _read(self) -> Resumed | None:
         from icd_assets.selector.training import Resumed
@@ -70,7 +72,8 @@ class Epochs:
             if state not in states:
                 state.unlink()
         self._run.observe(result.metrics)
-        self._run.on_progress(result.epoch + 1, self._total)
+        detail = f"val loss {result.metrics['val_loss']:.3f}"
+        counting(self._run.on_progress, "epochs", detail=detail)(result.epoch + 1, self._total)
 
     @property
     def files(self) -> dict[Path, Path]:

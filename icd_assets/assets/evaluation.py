@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from icd_assets.assets import inputs
@@ -34,7 +35,7 @@ def evaluation(run: StepRun) -> Report:
         queries,
         pools,
         library,
-        inputs.v2_encoder(run).features,
+        partial(inputs.v2_encoder(run).features, on_progress=run.on_progress),
         vlm,
         metric,
         run.config,
@@ -59,8 +60,7 @@ def evaluation(run: StepRun) -> Report:
             "recommended": recommended,
             "metric": comparison.metric,
             f"recommended_{comparison.metric}": comparison.row(recommended).score.value,
-            "vlm_prompts_asked": vlm.asked,
-            "vlm_prompts_reused": vlm.reused,
+            **vlm.counts,
             **_scores(comparison),
             "comparison": comparison.markdown(),
         },

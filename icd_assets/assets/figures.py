@@ -5,10 +5,22 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
-_WIDTH, _HEIGHT, _POINTS = 120, 40, 12
-_INLINE = 1000  # Dagster's UI hides longer Markdown behind a click
+_INLINE = 1000  # Dagster's UI hides longer Markdown behind a click: a picture has 720 bytes
+_POINTS = 9
+_PANEL = 160  # of the second panel from the first
+_LEFT, _TOP, _WIDTH, _HEIGHT = 38, 12, 112, 40  # of the plot in its panel
+
+# As the title of a plot: whole, where the name alone says little.
+_TITLES = {
+    "train_loss": "training loss",
+    "rce_loss": "training loss (RCE)",
+    "grpo_loss": "training loss (GRPO)",
+    "val_loss": "validation loss",
+    "val_expected_reward": "validation reward",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +38,18 @@ class Table:
 
 
 def curve(history: Sequence[Mapping[str, float]], names: tuple[str, str]) -> Markdown:
-    """Two metrics by epoch, each in a panel with its first and last value, small enough to be shown inline."""
-    panels = "".join(_panel(index, name, history) for index, name in enumerate(names))
+    """Two metrics by epoch, each in a panel with a title and axes, small enough to be shown inline."""
+    series = [[metrics[name] for metrics in history] for name in names]
+    left = (0, _PANEL)
+    lines = "".join(f'<path d="{_line(values, x)}"/>' for values, x in zip(series, left, strict=True))
+    axes = "".join(f"M{x + _LEFT} {_TOP}v{_HEIGHT}h{_WIDTH}" for x in left)
+    texts = "".join(_texts(_TITLES.get(name, name), series[k], left[k]) for k, name in enumerate(names))
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * _WIDTH} {_HEIGHT + 12}" width="480">'
-        f'<g font-size="8" fill="none" stroke="#43d">{panels}</g></svg>'
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 63" width="640" font-size="8" fill="#777">'
+        f'<g fill="none" stroke="#43d"><path stroke="#999" d="{axes}"/>{lines}</g>{texts}</svg>'
     )
     encoded = base64.b64encode(svg.encode()).decode()
-    text = f"![curve](data:image/svg+xml;base64,{encoded})"
+    text = f"![loss](data:image/svg+xml;base64,{encoded})"
     assert len(text) < _INLINE, len(text)
     return Markdown(text)
 
@@ -48,19 +64,45 @@ def show_training(facts: Mapping[str, Any], loss: str) -> dict[str, Markdown | T
     return {**picture, "last_epoch": meanings(history[-1])}
 
 
-def _panel(index: int, name: str, history: Sequence[Mapping[str, float]]) -> str:
-    values = [metrics[name] for metrics in history]
-    low, high = min(values), max(values)
-    last = len(values) - 1
-    shown = sorted({round(k * last / (_POINTS - 1)) for k in range(_POINTS)}) if last else [0, 0]
-    points = " ".join(
-        f"{index * _WIDTH + 2 + k * (_WIDTH - 12) // max(last, 1)},"
-        f"{10 + _HEIGHT - round((values[k] - low) / ((high - low) or 1) * _HEIGHT)}"
+def _line(values: Sequence[float], left: int) -> str:
+    """A path through some of the epochs, the first and the last among them; of one epoch a dash."""
+    (low, high), last = _range(values), len(values) - 1
+    shown = sorted({round(k * last / (_POINTS - 1)) for k in range(_POINTS)}) if last else [0]
+    points = [
+        (
+            left + _LEFT + k * _WIDTH // max(last, 1),
+            _TOP + _HEIGHT - round((values[k] - low) / ((high - low) or 1) * _HEIGHT),
+        )
         for k in shown
-    )
-    label = f"{name} {values[0]:.3g}→{values[-1]:.3g}"
-    text = f'<text x="{index * _WIDTH}" y="7" fill="#777" stroke="none">{label}</text>'
-    return f'{text}<polyline points="{points}"/>'
+        if isfinite(values[k])
+    ]
+    path = " ".join(f"{x},{y}" for x, y in points)
+    return f"M{path}{'' if last else 'h4'}" if points else ""
+
+
+def _texts(title: str, values: Sequence[float], left: int) -> str:
+    """The title; the highest and the lowest value beside an axis, the first and the last epoch below the other."""
+    (low, high), bottom, last = _range(values), _TOP + _HEIGHT, str(len(values))
+    highest, lowest = _labels(low, high)
+    texts = [(_LEFT, 8, f"{title} by epoch"), (0, _TOP + 5, highest), (_LEFT, bottom + 9, "1")]
+    if low < high:
+        texts.append((0, bottom, lowest))
+    if len(values) > 1:
+        texts.append((_LEFT + _WIDTH - 4 * len(last), bottom + 9, last))
+    return "".join(f'<text x="{left + x}" y="{y}">{text}</text>' for x, y, text in texts)
+
+
+def _labels(low: float, high: float) -> tuple[str, str]:
+    """The highest and the lowest value in as few digits as tell them apart, and as fit beside the axis."""
+    pairs = [(f"{high:.{digits}g}", f"{low:.{digits}g}") for digits in (3, 4, 5)]
+    apart = (pair for pair in pairs if pair[0] != pair[1] and max(map(len, pair)) <= _LEFT // 4)
+    return next(apart, pairs[0])
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """The lowest and the highest value, of those that are numbers."""
+    numbers = [value for value in values if isfinite(value)] or [0.0]
+    return min(numbers), max(numbers)
 
 
 def meanings(metrics: Mapping[str, float]) -> Table:

@@ -88,8 +88,10 @@ def metric(run: StepRun, corpus: Sequence[VqaItem]) -> Metric:
 
 def open_vlm(run: StepRun) -> CachedBackend:
     """The cell's VLM, on this step's device or served; what it answered before is not asked again."""
+    from icd_assets.experiment.checks.texts import SPLITS, require_texts
     from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 
+    require_texts(run.experiment, SPLITS if run.spec.asset == "evaluation" else ("train",))
     model = run.experiment.model
     backend = model.backend.open(
         digest=run.spec.inputs["vlm"].data_version,

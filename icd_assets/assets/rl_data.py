@@ -19,13 +19,15 @@ def rl_data(run: StepRun) -> Report:
     experiment = run.experiment
     if run.config.path is not None:
         path = staged = Path(run.config.path).absolute()
-        data, origin = _imported(run, path), "imported"
+        data, origin, refused = _imported(run, path), "imported", 0
     else:
         path, origin = experiment.paths.rl_data, "made"
         staged = run.staging / path.name
-        data = _collected(run)
+        data, refused = _collected(run)
         write_rl_data(staged, data)
     found = facts(data, experiment.reward, experiment.task.metric_name.lower())
+    if refused:
+        found["vlm_prompts_refused"] = refused
     return Report(files={path: staged}, facts=found, origin=origin)
 
 
@@ -42,7 +44,8 @@ def _imported(run: StepRun, path: Path) -> RlData:
     return data
 
 
-def _collected(run: StepRun) -> RlData:
+def _collected(run: StepRun) -> tuple[RlData, int]:
+    """The data, and how many prompts the model's server refused."""
     from icd_assets.pools.rows import all_rows
     from icd_assets.scoring.collect_rl_data import collect_rl_data
     from icd_assets.scoring.rl_data import RlData
@@ -51,18 +54,19 @@ def _collected(run: StepRun) -> RlData:
     metric = inputs.metric(run, library)
     inputs.require_images(run, (library[row] for row in all_rows(pools)))
     embeddings = inputs.embeddings(run)
+    policy, vlm = inputs.v2_policy(run), inputs.open_vlm(run)
     queries = collect_rl_data(
-        inputs.v2_policy(run),
+        policy,
         pools,
         library,
         embeddings,
-        inputs.open_vlm(run),
+        vlm,
         metric,
         run.config,
         gt_prob=run.spec.config["gt_prob"],
         on_progress=run.on_progress,
     )
-    return RlData(queries=tuple(queries), meta=_meta(run))
+    return RlData(queries=tuple(queries), meta=_meta(run)), vlm.refused
 
 
 def _meta(run: StepRun) -> dict[str, Any]:

@@ -91,5 +91,5 @@ def _groups(run: StepRun, encoder: ClipEncoder) -> list[PointerGroup]:
     train, pools = run.experiment.data.train, inputs.train_pools(run)
     beams = inputs.beams(run, pools)
     rows = all_rows(pools)
-    embeddings = encoder.encode([train[row] for row in rows])
+    embeddings = encoder.encode([train[row] for row in rows], on_progress=run.on_progress)
     return groups_of_beams(beams, pools, dict(zip(rows, embeddings, strict=True)))

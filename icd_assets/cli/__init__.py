@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import signal
+from icd_assets.cli import ending  # first: Ctrl-C while the rest is imported is one sentence too
+
+# isort: split
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -14,8 +16,13 @@ from icd_assets.cli.adopt import adopt
 from icd_assets.cli.diff import diff
 from icd_assets.cli.doctor import doctor
 from icd_assets.cli.evaluation import evaluation
+from icd_assets.cli.gpus import gpus
+from icd_assets.cli.help import Group
+from icd_assets.cli.init import init
 from icd_assets.cli.lineage import lineage
+from icd_assets.cli.new_dataset import new_dataset
 from icd_assets.cli.prune import prune
+from icd_assets.cli.settings import settings
 from icd_assets.cli.status import status, why
 from icd_assets.cli.train import demo, train
 from icd_assets.cli.ui import ui
@@ -26,29 +33,43 @@ from icd_assets.runtime.home import load_env_file
 from icd_assets.runtime.interrupts import deliver_every_interrupt
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group)
 @click.version_option(__version__)
 def group() -> None:
     """Train selectors of in-context demonstrations for vision-language models, as Dagster assets."""
 
 
-for _command in (train, demo, evaluation, doctor, ui, lineage, diff, adopt, status, why, verify, prune):
-    group.add_command(_command)
+group.add(
+    {
+        "Make": (train, demo, adopt),
+        "See": (status, why, evaluation, lineage, diff, settings),
+        "Keep": (verify, prune),
+        "Set up": (init, new_dataset, doctor, ui, gpus),
+    }
+)
 
 
 def main() -> None:
     """Run the command line; a user's mistake, or a full disk, is one sentence and exit code 2."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
+    ending.begin()
     deliver_every_interrupt()
     try:
         load_env_file()
-        group()
-    except UserError as error:
+        group(prog_name="icd-assets")
+    except BaseException as error:  # noqa: BLE001 - click ends by one too
+        ending.require_output()  # else its error is reported as the command's
+        _end(error)
+
+
+def _end(error: BaseException) -> NoReturn:
+    if isinstance(error, UserError):
         _refuse(error)
-    except Exception as error:
-        if (explained := machine_errors.explain(error, Path.cwd())) is None:
-            raise
+    if isinstance(error, ending.RunFailed):
+        click.echo(f"icd-assets: {error}", err=True)
+        sys.exit(error.exit_code)
+    if isinstance(error, Exception) and (explained := machine_errors.explain(error, Path.cwd())) is not None:
         _refuse(explained)
+    raise error
 
 
 def _refuse(error: UserError) -> NoReturn:

@@ -5,26 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from icd_assets.cli.help import Command
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.tree import printable
 from icd_assets.defs.runs.instance import enter_home, open_instance
-from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
-from icd_assets.experiment.experiment import Experiment, results_root
+from icd_assets.experiment.experiment import results_root
 from icd_assets.experiment.settings import Settings
-from icd_assets.experiment.steps import STEP
 from icd_assets.lever_plus.adopt import Adoption, Finding
-from icd_assets.store.manifest import Manifest
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 _DATA_VERSION = "dagster/data_version"
+_RECORDS_READ = 100  # of one artifact of one cell
 _WORDS = {"adopted": "adopted", "already": "already", "refused": "refused", "left": "left alone"}
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Take over what Lever-Plus left, where it lies.",
+    examples=(
+        "icd-assets adopt ~/Lever-Plus/results --dry-run",
+        "icd-assets adopt ~/Lever-Plus/results --reward-mode legacy",
+    ),
+)
 @click.argument("results_dir", type=click.Path(path_type=Path))
 @setting_options
 @click.option("--dry-run", is_flag=True, help="Look and report, and register nothing.")
@@ -80,36 +90,30 @@ def _record(adoption: Adoption) -> None:
     import dagster as dg
 
     from icd_assets.defs.assets.metadata import metadata
+    from icd_assets.defs.runs.known_cells import add_cells
 
     with open_instance() as home:
-        for experiment, asset, manifest in _adopted(adoption):
+        adopted = (found for dataset in adoption.catalog.datasets for found in adoption.adopted(dataset))
+        for experiment, asset, manifest in adopted:
             cell = experiment.cell
-            filter_ = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[cell.key])
-            known = home.fetch_materializations(filter_, limit=1).records
-            latest = known[0].asset_materialization if known else None
-            if latest is not None and (latest.tags or {}).get(_DATA_VERSION) == manifest.data_version:
+            add_cells(home, [cell.key])
+            if manifest.data_version in _known_versions(home, asset, cell.key):
                 continue
             home.report_runless_asset_event(
                 dg.AssetMaterialization(
                     asset,
                     partition=cell.key,
                     metadata=metadata(asset, manifest, experiment),
-                    tags={
-                        _DATA_VERSION: manifest.data_version,
-                        "dagster/partition/dataset": cell.dataset,
-                        "dagster/partition/sampler_model": cell.sampler_model,
-                    },
+                    tags={_DATA_VERSION: manifest.data_version},
                 )
             )
 
 
-def _adopted(adoption: Adoption) -> Iterator[tuple[Experiment, str, Manifest]]:
-    for dataset in adoption.catalog.datasets:
-        for experiment in adoption.experiments(dataset):
-            for asset in STEP:
-                try:
-                    manifest = experiment.manifest(asset)
-                except UserError:  # reported with the file that it lies beside
-                    continue
-                if manifest is not None and manifest.origin == "adopted":
-                    yield experiment, asset, manifest
+def _known_versions(home: dg.DagsterInstance, asset: str, key: str) -> set[str]:
+    """Of an artifact that Dagster knows: a cell with several v3 folders has several, each in its turn."""
+    import dagster as dg
+
+    filter_ = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[key])
+    records = home.fetch_materializations(filter_, limit=_RECORDS_READ).records
+    events = (record.asset_materialization for record in records)
+    return {(event.tags or {}).get(_DATA_VERSION, "") for event in events if event is not None}

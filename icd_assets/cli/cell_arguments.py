@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
+import click
+
+from icd_assets.cli.help import Command
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.experiment import Experiment, results_root
@@ -47,10 +51,30 @@ class CellArguments:
         return experiment.as_read_only() if read_only else experiment
 
 
+def no_gpu(gpu_id: str) -> UserError:
+    return UserError(
+        f"gpu_id {gpu_id!r} is not the number of one GPU; give its index as nvidia-smi lists it, e.g. 0 (without "
+        "a GPU it is ignored)."
+    )
+
+
+class GpuCommand(Command):
+    """A command whose third argument is a GPU: ``-1`` is that argument, although it looks like an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if re.fullmatch(r"-[0-9].*", error.option_name) is None:
+                raise
+            raise no_gpu(next(word for word in given if word.startswith(error.option_name))) from None
+
+
 def _choose_gpu(gpu_id: str) -> None:
     """The third argument of train_v3.sh: which GPU, as nvidia-smi numbers them. Without a GPU it is ignored."""
-    if not gpu_id.isdecimal():
-        raise UserError(f"gpu_id {gpu_id!r} is not a number; give the GPU's index, e.g. 0.")
+    if re.fullmatch(r"[0-9]{1,4}", gpu_id) is None:
+        raise no_gpu(gpu_id)
     gpus = visible_gpus()
     if gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
         if gpu_id not in gpus:

@@ -11,6 +11,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from icd_assets.cli.help import Command
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.tree import printable, shown
@@ -19,7 +20,14 @@ from icd_assets.lineage import Records, Target, find
 from icd_assets.lineage.differences import Difference, differences
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Why two artifacts differ.",
+    examples=(
+        "icd-assets diff rce_epoch5.pt copies/rce_epoch5.pt",
+        "icd-assets diff 'demo|RandSampler/tiny_vl' 'demo|MixSampler/tiny_vl'",
+    ),
+)
 @click.argument("a")
 @click.argument("b")
 @click.option("--asset", help="Compare this asset of two cells or runs; default: the recommended checkpoint.")

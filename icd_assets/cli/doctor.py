@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import click
 from rich.text import Text
 
-from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments
+from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments, GpuCommand
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.errors import UserError
@@ -18,13 +18,21 @@ from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.experiment import results_root
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.steps import STEP
-from icd_assets.runtime.finding import Finding
+from icd_assets.runtime.finding import Finding, findings
 
 SCHEMA = 2  # 1 had the level "mended"
 _STYLES = {"ok": "green", "fixed": "cyan", "warning": "yellow", "problem": "red"}
 
 
-@click.command()
+@click.command(
+    cls=GpuCommand,
+    short_help="Look for what would stop a run, before it costs hours.",
+    examples=(
+        "icd-assets doctor",
+        "icd-assets doctor demo rand_sampler tiny_vl",
+        "icd-assets doctor vqa demo 0 query_img_text_icd_img_text rand_sampler tiny_vl",
+    ),
+)
 @click.argument("names", nargs=-1, metavar="[TASK DATASET GPU_ID LEVER_LM SAMPLER MODEL | DATASET SAMPLER MODEL]")
 @setting_options
 @click.option(
@@ -34,11 +42,19 @@ _STYLES = {"ok": "green", "fixed": "cyan", "warning": "yellow", "problem": "red"
     help="As of train: the run would stop after this asset.",
 )
 @click.option("--fix/--no-fix", default=True, help="Fix what is safe to fix. [default: fix]")
+@click.option(
+    "--smoke/--no-smoke",
+    default=None,
+    help="Ask the model 20 questions, and keep its answers. [default: if it takes seconds]",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
-def doctor(names: tuple[str, ...], settings: Settings, to: str | None, fix: bool, as_json: bool) -> None:
+def doctor(
+    names: tuple[str, ...], settings: Settings, to: str | None, fix: bool, smoke: bool | None, as_json: bool
+) -> None:
     """Look for what would stop a run, before it costs hours.
 
-    With a cell: its data, models, memory, settings, plan and disk space too; without one, the instance, the
+    With a cell: all that train checks before its first step, the memory, and the model's answers to 20 questions
+    (accuracy, three answers beside the right ones, seconds); without one, the instance, the
     leftovers of killed runs, and what is there of each dataset and model. Exit code 2 if something blocks.
 
     Fixed are: runs marked as running whose process is gone, the pool slots they hold, a GPU pool without limit,
@@ -46,7 +62,7 @@ def doctor(names: tuple[str, ...], settings: Settings, to: str | None, fix: bool
     """
     if len(names) not in (0, 3, 6):
         raise click.UsageError("give the six arguments of train, or dataset, sampler and model, or nothing.")
-    found = _home(fix, lambda: _cell(names, settings, to, fix) if names else _everything(fix))
+    found = _home(fix, lambda: _cell(names, settings, to, fix, smoke) if names else _everything(fix))
     blocked = any(finding.level == "problem" for finding in found)
     if as_json:
         lines = [{"subject": f.subject, "level": f.level, "found": f.found, "todo": f.todo} for f in found]
@@ -69,7 +85,9 @@ def _home(fix: bool, rest: Callable[[], list[Finding]]) -> list[Finding]:
     return [*check_instance(home, fix=fix), *rest()]
 
 
-def _cell(names: tuple[str, ...], settings: Settings, to: str | None, fix: bool) -> list[Finding]:
+def _cell(
+    names: tuple[str, ...], settings: Settings, to: str | None, fix: bool, smoke: bool | None
+) -> list[Finding]:
     from icd_assets.upkeep.doctor.cell import check_cell
 
     arguments = CellArguments(*names) if len(names) == 6 else _six(*names)
@@ -77,7 +95,7 @@ def _cell(names: tuple[str, ...], settings: Settings, to: str | None, fix: bool)
         opened = arguments.open(settings, read_only=True)
     except UserError as error:
         return [Finding("cell", "problem", str(error))]
-    return check_cell(opened, to, fix=fix)
+    return check_cell(opened, to, fix=fix, ask=smoke)
 
 
 def _six(dataset: str, sampler: str, model: str) -> CellArguments:
@@ -86,6 +104,7 @@ def _six(dataset: str, sampler: str, model: str) -> CellArguments:
 
 
 def _everything(fix: bool) -> list[Finding]:
+    from icd_assets.experiment.checks.places import place
     from icd_assets.upkeep.doctor.cell import check_catalog, check_results
 
     try:
@@ -93,7 +112,11 @@ def _everything(fix: bool) -> list[Finding]:
     except UserError as error:
         return [Finding("catalog", "problem", str(error))]
     root = results_root()
-    return [*check_results(root, fix=fix), *check_catalog(catalog, root)]
+    return [
+        *findings("results", lambda: place("results", root)),
+        *check_results(root, fix=fix),
+        *check_catalog(catalog, root),
+    ]
 
 
 def _show(found: Sequence[Finding], blocked: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from icd_assets.cli.help import Command
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.tree import printable, tree
@@ -19,7 +20,15 @@ from icd_assets.lineage.rehash import Rehashed, rehash
 from icd_assets.lineage.rows import TrainedRow, trained_rows
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="What a checkpoint, or any artifact, came from.",
+    examples=(
+        "icd-assets lineage demo rand_sampler tiny_vl",
+        "icd-assets lineage rl_data demo rand_sampler tiny_vl --verify",
+        "icd-assets lineage rce_epoch5.pt --rows",
+    ),
+)
 @click.argument("what", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="The chain as one JSON document.")
 @click.option("--verify", is_flag=True, help="Read every file on the way again; exit code 2 if one differs.")

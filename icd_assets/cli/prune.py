@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import click
 
+from icd_assets.cli.help import Command
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.tree import printable
@@ -17,7 +18,14 @@ from icd_assets.upkeep.prune import prune as remove
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Remove epochs and leftovers that nothing needs.",
+    examples=(
+        "icd-assets prune",
+        "icd-assets prune --keep 3 --older-than 30d --yes",
+    ),
+)
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
 @click.option("--keep", default="best", metavar="best|last|K", help="Which epochs stay besides the last. [best]")
 @click.option(

@@ -1,89 +1,131 @@
-"""What the command line shows: the plan, progress while assets run, the closing summary."""
+"""How words and tables are shown: whole in a log, and on a screen at its width, with no name ever cut."""
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import sys
-import time
-from types import TracebackType
+from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from icd_assets.experiment.plan import Plan
-from icd_assets.runtime.progress import Listener, described, listen
 
-# A log has no width of its own, and a reason cut into columns cannot be searched.
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+_LOG_COLUMNS = 10_000  # a log has no width: a reason that is cut into columns cannot be searched
+
+
+def is_screen() -> bool:
+    """Whether stdout is a terminal that can be drawn on; else it gets lines, and no control codes."""
+    able = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    return able and sys.stdout is not None and sys.stdout.isatty()
+
+
+def screen_width() -> int | None:
+    """Columns of the terminal; None for a log."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return max(shutil.get_terminal_size().columns, 20)
+
+
+class _Console(Console):
+    """Rich's, with three habits of its own: sentences are broken between words, a word that is wider than the
+    screen stays whole (the terminal goes on with it in the next row, and it can be copied), and a table that does
+    not fit is shown as paragraphs."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        if len(objects) == 1 and isinstance(objects[0], Table):
+            return self._print_table(objects[0])
+        width = screen_width()
+        if width is not None:
+            objects = tuple(self._wrapped(one, width, options.get("markup")) for one in objects)
+        return super().print(*objects, **options)
+
+    def _wrapped(self, shown: Any, width: int, markup: bool | None) -> Any:
+        if isinstance(shown, str):
+            shown = self.render_str(shown, markup=markup)
+        return wrapped(shown, width) if isinstance(shown, Text) else shown
+
+    def _print_table(self, table: Table) -> None:
+        width = screen_width() or _LOG_COLUMNS
+        measured = Measurement.get(self, self.options.update(width=_LOG_COLUMNS), table)
+        # A last column with a least width holds sentences: it is narrowed before the table is given up.
+        least = measured.maximum
+        if table.columns and (narrowest := table.columns[-1].min_width):
+            prose = Measurement.get(self, self.options, Text("\n").join(_texts(self, table, -1))).maximum
+            least -= max(0, prose - narrowest)
+        if least <= width:
+            return super().print(table, width=min(width, measured.maximum))
+        for row in zip(*(_texts(self, table, column) for column in range(len(table.columns))), strict=True):
+            self._print_paragraph(table, row)
+        return None
+
+    def _print_paragraph(self, table: Table, row: tuple[Text, ...]) -> None:
+        """The first cell, and below it the others by their headers; sentences need none."""
+        first, *others = row
+        first.stylize("bold")
+        if table.columns[-1].min_width:
+            self.print(Text("  ").join([first, *others[:-1]]))
+            others = others[-1:]
+        else:
+            headers = [str(column.header) for column in table.columns[1:]]
+            others = [Text(f"{h}: ") + cell for h, cell in zip(headers, others, strict=True) if cell.plain.strip()]
+            self.print(first)
+        if (text := Text("; ").join(others)).plain.strip():
+            self.print(Text("  ") + text)
+
+    def on_broken_pipe(self) -> None:
+        raise  # main() ends the command as a shell expects; rich would exit with 1
+
+
+def _texts(console: Console, table: Table, column: int) -> list[Text]:
+    cells = table.columns[column].cells
+    return [cell.copy() if isinstance(cell, Text) else console.render_str(str(cell)) for cell in cells]
+
+
+def wrapped(text: Text, width: int) -> Text:
+    """``text`` in lines of ``width`` columns; what follows from an indented line is indented as it is."""
+    lines = []
+    for line in text.split("\n", allow_blank=True):
+        lead = len(line.plain) - len(line.plain.lstrip(" "))
+        parts = line[lead:].divide(_breaks(line.plain[lead:], width - lead)) if lead < width else [line[lead:]]
+        lines += [Text(" " * lead) + part for part in parts]
+    for line in lines:
+        line.rstrip()
+    return Text("\n").join(lines)
+
+
+def _breaks(line: str, width: int) -> list[int]:
+    """Where the words of ``line`` begin that begin a line of their own."""
+    breaks, used = [], 0
+    for word in re.finditer(r"\S+\s*", line):
+        if used and used + cell_len(word[0].rstrip()) > width:
+            breaks.append(word.start())
+            used = 0
+        used += cell_len(word[0])
+    return breaks
+
+
+_SCREEN = is_screen()
+console = _Console(
+    highlight=False,
+    soft_wrap=True,
+    force_terminal=_SCREEN,  # and not by a variable: a file must stay readable
+    color_system="auto" if _SCREEN and not os.environ.get("NO_COLOR") else None,
+    width=None if _SCREEN else screen_width() or _LOG_COLUMNS,
+)
 
 
 def show_plan(plan: Plan) -> None:
+    """What is there, what would be made, and why."""
     table = Table("asset", "state", "why", box=None, pad_edge=False, header_style="bold")
+    table.columns[-1].min_width = 24
     for item in plan.steps:
         present = "adopted" if item.origin == "adopted" else "present"
         state = present if item.reason is None else "missing" if item.reason == "missing" else "stale"
         table.add_row(item.step.name, state, "" if item.reason in (None, "missing") else item.reason)
     console.print(table)
-
-
-class Screen(Listener):
-    """One line per asset as it ends; for the one at work a bar on a terminal, a line now and then in a log."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._count = total, 0
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-        self._printed = 0.0
-
-    def __enter__(self) -> Screen:
-        listen(self)
-        if console.is_terminal:
-            self._bar = Progress(
-                TextColumn("  {task.description:<22}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=console,
-                transient=True,
-            )
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        listen(Listener())
-        if self._bar is not None:
-            self._bar.stop()
-
-    def started(self, asset: str, reason: str) -> None:
-        self._printed = time.monotonic()
-        console.print(f"[{self._count + 1}/{self._total}] {asset}: {reason}", markup=False)
-        if self._bar is not None:
-            self._task = self._bar.add_task(asset, total=None)
-
-    def moved(self, asset: str, done: int, total: int, left: float | None) -> None:
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, total=total)
-            return
-        now = time.monotonic()
-        if now - self._printed >= 10:
-            self._printed = now
-            console.print(f"      {asset}: {described(done, total, left)}", markup=False)
-
-    def noted(self, asset: str, note: str) -> None:
-        console.print(f"      {asset}: {note}", markup=False)
-
-    def ended(self, asset: str, seconds: float) -> None:
-        self._count += 1
-        self._drop_bar()
-        console.print(f"      {asset}: made in {seconds:.1f} s", markup=False)
-
-    def skipped(self, asset: str) -> None:
-        self._count += 1
-        console.print(f"[{self._count}/{self._total}] {asset}: unchanged, kept", markup=False)
-
-    def _drop_bar(self) -> None:
-        if self._bar is not None and self._task is not None:
-            self._bar.remove_task(self._task)
-            self._task = None

@@ -11,6 +11,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from icd_assets.cli.help import Command
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
@@ -26,7 +27,15 @@ from icd_assets.upkeep.why import causes, fresh
 _SHOWN = {"missing": "–", "left out": "·", "unjudged": "?"}
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="What is fresh, stale, missing or running, in every cell.",
+    examples=(
+        "icd-assets status",
+        "icd-assets status okvqa --reward-mode legacy",
+        "icd-assets status demo rand_sampler tiny_vl --json",
+    ),
+)
 @click.argument("dataset", required=False)
 @click.argument("sampler", required=False)
 @click.argument("model", required=False)
@@ -61,7 +70,14 @@ def status(
         console.print(printable(f"{key}: not in the catalog of today"), markup=False)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Why one artifact would be made again, or not.",
+    examples=(
+        "icd-assets why rl_data demo rand_sampler tiny_vl",
+        "icd-assets why evaluation 'demo|RandSampler/tiny_vl' --grpo-epochs 3",
+    ),
+)
 @click.argument("asset")
 @click.argument("cell", nargs=-1, required=True)
 @setting_options

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import shlex
+from collections.abc import Collection
 from pathlib import Path
 
 from rich.table import Table
@@ -12,31 +13,39 @@ from icd_assets.cli.screen import console
 from icd_assets.errors import UserError
 from icd_assets.evaluation.report import Comparison, Interval
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.upstream_variables import without_effect
+from icd_assets.experiment.plan_notes import other_epochs
+from icd_assets.lever_plus.inference import taken_by_inference
 
 
-def show_configuration(experiment: Experiment, arguments: CellArguments) -> None:
-    """The resolved configuration, as train_v3.sh prints it."""
-    cell, rce, grpo = (
-        experiment.cell,
-        experiment.config("rce_checkpoints"),
-        experiment.config("grpo_checkpoints"),
-    )
-    mode = f"RCE, then GRPO ({grpo.grpo_epochs} epochs)" if grpo.grpo_epochs else "RCE only"
+def show_configuration(experiment: Experiment, arguments: CellArguments, force: Collection[str] = ()) -> None:
+    """The resolved configuration, as train_v3.sh prints it. ``force``: what is trained again although adopted."""
+    cell, shared = experiment.cell, experiment.settings.shared
+    grpo = experiment.config("grpo_checkpoints").grpo_epochs > 0
+    mode = "RCE, then GRPO" if grpo else "RCE only"
+    epochs = ", ".join(_epochs(experiment, phase, force) for phase in (("rce", "grpo") if grpo else ("rce",)))
     lines = [
         ("task", experiment.dataset.task),
         ("dataset", f"{arguments.dataset} → {cell.dataset}"),
         ("sampler", f"{arguments.sampler} → {cell.sampler}"),
         ("model", f"{arguments.model} → {cell.model}"),
         ("GPU", arguments.gpu_id),
-        ("mode", f"{mode}; {rce.rce_epochs} RCE epochs, reward {experiment.reward.mode}"),
+        ("mode", f"{mode}; {epochs}, reward {experiment.reward.mode}"),
+        *([("name", f"{shared.name} → {experiment.paths.v3_folder.name}")] if shared.name is not None else []),
         ("results", str(experiment.store.root)),
     ]
     for name, value in lines:
         console.print(f"{name:>8}  {value}", markup=False)
-    if ignored := without_effect(os.environ):
-        console.print(f"{'note':>8}  {ignored}", markup=False)
     console.print()
+
+
+def _epochs(experiment: Experiment, phase: str, force: Collection[str]) -> str:
+    """How many are trained, or were adopted."""
+    asset = f"{phase}_checkpoints"
+    there = experiment.manifest(asset)
+    if there is not None and (there.origin != "adopted" or asset in force):
+        there = None
+    count = there.facts["epochs"] if there is not None else getattr(experiment.config(asset), f"{phase}_epochs")
+    return f"{count} {'adopted ' if there is not None else ''}{phase.upper()} epoch{'' if count == 1 else 's'}"
 
 
 def show_summary(experiment: Experiment) -> None:
@@ -55,7 +64,16 @@ def show_summary(experiment: Experiment) -> None:
     if v2format.spec.config["epoch"] == "best":
         why = f"the best {phase.upper()} epoch on held-out RL queries"
     console.print(f"[bold]recommended[/bold]  {v2format.facts['source']}: {why}")
-    console.print(f"[bold]v2 format[/bold]    {_shown(store.resolve(v2format.files[0]))}\n")
+    recommended = store.resolve(v2format.files[0])
+    console.print("[bold]v2 format[/bold]    ", end="")
+    console.print(_shown(recommended), markup=False)
+    if (taken := taken_by_inference(experiment)) != recommended:
+        other = f"inference.sh takes {_shown(taken)}" if taken is not None else "inference.sh does not find it"
+        given = shlex.quote(_shown(recommended))
+        console.print(f"             {other}; for this one: export LEVER_LM_CHECKPOINT_PATH={given}", markup=False)
+    for sentence in other_epochs(experiment):
+        console.print(f"note: {sentence}", markup=False)
+    console.print()
     show_evaluation(experiment)
     console.print("\nsee runs, lineage and curves in the UI:  make ui   (or: icd-assets ui)", markup=False)
 

@@ -1,22 +1,100 @@
-"""``icd-assets ui``: Dagster's UI on the project."""
+"""``icd-assets ui``: Dagster's UI on the project, one per home: a second daemon would launch every tick twice."""
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
+from filelock import FileLock
+from pydantic import BaseModel, ValidationError
+
+from icd_assets.cli.help import Command
+from icd_assets.errors import UserError
+from icd_assets.runtime.process_record import ProcessRecord
+
+_RECORD = Path("storage/icd_assets_ui.json")
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+class _Running(BaseModel):
+    """The UI of a home: its process, which stays the same when it becomes ``dagster dev``, and its address."""
+
+    machine: str
+    pid: int
+    born: str
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}"
+
+    def alive(self) -> bool:
+        """Without a birth (not Linux) the number may be another process's by now: then the port counts too."""
+        lives = ProcessRecord(self.machine, self.pid, self.born).gone() is False
+        return lives and (self.born != "" or not _free(self.host, self.port))
+
+
+@click.command(
+    cls=Command,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    short_help="Open Dagster's UI on the project.",
+    examples=("icd-assets ui", "icd-assets ui --port 3001"),
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to serve at; 0.0.0.0 is all.")
+@click.option("--port", "-p", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Its port.")
 @click.pass_context
-def ui(context: click.Context) -> None:
-    """Open Dagster's UI on the project; further options go to `dagster dev`, e.g. --port 3001."""
-    from icd_assets.defs.runs.instance import open_instance
+def ui(context: click.Context, host: str, port: int) -> None:
+    """Open Dagster's UI on the project; further options go to `dagster dev`.
 
-    with open_instance():
-        pass  # creates the instance's tables before two processes try to
-    where = ["-w", "workspace.yaml"] if Path("workspace.yaml").is_file() else ["-m", "icd_assets.definitions"]
+    Where the UI of this folder runs already, say at which address, and end.
+    """
+    from icd_assets.defs.runs.code_location import MODULE
+    from icd_assets.defs.runs.instance import enter_home, open_instance
+    from icd_assets.defs.runs.known_cells import add_cells_of
+    from icd_assets.experiment.catalog import Catalog
+    from icd_assets.experiment.experiment import results_root
+    from icd_assets.store.store import Store
+
+    enter_home()
+    _RECORD.parent.mkdir(exist_ok=True)
+    with FileLock(_RECORD.with_suffix(".lock")):
+        if (first := _read()) is not None and first.alive():
+            click.echo(f"the UI of this folder is at {first.url} already (process {first.pid})")
+            return
+        if not _free(host, port):
+            other = next((near for near in range(port + 1, 65536) if _free(host, near)), 0)
+            todo = f"take a free one: icd-assets ui --port {other}"
+            raise UserError(f"port {port} is used by another program; {todo}.")
+        with open_instance() as opened:  # creates the instance's tables before two processes try to
+            add_cells_of(opened, Store(results_root()), Catalog.load())
+        me = ProcessRecord.of(os.getpid())
+        record = _Running(machine=me.host, pid=me.pid, born=me.born, host=host, port=port)
+        _RECORD.write_text(record.model_dump_json(), encoding="utf-8")
+    where = ["-w", "workspace.yaml"] if Path("workspace.yaml").is_file() else ["-m", MODULE]
     program = str(Path(sys.executable).with_name("dagster"))
-    os.execv(program, [program, "dev", *where, *context.args])
+    os.execv(program, [program, "dev", *where, "--host", host, "--port", str(port), *context.args])
+
+
+def _read() -> _Running | None:
+    with suppress(OSError, ValidationError):
+        return _Running.model_validate_json(_RECORD.read_bytes())
+    return None
+
+
+def _free(host: str, port: int) -> bool:
+    """Whether a server could listen there; a port that was left a moment ago is free, as Dagster sees it."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise UserError(f"--host {host}: this machine has no such address ({error.strerror or error}).") from None
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError:
+            return False
+    return True

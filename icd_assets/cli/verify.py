@@ -9,6 +9,7 @@ from dataclasses import asdict
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from icd_assets.cli.help import Command
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.tree import printable
@@ -25,7 +26,14 @@ _TITLES = {
 }
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Read every file again, and name what is not as recorded.",
+    examples=(
+        "icd-assets verify",
+        "icd-assets verify demo rand_sampler tiny_vl --json",
+    ),
+)
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
 @click.option("--json", "as_json", is_flag=True, help="The findings as one JSON document.")
 def verify(cells: tuple[str, ...], as_json: bool) -> None:

@@ -11,9 +11,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from icd_assets.datasets.ids import id_number
 from icd_assets.store.atomic import replacing
 
 if TYPE_CHECKING:
@@ -29,30 +31,37 @@ _FACTS = b"icd_assets"
 
 
 @cache
-def _schema() -> pa.Schema:
+def _schema(text_ids: bool = False, named_images: bool = False) -> pa.Schema:
+    """``text_ids``: questions have texts for ids; ``named_images``: images have, beside their numbers."""
     import pyarrow as pa  # a third of a second that a plan does without
 
     text, number = pa.string(), pa.int64()
     kinds = {
-        "question_id": number,
+        "question_id": text if text_ids else number,
         "image_id": number,
         "question": text,
         "answer": text,
         "answers": pa.list_(text),
         "question_type": text,
         "answer_type": text,
-    }
+    } | ({"image": text} if named_images else {})
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in kinds.items()])
 
 
 def table_of(records: Sequence[Record]) -> pa.Table:
-    """One column per field of a record."""
+    """One column per field of a record, and ``image`` where images have texts for ids."""
     import pyarrow as pa
 
-    schema = _schema()
+    first = records[0] if records else (0, 0)
+    named = isinstance(first[1], str)
+    schema = _schema(isinstance(first[0], str), named)
     batches = []
     for start in range(0, len(records), _ROWS):
-        columns = zip(*records[start : start + _ROWS], strict=True)
+        columns: list[Sequence[Any]] = list(zip(*records[start : start + _ROWS], strict=True))
+        if named:
+            names = columns[1]
+            numbers = {name: id_number(name) for name in set(names)}
+            columns = [columns[0], [numbers[name] for name in names], *columns[2:], names]
         arrays = [pa.array(values, kind) for values, kind in zip(columns, schema.types, strict=True)]
         batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
     return pa.Table.from_batches(batches, schema)
@@ -75,7 +84,7 @@ def read_table(path: Path, key: str) -> tuple[pa.Table, str] | None:
 
     try:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        if not reader.schema.equals(_schema()):
+        if not any(reader.schema.equals(_schema(*kind)) for kind in product((False, True), repeat=2)):
             return None
         facts: dict[str, Any] = json.loads(reader.schema.metadata[_FACTS])
         table = reader.read_all()

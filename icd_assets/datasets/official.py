@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar, assert_never
 
+from icd_assets.datasets.ids import Id, OneKind, id_of
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
 
 Answer = Literal["official", "most_frequent"]
 
 # question_id, image_id, question, answer, answers, question_type, answer_type
-Record = tuple[int, int, str, str, tuple[str, ...], str, str]
+Record = tuple[Id, Id, str, str, tuple[str, ...], str, str]
 
-_T = TypeVar("_T", int, str)
+_T = TypeVar("_T")
 
 
 def read_records(
@@ -32,13 +33,14 @@ def read_records(
     """
     texts = None if questions is None else _read_questions(questions, on_bytes)
     records: list[Record] = []
-    seen: set[int] = set()
+    seen: set[Id] = set()
+    of_question, of_image = OneKind("question_id"), OneKind("image_id")
     for at, annotation in read_list(annotations, "annotations", on_bytes):
-        question_id = field(annotation, "question_id", int, at)
+        question_id = of_question.check(id_of(annotation, "question_id", at), at)
         if question_id in seen:
             raise UserError(f"{at}: question_id {question_id} is annotated twice; keep one annotation of it.")
         seen.add(question_id)
-        image_id = field(annotation, "image_id", int, at)
+        image_id = of_image.check(id_of(annotation, "image_id", at), at)
         if texts is None:
             question = field(annotation, "question", str, at)
         else:
@@ -49,10 +51,14 @@ def read_records(
     if texts:
         raise UserError(
             f"{annotations}: {len(texts)} questions of {questions} have no annotation, the first is "
-            f"question_id {min(texts)}; give the two files of the same split."
+            f"question_id {next(iter(texts))}; give the two files of the same split."
         )
-    records.sort(key=lambda record: record[0])
+    records.sort(key=_question_id)
     return records
+
+
+def _question_id(record: Record) -> Any:
+    return record[0]  # numbers or texts, never both
 
 
 def read_list(
@@ -82,8 +88,6 @@ def field(record: dict[str, Any], key: str, kind: type[_T], at: str) -> _T:
     value = record[key]
     if type(value) is not kind:  # a bool is an int, but not an id
         raise UserError(f"{at}: {key!r} is {value!r}, not of type {kind.__name__}; give the official VQA file.")
-    if isinstance(value, int) and not 0 <= value < 1 << 63:
-        raise UserError(f"{at}: {key!r} is {value}, which is no id; give the official VQA file.")
     return value
 
 
@@ -100,20 +104,18 @@ class _Compact:
         return record
 
 
-def _read_questions(path: Path, on_bytes: Callable[[bytes], object]) -> dict[int, tuple[int, str]]:
+def _read_questions(path: Path, on_bytes: Callable[[bytes], object]) -> dict[Id, tuple[Id, str]]:
     """``question_id`` → (``image_id``, question)."""
-    texts: dict[int, tuple[int, str]] = {}
+    texts: dict[Id, tuple[Id, str]] = {}
     for at, record in read_list(path, "questions", on_bytes):
-        question_id = field(record, "question_id", int, at)
+        question_id = id_of(record, "question_id", at)
         if question_id in texts:
             raise UserError(f"{at}: question_id {question_id} occurs twice; each question needs its own id.")
-        texts[question_id] = (field(record, "image_id", int, at), field(record, "question", str, at))
+        texts[question_id] = (id_of(record, "image_id", at), field(record, "question", str, at))
     return texts
 
 
-def _matching(
-    asked: tuple[int, str] | None, question_id: int, image_id: int, at: str, questions: Path | None
-) -> str:
+def _matching(asked: tuple[Id, str] | None, question_id: Id, image_id: Id, at: str, questions: Path | None) -> str:
     """The question that an annotation answers; it must be about the same image."""
     if asked is None:
         raise UserError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from icd_assets.datasets.official import field, read_list
+from icd_assets.datasets.ids import id_of
+from icd_assets.datasets.official import read_list
 from icd_assets.datasets.vqa import VqaSplit
 from icd_assets.errors import UserError
 
@@ -17,7 +18,9 @@ def read_subset(path: Path, split: VqaSplit) -> list[int]:
     rows = {question_id: row for row, question_id in enumerate(split.question_ids.tolist())}
     found: set[int] = set()
     for at, record in read_list(path, "annotations"):
-        question_id = field(record, "question_id", int, at)
+        question_id = id_of(record, "question_id", at)
+        if question_id in split.left_out:
+            continue
         if (row := rows.get(question_id)) is None:
             raise UserError(
                 f"{at}: question_id {question_id} is not in the {split.split} split of {split.dataset}; "

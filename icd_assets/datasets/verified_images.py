@@ -8,33 +8,48 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-Stamp = tuple[int, int]  # size, mtime_ns
+from typing import NamedTuple
 
 _WAIT_SECONDS = 30.0
 _KEYS_PER_SELECT = 500
+
+
+class Stamp(NamedTuple):
+    """What a file's state is known by, and its picture's upright dimensions; 0 in entries that predate them."""
+
+    size: int
+    mtime_ns: int
+    width: int = 0
+    height: int = 0
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stamp:
+        return cls(status.st_size, status.st_mtime_ns)
+
+    def same_file(self, other: Stamp) -> bool:
+        return self[:2] == other[:2]
 
 
 class VerifiedImages:
     """One SQLite file for all data sets; several processes may use it at once.
 
     It is a cache: losing it costs time, never truth. One that cannot be used is removed, and this run looks at
-    every image. With ``path=None`` nothing is remembered.
+    every image. With ``path=None`` nothing is remembered; ``read_only`` adds nothing to it.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
+        self._path = None if read_only and path is not None and not path.is_file() else path
+        self._read_only = read_only
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> VerifiedImages:
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._read_only:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._or_forget():
                 self._connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS)
-                self._connection.execute(
-                    "CREATE TABLE IF NOT EXISTS sound_images "
-                    "(path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER) WITHOUT ROWID"
-                )
+                if not self._read_only:
+                    self._prepare(self._connection)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,18 +68,32 @@ class VerifiedImages:
                     break
                 part = listed[start : start + _KEYS_PER_SELECT]
                 rows = self._connection.execute(
-                    f"SELECT path, size, mtime_ns FROM sound_images WHERE path IN ({','.join('?' * len(part))})",
+                    "SELECT path, size, mtime_ns, width, height FROM sound_images "
+                    f"WHERE path IN ({','.join('?' * len(part))})",
                     part,
                 )
-                found |= {keys[key]: (size, mtime_ns) for key, size, mtime_ns in rows}
+                found |= {keys[key]: Stamp(*stamp) for key, *stamp in rows}
         return found
 
     def add(self, stamps: Mapping[Path, Stamp]) -> None:
         rows = [(_key(path), *stamp) for path, stamp in stamps.items()]
         with self._or_forget():
-            if self._connection is not None and rows:
+            if self._connection is not None and rows and not self._read_only:
                 with self._connection:
-                    self._connection.executemany("INSERT OR REPLACE INTO sound_images VALUES (?, ?, ?)", rows)
+                    self._connection.executemany(
+                        "INSERT OR REPLACE INTO sound_images VALUES (?, ?, ?, ?, ?)", rows
+                    )
+
+    @staticmethod
+    def _prepare(connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS sound_images (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, "
+            "width INTEGER NOT NULL DEFAULT 0, height INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID"
+        )
+        columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(sound_images)")}
+        for column in ("width", "height"):
+            if column not in columns:  # a file of before: what it knows stays
+                connection.execute(f"ALTER TABLE sound_images ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
 
     @contextmanager
     def _or_forget(self) -> Iterator[None]:
@@ -73,8 +102,9 @@ class VerifiedImages:
         except sqlite3.Error:
             self.__exit__()
             assert self._path is not None
-            with contextlib.suppress(OSError):
-                self._path.unlink()
+            if not self._read_only:
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
 
 
 def _key(path: Path) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from icd_assets.errors import UserError
 from icd_assets.evaluation.selections import Selection
-from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, counting, ignore
 from icd_assets.vlm.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Prediction:
     """One answer. ``pointer_rows`` are train rows in prompt order; ``demo_answers`` is what was shown there."""
 
-    question_id: int
+    question_id: int | str
     strategy: str
     shots: int
     pointer_rows: tuple[int, ...]
@@ -78,7 +78,7 @@ def evaluate(
         built = [_prompt(selection, query, pools, library) for query in queries]
         asked.append(built)
     prompts = list(dict.fromkeys(prompt for built in asked for prompt, _ in built))
-    raw = dict(zip(prompts, backend.generate(prompts, on_progress), strict=True))
+    raw = dict(zip(prompts, backend.generate(prompts, counting(on_progress, "prompts")), strict=True))
     answers = [metric.clean(raw[prompt]) for built in asked for prompt, _ in built]
     scores = iter(metric.scores(answers, [query.answers for _ in asked for query in queries]))
     return [

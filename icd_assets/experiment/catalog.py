@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -22,6 +21,7 @@ from icd_assets.experiment.catalog_entries import (
     TaskEntry,
 )
 from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.suggest import near
 from icd_assets.pools.config import SAMPLERS
 from icd_assets.tasks import TASKS, TaskName
 
@@ -71,6 +71,9 @@ class Catalog(BaseModel):
         for entries in merged.values():
             for name, entry in entries.items():
                 entry["name"] = name
+        if left_out := _left_out():
+            for entry in merged["datasets"].values():
+                entry["leave_out"] = [*entry.get("leave_out", ()), *left_out]
         try:
             catalog = cls.model_validate(merged)
         except ValidationError as error:
@@ -118,6 +121,24 @@ class Catalog(BaseModel):
         """The cell that three command-line names mean; an unknown one is answered with the nearest valid."""
         return Cell(self._dataset(dataset), self._sampler(sampler), self._model(model))
 
+    def cell_of(self, key: str) -> Cell:
+        """The cell of a partition key, which anyone may have typed: spelled as files are, and in the catalog."""
+        shown = key if len(key) <= 80 else f"{key[:79]}…"
+        example = "demo|RandSampler/tiny_vl"
+        try:
+            given = Cell.parse(key)
+        except ValueError:
+            raise UserError(
+                f"the partition {shown!r} names no cell; add one like {example!r}: dataset|sampler/model."
+            ) from None
+        try:
+            meant = self.cell(given.dataset, given.sampler, given.model)
+        except UserError as error:
+            raise UserError(f"the partition {shown!r} names no cell: {error}") from None
+        if meant != given:
+            raise UserError(f"the partition {shown!r} is spelled {meant.key!r}; add and materialize that one.")
+        return given
+
     def prompted(self, model: str, task: str) -> ModelEntry:
         """A model as it is asked for answers of ``task``."""
         entry, over = self.models[model], self.tasks[task]
@@ -162,6 +183,11 @@ class Catalog(BaseModel):
         raise _unknown("model", alias, [a for entry in self.models.values() for a in entry.aliases])
 
 
+def _left_out() -> list[str]:
+    """``$ICD_LEAVE_OUT``: texts between commas or blanks, on top of every dataset's own ``leave_out``."""
+    return os.environ.get("ICD_LEAVE_OUT", "").replace(",", " ").split()
+
+
 def known_models() -> dict[str, ModelEntry]:
     """Models that are known to work, or not to, and are not in the catalog."""
     entries = _read(MODELS)["models"]
@@ -170,8 +196,7 @@ def known_models() -> dict[str, ModelEntry]:
 
 def _unknown(kind: str, found: str, valid: Iterable[str]) -> UserError:
     names = list(dict.fromkeys(valid))
-    near = difflib.get_close_matches(found, names, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    hint = f"did you mean {meant}? " if (meant := near(found, names)) else ""
     return UserError(f"unknown {kind} {found!r}: {hint}valid: {', '.join(names)}.")
 
 

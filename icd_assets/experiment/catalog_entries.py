@@ -60,8 +60,16 @@ class DatasetEntry(_Entry):
     train: SplitFiles
     validation: SplitFiles
     answer: Answer = "official"  # most_frequent: of the raw answers, as upstream reads VQAv2 (SPEC B.3)
+    leave_out: frozenset[str] = frozenset()  # texts: questions that hold one, or whose answers do, are no rows
     prepare: str | None = None
     settings: dict[str, dict[str, Any]] = {}
+
+    @field_validator("leave_out")
+    @classmethod
+    def _not_blank(cls, texts: frozenset[str]) -> frozenset[str]:
+        if any(not text.strip() for text in texts):
+            raise ValueError("a blank text would leave out every question")
+        return texts
 
     @field_validator("train", "validation", mode="before")
     @classmethod

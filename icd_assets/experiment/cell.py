@@ -19,19 +19,19 @@ class Cell:
 
     @property
     def sampler_model(self) -> str:
-        """The second partition dimension: Dagster allows two, so sampler and model share one."""
+        """What folders and tables call the cell within its dataset."""
         return f"{self.sampler}/{self.model}"
 
     @property
     def key(self) -> str:
-        """The partition key as Dagster prints it: dimensions in alphabetical order, joined by ``|``."""
+        """The partition key, by which Dagster's history knows the cell."""
         return f"{self.dataset}|{self.sampler_model}"
 
     @classmethod
     def parse(cls, key: str) -> Cell:
-        """Inverse of :attr:`key`; accepts Dagster's ``MultiPartitionKey``, which is a ``str``."""
+        """Inverse of :attr:`key`; raises ``ValueError``."""
         try:
-            dataset, sampler_model = str(key).split("|")
+            dataset, sampler_model = key.split("|")
             sampler, model = sampler_model.split("/")
         except ValueError:
             raise ValueError(f"not a partition key of the form dataset|sampler/model: {key!r}") from None

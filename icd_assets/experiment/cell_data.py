@@ -30,6 +30,11 @@ class CellData:
     read_only: bool = False
     known: Known[Input] | None = None
 
+    @property
+    def folder(self) -> Path:
+        """The cache of what was found out about splits."""
+        return self.store.private / "datasets"
+
     def prepare(self) -> None:
         """Write what is missing of a dataset that can be generated (the catalog's ``prepare``)."""
         if self.entry.prepare is not None and not self.read_only:
@@ -73,6 +78,8 @@ class CellData:
             digest = sha256_json([digest, self.entry.answer])
         if parts := [part for split in splits for part in self._files(split).parts()]:
             digest = sha256_json([digest, parts])
+        if self.entry.leave_out:
+            digest = sha256_json([digest, sorted(self.entry.leave_out)])
         return Input(data_version=digest)
 
     def _files(self, split: str) -> SplitFiles:
@@ -80,10 +87,11 @@ class CellData:
 
     def _split(self, name: str) -> VqaSplit:
         self.prepare()
-        return self._files(name).read(
+        whole = self._files(name).read(
             self.entry.name,
             name,
             answer=self.entry.answer,
             digests=self.store.digests,
-            folder=self.store.private / "datasets",
+            folder=self.folder,
         )
+        return whole.without(self.entry.leave_out)

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from icd_assets.errors import MissingInput, UserError
+from icd_assets.experiment import folder_name
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.catalog_entries import DatasetEntry, EncoderEntry, ModelEntry
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.cell_data import CellData
-from icd_assets.experiment.paths import CellPaths
+from icd_assets.experiment.paths import CellPaths, v3_prefix
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.steps import STEP
-from icd_assets.scoring.rewards import RewardConfig, suffix
+from icd_assets.runtime.home import local_path
+from icd_assets.scoring.rewards import RewardConfig
 from icd_assets.store.known import Known
 from icd_assets.store.manifest import Input, Manifest
 from icd_assets.store.store import Store
@@ -41,6 +43,7 @@ class Experiment:
     catalog: Catalog
     read_only: bool = False  # nothing of the outside world is written or fetched
     known: Known[Input] | None = None  # shared by experiments that are judged together
+    folder: str | None = None  # what its v3 folders end in, where not the settings say it
 
     @classmethod
     def open(cls, cell: Cell, settings: Settings, root: Path, catalog: Catalog | None = None) -> Experiment:
@@ -82,7 +85,7 @@ class Experiment:
             pool_size=shared.pool_size,
             beam_size=shared.beam_size,
             seed=shared.seed,
-            reward_suffix=lambda: self.reward_suffix,
+            suffix=lambda: self.suffix,
         )
 
     @cached_property
@@ -90,8 +93,32 @@ class Experiment:
         return self.task.reward(self.settings.reward)
 
     @cached_property
-    def reward_suffix(self) -> str:
-        return suffix(self.reward)
+    def suffix(self) -> str:
+        """What tells its v3 folders from those of the cell's other rewards and experiments."""
+        if self.folder is not None:
+            return self.folder
+        shared, prefix = self.settings.shared, v3_prefix(self.cell)
+        folder = self.store.root / self.cell.dataset / "model_cpk" / prefix
+        reward = folder_name.reward_part(self.reward, shared.reward_suffix, shared.name, folder)
+        if shared.name is None:
+            return reward
+        others = (replace(self.cell, model=name) for name in self.catalog.models if name != self.cell.model)
+        folder_name.require_own(prefix, reward, shared.name, map(v3_prefix, others))
+        return f"{reward}_{shared.name}"
+
+    def in_folder(self, suffix: str) -> Experiment:
+        """The cell's experiment whose v3 folders end in ``suffix``, with the reward and the name that it says.
+
+        Raises ``UserError`` if it says none of the dataset's rewards, or no name that an experiment can have."""
+        part, name = folder_name.split(suffix)
+        shared = {"reward_suffix": part or None, "name": name and folder_name.checked_name(name)}
+        settings = self.settings.model_copy(update={"shared": self.settings.shared.model_copy(update=shared)})
+        if not folder_name.means(part, self.reward):
+            settings = settings.model_copy(update={"reward": folder_name.reward_of(part)})
+        found = replace(self, settings=settings, folder=suffix)
+        if not folder_name.means(part, found.reward):
+            raise UserError(f"{suffix!r} in the folder's name says no reward of the task {self.dataset.task}.")
+        return found
 
     def config(self, asset: str) -> Any:
         """The complete config of one step (an instance of ``STEP[asset].config``)."""
@@ -150,4 +177,4 @@ class Experiment:
 
 def results_root() -> Path:
     """``$RESULT_DIR``, or ``results`` in the working directory (SPEC A.2)."""
-    return Path(os.environ.get("RESULT_DIR") or "results").expanduser().absolute()
+    return local_path(os.environ.get("RESULT_DIR") or "results", "RESULT_DIR")

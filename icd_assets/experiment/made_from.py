@@ -104,8 +104,12 @@ def _training(e: Experiment, asset: str, *parents: str) -> Ingredients:
 
 
 def v2format_checkpoint(e: Experiment) -> Ingredients:
-    config, phase = e.config("v2format_checkpoint"), phase_to_convert(e)
-    return {"phase": phase, "epoch": config.epoch}, {f"{phase}_checkpoints": e.input(f"{phase}_checkpoints")}
+    phase = phase_to_convert(e)
+    config = {"phase": phase, "epoch": e.config("v2format_checkpoint").epoch}
+    # GRPO that is not recommended but lies there is converted too. No input: nobody learned from it.
+    if phase == "rce" and (grpo := e.manifest("grpo_checkpoints")) is not None:
+        config["grpo_beside"] = grpo.data_version
+    return config, {f"{phase}_checkpoints": e.input(f"{phase}_checkpoints")}
 
 
 def phase_to_convert(e: Experiment) -> str:

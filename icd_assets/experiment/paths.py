@@ -25,8 +25,9 @@ class CellPaths:
     pool_size: int = 64
     beam_size: int = 5
     seed: int = 42
-    # SPEC A.2's. Asked for when a v3 folder is: a reward that does not fit the task stops no other step.
-    reward_suffix: Callable[[], str] = lambda: ""
+    # Of reward and name, see folder_name. Asked for when a v3 folder is: a reward that does not fit the task stops
+    # no other step.
+    suffix: Callable[[], str] = lambda: ""
 
     @property
     def cache(self) -> Path:
@@ -96,4 +97,9 @@ class CellPaths:
 
     @property
     def _v3(self) -> str:
-        return f"v3_{self.cell.sampler}_{self.cell.model}{self.reward_suffix()}"
+        return v3_prefix(self.cell) + self.suffix()
+
+
+def v3_prefix(cell: Cell) -> str:
+    """How the names of a cell's v3 folders begin."""
+    return f"v3_{cell.sampler}_{cell.model}"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from icd_assets.errors import MissingInput, UserError
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.spec import spec_of
 from icd_assets.experiment.step import Step
 from icd_assets.experiment.steps import STEP, STEPS
-from icd_assets.experiment.v2_source import importable_v2, layers_inside
+from icd_assets.experiment.suggest import did_you_mean
 from icd_assets.store.manifest import Manifest
 
 
@@ -28,7 +28,6 @@ class Plan:
     """The steps of one cell's recipe, up to the last one asked for, each with the reason to make it.
 
     >>> plan = Plan.of(experiment, to="rl_data")
-    >>> plan.require_possible()      # or one sentence about what is not there for it
     >>> plan.to_make                 # ["beam_data", "rl_data"]
     """
 
@@ -62,76 +61,21 @@ class Plan:
     def to_make(self) -> list[str]:
         return [item.step.name for item in self.steps if item.reason is not None]
 
+    def as_read_only(self) -> Plan:
+        """The same plan of an experiment that only looks."""
+        return replace(self, experiment=self.experiment.as_read_only())
+
     @property
     def evaluates(self) -> bool:
         """Whether the cell's evaluation is part of it, made or not."""
         return any(item.step.name == "evaluation" for item in self.steps)
 
-    def require_possible(self) -> None:
-        """Raise ``UserError`` if what the plan would make needs what is not there."""
-        for check in (self._require_vlm, self._require_metric, self._require_subset, self._require_shape):
-            check()
-
-    def _asking(self) -> Iterator[Step]:
-        return (STEP[name] for name in self.to_make if STEP[name].asks_vlm(self.experiment))
-
-    def _require_vlm(self) -> None:
-        experiment, model = self.experiment, self.experiment.model
-        asking = list(self._asking())
-        if model.unsupported is not None and asking:
-            raise UserError(
-                f"{', '.join(step.name for step in asking)} would ask {model.name}, which cannot be: "
-                f"{model.unsupported}; what there is of it trains: name it by RL_DATA_PATH and "
-                "LEVER_LM_CHECKPOINT_PATH, and stop --to v2format_checkpoint."
-            )
-        if asking:
-            model.backend.require_decoding(model.generation)
-        for step in asking:
-            if step.scores_answers(experiment):
-                model.backend.require_likelihoods(f"{step.name} scores answers")
-
-    def _require_metric(self) -> None:
-        if any(step.name in ("rl_data", "evaluation") for step in self._asking()):
-            self.experiment.task.require_tools()
-
-    def _require_shape(self) -> None:
-        """A selector that its files can express: none says how many heads there are, and the v2 format holds one
-        attention layer."""
-        experiment = self.experiment
-        v2, there = experiment.config("v2_checkpoint"), experiment.manifest("v2_checkpoint")
-        own = importable_v2(experiment)
-        trains = "v2_checkpoint" in self.to_make and own is None
-        if trains and v2.num_heads != 1:
-            raise UserError(
-                f"v2_checkpoint.num_heads is {v2.num_heads}, but no checkpoint says so and every reader takes 1; "
-                "set it to 1."
-            )
-        layers = v2.num_layers if trains else None
-        if own is not None and "v2_checkpoint" in self.to_make:
-            layers = layers_inside(own)
-        elif layers is None and there is not None:
-            layers = there.facts.get("num_layers")
-        wanted = experiment.config("rce_checkpoints").num_layers
-        if layers is not None and "rce_checkpoints" in self.to_make and wanted not in (None, layers):
-            raise UserError(
-                f"NUM_LAYERS is {wanted}, but the v2 checkpoint has {layers}; unset NUM_LAYERS, or train a v2 "
-                "checkpoint with as many."
-            )
-        if layers not in (None, 1) and "v2format_checkpoint" in self.to_make:
-            raise UserError(
-                f"the selector has {layers} attention layers, but the v2 format that inference reads holds one; "
-                "take NUM_LAYERS=1, or stop --to rce_checkpoints or grpo_checkpoints."
-            )
-
-    def _require_subset(self) -> None:
-        if "evaluation" in self.to_make and self.experiment.config("evaluation").subset:
-            self.experiment.data.subset_path()
-
 
 def require_assets(to: str | None, force: Collection[str]) -> None:
     """Raise ``UserError`` for a name that is no asset's."""
     if unknown := [name for name in (*force, *([to] if to is not None else [])) if name not in STEP]:
-        raise UserError(f"there is no asset {unknown[0]!r}; valid: {', '.join(STEP)}.")
+        hint = did_you_mean(unknown[0], STEP)
+        raise UserError(f"there is no asset {unknown[0]!r}; valid: {', '.join(STEP)}{hint}")
 
 
 def reason(experiment: Experiment, step: Step, coming: Collection[str]) -> str | None:

@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from icd_assets.errors import UserError
+from icd_assets.experiment.folder_name import of_typed
 from icd_assets.experiment.step import Step
 from icd_assets.experiment.step_configs import Shared
 from icd_assets.experiment.steps import STEP, sections, shared_fields
+from icd_assets.experiment.suggest import did_you_mean
+from icd_assets.runtime.home import local_path
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.selector.config import LEVER_PLUS
+
+_TYPED = "weights as typed"  # beside the sections while settings are read: texts that name folders
 
 
 class Settings(BaseModel):
@@ -67,10 +72,11 @@ def environment_fields() -> dict[str, list[tuple[str, str]]]:
     for section, model in sections().items():
         for name, field in model.model_fields.items():
             extra = field.json_schema_extra
-            names = extra.get("env") if isinstance(extra, dict) else None
-            for variable in names if isinstance(names, list) else [names]:
-                if isinstance(variable, str):
-                    found.setdefault(variable, []).append((section, name))
+            if not isinstance(extra, dict) or not isinstance(variable := extra.get("env"), str):
+                continue
+            also = extra.get("also")
+            for spelling in (variable, *(also if isinstance(also, list) else ())):
+                found.setdefault(str(spelling), []).append((section, name))
     return found
 
 
@@ -78,6 +84,36 @@ def other_spellings(variable: str) -> list[str]:
     """The other variables that set the same."""
     known = environment_fields()
     return [name for name, places in known.items() if name != variable and places[0] in known[variable]]
+
+
+@dataclass(frozen=True)
+class Given:
+    """One value that a preset, the environment or ``--set`` gives; ``origin`` names it in a message."""
+
+    section: str
+    field: str
+    value: Any
+    origin: str
+
+
+def given(
+    preset: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    assignments: Mapping[tuple[str, str], str] | None = None,
+) -> Iterator[Given]:
+    """All values that are given, each stronger than those before it."""
+    environment = os.environ if environment is None else environment
+    if preset is not None:
+        for section, fields in _preset(preset).items():
+            for field, value in fields.items():
+                yield Given(section, field, value, f"preset {preset}: {section}.{field}")
+    for variable, places in environment_fields().items():
+        if (text := environment.get(variable)) not in (None, ""):
+            _require_agreement(variable, environment)
+            for section, field in places:
+                yield Given(section, field, text, variable)
+    for (section, field), value in (assignments or {}).items():
+        yield Given(section, field, value, f"{section}.{field}")
 
 
 def read_settings(
@@ -89,19 +125,9 @@ def read_settings(
 
     Every value is checked against its field, and a bad one is named by where it came from: ``RCE_EPOCHS``.
     """
-    environment = os.environ if environment is None else environment
     values: dict[str, dict[str, Any]] = {}
-    if preset is not None:
-        for section, fields in _preset(preset).items():
-            for field, value in fields.items():
-                _set(values, section, field, value, f"preset {preset}: {section}.{field}")
-    for variable, places in environment_fields().items():
-        if (text := environment.get(variable)) not in (None, ""):
-            _require_agreement(variable, environment)
-            for section, field in places:
-                _set(values, section, field, text, variable)
-    for (section, field), value in (assignments or {}).items():
-        _set(values, section, field, value, f"{section}.{field}")
+    for one in given(preset, environment, assignments):
+        _set(values, one.section, one.field, one.value, one.origin)
     return _checked(values)
 
 
@@ -114,10 +140,16 @@ def _require_agreement(variable: str, environment: Mapping[str, str]) -> None:
             )
 
 
+_RAW_OR_NORMALIZED = ("rce_use_raw_reward", "rce_use_normalized_reward")
+
+
 def assigned(settings: Settings, assignments: Mapping[str, Any]) -> Settings:
     """``settings`` with ``{"asset.field": value}`` on top, each value checked against its field."""
     values = {"shared": settings.shared.model_dump(), "reward": settings.reward.model_dump()}
     values |= {asset: dict(fields) for asset, fields in settings.explicit.items()}
+    for one, other in (_RAW_OR_NORMALIZED, _RAW_OR_NORMALIZED[::-1]):  # the newer choice unmakes the older
+        if assignments.get(f"rce_checkpoints.{one}") and f"rce_checkpoints.{other}" not in assignments:
+            values.get("rce_checkpoints", {}).pop(other, None)
     for place, value in assignments.items():
         section, _, field = place.partition(".")
         _set(values, section, field, value, place)
@@ -126,28 +158,41 @@ def assigned(settings: Settings, assignments: Mapping[str, Any]) -> Settings:
 
 def _checked(values: dict[str, dict[str, Any]]) -> Settings:
     _decide_contradictions(values)
-    shared, reward = values.pop("shared", {}), values.pop("reward", {})
+    shared, reward, typed = (values.pop(name, {}) for name in ("shared", "reward", _TYPED))
+    if typed:
+        texts = (typed.get(name, str(float(reward.get(name, 1.0)))) for name in ("hard_weight", "soft_weight"))
+        shared["reward_suffix"] = of_typed(*texts)
     return Settings(shared=Shared(**shared), reward=RewardSettings(**reward), explicit=values)
 
 
 def _set(values: dict[str, dict[str, Any]], section: str, field: str, value: Any, origin: str) -> None:
     model = sections().get(section)
     if model is None or field not in model.model_fields:
-        known = ", ".join(sections()) if model is None else ", ".join(model.model_fields)
-        raise UserError(f"{origin}: there is no such setting; known: {known}.")
+        raise _no_such_setting(
+            origin, section, field, list(sections()) if model is None else [*model.model_fields]
+        )
     if section in STEP and field in Shared.model_fields:
         raise UserError(f"{origin}: all steps share this setting; set shared.{field} instead.")
     info = model.model_fields[field]
     if isinstance(value, str) and "list" in str(info.annotation):
         value = [part for part in value.replace(",", " ").split() if part]
     if isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("path"):
-        value = str(Path(value).expanduser().absolute())  # the command, unlike the UI, may run in any folder
+        value = str(local_path(str(value), origin))  # the command, unlike the UI, may run in any folder
     try:
         checked = model.model_validate({field: value})
     except ValidationError as error:
         first = next((e for e in error.errors() if e["loc"][:1] == (field,)), error.errors()[0])
         raise UserError(f"{origin}={value}: {_problem(first['msg'])}; fix or unset {origin}.") from None
     values.setdefault(section, {})[field] = json.loads(checked.model_dump_json())[field]
+    if section == "reward" and field in ("hard_weight", "soft_weight") and isinstance(value, str):
+        values.setdefault(_TYPED, {})[field] = value.strip()
+
+
+def _no_such_setting(origin: str, section: str, field: str, known: list[str]) -> UserError:
+    names = [f"{name}.{one}" for name, model in sections().items() for one in model.model_fields]
+    elsewhere = [name for name in names if name.endswith(f".{field}")]
+    hint = f"; did you mean {elsewhere[0]}?" if elsewhere else did_you_mean(f"{section}.{field}", names)
+    return UserError(f"{origin}: there is no such setting; known: {', '.join(known)}{hint}")
 
 
 def _problem(message: str) -> str:
@@ -183,5 +228,5 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 
 def _preset(name: str) -> dict[str, dict[str, Any]]:
     if name not in PRESETS:
-        raise UserError(f"unknown preset {name!r}; valid: {', '.join(PRESETS)}.")
+        raise UserError(f"unknown preset {name!r}; valid: {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}")
     return PRESETS[name]

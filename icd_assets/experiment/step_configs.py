@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from icd_assets.experiment.folder_name import checked_name
 from icd_assets.selector.config import ProposalConfig, SftConfig
 
 
@@ -18,6 +19,22 @@ class Shared(BaseModel):
     pool_size: int = Field(64, ge=2, description="Candidates that the sampler offers for one query (K).")
     beam_size: int = Field(5, ge=1, description="Beams kept per query in beam data.")
     seed: int = Field(42, ge=0, description="Every random draw of the cell is derived from it.")
+    name: str | None = Field(
+        None,
+        description="A second experiment of the cell: its checkpoints and tables lie in folders of their own, "
+        "v3_<sampler>_<model>_<name>. Unset: Lever-Plus' own folders.",
+        json_schema_extra={"env": "RUN_NAME", "flag": "--name"},
+    )
+    reward_suffix: str | None = Field(
+        None,
+        description="The weights of the reward as they stand in the folders' names, e.g. _h2_s1.0; the command "
+        "line takes them from the text of HARD_WEIGHT and SOFT_WEIGHT. Unset: _h2.0_s1.0.",
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _fit_for_a_folder(cls, name: str | None) -> str | None:
+        return None if name is None else checked_name(name)
 
 
 class V2Config(SftConfig):

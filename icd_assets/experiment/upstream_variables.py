@@ -1,25 +1,28 @@
-"""Variables that Lever-Plus' scripts read and that have no effect here: whoever sets one is told so."""
+"""Environment variables of Lever-Plus' scripts that are not read here (SPEC B.1), and what to do instead."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-# Those that have an effect are in icd_assets.experiment.settings, and SPEC B.1 has those of the datasets.
-WITHOUT_EFFECT: dict[str, str] = {
-    "LEVER_LM_CHECKPOINT_VERSION": "a file's own tensors say what it is",
-    "LEVER_LM_MODEL_TYPE": "v4 selectors are not read",
-    "LEVER_LM_ATTENTION_TYPE": "v4 selectors are not read",
-    "LEVER_LM_DPP_RANK": "v4 selectors are not read",
-    "LEVER_LM_NUM_SLOT_LAYERS": "v4 selectors are not read",
-    "LEVER_LM_NUM_TOPICS": "v4 selectors are not read",
-    "LEVER_LM_REFINE_TYPE": "v4 selectors are not read",
-    "LEVER_LM_TOP_M": "v4 selectors are not read",
+_V4 = "v4 selectors are not supported"
+NOT_READ = {
+    "BATCH_SIZE_OVERRIDE": "prompts are scored as many at once as fit",
+    "DISABLE_STOP": "selectors have no STOP: each picks as many demonstrations as it is asked for",
+    "LEVER_LM_ATTENTION_TYPE": _V4,
+    "LEVER_LM_CHECKPOINT_VERSION": "the file itself says what it is",
+    "LEVER_LM_DPP_RANK": _V4,
+    "LEVER_LM_MODEL_TYPE": _V4,
+    "LEVER_LM_NUM_SLOT_LAYERS": _V4,
+    "LEVER_LM_NUM_TOPICS": _V4,
+    "LEVER_LM_REFINE_TYPE": _V4,
+    "LEVER_LM_TOP_M": _V4,
     "RESUME_CKPT_PATH": "an interrupted training goes on by itself",
-    "CHECKPOINT_PATH": "Flamingo cannot be asked",
+    "TEST_SAMPLE_NUM": "anchors are counted by sample_num in the catalog, validation questions by TEST_DATA_NUM",
 }
 
 
-def without_effect(environment: Mapping[str, str]) -> str | None:
-    """One line about the variables that are set in vain; None if there are none."""
-    reasons = [f"{name} ({why})" for name, why in WITHOUT_EFFECT.items() if environment.get(name)]
-    return f"without effect here: {', '.join(reasons)}" if reasons else None
+def not_read(environment: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each that is set, in the order of their names."""
+    for name, instead in NOT_READ.items():
+        if environment.get(name):
+            yield f"{name} is a variable of Lever-Plus' that is not read here: {instead}."

@@ -21,6 +21,7 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import Settings
+from icd_assets.experiment.variants import variants
 from icd_assets.lever_plus.folder import Found, files_under
 from icd_assets.lever_plus.names import NOT_OF_A_CELL, Name, read_name
 from icd_assets.lever_plus.verify import VERIFY, Examined, Verified
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 Outcome = Literal["adopted", "already", "refused", "left"]
 _ORDER = list(VERIFY)  # the pipeline's
+_IN_V3_FOLDERS = ("rce_checkpoints", "grpo_checkpoints")
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,23 @@ class Adoption:
                 yield Finding("left", (folder,), "the catalog has no dataset of this name")
 
     def experiments(self, dataset: str) -> list[Experiment]:
-        """The dataset's cells under the settings."""
+        """The dataset's cells under the settings; a v3 folder's name says its own reward and experiment."""
         cells = [cell for cell in self.catalog.cells if cell.dataset == dataset]
         return [Experiment.open(cell, self.settings, self.root, self.catalog) for cell in cells]
+
+    def adopted(self, dataset: str) -> Iterator[tuple[Experiment, str, Manifest]]:
+        """What is adopted of a dataset, artifact by artifact; of a cell's v3 folders the one under the settings
+        comes last."""
+        for e in self.experiments(dataset):
+            folders = [*(one for one in variants(e) if one.suffix != e.suffix), e]
+            for asset in VERIFY:
+                for one in folders if asset in _IN_V3_FOLDERS else [e]:
+                    try:
+                        manifest = one.manifest(asset)
+                    except UserError:  # reported with the file that it lies beside
+                        continue
+                    if manifest is not None and manifest.origin == "adopted":
+                        yield one, asset, manifest
 
     def _dataset(self, folder: Path) -> Iterator[Finding]:
         """First names alone, file by file; then content, artifact by artifact."""
@@ -206,6 +222,11 @@ def _owners(found: Found, folder: Path, experiments: list[Experiment]) -> tuple[
     experiment = max(fitting, key=lambda e: len(e.cell.model) if name.epoch else 0)
     if (why := name.of_other_settings(experiment)) is not None:
         return Finding("left", (found.path,), why, name.asset)
+    if name.epoch:
+        try:
+            experiment = experiment.in_folder(name.suffix(experiment))
+        except UserError as error:
+            return Finding("left", (found.path,), str(error).rstrip("."), name.asset)
     return name, experiments if name.anchors else [experiment]  # all samplers share the anchors
 
 

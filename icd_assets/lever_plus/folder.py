@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icd_assets.errors import UserError
-from icd_assets.store.names import is_ours
+from icd_assets.store.names import BESIDE, is_ours
 
 _MOST = 200_000  # files; a results folder of a hundred cells holds some thousand
 # Besides what is ours: unfinished and set aside by whoever, so no artifact.
@@ -33,7 +33,7 @@ def files_under(folder: Path, root: Path) -> Iterator[Found]:
     for where, folders, names in os.walk(folder, onerror=unread.append):
         folders.sort()
         linked = [name for name in folders if (Path(where) / name).is_symlink()]
-        folders[:] = [name for name in folders if name not in linked and not name.startswith(".")]
+        folders[:] = [n for n in folders if n not in linked and n != BESIDE and not n.startswith(".")]
         for name in sorted([*names, *linked]):
             if name.startswith(".") or is_ours(Path(name)) or _PASSED_OVER.fullmatch(name):
                 continue

@@ -13,7 +13,6 @@ from pathlib import PurePath
 
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.pools.config import SAMPLERS
-from icd_assets.scoring.rewards import REWARD_MODES
 
 _SAMPLER = f"(?P<sampler>{'|'.join(SAMPLERS)})"
 _ANCHORS = re.compile(r"anchor_sample_num: ?(?P<sample_num>\d+)\.json")
@@ -31,7 +30,6 @@ _V2 = re.compile(
 )
 _V3 = re.compile(rf"v3_{_SAMPLER}_(?P<model>.+)")
 _EPOCH = re.compile(r"(?P<phase>rce|grpo)_epoch(?P<epoch>[1-9]\d{0,5})\.pt")
-_WEIGHTS = re.compile(r"_h(?P<hard>[\d.]+)_s(?P<soft>[\d.]+)")
 _NUMBERS = ("shots", "pool_size", "beam_size", "sample_num")
 
 # Found under a name that is no cell's: how its content can still be used.
@@ -50,7 +48,7 @@ EMBEDDINGS = ("query_embeddings.pt", "candidate_embeddings.pt")
 @dataclass(frozen=True)
 class Name:
     """An artifact's file by its name. ``sampler`` and ``model`` are as written there, None where not in it; the
-    model of a v3 folder still has the reward's suffix."""
+    model of a v3 folder still has the suffix of reward and experiment."""
 
     asset: str
     sampler: str | None = None
@@ -82,22 +80,11 @@ class Name:
             for name, value in self.numbers.items()
             if today[name] != value
         ]
-        if other:
-            return f"of other settings: {', '.join(other)}"
-        suffix = (self.model or "").removeprefix(experiment.cell.model)
-        if not self.epoch or suffix == experiment.reward_suffix:
-            return None
-        if (reward := _reward(suffix)) is not None:
-            return f"of another reward: {reward}"
-        return f"{suffix!r} in the folder's name is no reward; without it, in another results folder, adoptable"
+        return f"of other settings: {', '.join(other)}" if other else None
 
-
-def _reward(suffix: str) -> str | None:
-    """The settings that a v3 folder's suffix stands for (SPEC A.2); None for a hand-made one."""
-    if (weights := _WEIGHTS.fullmatch(suffix)) is not None:
-        return f"HARD_WEIGHT={weights['hard']} SOFT_WEIGHT={weights['soft']}"
-    mode = suffix.removeprefix("_") or "hard_plus_soft"
-    return f"REWARD_MODE={mode}" if mode in REWARD_MODES else None
+    def suffix(self, experiment: Experiment) -> str:
+        """Of a file in a v3 folder of the cell: what follows the cell in the folder's name."""
+        return (self.model or "").removeprefix(experiment.cell.model)
 
 
 def read_name(path: PurePath, dataset: str) -> Name | str:

@@ -84,7 +84,7 @@ def candidate_pools(cell: Examined, named: Named) -> Verified:
 
     e, n_rows = cell.experiment, len(cell.train())
     path = _one([path for path, name in named.items() if not name.anchors], e.paths.train_pools)
-    count, size = e.dataset.sample_num, e.settings.shared.pool_size
+    count, size = min(e.dataset.sample_num, n_rows), e.settings.shared.pool_size
     try:
         pools = read_pools(path, n_rows=n_rows, size=size)
     except UserError as error:

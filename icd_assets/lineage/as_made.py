@@ -7,8 +7,9 @@ whose inputs are unchanged finds nothing to do.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from icd_assets.errors import MissingInput, UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.folder_name import split
+from icd_assets.experiment.paths import v3_prefix
 from icd_assets.experiment.settings import Settings, assigned
 from icd_assets.experiment.spec import spec_of
 from icd_assets.experiment.step_configs import Shared
@@ -25,9 +28,10 @@ from icd_assets.lineage.trace import consumed
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.store.digests import sha256_json
 from icd_assets.store.manifest import Manifest
-from icd_assets.store.names import MANIFEST
+from icd_assets.store.names import MANIFEST, manifest_in
 from icd_assets.store.store import Store
 
+_ENDS = ("v2format_checkpoint", "grpo_checkpoints", "rce_checkpoints")  # what an experiment came to, last first
 Warn = Callable[[str], None]
 _LOG = logging.getLogger(__name__)
 
@@ -62,10 +66,46 @@ def chosen(
         yield _with(experiment, assignments)
 
 
-def as_made(experiment: Experiment, asset: str) -> Experiment:
-    """The cell with the settings that ``asset`` was made with; as it is, where there is none."""
-    found = chosen(experiment.store.root, experiment.catalog, [experiment.cell.key], {})
-    return next((made for made in found if made.manifest(asset) is not None), experiment)
+def last_made(
+    store: Store, cell: Cell, catalog: Catalog, asked: Mapping[str, Any], run_id: str | None = None
+) -> Experiment | None:
+    """A cell with the settings of its newest artifacts; None where it has none.
+
+    A cell may have several experiments, each in folders of its own: among those that fit what is ``asked``
+    (``{"reward.mode": …}``), one that ``run_id`` has made something of comes before newer ones, so that all steps
+    of a run agree. Raises ``UserError`` if a manifest that says the settings cannot be read.
+    """
+    found: list[tuple[bool, bool, str, Path]] = []
+    for folder in sorted((store.root / cell.dataset / "model_cpk").glob(f"{escape(v3_prefix(cell))}*")):
+        paths = [path for asset in _ENDS if (path := manifest_in(folder, asset)).is_file()]
+        manifests = [made for path in paths if (made := store.read(path)) is not None and made.cell == cell.key]
+        if manifests:
+            mine = any(made.run_id == run_id for made in manifests)
+            newest = max(made.created_at for made in manifests)
+            found.append((_fits(_as_made(store, paths[0], catalog), folder, asked), mine, newest, paths[0]))
+    end = max(found)[3] if found else _latest(store, cell)
+    if end is None:
+        return None
+    experiment = _as_made(store, end, catalog)
+    return replace(experiment, settings=_source_as_open(experiment))
+
+
+def _fits(experiment: Experiment, folder: Path, asked: Mapping[str, Any]) -> bool:
+    """Whether what is asked for of reward and name leads to the folder of an experiment."""
+    places = {place: value for place, value in asked.items() if place.startswith(("reward.", "shared.name"))}
+    return _with(experiment, places).paths.v3_folder == folder
+
+
+def _source_as_open(experiment: Experiment) -> Settings:
+    """The settings, but without the phase that is recommended, for GRPO may be asked for now; unless RCE was
+    recommended although there was GRPO: so somebody decided."""
+    settings, named = experiment.settings, experiment.settings.explicit.get("v2format_checkpoint", {})
+    grpo, made = experiment.manifest("grpo_checkpoints"), experiment.manifest("v2format_checkpoint")
+    decided = grpo is not None and made is not None and grpo.created_at <= made.created_at
+    if named.get("source") == "rce" and decided:
+        return settings
+    left = {name: value for name, value in named.items() if name != "source"}
+    return settings.model_copy(update={"explicit": {**settings.explicit, "v2format_checkpoint": left}})
 
 
 def _with(experiment: Experiment, assignments: dict[str, Any]) -> Experiment:
@@ -108,7 +148,10 @@ def _latest(store: Store, cell: Cell) -> Path | None:
     order = list(STEP)
     found = []
     for path in sorted((store.root / cell.dataset).rglob(f"*{MANIFEST}")):
-        manifest = store.read(path)
+        try:
+            manifest = store.read(path)
+        except UserError:  # whose it is cannot be known; the run that needs it says so
+            continue
         if manifest is not None and manifest.cell == cell.key and manifest.spec.asset in order:
             found.append((order.index(manifest.spec.asset), manifest.created_at, path))
     return max(found)[2] if found else None
@@ -119,15 +162,26 @@ def _as_made(store: Store, path: Path, catalog: Catalog) -> Experiment:
     if (end := store.read(path)) is None:
         raise UserError(f"{path} was removed while it was read.")
     manifests = _made_from(store, end)
-    experiment = Experiment.open(Cell.parse(end.cell), _settings(manifests), store.root, catalog)
+    cell = Cell.parse(end.cell)
+    experiment = Experiment.open(cell, _with_folder(_settings(manifests), path, cell), store.root, catalog)
     if experiment.cell not in catalog.cells:
         return experiment
     # An RCE checkpoint that is recommended does not lead to the GRPO beside it, which may be hours of work.
     for asset in ("grpo_checkpoints", "evaluation"):
         if (beside := experiment.manifest(asset)) is not None:
             manifests.setdefault(asset, beside)
-    settings = _with_checkpoint(experiment, manifests, _settings(manifests))
+    settings = _with_checkpoint(experiment, manifests, _with_folder(_settings(manifests), path, cell))
     return Experiment.open(experiment.cell, settings, store.root, catalog)
+
+
+def _with_folder(settings: Settings, path: Path, cell: Cell) -> Settings:
+    """With the name of the experiment, and the text of its weights, that the folder of ``path`` says."""
+    folder = path.parent.name
+    if not folder.startswith(v3_prefix(cell)):
+        return settings  # of an artifact that the cell's experiments share
+    part, name = split(folder.removeprefix(v3_prefix(cell)))
+    shared = settings.shared.model_copy(update={"name": name, "reward_suffix": part or None})
+    return settings.model_copy(update={"shared": shared})
 
 
 def _made_from(store: Store, manifest: Manifest) -> dict[str, Manifest]:

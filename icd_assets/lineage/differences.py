@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from icd_assets.lineage.chain import Artifact
+from icd_assets.runtime.provenance import ARITHMETIC
 from icd_assets.store.manifest import Spec
 
 # asset: two kinds of thing, of which only common inputs are compared · config: a setting · seed: a seed
 # code: a step's code version · data: an input that has no parts to compare
-# environment: package versions or device, where the bytes differ · unexplained: same everything, other bytes
+# environment: package versions, device, and, where nothing else explains it, threads, CPU or BLAS
+# unexplained: same everything, other bytes
 Kind = Literal["asset", "config", "seed", "code", "data", "environment", "unexplained"]
 
 
@@ -60,6 +62,8 @@ def _compare(a: Artifact, b: Artifact, path: tuple[str, ...], met: set[tuple[str
             yield Difference("data", path, "data_version", a.data_version, b.data_version)
         return
     environments = _fields("environment", path, a.manifest.environment, b.manifest.environment)
+    if causes:  # last bits that follow the machine do not explain what other inputs or settings do
+        environments = [one for one in environments if one.field not in ARITHMETIC]
     yield from environments
     if not causes and not environments:
         yield Difference("unexplained", path, "data_version", a.data_version, b.data_version)

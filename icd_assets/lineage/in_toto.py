@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from icd_assets.lineage.chain import Artifact
+from icd_assets.runtime.provenance import ARITHMETIC
 from icd_assets.store.manifest import Manifest
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -50,7 +51,9 @@ def _statement(node: Artifact, manifest: Manifest) -> dict[str, Any]:
                 "builder": {
                     "id": "urn:icd-assets:builder",
                     "version": {
-                        name: version for name, version in manifest.environment.items() if name != "device"
+                        name: version
+                        for name, version in manifest.environment.items()
+                        if name not in ("device", *ARITHMETIC)
                     },
                 },
                 "metadata": {

@@ -15,6 +15,11 @@ from icd_assets.store.store import Store
 FOLDERS = ("*/cache", "*/generated_data", "*/model_cpk/*", "*/icl_inference/*")
 
 
+def manifest_paths(root: Path) -> Iterator[Path]:
+    """The manifests beside artifacts under a results root, unread."""
+    return (path for folder in FOLDERS for path in sorted(root.glob(f"{folder}/*{MANIFEST}")))
+
+
 class Records:
     """The manifests of one results root, read once.
 
@@ -29,8 +34,8 @@ class Records:
     @cached_property
     def live(self) -> dict[str, Manifest]:
         """By path, relative to the results root."""
-        paths = (path for folder in FOLDERS for path in sorted(self.store.root.glob(f"{folder}/*{MANIFEST}")))
-        return {str(path.relative_to(self.store.root)): found for path, found in self._read(paths)}
+        found = self._read(manifest_paths(self.store.root))
+        return {str(path.relative_to(self.store.root)): manifest for path, manifest in found}
 
     @cached_property
     def past(self) -> list[Manifest]:

@@ -17,7 +17,7 @@ class TrainedRow:
     """``question_id`` is None if the RL data of that version is not here any more, or does not say."""
 
     row: int
-    question_id: int | None
+    question_id: int | str | None
 
 
 def trained_rows(chain: Artifact, store: Store) -> list[TrainedRow]:
@@ -33,7 +33,7 @@ def trained_rows(chain: Artifact, store: Store) -> list[TrainedRow]:
     return [TrainedRow(row, ids.get(row)) for row in trained.manifest.facts["trained_on_rows"]]
 
 
-def _question_ids(rl_data: Artifact, store: Store) -> dict[int, int | None]:
+def _question_ids(rl_data: Artifact, store: Store) -> dict[int, int | str | None]:
     """By row, from the RL data that was really read: only if it still has those bytes."""
     if rl_data.manifest is None:
         return {}

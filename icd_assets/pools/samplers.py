@@ -25,7 +25,7 @@ from icd_assets.datasets.vqa import VqaItem, VqaSplit
 from icd_assets.errors import UserError
 from icd_assets.pools.config import SAMPLERS, PoolConfig
 from icd_assets.pools.similarity import Features, SamplerFeatures, top_similar
-from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, counting, ignore
 from icd_assets.runtime.seeding import python_rng
 
 _CHUNK = 256  # queries between two progress reports
@@ -35,11 +35,11 @@ def draw_anchors(n_rows: int, count: int, seed: int) -> list[int]:
     """The queries that training data are made for, in upstream's order.
 
     The one draw that is not derived by :mod:`icd_assets.runtime.seeding`: upstream's ``random.seed(42)`` must be
-    matched.
+    matched. A split with fewer rows than ``count`` gives all of them.
     """
-    if not 0 < count <= n_rows:
-        raise UserError(f"sample_num is {count}, but the train split has {n_rows} rows; take 1 to {n_rows}.")
-    return random.Random(seed).sample(range(n_rows), count)
+    if count < 1 or n_rows < 1:
+        raise UserError(f"sample_num is {count} of {n_rows} rows of the train split; take at least 1.")
+    return random.Random(seed).sample(range(n_rows), min(count, n_rows))
 
 
 def build_pools(
@@ -70,6 +70,7 @@ def build_pools(
             raise ValueError("features and rows differ in number")
 
     split = "train" if same_split else "validation"
+    on_progress = counting(on_progress, "pools")
     pools: dict[int, tuple[int, ...]] = {}
     for start in range(0, len(queries), _CHUNK):
         part = slice(start, start + _CHUNK)

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from pathlib import Path
 
 from icd_assets.errors import UserError
+
+# The variables that were not set before the ``.env`` file was read: `icd-assets settings` says so.
+FROM_ENV_FILE: set[str] = set()
 
 
 def find_home() -> Path | None:
@@ -19,6 +23,13 @@ def find_home() -> Path | None:
         return Path(named).absolute()
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / "dagster.yaml").is_file()), None)
+
+
+def local_path(text: str, origin: str) -> Path:
+    """An absolute path of this machine; ``s3://…`` and its kind are refused: each would be a folder ``s3:``."""
+    if (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*):/", text)) is not None:
+        raise UserError(f"{origin}={text} is no folder of this machine ({scheme[1]}:); give a path, or mount it.")
+    return Path(text).expanduser().absolute()
 
 
 def load_env_file() -> None:
@@ -39,4 +50,6 @@ def load_env_file() -> None:
             found = binding.original.string  # begins with the blank lines before it
             line = binding.original.line + found[: len(found) - len(found.lstrip())].count("\n")
             raise UserError(f"{path}: line {line} is not NAME=value; fix that line.")
+    before = set(os.environ)
     load_dotenv(stream=io.StringIO(text), override=False)
+    FROM_ENV_FILE.update(set(os.environ) - before)

@@ -35,7 +35,15 @@ def _told(error: BaseException, folder: Path) -> UserError | None:
         return disk_full(path)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return UserError(f"{path} may not be read or written ({error.strerror}); fix its permissions, {_GOES_ON}.")
-    return _disk_failed(path) if error.errno == errno.EIO else None
+    if error.errno == errno.ENOTDIR:
+        return UserError(
+            f"{path}: a part of this path is a file, not a folder; move it away or name another place."
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return UserError(f"{path}: this name is too long for the disk; name another place.")
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return UserError(f"too many files are open; raise the limit (ulimit -n), {_GOES_ON}.")
+    return _disk_failed(path) if error.errno in (errno.EIO, errno.ESTALE) else None
 
 
 def sqlite_told(error: sqlite3.Error, path: Path) -> UserError | None:

@@ -1,4 +1,4 @@
-"""The next files are read in threads while the caller works on this one."""
+"""The next inputs are worked on in threads while the caller takes this one."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ Result = TypeVar("Result")
 WORKERS = min(16, (os.cpu_count() or 1) + 2)
 
 
-def prefetch(read: Callable[[Given], Result], inputs: Iterable[Given]) -> Generator[Result, None, None]:
-    """``read`` of each input, in order. At most ``2 · WORKERS`` results wait, whatever the number of inputs.
+def prefetch(
+    read: Callable[[Given], Result], inputs: Iterable[Given], *, workers: int = WORKERS, ahead: int | None = None
+) -> Generator[Result, None, None]:
+    """``read`` of each input, in order, by ``workers`` threads.
 
+    At most ``ahead`` results wait, by default twice as many as workers, whatever the number of inputs.
     An exception of ``read`` is raised in its place. What was begun when the caller stops is dropped.
     """
+    ahead = ahead or 2 * workers
     waiting: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="prefetch")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="prefetch")
     try:
         for given in inputs:
             waiting.append(pool.submit(read, given))
-            if len(waiting) == 2 * WORKERS:
+            if len(waiting) == ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.scoring.rl_data import AnsweredPointer, RlQuery
+from icd_assets.vlm.backend import Refused
 from icd_assets.vlm.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -36,19 +37,26 @@ def answer_proposals(
 ) -> list[RlQuery]:
     """RL data of a chunk of ``queries``: one model answer per proposal, all asked in one call.
 
-    ``pools`` and ``proposals`` are by query row; ``refresh`` is the round that the pointers belong to.
+    ``pools`` and ``proposals`` are by query row; ``refresh`` is the round that the pointers belong to. Progress
+    counts prompts.
     """
     asked = [(query, proposal) for query in queries for proposal in proposals[query.row]]
     prompts = [
         Prompt.of(query, [library[pools[query.row][place]] for place in proposal.pointer])
         for query, proposal in asked
     ]
-    raw = backend.generate(prompts, on_progress)
+    golds = [metric.gold_weights(query.answers) if gt_prob else {} for query, _ in asked]
+    total = len(prompts) + sum(map(len, golds))
+    raw = backend.generate(prompts, lambda done, _: on_progress(done, total))
     probabilities: list[float | None] = [None] * len(asked)
     if gt_prob:
-        probabilities = [*_gt_probabilities([query for query, _ in asked], prompts, backend, metric)]
+        scored: OnProgress = lambda done, _: on_progress(len(prompts) + done, total)  # noqa: E731
+        probabilities = [*_gt_probabilities(golds, prompts, backend, scored)]
     answers = [metric.clean(text) for text in raw]
     labels = metric.labels(answers, [query.answers for query, _ in asked])
+    for text, own in zip(raw, labels, strict=True):
+        if isinstance(text, Refused):
+            own |= {"eval_failed": True, "vqa_eval_mode": "error"}  # never trained on
     labeled = [
         _labeled(
             proposal, refresh, vqa_raw_generation=text, vqa_pred_answer=answer, vqa_gt_prob=probability, **own
@@ -90,14 +98,14 @@ def _labeled(proposal: Proposal, refresh: int, **labels: Any) -> AnsweredPointer
 
 
 def _gt_probabilities(
-    queries: Sequence[VqaItem], prompts: Sequence[Prompt], backend: Backend, metric: Metric
+    weights: Sequence[Mapping[str, float]], prompts: Sequence[Prompt], backend: Backend, on_progress: OnProgress
 ) -> list[float]:
     """Per prompt Σ_a P(a | prompt)·weight(a) over its query's distinct gold answers (SPEC G.6)."""
-    weights = [metric.gold_weights(query.answers) for query in queries]
     likelihoods = iter(
         backend.answer_likelihoods(
             [prompt for prompt, own in zip(prompts, weights, strict=True) for _ in own],
             [answer for own in weights for answer in own],
+            on_progress,
         )
     )
     return [sum((next(likelihoods).probability * weight for weight in own.values()), start=0.0) for own in weights]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, counting, ignore, within
 from icd_assets.scoring.chunks import map_chunks
 from icd_assets.scoring.infoscore import BeamConfig, QueryBeams, infoscore_beams
 
@@ -29,7 +29,10 @@ def collect_beams(
 
     ``chunk`` queries share the VLM's batches; it decides the speed and nothing else. Progress counts queries.
     """
-    of_chunk = partial(beams_of_chunk, pools=pools, library=library, backend=backend, config=config)
+    on_progress = counting(on_progress, "questions", len(queries))
+    of_chunk = partial(
+        beams_of_chunk, pools=pools, library=library, backend=backend, config=config, on_progress=on_progress
+    )
     return {found.row: found for found in map_chunks(of_chunk, queries, chunk, on_progress)}
 
 
@@ -39,6 +42,8 @@ def beams_of_chunk(
     library: Sequence[VqaItem],
     backend: Backend,
     config: BeamConfig,
+    on_progress: OnProgress = ignore,
 ) -> list[QueryBeams]:
     """Of each query its best sequences: what :mod:`icd_assets.scoring.chunks` says of such a function holds."""
-    return [*infoscore_beams(queries, pools, library, backend, config).values()]
+    asked = within(on_progress, len(queries), "prompts")
+    return [*infoscore_beams(queries, pools, library, backend, config, asked).values()]

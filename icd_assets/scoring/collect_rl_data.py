@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, counting, ignore, within
 from icd_assets.scoring.chunks import map_chunks
 from icd_assets.scoring.collect import answer_proposals
 from icd_assets.scoring.rl_data import RlQuery
@@ -41,6 +41,7 @@ def collect_rl_data(
     embeddings: [n, D], one per row of ``library``. gt_prob: also ask for the likelihood of the gold answers.
     ``chunk`` queries are asked about at once; it decides the speed and nothing else. Progress counts queries.
     """
+    on_progress = counting(on_progress, "questions", len(pools))
     of_chunk = partial(
         rl_data_of_chunk,
         policy=policy,
@@ -51,6 +52,7 @@ def collect_rl_data(
         metric=metric,
         config=config,
         gt_prob=gt_prob,
+        on_progress=on_progress,
     )
     return map_chunks(of_chunk, sorted(pools), chunk, on_progress)
 
@@ -65,10 +67,18 @@ def rl_data_of_chunk(
     metric: Metric,
     config: ProposalConfig,
     gt_prob: bool,
+    on_progress: OnProgress = ignore,
 ) -> list[RlQuery]:
     """RL data of the B queries ``rows``: what :mod:`icd_assets.scoring.chunks` says of such a function holds."""
     candidates = torch.tensor([list(pools[row]) for row in rows])  # [B, K]
     proposals = propose(policy, rows, embeddings[list(rows)], embeddings[candidates], config)
     return answer_proposals(
-        [library[row] for row in rows], pools, library, proposals, backend, metric, gt_prob=gt_prob
+        [library[row] for row in rows],
+        pools,
+        library,
+        proposals,
+        backend,
+        metric,
+        gt_prob=gt_prob,
+        on_progress=within(on_progress, len(rows), "prompts"),
     )

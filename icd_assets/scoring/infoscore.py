@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal, Self, assert_never
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.progress import OnProgress, counting, ignore
 from icd_assets.vlm.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def infoscore_beams(
     """
     _require_pools(queries, pools, library, config.shots)
     total = sum(prompts_at_most(len(pools[query.row]), config) for query in queries)
+    on_progress = counting(on_progress, "prompts")
     asker = _Asker(library, backend, on_progress, total)
     alone = asker.probabilities([(query, ()) for query in queries])
     beams = {query.row: [_Open((), (), (), p, p)] for query, p in zip(queries, alone, strict=True)}

@@ -103,7 +103,7 @@ class RlQuery(_Row):
     """A query, its pool, and the pointers tried in it. A file nests what is before the pool under ``query``."""
 
     row: int = Field(ge=0, serialization_alias="query_id", description="Row of the query in the train split.")
-    question_id: int | None = Field(None, description="The dataset's own id of the question.")
+    question_id: int | str | None = Field(None, description="The dataset's own id of the question.")
     image_id: int | None = Field(None, description="The dataset's own id of the image.")
     question: str | None = Field(None, description="The question; empty for captions, null in the oldest files.")
     gt_answers_raw: Texts = Field((), description="Gold answers (captions: references) as the dataset has them.")
@@ -151,7 +151,7 @@ def require_same_questions(path: Path, data: RlData, train: Sequence[VqaItem]) -
     """A file made from another dataset, or another order of its rows, would train on the wrong embeddings."""
     for query in data.queries:
         expected = train[query.row].question_id
-        if query.question_id not in (None, expected):
+        if query.question_id is not None and str(query.question_id) != str(expected):  # "12" is 12
             raise UserError(
                 f"{path}: query {query.row} is question {query.question_id}, but row {query.row} of the train "
                 f"split is question {expected}; use RL data of this dataset."

@@ -63,7 +63,7 @@ class Record:
             raise self.error(f"'query_id' is {header['query_id']!r}")
         return self._validated(
             row=self.row,
-            question_id=self._number(header, "question_id"),
+            question_id=header.get("question_id"),  # a text where the dataset has texts
             image_id=self._number(header, "image_id"),
             question=header.get("question"),
             gt_answers_raw=self._answers(header, "gt_answers_raw"),

@@ -254,7 +254,7 @@ class GrpoConfig(RlConfig):
         0.2,
         gt=0,
         description="Clip range of the ratio below 1.",
-        json_schema_extra={"env": ["PPO_CLIP_RATIO", "CLIP_EPSILON"]},
+        json_schema_extra={"env": "PPO_CLIP_RATIO", "also": ["CLIP_EPSILON"]},
     )
     clip_epsilon_high: float | None = Field(
         None, gt=0, description="Clip range of the ratio above 1; unset: as below 1."
@@ -265,7 +265,7 @@ class GrpoConfig(RlConfig):
     use_ppo_clip_only: bool = Field(
         False,
         description="No KL term; contradicts a KL_BETA above 0.",
-        json_schema_extra={"env": ["USE_PPO_CLIP", "USE_PPO_CLIP_ONLY"]},
+        json_schema_extra={"env": "USE_PPO_CLIP", "also": ["USE_PPO_CLIP_ONLY"]},
     )
     kl_beta: float | None = Field(
         None,

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from icd_assets.runtime.threads import one_thread
 from icd_assets.selector.model import PointerSelectorV2
 
 
@@ -31,11 +32,11 @@ class Decoded(NamedTuple):
 
 @contextmanager
 def evaluating(policy: PointerSelectorV2) -> Iterator[None]:
-    """Without dropout and gradients, whatever mode the policy is in."""
+    """Without dropout and gradients, whatever mode the policy is in; on a CPU on one thread."""
     training = policy.training
     policy.eval()
     try:
-        with torch.no_grad():
+        with one_thread(next(policy.parameters()).device), torch.no_grad():
             yield
     finally:
         policy.train(training)

@@ -11,6 +11,9 @@ Deviations from upstream:
 3. A checkpoint's towers are loaded strictly (O.2-1).
 4. Upstream's encoder takes an item's gold caption for its text, which a query at inference does not have.
 
+On a CPU one thread computes a whole batch, and several batches are computed side by side: so the bytes do not
+depend on how many threads there are.
+
 Legend: n items, D projection size, L tokens.
 """
 
@@ -19,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from itertools import islice
@@ -39,23 +42,28 @@ from transformers import (
 
 from icd_assets.datasets.vqa import images_of, questions_of
 from icd_assets.errors import UserError
-from icd_assets.runtime.progress import OnProgress, ignore
+from icd_assets.runtime.prefetch import prefetch
+from icd_assets.runtime.progress import OnProgress, counting, ignore
+from icd_assets.runtime.threads import one_thread
 from icd_assets.vlm.cpu import tune_cpu
 from icd_assets.vlm.images import read_images
 from icd_assets.vlm.model import pretrained
-from icd_assets.vlm.processor import read_config
+from icd_assets.vlm.processor import first_line, read_config
 from icd_assets.vlm.weights import locate
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from icd_assets.datasets.vqa import VqaItem
 
 # Member names of upstream's adapter, hence prefixes in its checkpoints.
 TEXT_PREFIX = "sen_model."
 IMAGE_PREFIX = "img_model."
 
-Content = TypeVar("Content", str, Path)
+Content = TypeVar("Content")
 
 _ROWS = 1 << 16
+_AT_ONCE = 8  # batches of 64 images in memory: 0.15 GB each in CLIP ViT-B/32
 
 _log = logging.getLogger(__name__)
 
@@ -109,9 +117,7 @@ class ClipEncoder:
     @classmethod
     def _assembled(cls, text: Any, image: Any, folder: Path, device: str) -> ClipEncoder:
         tune_cpu()
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        return cls(text.to(device), image.to(device), tokenizer, image_processor)
+        return cls(text.to(device), image.to(device), *readers(folder))
 
     @property
     def dim(self) -> int:
@@ -173,6 +179,7 @@ class ClipEncoder:
         asked = [index for index, question in enumerate(every) if question]
         questions = [every[index] for index in asked]
         texts, total = len(set(questions)), len(set(questions)) + len(set(images))
+        on_progress = counting(on_progress, "texts and pictures encoded")
         text = self.text_features(questions, batch_size, lambda done, _: on_progress(done, total))
         image = self.image_features(images, batch_size, lambda done, _: on_progress(texts + done, total))
         if len(asked) < len(items):
@@ -180,28 +187,44 @@ class ClipEncoder:
             text[asked] = of_questions
         return text, image
 
-    @torch.inference_mode()
     def _encode_texts(self, texts: Sequence[str], batch_size: int, on_progress: OnProgress) -> Tensor:
         ids = self._token_ids(texts) if texts else []
         by_length = sorted(range(len(ids)), key=lambda index: len(ids[index]))
-        features = torch.empty(len(ids), self.dim)
-        for done, chosen in _batches(by_length, batch_size):
-            padded = self._tokenizer.pad(
-                {"input_ids": [ids[index] for index in chosen]}, padding_side="right", return_tensors="pt"
-            ).to(self._text.device)  # [B, L]
-            features[chosen] = normalize(self._text(**padded).text_embeds.float(), dim=-1).cpu()
-            on_progress(done, len(ids))
-        return features
 
-    @torch.inference_mode()
+        def encoded(batch: list[int]) -> Tensor:
+            padded = self._tokenizer.pad(
+                {"input_ids": [ids[index] for index in batch]}, padding_side="right", return_tensors="pt"
+            ).to(self._text.device)  # [B, L]
+            return normalize(self._text(**padded).text_embeds.float(), dim=-1).cpu()
+
+        batches = _batches(by_length, batch_size)
+        return self._collected(encoded, batches, batches, on_progress)
+
     def _encode_images(self, paths: Sequence[Path], batch_size: int, on_progress: OnProgress) -> Tensor:
-        features = torch.empty(len(paths), self.dim)
+        def encoded(images: list[Image]) -> Tensor:
+            pixels = self._image_processor(images=images, return_tensors="pt").to(self._image.device)
+            return normalize(self._image(**pixels).image_embeds.float(), dim=-1).cpu()
+
+        batches = _batches(range(len(paths)), batch_size)
         with closing(read_images(paths)) as images:
-            for done, chosen in _batches(range(len(paths)), batch_size):
-                batch = list(islice(images, len(chosen)))
-                pixels = self._image_processor(images=batch, return_tensors="pt").to(self._image.device)
-                features[chosen] = normalize(self._image(**pixels).image_embeds.float(), dim=-1).cpu()
-                on_progress(done, len(paths))
+            read = (list(islice(images, len(batch))) for batch in batches)
+            return self._collected(encoded, read, batches, on_progress)
+
+    def _collected(
+        self,
+        encode: Callable[[Content], Tensor],
+        inputs: Iterable[Content],
+        batches: Sequence[Sequence[int]],
+        on_progress: OnProgress,
+    ) -> Tensor:
+        """Features [n, D]: ``encode`` of each input gives the rows of its batch."""
+        count, done = sum(map(len, batches)), 0
+        features = torch.empty(count, self.dim)
+        with closing(_side_by_side(encode, inputs, self._image.device)) as encoded:
+            for batch, found in zip(batches, encoded, strict=True):
+                features[batch] = found
+                done += len(batch)
+                on_progress(done, count)
         return features
 
     def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -228,11 +251,25 @@ def _once_each(contents: Sequence[Content], encode: Callable[[Sequence[Content]]
     return encode(list(positions))[[positions[content] for content in contents]]
 
 
-def _batches(indices: Sequence[int], size: int) -> Iterator[tuple[int, list[int]]]:
-    """(how many are done after it, batch)."""
-    for start in range(0, len(indices), size):
-        batch = list(indices[start : start + size])
-        yield start + len(batch), batch
+def _batches(indices: Sequence[int], size: int) -> list[list[int]]:
+    return [list(indices[start : start + size]) for start in range(0, len(indices), size)]
+
+
+def _side_by_side(
+    encode: Callable[[Content], Tensor], inputs: Iterable[Content], device: torch.device
+) -> Generator[Tensor, None, None]:
+    """``encode`` of each input, in order; on a CPU as many at once as torch has threads, each on one."""
+
+    def alone(given: Content) -> Tensor:
+        with one_thread(device), torch.inference_mode():  # both are of the thread that computes
+            return encode(given)
+
+    workers = min(torch.get_num_threads(), _AT_ONCE) if device.type == "cpu" else 1
+    if workers == 1:
+        yield from map(alone, inputs)
+        return
+    with one_thread(), closing(prefetch(alone, inputs, workers=workers, ahead=workers)) as found:
+        yield from found
 
 
 def towers(folder: Path) -> list[tuple[Any, Any]]:
@@ -246,6 +283,17 @@ def towers(folder: Path) -> list[tuple[Any, Any]]:
         (CLIPTextModelWithProjection, config.text_config),
         (CLIPVisionModelWithProjection, config.vision_config),
     ]
+
+
+def readers(folder: Path) -> tuple[Any, Any]:
+    """(tokenizer, image processor)"""
+    try:
+        return AutoTokenizer.from_pretrained(folder), AutoImageProcessor.from_pretrained(folder, backend="pil")
+    except Exception as error:  # noqa: BLE001 - a tokenizer's parser raises nothing more special
+        raise UserError(
+            f"{folder}: its tokenizer or image processor cannot be loaded ({first_line(error)}); "
+            "download it again."
+        ) from None
 
 
 def _load_strictly(tower: Any, state: Mapping[str, Tensor], prefix: str, folder: Path) -> None:

@@ -1,12 +1,15 @@
-"""Which epoch of a training becomes the v2-format checkpoint."""
+"""Which epochs of a training become v2-format checkpoints."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from icd_assets.errors import UserError
+
+_NUMBER = re.compile(r".*_epoch(\d+)\.pt")
 
 
 def epoch_to_convert(
@@ -24,3 +27,15 @@ def epoch_to_convert(
     if not file.is_file():
         raise UserError(f"{file} was pruned; make it again with --force {phase}_checkpoints.")
     return number, file
+
+
+def last_kept(files: Sequence[Path]) -> Path | None:
+    """The last epoch whose file was not pruned: the one that Lever-Plus' inference.sh takes, which converts it by
+    itself, and leaves its attention random, where no v2-format file lies beside it."""
+    numbered = [(int(found[1]), path) for path in files if (found := _NUMBER.fullmatch(path.name))]
+    return max(((number, path) for number, path in numbered if path.is_file()), default=(0, None))[1]
+
+
+def v2format_of(source: Path) -> Path:
+    """Where inference.sh looks for the conversion of an epoch."""
+    return source.with_name(f"{source.stem}_v2format.ckpt")

@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.seeding import torch_rng
+from icd_assets.runtime.threads import one_thread
 from icd_assets.selector.config import ProposalConfig
 from icd_assets.selector.decoding import beam_search, evaluating, log_prob, sample
 from icd_assets.selector.model import PointerSelectorV2
@@ -71,9 +72,10 @@ def propose(
         raise ValueError(f"{len(rows)} rows, {query_emb.size(0)} queries, {pool_emb.size(0)} pools")
     device = next(policy.parameters()).device
     found: dict[int, list[Proposal]] = {}
-    for index, row in enumerate(rows):
-        query, pool = query_emb[index : index + 1].to(device), pool_emb[index : index + 1].to(device)
-        found[row] = _propose_one(policy, query, pool, config, torch_rng(config.seed, "propose", row))
+    with one_thread(device):
+        for index, row in enumerate(rows):
+            query, pool = query_emb[index : index + 1].to(device), pool_emb[index : index + 1].to(device)
+            found[row] = _propose_one(policy, query, pool, config, torch_rng(config.seed, "propose", row))
     return found
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.threads import one_thread
 from icd_assets.selector.config import RlConfig, SftConfig
 from icd_assets.selector.decoding import evaluating, log_prob
 from icd_assets.selector.groups import PointerGroup, collate, ordered_batches
@@ -91,7 +92,14 @@ class Optimization:
             group["lr"] = lr
 
     def update(self, epoch: int, number: int, loss_of: Callable[[], tuple[Tensor, Metrics]]) -> Metrics:
-        """The epoch's update ``number``; returns the metrics of ``loss_of`` and the gradient's norm unclipped."""
+        """The epoch's update ``number``; returns the metrics of ``loss_of`` and the gradient's norm unclipped.
+
+        On a CPU on one thread: the weights do not depend on how many there are.
+        """
+        with one_thread(device_of(self.policy)):
+            return self._update(epoch, number, loss_of)
+
+    def _update(self, epoch: int, number: int, loss_of: Callable[[], tuple[Tensor, Metrics]]) -> Metrics:
         self.policy.train()
         self.optimizer.zero_grad()
         with isolated_rng(self.seed, self.stage, "step", epoch, number):  # another word would be another dropout

@@ -2,8 +2,10 @@
 
 ``x.json.manifest.json``
     The manifest of a complete artifact; with ``.pending`` or ``.previous`` after it, half of a commit.
+``icd_assets/x.json``
+    An artifact's file where a file of the user's has its place: theirs is never moved.
 ``x.json.kept-0123abcd``
-    A file that the store did not write, moved aside; the number is the first of its digest.
+    A file of ours that was changed since, moved aside; the number is the first of its digest.
 ``.x.json.77-5.tmp``
     A file that process 77 is writing, in its thread 5 (older versions had no thread).
 """
@@ -16,6 +18,7 @@ import threading
 from pathlib import Path
 
 MANIFEST = ".manifest.json"
+BESIDE = "icd_assets"  # in a folder of Lever-Plus'
 _HALVES = (".pending", ".previous")
 _SET_ASIDE = re.compile(r".*\.kept-[0-9a-f]{8}")
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)(-\d+)?\.tmp")
@@ -52,6 +55,10 @@ def is_half_commit(path: Path) -> bool:
 def half_commits(root: Path) -> list[Path]:
     """The manifests whose commit was killed, anywhere under ``root``."""
     return sorted({path.with_suffix("") for half in _HALVES for path in root.rglob(f"*{MANIFEST}{half}")})
+
+
+def beside_the_users(file: Path) -> Path:
+    return file.parent / BESIDE / file.name
 
 
 def set_aside(file: Path, digest: str) -> Path:

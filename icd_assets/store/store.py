@@ -31,6 +31,7 @@ from icd_assets.store.journal import JOURNAL
 from icd_assets.store.known import Known
 from icd_assets.store.manifest import FileRecord, Manifest, Spec, data_version
 from icd_assets.store.names import MANIFEST, pending_of, previous_of, set_aside
+from icd_assets.store.ownership import Ownership, own_files
 
 
 class Store:
@@ -47,6 +48,7 @@ class Store:
         self.private = self.root / ".icd_assets"
         self.history = self.private / "history"
         self.digests = DigestCache(self.private / "digests.json", rehash=rehash)
+        self._ownership = Ownership(self.root, self.history, self.digests)
         self._known: Known[Manifest | None] | None = None
 
     def read_once(self) -> Store:
@@ -214,13 +216,15 @@ class Store:
 
     def commit(self, path: Path, staged: Mapping[Path, Path], **fields: Any) -> Manifest:
         """Move ``{final: staged}`` into place and the manifest after them. A final path that is its own
-        staged path is recorded where it lies (an imported file).
+        staged path is recorded where it lies (an imported file). Where a file of the user's has one of the
+        names, all go into the folder ``icd_assets`` beside it, and theirs stays.
 
         The new manifest is written beside its place first, as ``.pending``, and the old one set aside as
         ``.previous``: a writer killed between two moves leaves files that are known to be ours, and
         :meth:`recover` ends what it began or, if a file is lost, goes back.
         """
         records = []
+        staged = self._ownership.places(path, staged, self.read(path))
         for final, temporary in staged.items():
             fsync(temporary)
             size, digest = temporary.stat().st_size, self.digests.file(temporary)
@@ -238,19 +242,19 @@ class Store:
             fsync(path.parent)
         if (previous := self.read(previous_of(path))) is not None:
             self._remember(previous_of(path), previous)
-        ours = {record.path: record.sha256 for record in _own_files(previous)}
+        ours = {record.path: record.sha256 for record in own_files(previous)}
         with self._moving():
             for record, temporary in zip(manifest.files, staged, strict=True):
                 final = self.resolve(record)
                 if final == temporary or (final.is_file() and self.digests.file(final) == record.sha256):
                     continue
                 make_folder(final.parent)
-                self._keep_foreign(final, ours.get(record.path))
+                self._keep_changed(path, record.path, ours.get(record.path))
                 temporary.replace(final)
                 fsync(final.parent)
             self.digests.learn({self.resolve(record): record.sha256 for record in manifest.files})
             gone = set(ours) - {record.path for record in manifest.files}  # epochs that it no longer has
-            for record in _own_files(previous):
+            for record in own_files(previous):
                 if record.path in gone:
                     self._remove(path, record)
         previous_of(path).unlink(missing_ok=True)
@@ -297,7 +301,7 @@ class Store:
             previous_of(path).replace(path)
         else:
             halves = (coming, previous) if not path.exists() else ()
-            if lost := [record for manifest in halves for record in _own_files(manifest)]:
+            if lost := [record for manifest in halves for record in own_files(manifest)]:
                 with self._moving():
                     for record in lost:
                         self._remove(path, record)
@@ -322,6 +326,10 @@ class Store:
                 return None
         return found
 
+    def is_the_users(self, path: Path, final: Path) -> bool:
+        """Whether a file of the user's has the place of one of the artifact whose manifest is ``path``."""
+        return self._ownership.is_the_users(path, final, self.read(path))
+
     def remove_own(self, record: FileRecord) -> None:
         """Remove a file inside the results root that still has the bytes we wrote."""
         if self.is_own(record):
@@ -333,18 +341,16 @@ class Store:
         inside = not Path(record.path).is_absolute()
         return inside and path.is_file() and self.digests.file(path) == record.sha256
 
-    def _keep_foreign(self, final: Path, ours: str | None) -> None:
-        """A file that we did not write, or that was changed since, is moved aside, never overwritten."""
-        if final.is_file() and (digest := self.digests.file(final)) != ours:
+    def _keep_changed(self, path: Path, name: str, ours: str | None) -> None:
+        """A file that was changed since we wrote it is moved aside, never overwritten."""
+        final = self.root / name
+        if not final.is_file() or (digest := self.digests.file(final)) == ours:
+            return
+        if not self._ownership.wrote(path, name, digest):
             final.replace(set_aside(final, digest))
 
     def _relative(self, path: Path) -> str:
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
-
-
-def _own_files(manifest: Manifest | None) -> list[FileRecord]:
-    """The files that we wrote: an imported artifact's are the user's."""
-    return manifest.files if manifest is not None and manifest.origin == "made" else []
 
 
 def _read(path: Path) -> Manifest | None:

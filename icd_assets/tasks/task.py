@@ -40,7 +40,7 @@ class SplitFiles(BaseModel, ABC):
         """
 
     @abstractmethod
-    def parts(self) -> list[str | None]:
+    def parts(self) -> list[Any]:
         """What is taken of the files where they may hold more: it belongs to the split's digest."""
 
     @abstractmethod

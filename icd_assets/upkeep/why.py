@@ -77,9 +77,13 @@ def _of_input(given: Input | None) -> str:
 
 
 def fresh(manifest: Manifest) -> str:
-    """What it means that an artifact need not be made again."""
+    """What it means that an artifact need not be made again; what is not known of it was compared with nothing."""
     by = f" by run {manifest.run_id}" if manifest.run_id is not None else ""
+    made = f"{manifest.origin}{by} on {manifest.created_at}, data version {manifest.data_version}"
+    if not manifest.unknown:
+        return f"{made}; code, config, inputs and files are up to date"
+    known = ", ".join(["files", *sorted(manifest.spec.inputs)])
     return (
-        f"{manifest.origin}{by} on {manifest.created_at}, data version "
-        f"{manifest.data_version}; code, config, inputs and files are up to date"
+        f"{made}; as when it was {manifest.origin}: {known}; unknown, and so compared with no setting: "
+        f"{', '.join(manifest.unknown)}; --force {manifest.spec.asset} makes it from today's settings"
     )

@@ -45,6 +45,12 @@ class Likelihood:
         return math.exp(self.logprob / self.tokens)
 
 
+class Refused(str):
+    """In place of an answer to a prompt that the server refused, where that may be: an empty text, never kept."""
+
+    __slots__ = ()
+
+
 Answer = TypeVar("Answer", str, Likelihood)
 # Takes answers as they come, by their position in the request: called once per batch that the model computed.
 HandOver = Callable[[Mapping[int, Answer]], None]

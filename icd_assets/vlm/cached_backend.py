@@ -13,7 +13,8 @@ from typing import Generic, Literal
 from icd_assets.errors import UserError
 from icd_assets.store.digests import sha256_file, sha256_json
 from icd_assets.vlm.answer_store import AnswerStore
-from icd_assets.vlm.backend import Answer, Backend, HandOver, Likelihood
+from icd_assets.vlm.backend import Answer, Backend, HandOver, Likelihood, Refused
+from icd_assets.vlm.images import treatment
 from icd_assets.vlm.lru import ByteLru
 from icd_assets.vlm.prompts import Message, Prompt, messages
 
@@ -31,7 +32,8 @@ class CachedBackend(Backend):
     over is committed as a whole at once: a killed run loses what was being computed, and its second try asks
     for the very same batches of the rest.
 
-    ``asked`` counts the prompts that went to the model, ``reused`` those that did not have to.
+    ``asked`` counts the prompts that went to the model, ``reused`` those that did not have to, ``refused`` those
+    that a server did not take.
     """
 
     def __init__(self, backend: Backend, store: AnswerStore, *, chunk: int = 256) -> None:
@@ -42,6 +44,7 @@ class CachedBackend(Backend):
         self.store = store
         self.asked = 0
         self.reused = 0
+        self.refused = 0
         self._chunk = chunk
         self._images: ByteLru[tuple[str, int, int], str] = ByteLru(_KNOWN_IMAGES, lambda _: 1)
 
@@ -51,7 +54,7 @@ class CachedBackend(Backend):
             keys = [self._key("generate", prompts[at], decoding) for at in positions]
             chunk = _Chunk(positions, keys, self.store, hand_over)
             if missing := chunk.hand_over_known(self.store.texts(keys)):
-                self.backend.answer([prompts[at] for at in missing], chunk.keep)
+                self.backend.answer([prompts[at] for at in missing], self._counting(chunk))
             self._count(positions, missing)
 
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
@@ -66,6 +69,19 @@ class CachedBackend(Backend):
     def _chunks(self, total: int) -> Iterator[range]:
         return (range(start, min(start + self._chunk, total)) for start in range(0, total, self._chunk))
 
+    def _counting(self, chunk: _Chunk[str]) -> HandOver[str]:
+        def keep(answers: Mapping[int, str]) -> None:
+            self.refused += sum(isinstance(answer, Refused) for answer in answers.values())
+            chunk.keep(answers)
+
+        return keep
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """As an artifact's facts name them."""
+        refused = {"vlm_prompts_refused": self.refused} if self.refused else {}
+        return {"vlm_prompts_asked": self.asked, "vlm_prompts_reused": self.reused, **refused}
+
     def _count(self, positions: Sequence[int], missing: Sequence[int]) -> None:
         self.asked += len(missing)
         self.reused += len(positions) - len(missing)
@@ -78,11 +94,17 @@ class CachedBackend(Backend):
     def _image_digest(self, path: Path) -> str:
         try:
             stat = path.stat()
-            return self._images.get((str(path), stat.st_size, stat.st_mtime_ns), lambda: sha256_file(path))
+            return self._images.get((str(path), stat.st_size, stat.st_mtime_ns), lambda: _pixels_digest(path))
         except OSError as error:
             raise UserError(
                 f"image {path} cannot be read ({error.strerror}); restore it or fix the images path."
             ) from None
+
+
+def _pixels_digest(path: Path) -> str:
+    """Of the file's bytes, and of what else decides which pixels the model sees."""
+    how = treatment(path)
+    return sha256_file(path) if how is None else sha256_json([sha256_file(path), how])
 
 
 def _with_digests(message: Message, images: Iterator[str]) -> Message:
@@ -116,7 +138,7 @@ class _Chunk(Generic[Answer]):
     def keep(self, answers: Mapping[int, Answer]) -> None:
         """Commit a batch, given by its places among the missing, then hand it over."""
         found = {self._missing[place]: answer for place, answer in answers.items()}
-        self._store.add(found)
+        self._store.add({key: answer for key, answer in found.items() if not isinstance(answer, Refused)})
         self._share(found)
 
     def _share(self, answers: Mapping[bytes, Answer]) -> None:

@@ -45,8 +45,10 @@ class Chat:
         )
         if text.count(self._image_token) != len(prompt.images):
             raise UserError(
-                f"the text of the query with image {prompt.image} or of one of its demonstrations holds the "
-                f"image token {self._image_token} of the model; remove it from the question or answer."
+                f"the prompt of question_id {prompt.question_id} holds the image token {self._image_token} of the "
+                f"model in a text, its own or that of a demonstration (question_id "
+                f"{', '.join(str(shot.question_id) for shot in prompt.shots)}); remove it from the question or "
+                "answer."
             )
         return text
 

@@ -56,6 +56,14 @@ class Endpoint(BaseModel):
     timeout_seconds: float = Field(120.0, gt=0, description="Longest silence within one try.")
     retries: int = Field(8, ge=0, le=100, description="Tries after the first, with growing pauses.")
     give_up_seconds: float = Field(900.0, gt=0, description="Longest wait for one prompt, all tries together.")
+    skip_refused: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of prompts that the server may refuse (HTTP 400, 413, 422): such a prompt counts as "
+        "not answered, is left out of training, and is counted in the artifact's facts; 0: the first one ends "
+        "the run. A likelihood that is refused always ends it.",
+    )
     extra_body: dict[str, Any] = Field({}, description="Further fields of every request; they may change answers.")
 
     @field_validator("url")

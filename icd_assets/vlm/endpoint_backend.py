@@ -20,21 +20,26 @@ longest common beginning of the prompt's token ids with and without the answer, 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from icd_assets.errors import UserError
 from icd_assets.runtime.interrupts import run_async
 from icd_assets.store.digests import sha256_json
-from icd_assets.vlm.backend import Backend, Generation, HandOver, Likelihood
+from icd_assets.vlm.backend import Backend, Generation, HandOver, Likelihood, Refused
 from icd_assets.vlm.data_url import data_url
 from icd_assets.vlm.endpoint import Endpoint
-from icd_assets.vlm.endpoint_client import EndpointClient
+from icd_assets.vlm.endpoint_client import EndpointClient, PromptRefused
 from icd_assets.vlm.endpoint_scores import OPEN_ENDED, SCORED, UNSCORED, answer_tokens, likelihood
 from icd_assets.vlm.lru import ByteLru
 from icd_assets.vlm.prompts import Message, Prompt, PromptStyle, messages
+from icd_assets.vlm.refusals import in_words
 
 _IMAGE_BYTES = 256 << 20
+
+_log = logging.getLogger(__name__)
 
 Tail = tuple[Path, str, str]  # image, question and answer of a query
 Result = TypeVar("Result")
@@ -53,6 +58,8 @@ class EndpointBackend(Backend):
         self._decoding = endpoint.decoding(generation)
         self._images: ByteLru[Path, str] = ByteLru(_IMAGE_BYTES, len)
         self._tails: dict[Tail, list[int]] = {}
+        self._asked_for = 0
+        self._refused = 0
         if not endpoint.pinned and endpoint.names_weights:
             self.digest = sha256_json([endpoint.digest, run_async(self._root())])
 
@@ -62,10 +69,25 @@ class EndpointBackend(Backend):
         return served.root if served is not None else None
 
     def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
+        self._asked_for += len(prompts)
+
         async def ask(client: EndpointClient, index: int) -> str:
-            return await client.answer(self._messages(prompts[index]), self._decoding)
+            try:
+                return await client.answer(self._messages(prompts[index]), self._decoding)
+            except PromptRefused as refused:
+                return self._skipped(prompts[index], refused)
 
         self._run(len(prompts), ask, hand_over)
+
+    def _skipped(self, prompt: Prompt, refused: PromptRefused) -> Refused:
+        """In place of an answer, as long as few prompts are refused."""
+        share = self.endpoint.skip_refused
+        self._refused += 1
+        if self._refused <= share * self._asked_for:
+            _log.warning("left out: %s: %s", in_words(prompt), refused)
+            return Refused()
+        bound = f" ({self._refused} of {self._asked_for} are, more than skip_refused {share:g})" if share else ""
+        raise UserError(f"{in_words(prompt)} was refused{bound}: {refused}") from None
 
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
         self.endpoint.require_likelihoods("an answer's likelihood was asked for")
@@ -73,7 +95,10 @@ class EndpointBackend(Backend):
         self._measure(tails)
 
         async def ask(client: EndpointClient, index: int) -> Likelihood:
-            reply = await client.chat(self._messages(prompts[index], answers[index]), SCORED)
+            try:
+                reply = await client.chat(self._messages(prompts[index], answers[index]), SCORED)
+            except PromptRefused as refused:
+                raise UserError(f"{in_words(prompts[index])} was refused: {refused}") from None
             return likelihood(reply, self._tails[tails[index]])
 
         self._run(len(prompts), ask, hand_over)

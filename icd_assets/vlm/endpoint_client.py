@@ -25,6 +25,14 @@ _LONGEST_REASON = 300
 _UNSENT = ("OpenAI-Organization", "OpenAI-Project")
 
 
+_ABOUT_A_PROMPT = (400, 413, 422)
+_CHARACTERS_PER_TOKEN = 200  # more than any tokenizer's longest
+
+
+class PromptRefused(UserError):
+    """The server did not take this one prompt; it may take others."""
+
+
 class Logprob(BaseModel):
     """Of one token of the prompt."""
 
@@ -101,12 +109,18 @@ class EndpointClient:
     async def answer(self, messages: list[dict[str, Any]], fields: dict[str, Any]) -> str:
         """The text of the first choice, the best of beams. Servers write null for one that ended at once."""
         choice = (await self.chat(messages, fields)).choices[0]
+        text, bound = choice.message.content or "", _longest_answer(fields)
+        if len(text) > bound:
+            raise self._failed(
+                f"wrote {len(text):,} characters where max_tokens {fields.get('max_tokens')} was asked for, so it "
+                "ignores max_tokens; look at the server, or fix extra_body"
+            )
         if choice.message.content is None and choice.finish_reason != "stop":
             raise self._failed(
                 f"gave no text (finish_reason {choice.finish_reason}), as models do that think first; "
                 "switch thinking off with extra_body, or raise max_new_tokens"
             )
-        return choice.message.content or ""
+        return text
 
     async def served(self) -> Served | None:
         """What the server says of the model at /v1/models; None if it says nothing."""
@@ -144,23 +158,29 @@ class EndpointClient:
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(map(str, first["loc"]))
+            what = f"{where + ': ' if where else ''}{first['msg']}"
+            if raw.http_response.content.lstrip().startswith(b"<"):
+                what = "a web page, as a login or a proxy sends it"
             raise self._failed(
-                f"did not answer as a chat server does ({where + ': ' if where else ''}{first['msg']}); "
-                "fix the url, or look at the server"
+                f"did not answer as a chat server does ({what}); fix the url, or look at the server"
             ) from None
 
     def _refused(self, error: openai.APIStatusError) -> UserError:
+        """:class:`PromptRefused` for a status that is about the one prompt."""
         endpoint, status = self._endpoint, error.status_code
         if status in (401, 403):
             advice = f"fix the key in {endpoint.api_key_env}" if endpoint.api_key_env else "name api_key_env"
         elif status in (408, 409, 429) or status >= 500:
             advice = "look at the server, or lower concurrency"
+        elif status in _ABOUT_A_PROMPT:
+            advice = "leave that question or picture out, set skip_refused of the endpoint, or fix its generation"
         else:
             advice = "fix the model's endpoint, or its generation"
-        return self._failed(f"answered {status} ({self._shown(_reason(error))}); {advice}")
+        sentence = f"answered {status} ({self._shown(_reason(error))}); {advice}"
+        return self._failed(sentence, PromptRefused if status in _ABOUT_A_PROMPT else UserError)
 
-    def _failed(self, sentence: str) -> UserError:
-        return UserError(f"{self._endpoint.url} (model {self._endpoint.model}) {sentence}.")
+    def _failed(self, sentence: str, kind: type[UserError] = UserError) -> UserError:
+        return kind(f"{self._endpoint.url} (model {self._endpoint.model}) {sentence}.")
 
     def _shown(self, reason: str) -> str:
         """A server's words in one short line, without the key that some repeat."""
@@ -193,6 +213,11 @@ class _BoundedHttp(openai.DefaultAsyncHttpxClient):
         return type(response)(
             response.status_code, headers=response.headers, content=bytes(content), request=request
         )
+
+
+def _longest_answer(fields: dict[str, Any]) -> int:
+    """Characters that the tokens asked for can be."""
+    return 1000 + _CHARACTERS_PER_TOKEN * int(fields.get("max_tokens", 0))
 
 
 def _key(endpoint: Endpoint) -> str | None:

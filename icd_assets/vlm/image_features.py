@@ -21,6 +21,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from icd_assets.vlm.images import read_image
 from icd_assets.vlm.lru import ByteLru
+from icd_assets.vlm.processor import first_line
+from icd_assets.vlm.refusals import PictureRefused
 
 _PLACE_TOKENS = 1 << 25  # a pointer each
 
@@ -97,12 +99,18 @@ class ImageFeatures:
     def _encode_image(self, path: Path, several: bool) -> _Encoded:
         """One image by itself; as one of ``several`` beside itself."""
         count = 2 if several else 1
-        inputs = self._processor(
-            text=[self._processor.image_token * count],
-            images=[[read_image(path)] * count],
-            add_special_tokens=False,
-            return_tensors="pt",
-        )
+        image = read_image(path)
+        try:
+            inputs = self._processor(
+                text=[self._processor.image_token * count],
+                images=[[image] * count],
+                add_special_tokens=False,
+                return_tensors="pt",
+            )
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each family refuses in its own way
+            raise PictureRefused(path, first_line(error)) from None
         device, dtype = self._model.device, self._model.dtype
         given = {
             name: value.to(device, dtype if value.is_floating_point() else None)

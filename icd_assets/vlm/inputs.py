@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from icd_assets.vlm.images import read_images
+from icd_assets.vlm.processor import picture_refusal
+from icd_assets.vlm.refusals import PictureRefused
 
 Side = Literal["left", "right"]
 
@@ -80,16 +83,30 @@ class ProcessorInputs:
 
     def _processed(self, rows: Sequence[Row], side: Side) -> dict[str, Any]:
         texts = [row.text for row in rows]
-        images = read_images(path for row in rows for path in row.images)
-        batch = self.processor(
-            text=texts,
-            images=[list(islice(images, len(row.images))) for row in rows],
-            padding=True,
-            padding_side=side,
-            return_tensors="pt",
-            **special_tokens(self.processor, texts),
-        )
+        read = read_images(path for row in rows for path in row.images)
+        images = [list(islice(read, len(row.images))) for row in rows]
+        try:
+            batch = self.processor(
+                text=texts,
+                images=images,
+                padding=True,
+                padding_side=side,
+                return_tensors="pt",
+                **special_tokens(self.processor, texts),
+            )
+        except MemoryError:
+            raise
+        except Exception:
+            self._require_taken(rows, images)
+            raise
         return {
             name: value.to(self._device, self._dtype if value.is_floating_point() else None)
             for name, value in batch.items()
         }
+
+    def _require_taken(self, rows: Sequence[Row], images: Sequence[Sequence[Image.Image]]) -> None:
+        """Raise :class:`PictureRefused` for the first picture that the processor refuses by itself."""
+        for row, own in zip(rows, images, strict=True):
+            for path, image in zip(row.images, own, strict=True):
+                if (reason := picture_refusal(self.processor, image.size)) is not None:
+                    raise PictureRefused(path, reason)

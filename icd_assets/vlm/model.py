@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 from icd_assets.errors import UserError
 from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.processor import first_line, read_config
+from icd_assets.vlm.weight_headers import require_whole
 from icd_assets.vlm.weights import Dtype
 
 
@@ -56,6 +57,7 @@ def pretrained(model_class: Any, folder: Path, dtype: torch.dtype, **options: An
 
     Tensors that the model does not need (the other tower of a CLIP checkpoint) are left alone.
     """
+    require_whole(folder)
     try:
         with _quiet():
             model, report = model_class.from_pretrained(folder, dtype=dtype, output_loading_info=True, **options)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from transformers import AutoConfig
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
@@ -33,7 +34,13 @@ def load_processor(folder: Path, *, min_pixels: int | None = None, max_pixels: i
         raise UserError(
             f"{folder}: model type {config.model_type!r} has no image-and-text processor; take a chat VLM."
         )
-    processor = _without_video(PROCESSOR_MAPPING[type(config)]).from_pretrained(folder, backend="pil")
+    try:
+        processor = _without_video(PROCESSOR_MAPPING[type(config)]).from_pretrained(folder, backend="pil")
+    except Exception as error:  # noqa: BLE001 - a tokenizer's parser raises nothing more special
+        raise UserError(
+            f"{folder}: its tokenizer or image processor cannot be loaded ({first_line(error)}); "
+            "download it again."
+        ) from None
     if processor.chat_template is None:
         raise UserError(f"{folder} has no chat template; take an instruction-tuned VLM.")
     if min_pixels is not None or max_pixels is not None:
@@ -41,11 +48,28 @@ def load_processor(folder: Path, *, min_pixels: int | None = None, max_pixels: i
     return processor
 
 
+def picture_refusal(processor: Any, size: tuple[int, int]) -> str | None:
+    """Why the model's image processor does not take a picture of ``size`` (width, height); None if it does.
+
+    Processors that size pictures by area say so by arithmetic; others are shown a blank picture.
+    """
+    images, (width, height) = processor.image_processor, size
+    by_area = "smart_resize" in vars(sys.modules[type(images).__module__])
+    try:
+        if by_area and hasattr(images, "get_number_of_image_patches"):
+            images.get_number_of_image_patches(height, width, {})
+        else:
+            images(images=[Image.new("RGB", size)], return_tensors="pt")
+    except Exception as error:  # noqa: BLE001 - each family refuses in its own way
+        return first_line(error)
+    return None
+
+
 def read_config(folder: Path) -> Any:
     """The model's configuration."""
     try:
         return AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a foreign value makes its class raise
         raise UserError(
             f"{folder} is no transformers model ({first_line(error)}); fix the catalog's path."
         ) from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, assert_never
 
@@ -24,6 +24,8 @@ _TOKENS = re.compile(r"\{question\}|\{answer\}")
 class Item(Protocol):
     """What a prompt takes of a dataset's item."""
 
+    @property
+    def question_id(self) -> int | str: ...
     @property
     def image(self) -> Path: ...
     @property
@@ -39,6 +41,7 @@ class Shot:
     image: Path
     question: str
     answer: str
+    question_id: int | str | None = field(default=None, compare=False)  # for messages; no model reads it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,13 @@ class Prompt:
     shots: tuple[Shot, ...]
     image: Path
     question: str
+    question_id: int | str | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, query: Item, icds: Sequence[Item]) -> Prompt:
         """The prompt that asks ``query`` after the demonstrations ``icds``."""
-        shots = tuple(Shot(icd.image, icd.question, icd.answer) for icd in icds)
-        return cls(shots, query.image, query.question)
+        shots = tuple(Shot(icd.image, icd.question, icd.answer, icd.question_id) for icd in icds)
+        return cls(shots, query.image, query.question, query.question_id)
 
     @property
     def images(self) -> tuple[Path, ...]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 from typing import Any
@@ -23,6 +24,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.threads import SMALL_MODEL, one_thread
 from icd_assets.store.digests import sha256_json
 from icd_assets.vlm.backend import Answer, Backend, Generation, HandOver, Likelihood
 from icd_assets.vlm.cached_inputs import CachedInputs
@@ -33,6 +35,7 @@ from icd_assets.vlm.inputs import Inputs, ProcessorInputs, Row
 from icd_assets.vlm.model import decoding_config, load_model
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle
+from icd_assets.vlm.refusals import naming
 from icd_assets.vlm.weights import Dtype, locate
 
 # With fewer rows BLAS takes another kernel, and a result's last bits would depend on the batch.
@@ -73,6 +76,7 @@ class TransformersBackend(Backend):
         self._chat = Chat(inputs.processor, style)
         # generate() fills what an explicit config leaves open from this one, so it must be ours as well.
         model.generation_config = self._decoding = decoding_config(generation, model, self._tokenizer)
+        self._small = sum(weights.numel() for weights in model.parameters()) < SMALL_MODEL
 
     @classmethod
     def load(
@@ -114,11 +118,16 @@ class TransformersBackend(Backend):
         )
 
     def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
-        rows = self._rows(self._rendered(prompts), prompts)
-        jobs = _merged(rows, key=lambda row: (row.ids, row.images))
-        self._run(jobs, self._generate_batch, hand_over)
+        with naming(prompts):
+            rows = self._rows(self._rendered(prompts), prompts)
+            jobs = _merged(rows, key=lambda row: (row.ids, row.images))
+            self._run(jobs, self._generate_batch, hand_over)
 
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
+        with naming(prompts):
+            self._score(prompts, answers, hand_over)
+
+    def _score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
         texts = self._rendered(prompts)
         starts = self._rows(texts, prompts)
         rows = self._rows([text + answer for text, answer in zip(texts, answers, strict=True)], prompts)
@@ -126,7 +135,8 @@ class TransformersBackend(Backend):
         for prompt, answer, target in zip(prompts, answers, targets, strict=True):
             if not target:
                 raise UserError(
-                    f"the answer {answer!r} to {prompt.question!r} has no tokens, so no likelihood; "
+                    f"the answer {answer!r} to question_id {prompt.question_id} ({prompt.question!r}) has no "
+                    "tokens, so no likelihood; "
                     "fix or leave out that annotation."
                 )
         jobs = _merged(rows, key=lambda row: (row.ids[:-1], row.images))
@@ -140,7 +150,12 @@ class TransformersBackend(Backend):
         return [self._chat.text(prompt) for prompt in prompts]
 
     def _rows(self, texts: Sequence[str], prompts: Sequence[Prompt]) -> list[Row]:
-        return self._inputs.rows(texts, [prompt.images for prompt in prompts]) if texts else []
+        with self._threads():  # the images go through the vision tower here
+            return self._inputs.rows(texts, [prompt.images for prompt in prompts]) if texts else []
+
+    def _threads(self) -> AbstractContextManager[None]:
+        """A small model's numbers do not depend on how many threads there are; a large one needs them all."""
+        return one_thread(self._model.device) if self._small else nullcontext()
 
     def _run(
         self,
@@ -168,7 +183,7 @@ class TransformersBackend(Backend):
     ) -> list[list[Answer]] | None:
         """The batch's results, or None after the batch size was halved."""
         try:
-            with torch.inference_mode():
+            with self._threads(), torch.inference_mode():
                 return compute(batch)
         except torch.OutOfMemoryError:
             if len(batch) == 1:

@@ -96,7 +96,7 @@ def test_a_healthy_instance(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
         ("", "holds no settings"),
         ("!!python/object/apply:os.system ['touch hacked']", "is not readable YAML"),
         ("\xff\xfe", "dagster.yaml"),
-        ("no_such_key: 1\n", "does not open"),
+        ("no_such_key: 1\n", "do not open"),
         ("run_launcher: {module: no_such_module, class: X}\n", "does not open"),
     ],
 )

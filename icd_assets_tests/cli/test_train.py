@@ -24,3 +24,27 @@ def test_a_misspelled_asset_is_refused_before_the_cell_is_opened(
     assert isinstance(ended.exception, UserError)
     assert str(ended.exception).startswith("there is no asset 'rl_dat'; valid: candidate_pools, ")
     assert ended.output == ""
+
+
+@pytest.mark.parametrize(
+    "typed", ["-1", "-10", "-1,0", "0,1", "cuda:0", "", " ", "all", "0x1", "٣", "1e0", "99999", "+0"]
+)
+def test_what_is_no_gpu_is_refused_in_one_sentence_of_ours(typed: str) -> None:
+    ended = CliRunner().invoke(train, ["vqa", "demo", typed, "query_img_text_icd_img_text", "rand_sampler"])
+    assert isinstance(ended.exception, UserError), ended.output
+    assert str(ended.exception).startswith(f"gpu_id {typed!r} is not the number of one GPU; ")
+    assert ended.output == ""
+
+
+def test_an_option_that_is_none_is_still_clicks_to_refuse() -> None:
+    ended = CliRunner().invoke(train, ["vqa", "demo", "0", "--rce-epoch", "3"])
+    assert ended.exit_code == 2
+    assert "No such option" in ended.output
+
+
+@pytest.mark.parametrize("flags", [("--name", "a b"), ("--name", ""), ("--name=..",), ("--name", "x" * 70)])
+def test_a_name_that_is_none_is_refused_before_the_cell_is_opened(flags: tuple[str, ...]) -> None:
+    ended = CliRunner().invoke(train, ["vqa", "demo", *flags])
+    assert isinstance(ended.exception, UserError), ended.output
+    assert "name" in str(ended.exception) and str(ended.exception).endswith(".")
+    assert ended.output == ""

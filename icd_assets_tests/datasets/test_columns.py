@@ -108,7 +108,7 @@ def test_every_flipped_byte_is_noticed(folder):
     load(folder)
     path = kept(folder)
     whole = path.read_bytes()
-    key = vqa._key("official", [sha256_file(folder / name) for name in ("questions.json", "annotations.json")])
+    key = vqa._key(["official"], [sha256_file(folder / name) for name in ("questions.json", "annotations.json")])
     facts = columns.read_table(path, key)
     assert facts is not None
     wanted = facts[0].to_pylist()

@@ -68,13 +68,13 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     from icd_assets.vlm import images as vlm_images
 
     found: list[str] = []
-    real = vlm_images.problem
+    real = vlm_images.look
 
-    def counted(path: Path) -> str | None:
+    def counted(path: Path) -> tuple[tuple[int, int] | None, str | None]:
         found.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(vlm_images, "problem", counted)
+    monkeypatch.setattr(vlm_images, "look", counted)
     return found
 
 
@@ -136,14 +136,36 @@ def test_decoding_leaves_the_filters_of_warnings_alone_and_runs_in_threads(items
     from icd_assets.vlm import images as vlm_images
 
     names = set()
-    real = vlm_images.problem
+    real = vlm_images.look
 
     def noted(path: Path) -> str | None:
         names.add(threading.current_thread().name)
         return real(path)
 
-    monkeypatch.setattr(vlm_images, "problem", noted)
+    monkeypatch.setattr(vlm_images, "look", noted)
     before = list(warnings.filters)
     require_images(items)
     assert warnings.filters == before
     assert names and threading.main_thread().name not in names
+
+
+def test_a_memory_without_sizes_keeps_what_it_knows(items, decoded, tmp_path):
+    path, stat = tmp_path / "sound_images.sqlite", items[0].image.stat()
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "CREATE TABLE sound_images (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER) WITHOUT ROWID"
+        )
+        row = os.fsencode(items[0].image), stat.st_size, stat.st_mtime_ns
+        connection.execute("INSERT INTO sound_images VALUES (?, ?, ?)", row)
+    connection.close()
+    for _ in range(2):
+        looked = images.look_at([item.image for item in items], tmp_path)
+        assert looked.sizes == {item.image: (64, 48) for item in items}
+    assert sorted(decoded) == ["1.jpg", "2.jpg", "3.jpg"]
+
+
+def test_who_only_looks_remembers_nothing(items, decoded, tmp_path):
+    for _ in range(2):
+        images.look_at([item.image for item in items], tmp_path / "results", read_only=True)
+    assert len(decoded) == 8
+    assert not (tmp_path / "results").exists()

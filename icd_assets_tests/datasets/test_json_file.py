@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from icd_assets.datasets import json_file
+from icd_assets.datasets import text_file
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
 from icd_assets_tests.programs import program
@@ -36,7 +36,7 @@ def test_a_sparse_file_within_the_limit_is_refused_unread(tmp_path):
 
 
 def test_the_limit_is_of_bytes_declared(tmp_path, monkeypatch):
-    monkeypatch.setattr(json_file, "LIMIT", 10)
+    monkeypatch.setattr(text_file, "LIMIT", 10)
     (tmp_path / "small.json").write_text("[1, 2, 3]")
     assert read_json(tmp_path / "small.json") == [1, 2, 3]
     (tmp_path / "large.json").write_text("[1, 2, 3, 4]")

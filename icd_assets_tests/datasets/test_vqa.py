@@ -101,7 +101,7 @@ def test_truncated_file_names_file_and_byte(tmp_path):
         (b"[1]", "no key 'questions' at its top level"),
         (b'{"questions": [1]}', r"questions\[0\] is not a record"),
         (b'{"questions": [{"image_id": 1}]}', r"questions\[0\] has no key 'question_id'"),
-        (b"\xff\xd8\xff", "not UTF-8 text .byte 0."),
+        (b"\xff\xd8\xff", "not UTF-8 text .line 1, byte 0."),
         (b"[" * 100_000, "not acceptable JSON"),
         (b'{"questions": ' + b"9" * 5000 + b"}", "not acceptable JSON"),
         (b'{"questions": NaN}', "NaN is not a number"),

@@ -12,10 +12,10 @@ from icd_assets.experiment.paths import CellPaths
 CATALOG = Catalog.load()
 
 
-def paths(sampler: str = "rand_sampler", reward_suffix: str = "") -> CellPaths:
+def paths(sampler: str = "rand_sampler", suffix: str = "") -> CellPaths:
     cell = CATALOG.cell("okvqa_local", sampler, "qwen2.5_vl_3B")
     dataset, model = CATALOG.datasets[cell.dataset], CATALOG.models[cell.model]
-    return CellPaths(Path("results"), cell, dataset, model, reward_suffix=lambda: reward_suffix)
+    return CellPaths(Path("results"), cell, dataset, model, suffix=lambda: suffix)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def paths(sampler: str = "rand_sampler", reward_suffix: str = "") -> CellPaths:
             "model_cpk/v3_RandSampler_Qwen2_5-VL-3B-Instruct/rce_epoch5.pt",
         ),
         (
-            paths(reward_suffix="_h2.0_s1.0").epoch_checkpoint("grpo", 1),
+            paths(suffix="_h2.0_s1.0").epoch_checkpoint("grpo", 1),
             "model_cpk/v3_RandSampler_Qwen2_5-VL-3B-Instruct_h2.0_s1.0/grpo_epoch1.pt",
         ),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from icd_assets.errors import UserError
+from icd_assets.experiment.checks.possible import require_possible
 from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.settings import assigned
 from icd_assets.experiment.steps import STEPS
@@ -96,15 +97,15 @@ def test_a_selector_that_its_files_cannot_hold_is_refused_at_once(
 ) -> None:
     experiment = replace(world.experiment(), settings=assigned(world.experiment().settings, settings))
     with pytest.raises(UserError, match=says):
-        Plan.of(experiment).require_possible()
-    Plan.of(experiment, to="beam_data").require_possible()
+        require_possible(Plan.of(experiment))
+    require_possible(Plan.of(experiment, to="beam_data"))
 
 
 def test_more_layers_train_as_long_as_nothing_is_converted(world: World) -> None:
     experiment = world.experiment(NUM_LAYERS="3")
     with pytest.raises(UserError, match="NUM_LAYERS=1, or stop --to"):
-        Plan.of(experiment).require_possible()
-    Plan.of(experiment, to="rce_checkpoints").require_possible()
+        require_possible(Plan.of(experiment))
+    require_possible(Plan.of(experiment, to="rce_checkpoints"))
 
 
 def test_the_layers_of_ones_own_checkpoint_are_looked_at(world: World) -> None:
@@ -113,7 +114,7 @@ def test_the_layers_of_ones_own_checkpoint_are_looked_at(world: World) -> None:
     write_v2(path, V2Checkpoint(dict(state)))
     given = {"LEVER_LM_CHECKPOINT_PATH": str(path)}
     with pytest.raises(UserError, match="has 2 attention layers"):
-        Plan.of(world.experiment(**given)).require_possible()
+        require_possible(Plan.of(world.experiment(**given)))
     with pytest.raises(UserError, match="NUM_LAYERS is 1, but the v2 checkpoint has 2"):
-        Plan.of(world.experiment(NUM_LAYERS="1", **given)).require_possible()
-    Plan.of(world.experiment(**given), to="rce_checkpoints").require_possible()
+        require_possible(Plan.of(world.experiment(NUM_LAYERS="1", **given)))
+    require_possible(Plan.of(world.experiment(**given), to="rce_checkpoints"))

@@ -7,7 +7,6 @@ import pytest
 from icd_assets.errors import UserError
 from icd_assets.experiment.settings import PRESETS, Settings, environment_fields, read_settings
 from icd_assets.experiment.steps import STEP, STEPS, sections
-from icd_assets.experiment.upstream_variables import WITHOUT_EFFECT, without_effect
 from icd_assets.selector.grpo import starting_beta
 
 # SPEC K.6: variable → the default that train_v3.sh really has.
@@ -61,14 +60,6 @@ def test_the_scripts_of_plan_seven_are_obeyed() -> None:
     assert read_settings(environment=both).config("grpo_checkpoints", {}).clip_epsilon == 0.1
     with pytest.raises(UserError, match=r"PPO_CLIP_RATIO is 0\.1 and CLIP_EPSILON is 0\.2, which are one setting"):
         read_settings(environment=both | {"CLIP_EPSILON": "0.2"})
-
-
-def test_variables_without_effect_are_named() -> None:
-    assert without_effect({"RCE_EPOCHS": "3", "LEVER_LM_TOP_M": ""}) is None
-    said = without_effect({"LEVER_LM_MODEL_TYPE": "v4_6", "RESUME_CKPT_PATH": "x"})
-    assert said is not None
-    assert said.startswith("without effect here: LEVER_LM_MODEL_TYPE (v4 selectors are not read), RESUME_C")
-    assert not set(WITHOUT_EFFECT) & set(environment_fields())
 
 
 def test_grpo_without_rce_says_how() -> None:

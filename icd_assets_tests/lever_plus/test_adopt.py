@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-import torch
 
 from icd_assets_tests.worlds.lever_plus import (
     KEY,
@@ -22,6 +22,7 @@ from icd_assets_tests.worlds.lever_plus import (
     LeverPlus,
     lever_plus_folder,
     write_json,
+    write_upstream_v2format,
 )
 from icd_assets_tests.worlds.workplace import Workplace
 
@@ -108,10 +109,9 @@ def test_only_what_is_missing_is_trained(moved_in: MovedIn) -> None:
 def test_the_ui_shows_adopted_assets_as_materialized(moved_in: MovedIn) -> None:
     place, _ = moved_in
     with instance_of(place) as instance:
+        assert instance.get_dynamic_partitions("cell") == [KEY]
         for asset in ADOPTED:
             event = latest(instance, asset)
-            assert event.tags is not None
-            assert event.tags["dagster/partition/dataset"] == "okvqa"
             assert event.metadata["origin"].value == "adopted"
             assert "config" in str(event.metadata["unknown"].value)
         recorded = manifest(place, f"{RL_DATA}.manifest.json")
@@ -161,10 +161,9 @@ def place(trained: tuple[Workplace, str], tmp_path: Path) -> LeverPlus:
 
 
 def test_trained_epochs_are_adopted_and_converted_anew(place: LeverPlus) -> None:
-    """Lever-Plus' metrics have no expected reward; its converted file is understood, and kept aside."""
-    theirs = place.dataset / V3 / "grpo_epoch3_v2format.ckpt"
-    torch.save({"state_dict": {}}, theirs)
-    content = theirs.read_bytes()
+    """Lever-Plus' metrics have no expected reward; its converted file is understood, and stays."""
+    theirs = write_upstream_v2format(place.dataset / V3 / "grpo_epoch3.pt")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in users_files(place)}
     adopted = place.adopt("--dry-run")
     assert "would adopt" in adopted.stdout
     assert not list(place.results.rglob("*.manifest.json"))
@@ -177,7 +176,10 @@ def test_trained_epochs_are_adopted_and_converted_anew(place: LeverPlus) -> None
     ended = place.train_cell(GRPO_EPOCHS="3")
     assert ended.returncode == 0, ended.stderr
     assert "[1/2] v2format_checkpoint: missing" in ended.stdout
-    assert [path.read_bytes() for path in theirs.parent.glob(f"{theirs.name}.kept-*")] == [content]
+    ours = theirs.parent / "icd_assets" / theirs.name
+    assert ours.is_file()
+    assert "is yours and stays; ours lies in icd_assets/ beside it" in " ".join(ended.stdout.split())
+    assert f"LEVER_LM_CHECKPOINT_PATH={ours.relative_to(place.folder)}" in ended.stdout
     leaderboard = json.loads((place.results / "leaderboard.json").read_text(encoding="utf-8"))
     assert leaderboard[0]["rl_data_version"] == "unknown"  # nobody wrote down what these learned from
     with instance_of(place) as instance:
@@ -186,11 +188,58 @@ def test_trained_epochs_are_adopted_and_converted_anew(place: LeverPlus) -> None
     best = place.train_cell("--set", "v2format_checkpoint.epoch=best", "--dry-run", GRPO_EPOCHS="3")
     assert "epoch last → best" in best.stdout
 
-    # trained again by us, the user's epochs are set aside, and GRPO is no longer what came of them
+    # trained again by us, the user's epochs stay, and GRPO is no longer what came of them
     ended = place.train_cell("--force", "rce_checkpoints", "--to", "grpo_checkpoints", GRPO_EPOCHS="3")
     assert ended.returncode == 0, ended.stderr
     assert "grpo_checkpoints: rce_checkpoints changed" in ended.stdout
-    assert len(list((place.dataset / V3).glob("rce_epoch?.pt.kept-*"))) == 5
+    beside = place.dataset / V3 / "icd_assets"
+    assert len(list(beside.glob("rce_epoch?.pt"))) == 5
+    assert len(list(beside.glob("grpo_epoch?.pt"))) == 3
+    assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before}
+    assert not list(place.results.rglob("*.kept-*"))
+
+
+def as_they_are(place: LeverPlus) -> dict[Path, tuple[str, int, int]]:
+    """Of every file of the user's: digest, time, inode."""
+    found = {}
+    for path in users_files(place):
+        stat = path.stat()
+        found[path] = (hashlib.sha256(path.read_bytes()).hexdigest(), stat.st_mtime_ns, stat.st_ino)
+    return found
+
+
+def test_a_whole_folder_is_adopted_sweeps_too_and_stays_as_it_is(place: LeverPlus) -> None:
+    """Sweeps lie in folders with weights as they were typed, or with a name by hand; epochs are converted."""
+    for suffix in ("_h2_s1.0", "_kl012"):
+        shutil.copytree(place.dataset / V3, place.dataset / f"{V3}{suffix}")
+    for epoch in [*place.dataset.rglob("rce_epoch5.pt"), *place.dataset.rglob("grpo_epoch3.pt")]:
+        write_upstream_v2format(epoch)
+    before = as_they_are(place)
+    adopted = place.adopt()
+    assert adopted.returncode == 0, adopted.stderr
+    found = [line.split()[1] for line in adopted.stdout.splitlines() if line.startswith("adopted ")]
+    assert [*dict.fromkeys(found)] == [*ADOPTED, "rce_checkpoints", "grpo_checkpoints"]
+    assert found.count("rce_checkpoints") == found.count("grpo_checkpoints") == 3
+    again = place.adopt()
+    assert "11 already" in again.stdout and " adopted" not in again.stdout.replace(": adopted", "")
+
+    ended = place.train_cell(GRPO_EPOCHS="3")
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    assert "5 adopted RCE epochs, 3 adopted GRPO epochs" in ended.stdout
+    made = [line.split()[1] for line in ended.stdout.splitlines() if line.startswith("[")]
+    assert made == ["v2format_checkpoint:", "evaluation:"]
+    other = place.train_cell("--to", "v2format_checkpoint", GRPO_EPOCHS="1", HARD_WEIGHT="2")
+    assert other.returncode == 0, other.stderr + other.stdout
+    assert "grpo_checkpoints: 3 adopted epochs although GRPO_EPOCHS=1" in other.stdout
+    named = place.train_cell("--name", "kl012", "--to", "v2format_checkpoint", GRPO_EPOCHS="3")
+    assert named.returncode == 0, named.stderr + named.stdout
+    assert "v3_RandSampler_Qwen2_5-VL-3B-Instruct_kl012" in named.stdout
+    for suffix in ("", "_h2_s1.0", "_kl012"):
+        ours = place.dataset / f"{V3}{suffix}" / "icd_assets" / "grpo_epoch3_v2format.ckpt"
+        assert ours.is_file()
+
+    after = as_they_are(place)
+    assert {path: after.get(path) for path in before} == before
 
 
 def test_a_changed_file_is_never_trained_on_unasked(place: LeverPlus) -> None:

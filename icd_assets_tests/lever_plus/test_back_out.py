@@ -229,8 +229,9 @@ def test_what_upstream_parses_from_names_is_there(results: Path) -> None:
     (path,) = (results / "model_cpk/v2").glob("*.ckpt")
     assert re.search(r"(RandSampler).*(infoscore_left_beam5_shot2_cand64_sample\d+)", path.name)
     assert path.name.endswith("_best.ckpt")
-    (converted,) = (results / "model_cpk/v3_RandSampler_tiny_vl").glob("*_v2format.ckpt")
-    assert converted.with_name(converted.name.replace("_v2format.ckpt", ".pt")).is_file()
+    converted = sorted((results / "model_cpk/v3_RandSampler_tiny_vl").glob("*_v2format.ckpt"))
+    assert [path.name[:4] for path in converted] == ["grpo", "rce_"]  # the last epoch of each training
+    assert all(path.with_name(path.name.replace("_v2format.ckpt", ".pt")).is_file() for path in converted)
 
 
 @pytest.mark.slow

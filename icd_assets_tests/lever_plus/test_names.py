@@ -63,12 +63,6 @@ def test_artifacts_of_a_cell(path: str, asset: str) -> None:
     [
         ("model_cpk/v2/" + V2.format(sampler="RandSampler", n=5000, rest=""), "sample_num: 5000 in the catalog"),
         ("cache/okvqa-RandSampler-anchor_sample_num: 800:32.json", "--set shared.pool_size=32"),
-        (
-            "model_cpk/v3_RandSampler_Qwen2_5-VL-3B-Instruct_h2.0_s0.5/rce_epoch1.pt",
-            "HARD_WEIGHT=2.0 SOFT_WEIGHT=0.5",
-        ),
-        ("model_cpk/v3_RandSampler_Qwen2_5-VL-3B-Instruct_hard_only/rce_epoch1.pt", "REWARD_MODE=hard_only"),
-        ("model_cpk/v3_RandSampler_Qwen2_5-VL-3B-Instruct_kl012/grpo_epoch2.pt", "'_kl012'"),
     ],
 )
 def test_other_settings_are_named(path: str, says: str) -> None:
@@ -78,13 +72,15 @@ def test_other_settings_are_named(path: str, says: str) -> None:
     assert says in (name.of_other_settings(experiment()) or "")
 
 
-def test_the_named_reward_is_the_one_that_fits() -> None:
-    name = read_name(PurePath("model_cpk/v3_RandSampler_Qwen2_5-VL-3B-Instruct_hard_only/rce_epoch1.pt"), "okvqa")
+@pytest.mark.parametrize(
+    "suffix", ["", "_h2.0_s0.5", "_h2_s1.0", "_h1.50_s1", "_hard_only", "_kl012", "_legacy_a"]
+)
+def test_a_v3_folder_is_of_its_cell_whatever_it_says_of_reward_and_experiment(suffix: str) -> None:
+    name = read_name(PurePath(f"model_cpk/v3_RandSampler_Qwen2_5-VL-3B-Instruct{suffix}/rce_epoch1.pt"), "okvqa")
     assert isinstance(name, Name)
-    assert name.of_other_settings(experiment(REWARD_MODE="hard_only")) is None
-    plain = read_name(PurePath("model_cpk/v3_RandSampler_Qwen2_5-VL-3B-Instruct/rce_epoch1.pt"), "okvqa")
-    assert isinstance(plain, Name)
-    assert "REWARD_MODE=hard_plus_soft" in (plain.of_other_settings(experiment(REWARD_MODE="hard_only")) or "")
+    assert name.fits(experiment())
+    assert name.of_other_settings(experiment()) is None
+    assert name.suffix(experiment()) == suffix
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,23 @@ def test_code_and_environment(world: World, run: Run, first: Path, monkeypatch: 
     ]
 
 
+def test_threads_and_cpu_are_named_where_nothing_else_explains_it(
+    world: World, run: Run, first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from icd_assets_tests.worlds import manifests as module
+
+    machine = {"threads": "8", "cpu": "Another CPU", "blas": "torch: BLAS open"}
+    monkeypatch.setattr(module, "ENVIRONMENT", {**module.ENVIRONMENT, **machine})
+    second = again(world, "rce_checkpoints", note="other last bits")
+    assert causes(run, first, second) == [
+        ("environment", ["rce_checkpoints"], "blas", None, "torch: BLAS open"),
+        ("environment", ["rce_checkpoints"], "cpu", None, "Another CPU"),
+        ("environment", ["rce_checkpoints"], "threads", None, "8"),
+    ]
+    second = again(world, "rce_checkpoints", RCE_LR="0.001")
+    assert causes(run, first, second) == [("config", ["rce_checkpoints"], "rce_lr", 0.0001, 0.001)]
+
+
 def test_other_bytes_from_the_same_of_everything(world: World, run: Run, first: Path) -> None:
     second = again(world, "rce_checkpoints", note="not deterministic")
     ((kind, path, *_),) = causes(run, first, second)

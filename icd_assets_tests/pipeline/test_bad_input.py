@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from icd_assets_tests.worlds.workplace import CELL, Workplace, new_workplace
+from icd_assets_tests.worlds.workplace import CELL, Workplace
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,8 @@ def refused(place: Workplace, *flags: str, cell: list[str] = CELL, **variables: 
     [
         (0, "caption", "task 'caption' is not that of demo; write: icd-assets train vqa demo."),
         (1, "okvqq", "unknown dataset 'okvqq': did you mean okvqa"),
-        (2, "first", "gpu_id 'first' is not a number"),
+        (2, "first", "gpu_id 'first' is not the number of one GPU"),
+        (2, "-1", "gpu_id '-1' is not the number of one GPU"),
         (3, "query_img_icd_img_text", "the one input is query_img_text_icd_img_text"),
         (4, "rnd_sampler", "unknown sampler 'rnd_sampler': did you mean rand_sampler"),
         (5, "tiny_v1", "unknown model 'tiny_v1': did you mean tiny_vl"),
@@ -116,14 +117,6 @@ def test_a_broken_image_is_named(with_dataset: Workplace) -> None:
 
 def test_an_empty_pool(workplace: Workplace) -> None:
     assert "pool" in refused(workplace, "--set", "shared.pool_size=5000")
-
-
-def test_more_anchors_than_rows(tmp_path: Path) -> None:
-    place = new_workplace(tmp_path)
-    catalog = yaml.safe_load((place.folder / "catalog.yaml").read_text(encoding="utf-8"))
-    catalog["datasets"]["demo"]["sample_num"] = 5000
-    (place.folder / "catalog.yaml").write_text(yaml.safe_dump(catalog), encoding="utf-8")
-    assert "sample_num is 5000" in refused(place)
 
 
 def damaged_v2(place: Workplace, change: str) -> str:

@@ -22,6 +22,7 @@ import yaml
 from icd_assets.demo.world import ANSWERS
 from icd_assets.errors import UserError
 from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.checks.possible import require_possible
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.settings import read_settings
@@ -219,15 +220,15 @@ def test_a_plan_needs_no_server_and_says_what_this_one_cannot_give(
     place, v2 = place_of(tmp_path / "work", "http://127.0.0.1:1/v1")
     own = {"LEVER_LM_CHECKPOINT_PATH": str(v2)}
     cell = _experiment(place, monkeypatch, **own)
-    Plan.of(cell, to="rl_data").require_possible()
+    require_possible(Plan.of(cell, to="rl_data"))
     with pytest.raises(UserError, match=r"^evaluation scores answers, but http://127.* set oracle_beams to 0"):
-        Plan.of(cell).require_possible()
+        require_possible(Plan.of(cell))
     without = _experiment(place, monkeypatch)
     with pytest.raises(UserError, match=r"^beam_data scores answers, but .* import a v2 checkpoint"):
-        Plan.of(without, to="rl_data").require_possible()
+        require_possible(Plan.of(without, to="rl_data"))
     gt = _experiment(place, monkeypatch, **own, REWARD_MODE="hard01_plus_gtprob")
     with pytest.raises(UserError, match=r"^rl_data scores answers"):
-        Plan.of(gt, to="rl_data").require_possible()
+        require_possible(Plan.of(gt, to="rl_data"))
 
 
 def test_the_same_model_at_another_url_is_the_same_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

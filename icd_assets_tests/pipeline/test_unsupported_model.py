@@ -8,6 +8,7 @@ import pytest
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.checks.possible import require_possible
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.settings import read_settings
@@ -39,10 +40,10 @@ def test_a_plan_that_would_ask_it_is_refused(tmp_path: Path, to: str | None, ask
     cell = experiment(tmp_path)
     plan = Plan.of(cell, to=to)
     if asking is None:
-        plan.require_possible()
+        require_possible(plan)
     else:
         with pytest.raises(UserError, match=f"^{asking} would ask flamingo_3B, which cannot be: .*open_flamingo"):
-            plan.require_possible()
+            require_possible(plan)
 
 
 def test_a_step_started_by_itself_refuses_before_it_looks_for_weights(

@@ -200,8 +200,9 @@ def test_anchors_are_upstreams():
     random.seed(42)
     assert draw_anchors(9009, 800, 42) == random.sample(range(9009), 800)
     assert draw_anchors(9009, 800, 42)[:3] == [1824, 409, 4506]
-    with pytest.raises(UserError, match="sample_num is 800, but the train split has 640 rows"):
-        draw_anchors(640, 800, 42)
+    assert sorted(draw_anchors(640, 800, 42)) == list(range(640))  # there are no more
+    with pytest.raises(UserError, match="sample_num is 0"):
+        draw_anchors(640, 0, 42)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -5,8 +5,9 @@ from typing import Any
 import dagster as dg
 
 from icd_assets.definitions import defs
+from icd_assets.defs.runs.known_cells import add_cells
 
-PARTITION = dg.MultiPartitionKey({"dataset": "demo", "sampler_model": "RandSampler/tiny_vl"})
+PARTITION = "demo|RandSampler/tiny_vl"
 
 
 def report(instance: dg.DagsterInstance, asset: str, version: str) -> None:
@@ -21,6 +22,7 @@ def evaluate(instance: dg.DagsterInstance, cursor: Any) -> tuple[Any, list[str]]
 
 
 with dg.DagsterInstance.ephemeral() as instance:
+    add_cells(instance, [PARTITION])
     report(instance, "candidate_pools", "one")
     cursor, first = evaluate(instance, None)
     print(first)

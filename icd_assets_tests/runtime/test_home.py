@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.home import find_home, load_env_file
+from icd_assets.experiment.catalog import CATALOG
+from icd_assets.experiment.experiment import results_root
+from icd_assets.runtime.home import find_home, load_env_file, local_path
+from icd_assets.runtime.new_home import write_home
 from icd_assets_tests.worlds.workplace import KEY, Workplace
 
 
@@ -92,3 +96,42 @@ def test_a_run_that_dagster_launches_hears_it(workplace: Workplace):
     assert ended.returncode == 0, ended.stderr
     assert list((here / "elsewhere" / "demo" / "cache").glob("demo-RandSampler-*.json"))
     assert (here / "demo files").is_dir() and not list((here / "sub").iterdir())
+
+
+@pytest.mark.parametrize("text", ["s3://bucket/x", "gs://b", "file:///data", "hf://datasets/a", "S3:/b"])
+def test_results_elsewhere_than_on_this_machine_are_refused(monkeypatch, text):
+    monkeypatch.setenv("RESULT_DIR", text)
+    with pytest.raises(UserError, match=r"RESULT_DIR=.* is no folder of this machine"):
+        results_root()
+
+
+def test_a_path_may_hold_colons(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert local_path("a:b/c: d", "X") == tmp_path / "a:b/c: d"
+
+
+def test_a_new_home_keeps_what_is_the_users(tmp_path):
+    home = tmp_path / "new" / "home"
+    home.mkdir(parents=True)
+    (home / ".env").write_text("OKVQA_PATH=/data\n")
+    (home / "dagster.yaml").touch()  # of an empty one Dagster sends telemetry
+    assert [path.name for path in write_home(home)] == ["dagster.yaml", "workspace.yaml"]
+    assert (home / ".env").read_text() == "OKVQA_PATH=/data\n"
+    assert "telemetry: {enabled: false}" in (home / "dagster.yaml").read_text()
+    assert write_home(home) == []
+
+
+def test_a_home_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        write_home(tmp_path / "file" / "below")
+
+
+def test_the_variables_of_a_new_home_are_variables_of_ours(tmp_path):
+    """A line that is taken out of its comment must do something."""
+    write_home(tmp_path)
+    named = re.findall(r"^# ([A-Z_]+)=", (tmp_path / ".env").read_text(), re.M)
+    catalog = CATALOG.read_text(encoding="utf-8")
+    others = {"RESULT_DIR", "ICD_CATALOG", "HF_HOME", "HF_HUB_OFFLINE"}
+    assert len(named) > 7
+    assert all(name in others or f"${{{name}:-" in catalog for name in named)

@@ -76,11 +76,21 @@ def test_a_hidden_process_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mine.gone() is False
 
 
+def test_the_tags_are_hidden_in_the_ui_and_those_of_older_runs_are_read() -> None:
+    mine = ProcessRecord.of(os.getpid())
+    tags = owner_tags(mine, RUN)
+    assert all(key.startswith(".dagster/") for key in tags)
+    older = {key.replace(".dagster/icd_", "icd/"): value for key, value in tags.items()}
+    assert sorted(older) == ["icd/born", "icd/host", "icd/pid", "icd/process_of"]
+    assert read_owner(older, RUN) == mine
+    assert read_owner(older, "run-2") is None
+
+
 def test_tags_that_a_reexecution_copied_are_not_its_own() -> None:
     mine = ProcessRecord.of(os.getpid())
     tags = owner_tags(mine, RUN)
     assert read_owner(tags, RUN) == mine
     assert read_owner(tags, "run-2") is None
     assert read_owner({}, RUN) is None
-    assert read_owner({**tags, "icd/pid": "1; rm"}, RUN) is None
+    assert read_owner({**tags, ".dagster/icd_pid": "1; rm"}, RUN) is None
     assert mine.host == socket.gethostname()

@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 
 from icd_assets.scoring.collect import answer_proposals
+from icd_assets.scoring.rewards import RewardConfig
 from icd_assets.scoring.rl_data import RlData
 from icd_assets.scoring.rl_file import read_rl_data, write_rl_data
+from icd_assets.scoring.training_rows import training_rows
 from icd_assets.selector.proposals import Proposal
 from icd_assets.tasks.caption.metric import Cider
 from icd_assets.tasks.vqa.metric import VqaAccuracy
+from icd_assets.vlm.backend import Refused
 from icd_assets.vlm.prompts import Prompt
 from icd_assets_tests.worlds.copying_backend import CopyingBackend
 from icd_assets_tests.worlds.vqa_files import item
@@ -86,3 +89,20 @@ def test_captions_are_judged_by_cider():
     library = [*LIBRARY[:1], replace(LIBRARY[1], answer="black cat"), *LIBRARY[2:]]
     again, _ = answer_proposals(queries, POOLS, library, PROPOSALS, CopyingBackend(), metric, gt_prob=False)
     assert again.pointers[0].cider == metric.scores(["black cat, or so"], [queries[0].answers])[0] > 1
+
+
+class RefusingBackend(CopyingBackend):
+    """Its server does not take the first prompt."""
+
+    def answer(self, prompts, hand_over):
+        super().answer(prompts, lambda answers: hand_over({**answers, 0: Refused()}))
+
+
+def test_a_refused_prompt_is_never_trained_on(tmp_path):
+    rows = answered(RefusingBackend(), gt_prob=False)
+    refused, other = rows[0].pointers
+    assert (refused.eval_failed, refused.vqa_eval_mode, other.eval_failed) == (True, "error", False)
+    write_rl_data(tmp_path / "rl.json", RlData(tuple(rows)))
+    data = read_rl_data(tmp_path / "rl.json", n_rows=5)
+    usable = training_rows(data, RewardConfig(), skip_fallback=True, require_positive=False)
+    assert [len(row.rewards) for row in usable] == [1, 1]

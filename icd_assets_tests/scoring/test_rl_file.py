@@ -393,14 +393,14 @@ def test_a_label_that_is_read_and_not_finite_drops_its_pointer(path, content):
     assert training_rows(read_rl_data(path), RewardConfig()) == []
 
 
-@pytest.mark.parametrize(("written", "read"), [("170005", 170005), (" 170005 ", 170005), ("vizwiz_17", None)])
-def test_an_id_as_a_text(path, content, written, read):
+@pytest.mark.parametrize("written", ["170005", "vizwiz_17"])
+def test_an_id_as_a_text(path, content, written):
     for key in ("3", "17"):
         content[key]["query"] |= {"question_id": written, "image_id": "42", "query_id": key}
     path.write_text(json.dumps(content))
     found = read_rl_data(path, n_rows=100)
-    assert {(query.question_id, query.image_id) for query in found.queries} == {(read, 42)}
-    assert found.converted == {"image_id": 2, "query_id": 2, "question_id": 2}
+    assert {(query.question_id, query.image_id) for query in found.queries} == {(written, 42)}
+    assert found.converted == {"image_id": 2, "query_id": 2}
 
 
 def test_answers_that_are_null_are_none(path, content):

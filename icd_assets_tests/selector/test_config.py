@@ -25,8 +25,8 @@ def test_environment_names_of_lever_plus_are_heard() -> None:
     for model in (config.SftConfig, config.RceConfig, config.GrpoConfig):
         for field in model.model_fields.values():
             if isinstance(extra := field.json_schema_extra, dict):
-                names: Any = extra["env"]
-                used |= {names} if isinstance(names, str) else {*names}
+                names: Any = [extra["env"], *extra.get("also", [])]  # type: ignore[misc]
+                used |= {*names}
     assert used == {
         "RCE_EPOCHS", "RCE_LR", "BATCH_SIZE", "NUM_LAYERS", "RCE_TEMP_START", "RCE_TEMP_END",
         "RCE_USE_RAW_REWARD", "RCE_USE_NORMALIZED_REWARD", "GRPO_EPOCHS", "GRPO_LR", "KL_BETA",

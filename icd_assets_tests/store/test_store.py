@@ -123,16 +123,61 @@ def test_one_changed_byte_is_noticed(store: Store, path: Path) -> None:
     assert "is gone" in (store.stale(path, spec_of()) or "")
 
 
-def test_a_foreign_file_is_moved_aside_never_overwritten(store: Store, path: Path) -> None:
+def tree(folder: Path) -> dict[str, str]:
+    """The files under it, the store's own aside."""
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".manifest.json"))
+    return {str(path.relative_to(folder)): path.read_text() for path in found if ".icd_assets" not in path.parts}
+
+
+def test_a_file_of_the_users_stays_and_ours_lies_in_a_folder_beside_it(store: Store, path: Path) -> None:
     data = store.root / "demo" / "data.json"
     data.parent.mkdir(parents=True)
     data.write_text("a year of work")
+    before = data.stat()
     commit(store, path, "one")
-    kept = list(data.parent.glob("data.json.kept-*"))
-    assert [p.read_text() for p in kept] == ["a year of work"]
-    commit(store, path, "two")  # our own file is replaced without a copy
-    assert len(list(data.parent.glob("data.json.kept-*"))) == 1
+    assert tree(data.parent) == {"data.json": "a year of work", "icd_assets/data.json": "one"}
+    assert store.stale(path, spec_of()) is None
+    manifest = commit(store, path, "two")  # our own file is replaced without a copy
+    assert tree(data.parent) == {"data.json": "a year of work", "icd_assets/data.json": "two"}
+    assert store.files(manifest) == [data.parent / "icd_assets" / "data.json"]
+    assert (data.stat().st_mtime_ns, data.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+    data.unlink()
+    commit(store, path, "three")  # its own place is free again
+    assert tree(data.parent) == {"data.json": "three"}
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "folder"])
+def test_what_is_no_plain_file_is_the_users_too(store: Store, path: Path, kind: str) -> None:
+    data = store.root / "demo" / "data.json"
+    data.parent.mkdir(parents=True)
+    theirs = store.root / "theirs.json"
+    if kind == "folder":
+        data.mkdir()
+    else:
+        if kind == "link":
+            theirs.write_text("a year of work")
+        data.symlink_to(theirs)
+    commit(store, path, "one")
+    assert (data.is_dir(), data.is_symlink()) == (kind == "folder", kind != "folder")
+    assert (data.parent / "icd_assets" / "data.json").read_text() == "one"
+    assert kind != "link" or theirs.read_text() == "a year of work"
+
+
+def test_a_file_of_ours_that_was_changed_is_moved_aside(store: Store, path: Path) -> None:
+    data = store.root / "demo" / "data.json"
+    commit(store, path, "one")
+    data.write_text("changed by hand")
+    commit(store, path, "two")
     assert data.read_text() == "two"
+    assert [p.read_text() for p in data.parent.glob("data.json.kept-*")] == ["changed by hand"]
+
+
+def test_what_is_left_of_an_artifact_without_a_manifest_is_ours(store: Store, path: Path) -> None:
+    """The user deleted the manifest to have it made again; the history knows the file."""
+    commit(store, path, "one")
+    path.unlink()
+    commit(store, path, "two")
+    assert tree(store.root / "demo") == {"data.json": "two"}
 
 
 def test_files_the_new_artifact_no_longer_has_are_removed(store: Store, path: Path) -> None:
@@ -159,8 +204,9 @@ def test_an_imported_file_is_never_touched(store: Store, path: Path) -> None:
     commit(store, path, "trained instead")
     assert mine.read_text() == "a year of work"
     store.commit(path, {mine: mine}, origin="imported", **fields)
-    commit(store, path, "in its place", name="mine.json")
-    assert [p.read_text() for p in path.parent.glob("mine.json.kept-*")] == ["a year of work"]
+    commit(store, path, "beside it", name="mine.json")
+    assert mine.read_text() == "a year of work"
+    assert (path.parent / "icd_assets" / "mine.json").read_text() == "beside it"
 
 
 def test_an_adopted_file_that_was_changed_is_the_users_to_decide(store: Store, path: Path) -> None:
@@ -177,7 +223,7 @@ def test_an_adopted_file_that_was_changed_is_the_users_to_decide(store: Store, p
     with pytest.raises(UserError, match=r"or make a new one with --force rl_data\."):
         store.files(manifest)
     commit(store, path, "made instead", name="theirs.json")
-    assert [p.read_text() for p in path.parent.glob("theirs.json.kept-*")] == ["a year of w0rk"]
+    assert theirs.read_text() == "a year of w0rk"
     theirs.unlink()
     assert store.altered(manifest) is None  # gone is not changed: it is made anew
 
@@ -291,8 +337,9 @@ def test_several_artifacts_commit_a_shared_file_at_once(tmp_path: Path) -> None:
         for maker in makers:
             maker.join()
         assert failed.empty(), failed.get()
-        kept = [path.read_text() for path in root.glob("demo/cache/*.kept-*")]
-        assert kept == ["the user's"]
+        assert (root / "demo/cache/anchors.json").read_text() == "the user's"
+        ours = sorted(path.name for path in (root / "demo/cache/icd_assets").iterdir())
+        assert ours == ["a.json", "anchors.json", "b.json", "c.json"]
 
 
 def test_equal_files_half_moved_are_both_found(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,3 +259,18 @@ def module_of(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
         else:
             module.register_buffer(last, value.clone())
     return found
+
+
+def write_upstream_v2format(epoch: Path) -> Path:
+    """An epoch as Lever-Plus' converter leaves it beside the ``.pt`` (SPEC L.1): attention under its older name
+    alone, one layer, no CLIP towers."""
+    ours = torch.load(epoch, weights_only=True)
+    state = {}
+    for name, tensor in ours["model_state_dict"].items():
+        older = name.replace("cross_attn_layers.0.", "cross_attn.").replace("attn_norms.0.", "attn_norm.")
+        state[f"lever_lm.pointer_selector.{older}"] = tensor
+    path = epoch.with_name(f"{epoch.stem}_v2format.ckpt")
+    header = {"epoch": ours["epoch"], "global_step": 0, "pytorch-lightning_version": "2.0.0"}
+    hyper_parameters = {"lr": 1e-4, "weight_decay": 0.001, "warm_steps": 0.05}
+    torch.save({**header, "state_dict": state, "hyper_parameters": hyper_parameters}, path)
+    return path

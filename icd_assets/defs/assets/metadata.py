@@ -13,6 +13,21 @@ from icd_assets.experiment.experiment import Experiment
 from icd_assets.lineage.trace import trace
 from icd_assets.store.manifest import Manifest
 
+# By the first words of a number's name.
+_UNITS = {
+    "accuracy": "share",
+    "candidates": "pointers",
+    "frac": "share",
+    "mean_reward": "reward units",
+    "pool_size": "candidates",
+    "recommended_accuracy": "share",
+    "train_rows": "questions",
+    "val_expected_reward": "reward units",
+    "val_first_pick": "share of queries",
+    "val_loss": "nats",
+    "width": "dimensions",
+}
+
 
 def metadata(asset: str, manifest: Manifest, experiment: Experiment) -> dict[str, Any]:
     """First what was made, then the exact upstream runs, then the config."""
@@ -30,8 +45,14 @@ def _facts(asset: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         if name == "rows":
             found["dagster/row_count"] = value
         elif name not in found and isinstance(value, int | float | str):
-            found[name] = round(value, 4) if isinstance(value, float) else value
+            found[_with_unit(name)] = round(value, 4) if isinstance(value, float) else value
     return found
+
+
+def _with_unit(name: str) -> str:
+    """The name that stands beside a number, with what it counts where the name alone does not say."""
+    kind = next((begin for begin in _UNITS if name == begin or name.startswith((f"{begin}_", f"{begin} "))), None)
+    return name if kind is None else f"{name} ({_UNITS[kind]})"
 
 
 def _drawn(value: Markdown | Table) -> dg.MetadataValue[Any]:

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import dagster as dg
 from pydantic import Field, create_model
-from pydantic.fields import FieldInfo
 
 from icd_assets.assets.build import Run, build
+from icd_assets.defs.assets.forms import given, unset_fields
 from icd_assets.defs.assets.metadata import metadata
-from icd_assets.defs.assets.partitions import CATALOG, partitions
-from icd_assets.defs.assets.resources import RewardResource, SharedResource, open_experiment
+from icd_assets.defs.assets.partitions import partitions
+from icd_assets.defs.assets.resources import RewardResource, SharedResource, asked
+from icd_assets.defs.runs.known_cells import add_cells
 from icd_assets.defs.runs.step_process import enter_process
 from icd_assets.errors import MissingInput, UserError
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.step import Step
 from icd_assets.experiment.steps import own_fields
-from icd_assets.lineage.as_made import as_made
 from icd_assets.runtime import machine_errors
+from icd_assets.runtime.home import load_env_file
+from icd_assets.store.manifest import Manifest
 from icd_assets.store.store import Store
 
-_BY_CONDITION = "dagster/from_automation_condition"  # Dagster's tag of a run that a condition asked for
+load_env_file()  # before the catalog, whose paths it may move
+CATALOG = Catalog.load()
+
+GRPO_RECIPE, GRPO_EPOCHS = "grpo_recipe", 3  # the job, and its epochs where neither the user nor the cell says
 
 # Read by executors, not by Dagster itself: dagster-k8s and dagster-ray place the step on a GPU.
 GPU_OP_TAGS = {
@@ -37,17 +45,22 @@ def step_asset(step: Step) -> dg.AssetsDefinition:
 
     def compute(context: Any, config: Any, shared: Any, reward: Any) -> Any:
         enter_process(context)
-        explicit = config.model_dump(exclude={"force"})
-        experiment = open_experiment(context.partition_key, shared, reward, {step.name: explicit})
-        if _BY_CONDITION in context.run.tags:
-            experiment = as_made(experiment, step.name)  # such a run carries no settings of its own
-        run = Run(context.run.run_id, context.log.info, lambda metrics: _observe(context, step.name, metrics))
-        with failing_in_words(experiment.store, str(experiment.cell)):
+        run_id = context.run.run_id
+        run = Run(run_id, context.log.info, lambda metrics: _observe(context, step.name, metrics))
+        with failing_in_words(shared.store(), context.partition_key):
+            explicit = given(config, own_fields(step))
+            asks = partial(asked, context.partition_key, shared, reward, {step.name: explicit}, run_id)
+            experiment, origin = asks()
+            if _lacks_epochs(step, experiment, explicit, context.run):
+                explicit["grpo_epochs"] = GRPO_EPOCHS
+                experiment, origin = asks()
+            add_cells(context.instance, [experiment.cell.key])
+            if origin is not None:
+                context.log.info(f"{step.name}: settings {origin}")
+            if _nothing_to_do(step, experiment, config, context.run):
+                return _nothing(step, experiment, origin)
             manifest, skipped = build(experiment, step.name, run, force=config.force)
-            return dg.MaterializeResult(
-                data_version=dg.DataVersion(manifest.data_version),
-                metadata=metadata(step.name, manifest, experiment) | {"skipped": skipped},
-            )
+            return _result(step, experiment, manifest, origin, skipped=skipped)
 
     # Dagster reads the signature's types; the config type is known only now.
     compute.__annotations__ = {
@@ -75,16 +88,38 @@ def step_asset(step: Step) -> dg.AssetsDefinition:
 def launchpad_form(step: Step) -> type[dg.Config]:
     """The step's settings as a Launchpad form: the library's fields, less the shared ones, and ``force``."""
     fields: dict[str, Any] = {"force": (bool, Field(False, description="Make it again even if it is up to date."))}
-    for name in own_fields(step):
-        info: FieldInfo = step.config.model_fields[name]
-        if name in step.catalog_fields and info.default is not None:
-            description = f"{info.description} Unset: the catalog's value for the dataset, else {info.default}."
-            optional: Any = info.annotation
-            fields[name] = (optional | None, Field(None, description=description))
-        else:
-            fields[name] = (info.annotation, info)
+    fields |= unset_fields(step.config, own_fields(step), step.catalog_fields)
     config: type[dg.Config] = create_model(f"{step.name}_config", __base__=dg.Config, **fields)
     return config
+
+
+def _lacks_epochs(step: Step, experiment: Experiment, explicit: dict[str, Any], run: dg.DagsterRun) -> bool:
+    """Whether the job that is about GRPO runs a cell that was made without, and says no number of epochs."""
+    of_the_job = run.job_name == GRPO_RECIPE and step.name == "grpo_checkpoints"
+    return of_the_job and "grpo_epochs" not in explicit and step.left_out(experiment)
+
+
+def _nothing_to_do(step: Step, experiment: Experiment, config: Any, run: dg.DagsterRun) -> bool:
+    """Whether the cell's recipe has no such step, and nobody asked for it by name."""
+    alone = run.asset_selection == {dg.AssetKey(step.name)}
+    return not config.force and not (step.on_request and alone) and step.left_out(experiment)
+
+
+def _nothing(step: Step, experiment: Experiment, origin: str | None) -> dg.MaterializeResult[Any]:
+    """To make nothing is no failure, and what is there stays: the steps after this one go on."""
+    why = f"nothing to do: {step.left_out_because}"
+    if (there := experiment.manifest(step.name)) is not None:
+        return _result(step, experiment, there, origin, skipped=True, note=why)
+    return dg.MaterializeResult(data_version=dg.DataVersion("none"), metadata={"note": why})
+
+
+def _result(
+    step: Step, experiment: Experiment, manifest: Manifest, origin: str | None, **said: bool | str
+) -> dg.MaterializeResult[Any]:
+    shown = metadata(step.name, manifest, experiment) | said
+    if origin is not None:
+        shown["settings"] = origin
+    return dg.MaterializeResult(data_version=dg.DataVersion(manifest.data_version), metadata=shown)
 
 
 @contextmanager

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import dagster as dg
 
+from icd_assets.defs.assets.step_asset import GRPO_EPOCHS, GRPO_RECIPE
 from icd_assets.experiment.steps import STEPS
 
 _ALL = [*(step.name for step in STEPS), "leaderboard"]
-GRPO_EPOCHS = 3  # where the user has not said how many
 
 rce_recipe = dg.define_asset_job(
     "rce_recipe",
     selection=dg.AssetSelection.assets(*(name for name in _ALL if name != "grpo_checkpoints")),
     description="Everything up to the evaluation and the leaderboard, RCE only (GRPO_EPOCHS=0, the default).",
-    tags={"icd/recipe": "rce"},
+    config={"ops": {"v2format_checkpoint": {"config": {"source": "rce"}}}},
 )
 
 grpo_recipe = dg.define_asset_job(
-    "grpo_recipe",
+    GRPO_RECIPE,
     selection=dg.AssetSelection.assets(*_ALL),
-    description="Everything up to the evaluation and the leaderboard, RCE and then three epochs of GRPO.",
-    tags={"icd/recipe": "grpo"},
-    config={"ops": {"grpo_checkpoints": {"config": {"grpo_epochs": GRPO_EPOCHS}}}},
+    description="Everything up to the evaluation and the leaderboard, RCE and then GRPO: as many epochs as the "
+    f"cell was trained with, else {GRPO_EPOCHS}.",
+    config={"ops": {"v2format_checkpoint": {"config": {"source": "grpo"}}}},
 )
 
 JOBS = [rce_recipe, grpo_recipe]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import dagster as dg
 
-from icd_assets.defs.automation.jobs import GRPO_EPOCHS
+from icd_assets.defs.assets.step_asset import GRPO_EPOCHS
 from icd_assets.defs.runs.run_config import build_run_config
 from icd_assets.defs.runs.run_status import TO_MAKE_SOMETHING
+from icd_assets.defs.runs.unrecorded import may_be_unrecorded
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.catalog_entries import AutomationEntry
 from icd_assets.experiment.experiment import Experiment, results_root
+from icd_assets.experiment.plan import Plan
+from icd_assets.experiment.settings import assigned
 from icd_assets.experiment.steps import STEP, STEPS
 from icd_assets.experiment.v2_source import has_own_v2
 from icd_assets.lineage.as_made import Warn, chosen
@@ -42,25 +46,42 @@ def recipe_of(experiment: Experiment) -> Recipe:
     return "grpo_recipe" if source == "grpo" else "rce_recipe"
 
 
-def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reason: str) -> dg.RunRequest:
-    """The run; ``reason`` makes its key unique, so that the same cause never asks twice."""
+def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reason: str) -> dg.RunRequest | None:
+    """The run, or None if it would find nothing to do; ``reason`` makes its key unique, so that the same cause
+    never asks twice."""
+    experiment = _under(experiment, recipe)
     left_out = set() if recipe == "grpo_recipe" else {"grpo_checkpoints"}
     if "beam_data" not in found.force and has_own_v2(experiment):
         left_out.add("beam_data")
+    if _finds_nothing(experiment, found):
+        return None
     names = [step.name for step in STEPS if step.name not in left_out]
-    config = build_run_config(experiment.settings, experiment.store.root, names, frozenset(found.force))
-    if recipe == "grpo_recipe" and not experiment.config("grpo_checkpoints").grpo_epochs:
-        config["ops"]["grpo_checkpoints"]["config"]["grpo_epochs"] = GRPO_EPOCHS
-    phase = recipe.removesuffix("_recipe")
-    config["ops"]["v2format_checkpoint"]["config"]["source"] = phase
     return dg.RunRequest(
-        run_key=f"{found.name}:{experiment.cell.key}{experiment.reward_suffix}:{reason}",
+        run_key=f"{found.name}:{experiment.cell.key}{experiment.suffix}:{reason}",
         job_name=recipe,
         partition_key=experiment.cell.key,
-        run_config=config,
+        run_config=build_run_config(experiment.settings, experiment.store.root, names, frozenset(found.force)),
         asset_selection=[dg.AssetKey(name) for name in [*names, "leaderboard"]],
-        tags={"icd/trigger": found.name},
     )
+
+
+def _finds_nothing(experiment: Experiment, found: AutomationEntry) -> bool:
+    """Whether a run would find everything up to date, and Dagster knows of it: it would cost half a minute."""
+    try:
+        plan = Plan.of(experiment.as_read_only(), force=found.force)
+    except UserError:
+        return False  # the run fails with that sentence, where it is seen
+    return not plan.to_make and not may_be_unrecorded(plan)
+
+
+def _under(experiment: Experiment, recipe: Recipe) -> Experiment:
+    """The cell with what a recipe decides: whether there is GRPO, and which phase is recommended."""
+    places: dict[str, Any] = {"v2format_checkpoint.source": recipe.removesuffix("_recipe")}
+    if recipe == "rce_recipe":
+        places["grpo_checkpoints.grpo_epochs"] = 0
+    elif not experiment.config("grpo_checkpoints").grpo_epochs:
+        places["grpo_checkpoints.grpo_epochs"] = GRPO_EPOCHS
+    return replace(experiment, settings=assigned(experiment.settings, places))
 
 
 def at_work(instance: dg.DagsterInstance, experiment: Experiment) -> bool:

@@ -1,4 +1,4 @@
-"""Scheduled re-runs of whole cells, off until switched on: unchanged inputs cost a second, not a GPU."""
+"""Scheduled re-runs of whole cells, off until switched on: a cell that is up to date is not run."""
 
 from __future__ import annotations
 
@@ -27,15 +27,21 @@ def _schedule(name: str, recipe: Recipe, job: dg.JobDefinition | object) -> dg.S
     def rerun(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         found = entry(name)
         when = context.scheduled_execution_time.isoformat()
-        requests = []
+        requests, quiet = [], []
         for experiment in experiments(found, context.log.warning):
             if recipe == "rce_recipe" and recipe_of(experiment) == "grpo_recipe":
                 context.log.info(f"{experiment.cell}: its GRPO stays recommended; grpo_schedule runs it again.")
                 continue
             try:
-                requests.append(request(experiment, found, recipe, when))
+                asked = request(experiment, found, recipe, when)
+                if asked is not None:
+                    requests.append(asked)
+                else:
+                    quiet.append(experiment.cell.key)
             except UserError as error:  # one cell's problem does not stop the others
                 context.log.warning(f"{experiment.cell}: {error}")
+        if quiet and not requests:
+            return dg.SkipReason(f"nothing to do: up to date is {', '.join(quiet)}")
         nothing = "no cell is trained yet and the catalog names none, or this tick's log says why each was left"
         return requests or dg.SkipReason(nothing)
 

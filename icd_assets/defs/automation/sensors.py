@@ -1,5 +1,5 @@
-"""Sensors, off until switched on. Both look at content, not at times: a file that is copied again, or touched,
-asks for nothing, and the same change is asked for once."""
+"""Sensors. Those that ask for runs are off until switched on; they look at content, not at times: a file that is
+copied again, or touched, asks for nothing, and the same change is asked for once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import dagster as dg
 
 from icd_assets.defs.automation.jobs import grpo_recipe, rce_recipe
 from icd_assets.defs.automation.run_requests import at_work, entry, experiments, recipe_of, request
+from icd_assets.defs.runs.known_cells import add_cells_of, fingerprint
 from icd_assets.errors import UserError
+from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.catalog_entries import AutomationEntry
-from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.experiment import Experiment, results_root
 from icd_assets.lineage.as_made import changed_inputs, digest_of, rl_data_new_to_grpo
+from icd_assets.store.store import Store
 
 Judge = Callable[[Experiment, AutomationEntry], dg.RunRequest | None]
 
@@ -71,4 +74,20 @@ def offer_grpo(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     return _each_cell(context, "offer_grpo", judge)
 
 
-SENSORS = [new_inputs, offer_grpo]
+@dg.sensor(
+    name="cells",
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,  # it runs nothing: the list of partitions is kept up to date
+    description="Adds a partition for each cell that has artifacts under the results root.",
+)
+def cells(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    store, catalog = Store(results_root()), Catalog.load()
+    there = fingerprint(store.root, catalog)
+    if there == context.cursor:
+        return dg.SkipReason("no artifact was added")
+    added = add_cells_of(context.instance, store, catalog)
+    context.update_cursor(there)
+    return dg.SkipReason(f"added: {', '.join(added)}" if added else "every cell with artifacts is a partition")
+
+
+SENSORS = [cells, new_inputs, offer_grpo]

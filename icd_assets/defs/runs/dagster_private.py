@@ -1,6 +1,7 @@
 """All that this package takes from Dagster's private modules (``dagster._…``), which may change in any release.
 
-An upgrade of Dagster (1.13.27 is pinned) has to look at this file; a test holds that no other module imports them.
+The tests run with 1.13.27, the oldest that is allowed. An upgrade has to look at this file; a test holds that no
+other module imports them.
 
 ``DagsterExecutionInterruptedError``
     What Dagster's handler of SIGINT and SIGTERM raises in a step. Public code can only catch BaseException.
@@ -8,6 +9,12 @@ An upgrade of Dagster (1.13.27 is pinned) has to look at this file; a test holds
     Whether a signal came while no step was at work; Dagster raises nothing then, and offers no public question.
 ``InstanceConcurrencyContext``
     Decides how long a run sleeps while it waits for a slot of a pool (:mod:`~icd_assets.defs.runs.pool_wait`).
+``CodeLocationOrigin``, ``ManagedGrpcPythonEnvCodeLocationOrigin``, ``RemoteRepositoryOrigin``
+    What a run records of the place of its job (:mod:`~icd_assets.defs.runs.code_location`).
+``ModuleTarget``, ``WorkspaceFileTarget``
+    What ``dagster dev`` makes of ``-m`` and of ``-w``, code locations by name.
+``NoOpComputeLogManager``
+    Its ``capture_logs`` captures nothing (:mod:`~icd_assets.defs.runs.output`).
 ``is_valid_cron_schedule``
     Dagster's own check, asked before a schedule is built: its error would not name the catalog's field.
 ``PreviewWarning``
@@ -18,14 +25,27 @@ from __future__ import annotations
 
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from dagster._core.remote_origin import (
+    CodeLocationOrigin,
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
+from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarget
 from dagster._utils.interrupts import pop_captured_interrupt
 from dagster._utils.schedules import is_valid_cron_schedule
 from dagster._utils.warnings import PreviewWarning
 
 __all__ = [
+    "CodeLocationOrigin",
     "DagsterExecutionInterruptedError",
     "InstanceConcurrencyContext",
+    "ManagedGrpcPythonEnvCodeLocationOrigin",
+    "ModuleTarget",
+    "NoOpComputeLogManager",
     "PreviewWarning",
+    "RemoteRepositoryOrigin",
+    "WorkspaceFileTarget",
     "is_valid_cron_schedule",
     "pop_captured_interrupt",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,11 +24,13 @@ def enter_home() -> Path:
     home = find_home()
     if home is None:
         raise UserError(
-            f"no dagster.yaml in {Path.cwd()} or above it; run icd-assets in the project's folder, "
-            "or set DAGSTER_HOME to a folder that holds one."
+            f"no dagster.yaml in {Path.cwd()} or above it; make this folder the place where icd-assets works by "
+            "icd-assets init, or set DAGSTER_HOME to one that is."
         )
-    if not (home / "dagster.yaml").is_file():
-        raise UserError(f"DAGSTER_HOME={home} holds no dagster.yaml; copy the project's there.")
+    settings = home / "dagster.yaml"
+    if not settings.is_file() or not settings.read_bytes().strip():  # of an empty one Dagster sends telemetry
+        there = "holds no settings" if settings.is_file() else "does not exist"
+        raise UserError(f"{settings} {there}; write it: icd-assets init {home}")
     os.environ["DAGSTER_HOME"] = str(home)
     os.chdir(home)
     return home
@@ -40,14 +43,37 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
     Gap: two processes that create Dagster's SQLite tables at once (1.13.27) leave an instance that does not open:
     "more than one head present" (#27390).
     """
-    import dagster as dg  # a plan does without, and is a second faster
-
-    lock = enter_home() / "storage" / "icd_assets.lock"
+    home = enter_home()
+    lock = home / "storage" / "icd_assets.lock"
     lock.parent.mkdir(exist_ok=True)
     with FileLock(lock):
+        found = _opened(home / "dagster.yaml")
+    with found:
+        yield found
+
+
+def _opened(settings: Path) -> dg.DagsterInstance:
+    import dagster as dg  # a plan does without, and is a second faster
+
+    logging.disable(logging.WARNING)  # of a server that does not answer Dagster warns five times
+    try:
         found = dg.DagsterInstance.get()
         found.get_runs(limit=1)
         found.get_asset_keys()
         found.all_instigator_state()
-    with found:
-        yield found
+    except Exception as error:  # each kind of storage that dagster.yaml may name has errors of its own
+        what = f"Dagster's records do not open: {_cause(error)}"
+        raise UserError(f"{what}; fix {settings} or its storage.") from error
+    finally:
+        logging.disable(logging.NOTSET)
+    return found
+
+
+def _cause(error: BaseException) -> str:
+    """What was wrong to begin with, on one line, and for PostgreSQL's drivers what to do about it."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    text = " ".join(str(error).split()).rstrip(".")[:300] or type(error).__name__
+    if isinstance(error, ImportError) and error.name in ("psycopg", "psycopg2", "dagster_postgres"):
+        return f"{text}: install icd-assets[postgres] and set postgres_db.scheme to postgresql+psycopg2"
+    return text

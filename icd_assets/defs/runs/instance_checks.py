@@ -11,11 +11,13 @@ import yaml
 from icd_assets.defs.runs.dead_runs import close_dead_runs, list_held_slots, list_open_runs
 from icd_assets.defs.runs.instance import open_instance
 from icd_assets.defs.runs.pool_wait import GPU_POOL
+from icd_assets.errors import UserError
+from icd_assets.experiment.checks.places import place
 from icd_assets.runtime.device import visible_gpus
 from icd_assets.runtime.finding import Finding, findings
 from icd_assets.upkeep.doctor.databases import databases, half_written
-from icd_assets.upkeep.doctor.places import place
 
+_ANEW = "move it away and run icd-assets init"
 _RESTORE = "restore it from a backup, or move history/ away: artifacts and manifests do not depend on it"
 
 
@@ -31,6 +33,8 @@ def check_instance(home: Path, *, fix: bool) -> list[Finding]:
     try:
         with open_instance() as opened:
             found += [*_settings(opened), *_schema(opened), *_pool(opened, fix=fix), *_dead(opened, fix=fix)]
+    except UserError as error:
+        found.append(Finding("instance", "problem", str(error)))
     except Exception as error:  # noqa: BLE001 - whatever a broken instance raises is what is to be reported
         text = " ".join(str(error).split())[:300] or type(error).__name__
         found.append(
@@ -44,10 +48,10 @@ def _readable(path: Path) -> Iterator[Finding]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         first = " ".join(str(error).split())[:200]
-        yield Finding("home", "problem", f"{path} is not readable YAML ({first})", "copy the project's there")
+        yield Finding("home", "problem", f"{path} is not readable YAML ({first})", _ANEW)
         return
     if not isinstance(content, dict):
-        yield Finding("home", "problem", f"{path} holds no settings", "copy the project's there")
+        yield Finding("home", "problem", f"{path} holds no settings", _ANEW)
 
 
 def _history(home: Path) -> Iterator[Finding]:
@@ -105,10 +109,10 @@ def _pool(opened: dg.DagsterInstance, *, fix: bool) -> Iterator[Finding]:
         storage.set_concurrency_slots(GPU_POOL, count)
         yield Finding("pool", "fixed", f"pool {GPU_POOL} had no limit; it is {count} now")
     elif limit is None:
-        todo = f"dagster instance concurrency set {GPU_POOL} {count}"
+        todo = f"icd-assets gpus {count}"
         yield Finding("pool", "problem", f"pool {GPU_POOL} has no limit: all runs would use the GPU at once", todo)
     elif limit < 1:
-        todo = f"dagster instance concurrency set {GPU_POOL} {count}"
+        todo = f"icd-assets gpus {count}"
         yield Finding(
             "pool", "problem", f"the limit of pool {GPU_POOL} is {limit}: no GPU step would ever start", todo
         )

@@ -20,6 +20,7 @@ from icd_assets.defs.runs.dagster_private import (
     pop_captured_interrupt,
 )
 from icd_assets.defs.runs.dead_runs import close_dead_runs
+from icd_assets.defs.runs.run_owner import read_owner
 from icd_assets.runtime import progress
 
 GPU_POOL = "gpu"
@@ -40,9 +41,9 @@ def wait_politely(opened: dg.DagsterInstance, run_id: str) -> Iterator[None]:
             raise DagsterExecutionInterruptedError
         now = time.monotonic()
         for step in self.pending_claim_steps():
-            if now - since.setdefault(step, now) >= _NOTE_AFTER_SECONDS and (holders := _holders(opened, run_id)):
+            if now - since.setdefault(step, now) >= _NOTE_AFTER_SECONDS and (found := holders(opened, run_id)):
                 since[step] = float("inf")
-                progress.current.noted(step, f"waiting: the pool {GPU_POOL} is in use by {'; '.join(holders)}")
+                progress.current.noted(step, f"waiting: the pool {GPU_POOL} is in use by {'; '.join(found)}")
         if now - checked >= _CLOSE_EVERY_SECONDS:  # who has the slot may be killed meanwhile
             checked = now
             close_dead_runs(opened)
@@ -56,9 +57,10 @@ def wait_politely(opened: dg.DagsterInstance, run_id: str) -> Iterator[None]:
         InstanceConcurrencyContext.interval_to_next_pending_claim_check = original  # type: ignore[method-assign]
 
 
-def _holders(opened: dg.DagsterInstance, run_id: str) -> list[str]:
+def holders(opened: dg.DagsterInstance, but: str = "") -> list[str]:
+    """Who has a slot of the pool, in words; ``but`` is a run that is left out."""
     slots = opened.event_log_storage.get_concurrency_info(GPU_POOL).claimed_slots
-    return [_who(opened, slot.run_id, slot.step_key) for slot in slots if slot.run_id != run_id]
+    return [_who(opened, slot.run_id, slot.step_key) for slot in slots if slot.run_id != but]
 
 
 def _who(opened: dg.DagsterInstance, run_id: str, step: str) -> str:
@@ -66,6 +68,7 @@ def _who(opened: dg.DagsterInstance, run_id: str, step: str) -> str:
     if record is None:
         return f"{step} (run {run_id[:8]}, which was deleted)"
     tags = record.dagster_run.tags
-    process = f"process {tags['icd/pid']}, " if "icd/pid" in tags else ""
+    owner = read_owner(tags, run_id)
+    process = f"process {owner.pid}, " if owner is not None else ""
     since = f", since {datetime.fromtimestamp(record.start_time):%H:%M:%S}" if record.start_time else ""
     return f"{step} of {tags.get('dagster/partition', 'another cell')} ({process}run {run_id[:8]}{since})"

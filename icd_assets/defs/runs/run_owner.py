@@ -15,23 +15,29 @@ import dagster as dg
 
 from icd_assets.runtime.process_record import ProcessRecord
 
+_HIDDEN = (
+    ".dagster/icd_"  # the UI hides tags that begin with ".dagster/", and shows all others in its list of runs
+)
+_SHOWN = "icd/"  # in runs that were recorded before these tags were hidden
+
 
 def owner_tags(process: ProcessRecord, run_id: str) -> dict[str, str]:
     """The process as tags of the run that it executes. A re-execution copies its parent's tags, so they name the
     run they are about."""
     return {
-        "icd/host": process.host,
-        "icd/pid": str(process.pid),
-        "icd/born": process.born,
-        "icd/process_of": run_id,
+        f"{_HIDDEN}host": process.host,
+        f"{_HIDDEN}pid": str(process.pid),
+        f"{_HIDDEN}born": process.born,
+        f"{_HIDDEN}process_of": run_id,
     }
 
 
 def read_owner(tags: Mapping[str, str], run_id: str) -> ProcessRecord | None:
     """The process in a run's tags, None if there is none or it is another run's."""
-    if tags.get("icd/process_of") != run_id or not tags.get("icd/pid", "").isdecimal():
-        return None
-    return ProcessRecord(tags.get("icd/host", ""), int(tags["icd/pid"]), tags.get("icd/born", ""))
+    for prefix in (_HIDDEN, _SHOWN):
+        if tags.get(f"{prefix}process_of") == run_id and (pid := tags.get(f"{prefix}pid", "")).isdecimal():
+            return ProcessRecord(tags.get(f"{prefix}host", ""), int(pid), tags.get(f"{prefix}born", ""))
+    return None
 
 
 def record_owner(context: dg.AssetExecutionContext) -> None:

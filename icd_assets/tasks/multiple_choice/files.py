@@ -17,8 +17,10 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from icd_assets.datasets.columns import table_of
+from icd_assets.datasets.ids import OneKind, id_of
+from icd_assets.datasets.ids import id_number as question_number
 from icd_assets.datasets.json_file import read_json
-from icd_assets.datasets.vqa import VqaSplit, check_pattern
+from icd_assets.datasets.vqa import VqaSplit, split_of
 from icd_assets.errors import UserError
 from icd_assets.tasks.multiple_choice.metric import plain
 from icd_assets.tasks.task import SplitFiles
@@ -53,16 +55,17 @@ def read_choices(dataset: str, split: str, path: Path, images: str, part: str | 
     The digest is the SHA-256 of the file's bytes and of ``part``. Raises :class:`UserError` for anything that is
     not a complete file of answered questions.
     """
-    check_pattern(images)
     digest = hashlib.sha256()
     content = read_json(path, on_bytes=digest.update)
     if part is not None:
         digest.update(part.encode())
-    records: dict[int, Record] = {}
+    records: dict[Any, Record] = {}
+    of_image = OneKind("image_id")
     for at, record in _taken(path, content, part):
         read = _record(record, at)
         if read[0] in records:
             raise UserError(f"{at}: question_id {record['question_id']!r} occurs twice; keep one of the two.")
+        of_image.check(read[1], at)
         records[read[0]] = read
     try:
         table = table_of([records[question_id] for question_id in sorted(records)])
@@ -70,12 +73,7 @@ def read_choices(dataset: str, split: str, path: Path, images: str, part: str | 
         raise UserError(
             f"{path}: the text {error.object[:40]!r} holds half a character (a lone surrogate); fix that record."
         ) from None
-    return VqaSplit(dataset, split, digest.hexdigest(), images, table)
-
-
-def question_number(question_id: str) -> int:
-    """The number by which RL data and predictions know a question."""
-    return int.from_bytes(hashlib.sha256(question_id.encode("utf-8", "surrogatepass")).digest()[:8], "big") >> 11
+    return split_of(dataset, split, digest.hexdigest(), images, table, str(path))
 
 
 def lettered(question: str, choices: Sequence[str]) -> str:
@@ -128,9 +126,7 @@ def _taken(path: Path, content: Any, part: str | None) -> Iterator[tuple[str, di
 
 def _record(record: dict[str, Any], at: str) -> Record:
     question_id = _text(record, "question_id", at)
-    image_id = _typed(record, "image_id", int, at)
-    if not 0 <= image_id < 1 << 63:
-        raise UserError(f"{at}: 'image_id' is {image_id}, which is no image's number; {_FIX}.")
+    image_id = id_of(record, "image_id", at, _FIX)
     question, choices = _text(record, "question", at), _choices(record, at)
     if "correct_choice_idx" not in record:
         raise UserError(f"{at} has no 'correct_choice_idx', as in A-OKVQA's test split; give train or val.")

@@ -1,8 +1,7 @@
-"""All checks of one cell in order, or a brief look at everything that the catalog names."""
+"""All checks of one cell, and what only a doctor looks at: leftovers, GPUs, memory, the model's first answers."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -11,44 +10,66 @@ from pathlib import Path
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.checks import Look, check, cost, models
+from icd_assets.experiment.checks.look import SPLITS
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.plan import Plan
+from icd_assets.experiment.plan import Plan, Planned
 from icd_assets.experiment.settings import Settings
-from icd_assets.pools.config import SAMPLERS
+from icd_assets.experiment.steps import STEPS
 from icd_assets.runtime.finding import Finding, findings
 from icd_assets.store.store import Store
-from icd_assets.upkeep.doctor import cost, data, leftovers, machine, models, recipe
-from icd_assets.upkeep.doctor.places import place, room
-
-# A photograph of COCO, and a question of usual length: where the dataset cannot be asked.
-_IMAGE, _QUESTION = (640, 480), "What is the person in the middle of the picture holding?"
+from icd_assets.upkeep.doctor import leftovers, machine, outliers, smoke
 
 
 def check_results(root: Path, *, fix: bool) -> list[Finding]:
-    """The results root and what killed runs left there."""
+    """What killed runs left under the results root, and the answers that were paid for."""
     store = Store(root)
     return [
-        *findings("results", lambda: place("results", root)),
         *findings("artifacts", lambda: leftovers.leftovers(store, fix=fix)),
         *findings("answers", lambda: leftovers.answers(store)),
     ]
 
 
-def check_cell(experiment: Experiment, to: str | None, *, fix: bool) -> list[Finding]:
-    """From the data to the disk space; what cannot be looked at because of an earlier problem is left out.
+def check_cell(experiment: Experiment, to: str | None, *, fix: bool, ask: bool | None = None) -> list[Finding]:
+    """What can be looked at; ``experiment`` is ``read_only``: nothing is written or downloaded for it.
 
-    ``experiment`` is ``read_only``: nothing is written or downloaded for it.
+    ``ask`` the model a few questions, whose answers are kept; None: if that is a matter of seconds.
     """
-    seen = data.Seen()
-    found = [
-        *check_results(experiment.store.root, fix=fix),
-        *findings("dataset", lambda: data.dataset(experiment, seen)),
-        *findings("settings", lambda: recipe.settings(experiment, seen.rows)),
-        *(packages := findings("packages", machine.packages)),
-    ]
+    found = check_results(experiment.store.root, fix=fix)
+    packages = findings("packages", machine.packages)
+    found += packages
     if any(finding.level == "problem" for finding in packages):
         return found  # nothing of torch can be imported
-    return found + _with_torch(experiment, to, seen)
+    gpus = machine.gpus()
+    found += findings("gpu", lambda: machine.devices(gpus))
+    planned: list[Plan] = []
+
+    def make_plan() -> Iterator[Finding]:
+        planned.append(Plan.of(experiment, to=to))
+        yield from ()  # the list of checks says what it is
+
+    found += findings("plan", make_plan)
+    look = Look(planned[0] if planned else _everything(experiment), thorough=True)
+    checked = list(check(look))
+    found += checked
+    bad = {finding.subject for finding in checked if finding.level == "problem"}
+    if bad & {"model", "dataset"}:
+        return found
+    estimate: list[outliers.Estimate] = []
+    found += findings("memory", lambda: _memory(look, gpus, estimate))
+    parameters = estimate[0].median.sizes.parameters if estimate else None
+    if smoke.possible(look) and not bad & {"images", "texts"}:
+        if ask or (ask is None and smoke.is_cheap(parameters)):
+            found += findings("smoke", lambda: smoke.smoke(look))
+        elif ask is None:
+            text = f"not asked: icd-assets doctor --smoke asks the model {smoke.QUESTIONS} questions"
+            found.append(Finding("smoke", "ok", text))
+    return found
+
+
+def _everything(experiment: Experiment) -> Plan:
+    """The steps of a cell whose state cannot be told, as if none of them were made."""
+    return Plan(experiment, tuple(Planned(step, "unknown", None) for step in STEPS if not step.on_request))
 
 
 def check_catalog(catalog: Catalog, root: Path) -> list[Finding]:
@@ -59,7 +80,7 @@ def check_catalog(catalog: Catalog, root: Path) -> list[Finding]:
         cell = Cell(name, "RandSampler", model_name)
         experiment = Experiment(cell, Settings(), Store(root), catalog, read_only=True)
         try:
-            for split in data.SPLITS:
+            for split in SPLITS:
                 experiment.data.source_files(split)
             found.append(Finding("dataset", "ok", f"{name}: its files are there"))
         except UserError as error:
@@ -86,58 +107,26 @@ def _at_a_glance(subject: str, glance: Callable[[], Finding | None]) -> list[Fin
     return [replace(finding, level="warning") if finding.level == "problem" else finding]
 
 
-def _with_torch(experiment: Experiment, to: str | None, seen: data.Seen) -> list[Finding]:
-    gpus, digests = machine.gpus(), experiment.store.digests
-    found = findings("gpu", lambda: machine.devices(gpus))
-    model, of_model = experiment.model, models.vlm(experiment.model, digests)
-    well = all(finding.level == "ok" for finding in of_model)
-    ready = well or model.unsupported is not None or not model.backend.loads_weights
-    of_encoder, clip = models.clip(experiment.encoder(experiment.dataset.encoder), digests)
-    found += [*of_model, *of_encoder]
-    ready = ready and clip is not None
-    if (
-        SAMPLERS[experiment.cell.sampler].needs_features
-        and experiment.dataset.sampler_encoder != experiment.dataset.encoder
-    ):
-        of_sampler, sampler = models.clip(experiment.encoder(experiment.dataset.sampler_encoder), digests)
-        found, ready = found + of_sampler, ready and sampler is not None
-    planned: list[Plan] = []
-    if ready:  # before that, a plan would download
-        found += findings("plan", lambda: _planned(experiment, to, planned))
-    steps = {name for plan in planned for name in plan.to_make}
-    prompts = cost.prompts(experiment, steps, seen.rows) if len(seen.rows) == len(data.SPLITS) else {}
-    if well:
-        found += findings("memory", lambda: _memory(experiment, seen, gpus, sum(prompts.values())))
-    found += findings("v2_checkpoint", lambda: recipe.v2_checkpoint(experiment, steps, prompts))
-    found += findings("rl_data", lambda: recipe.rl_data(experiment, seen.rows))
-    if clip is not None and len(seen.rows) == len(data.SPLITS):
-        needed = cost.written(experiment, steps, seen.rows, clip.size, clip.width)
-        found += findings("disk", lambda: room("disk", experiment.store.root, needed))
-    return found
-
-
-def _planned(experiment: Experiment, to: str | None, into: list[Plan]) -> Iterator[Finding]:
-    plan = Plan.of(experiment, to=to)
-    into.append(plan)
-    yield recipe.plan_line(plan)
-    plan.require_possible()
-
-
-def _memory(experiment: Experiment, seen: data.Seen, gpus: list[machine.Gpu], asked: int) -> Iterator[Finding]:
-    """With the longest question and the largest image of the sample in every place of the longest prompt."""
-    model = experiment.model
+def _memory(look: Look, gpus: list[machine.Gpu], into: list[outliers.Estimate]) -> Iterator[Finding]:
+    """A batch of usual prompts, and apart from it the one largest prompt that the data can make."""
+    experiment = look.experiment
+    if experiment.model.unsupported is not None:
+        return
     try:
-        work = model.backend.workload(
-            model.prompt,
-            model.generation,
-            shots=max(experiment.settings.shared.shots, *experiment.config("evaluation").all_shots),
-            question=max(seen.questions, key=len, default=_QUESTION),
-            image=max(seen.images, key=math.prod, default=_IMAGE),
-        )
+        estimate = outliers.estimate(look)
     except ValueError as error:
         yield Finding("memory", "warning", f"no estimate for {error}", "watch the first minutes of the run")
         return
-    if work is not None:
-        yield (
-            machine.gpu_memory(model.name, work, gpus[0]) if gpus else machine.cpu_work(model.name, work, asked)
-        )
+    if estimate is None:
+        return
+    into.append(estimate)
+    whole = len(look.rows) == len(SPLITS)
+    asked = sum(cost.prompts(experiment, look.plan.to_make, look.rows).values()) if whole else 0
+    name, (width, height) = experiment.model.name, estimate.largest
+    if not gpus:
+        yield machine.cpu_work(name, estimate.usual, asked, estimate.median)
+        return
+    yield machine.gpu_memory(name, estimate.usual, gpus[0])
+    if estimate.has_outlier:
+        what = f"a picture of {width}×{height}, a question of {estimate.longest} characters"
+        yield machine.gpu_outlier(name, estimate.worst, gpus[0], what)

@@ -162,15 +162,28 @@ def gpu_memory(name: str, work: Workload, gpu: Gpu) -> Finding:
     return Finding("memory", "ok", f"{text}; batch_size {best} would fit too" if best > work.batch_size else text)
 
 
-def cpu_work(name: str, work: Workload, asked: int) -> Finding:
-    """What running on the CPU means: memory against what is free, time from the rate of a matrix product."""
+def gpu_outlier(name: str, work: Workload, gpu: Gpu, what: str) -> Finding:
+    """Whether the one largest prompt fits, asked alone; ``what`` makes it large."""
+    needed = work.memory().on_gpu
+    text = (
+        f"the largest prompt ({what}; {work.prompt.tokens} tokens) needs {in_bytes(needed)} of "
+        f"{in_bytes(gpu.free)} by itself"
+    )
+    if needed > gpu.free:
+        return Finding("memory", "problem", text, "lower the model's max_pixels in the catalog, or leave it out")
+    return Finding("memory", "ok", text)
+
+
+def cpu_work(name: str, work: Workload, asked: int, median: Workload | None = None) -> Finding:
+    """What running on the CPU means: memory of a batch of usual prompts against what is free, and time of
+    ``median`` ones (default: of those) from the rate of a matrix product."""
     needed, free = work.memory().model, _free_memory()
-    hours = asked * work.prompt.tokens * 2 * work.sizes.parameters / _operations_per_second() / 3600
+    tokens = (median or work).prompt.tokens
+    hours = asked * tokens * 2 * work.sizes.parameters / _operations_per_second() / 3600
     text = f"no GPU: {name} needs up to {in_bytes(needed)} of memory"
     text += f" ({in_bytes(free)} free)" if free is not None else ""
     if asked:
-        tokens, duration = work.prompt.tokens, _duration(hours)
-        text += f"; {asked} prompts of up to {tokens} tokens take {duration} at this CPU's best rate"
+        text += f"; {asked} prompts of about {tokens} tokens take {_duration(hours)} at this CPU's best rate"
     if free is not None and needed > free:
         todo = "take a machine with a GPU, or lower the model's batch_size in the catalog"
         return Finding("memory", "problem", text, todo)

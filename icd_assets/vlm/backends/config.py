@@ -6,7 +6,8 @@ One of these is part of every model in the catalog, so nothing here imports torc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +19,24 @@ from icd_assets.vlm.prompts import PromptStyle
 
 if TYPE_CHECKING:
     from icd_assets.vlm.memory import Workload
+
+
+# Findings by a key, a JSON value that decides them, and by who looks if they are not known.
+Remember = Callable[[Any, Callable[[], Iterable[Finding]]], Iterator[Finding]]
+
+
+def look_again(key: Any, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """Remembers nothing."""
+    yield from look()
+
+
+@dataclass(frozen=True)
+class PictureLimits:
+    """Sizes that a processor takes. ``key`` names the processor; ``load`` gives ``(width, height) -> reason`` of a
+    refusal, None for a size that is taken."""
+
+    key: str
+    load: Callable[[], Callable[[tuple[int, int]], str | None]]
 
 
 class BackendConfig(BaseModel, ABC):
@@ -45,6 +64,13 @@ class BackendConfig(BaseModel, ABC):
         """
 
     @abstractmethod
+    def control_tokens(self, *, fetch: bool) -> frozenset[str]:
+        """The texts that the model does not read as text.
+
+        ``fetch``: what is not on this machine is downloaded. Raises ``UserError`` if they cannot be known yet.
+        """
+
+    @abstractmethod
     def require_decoding(self, generation: Generation) -> None:
         """Raise ``UserError`` if the backend cannot decode so."""
 
@@ -64,8 +90,17 @@ class BackendConfig(BaseModel, ABC):
         """
 
     @abstractmethod
-    def check(self, name: str, style: PromptStyle, digests: DigestCache) -> Iterator[Finding]:
-        """What could stop a run that asks the model ``name``; raises ``UserError`` for a problem."""
+    def check(
+        self, name: str, style: PromptStyle, digests: DigestCache, remember: Remember = look_again
+    ) -> Iterator[Finding]:
+        """What could stop a run that asks the model ``name``; raises ``UserError`` for a problem.
+
+        ``remember`` has findings of before by the content that they are of.
+        """
+
+    def picture_limits(self, digests: DigestCache) -> PictureLimits | None:
+        """Which pictures the model's processor takes; None if that cannot be known from here."""
+        return None
 
     @abstractmethod
     def workload(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from icd_assets.errors import UserError
 from icd_assets.runtime.finding import Finding
-from icd_assets.store.digests import DigestCache
+from icd_assets.store.digests import DigestCache, sha256_json
 from icd_assets.vlm.backend import Backend, Generation
-from icd_assets.vlm.backends.config import BackendConfig
+from icd_assets.vlm.backends.config import BackendConfig, PictureLimits, Remember, look_again
+from icd_assets.vlm.control_tokens import control_tokens
 from icd_assets.vlm.prompts import PromptStyle
+from icd_assets.vlm.weight_headers import require_whole
 from icd_assets.vlm.weights import Dtype, availability, locate, weights_digest
 
 if TYPE_CHECKING:
@@ -46,6 +52,9 @@ class InProcess(BackendConfig):
     def digest(self, digests: DigestCache, *, fetch: bool) -> str:
         return weights_digest(locate(self.path, self.revision, fetch=fetch), digests)
 
+    def control_tokens(self, *, fetch: bool) -> frozenset[str]:
+        return control_tokens(locate(self.path, self.revision, fetch=fetch))
+
     def require_decoding(self, generation: Generation) -> None:
         """transformers decodes in every way that ``generation`` can say."""
 
@@ -70,21 +79,47 @@ class InProcess(BackendConfig):
     def glance(self, name: str) -> Finding | None:
         return availability("model", name, self.path, self.revision)[1]
 
-    def check(self, name: str, style: PromptStyle, digests: DigestCache) -> Iterator[Finding]:
+    def check(
+        self, name: str, style: PromptStyle, digests: DigestCache, remember: Remember = look_again
+    ) -> Iterator[Finding]:
         folder, finding = availability("model", name, self.path, self.revision)
         yield finding
         if folder is None:
             return
+        require_whole(folder)
+        digest = weights_digest(folder, digests)
+        yield Finding("model", "ok", f"digest {digest[:16]}")
+        key = ["model", self._reader(digest), style.model_dump()]
+        yield from remember(key, lambda: self._works(folder, style))
+
+    def _works(self, folder: Path, style: PromptStyle) -> Iterator[Finding]:
         from icd_assets.vlm.chat import Chat
         from icd_assets.vlm.model import require_image_text
         from icd_assets.vlm.processor import load_processor, read_config
 
-        yield Finding("model", "ok", f"digest {weights_digest(folder, digests)[:16]}")
         config = read_config(folder)
         require_image_text(config, folder)
         processor = load_processor(folder, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
         Chat(processor, style)  # refuses a template that loses a part of such prompts
         yield Finding("model", "ok", f"{config.model_type} is supported, its processor and chat template work")
+
+    def picture_limits(self, digests: DigestCache) -> PictureLimits | None:
+        try:
+            folder = locate(self.path, self.revision, fetch=False)
+        except UserError:
+            return None  # another check's finding
+
+        def load() -> Callable[[tuple[int, int]], str | None]:
+            from icd_assets.vlm.processor import load_processor, picture_refusal
+
+            processor = load_processor(folder, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
+            return partial(picture_refusal, processor)
+
+        return PictureLimits(sha256_json(self._reader(weights_digest(folder, digests))), load)
+
+    def _reader(self, digest: str) -> list[Any]:
+        """What decides how a prompt is read: the model's files, the package, the limits."""
+        return [digest, version("transformers"), self.min_pixels, self.max_pixels]
 
     def workload(
         self, style: PromptStyle, generation: Generation, *, shots: int, question: str, image: tuple[int, int]

@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from icd_assets.errors import UserError
 from icd_assets.runtime.finding import Finding
 from icd_assets.store.digests import DigestCache
 from icd_assets.vlm.backend import Backend, Generation
-from icd_assets.vlm.backends.config import BackendConfig
+from icd_assets.vlm.backends.config import BackendConfig, Remember, look_again
+from icd_assets.vlm.control_tokens import FAMILIES, control_tokens
 from icd_assets.vlm.endpoint import Endpoint, require_client
 from icd_assets.vlm.prompts import PromptStyle
+from icd_assets.vlm.weights import locate
 
 if TYPE_CHECKING:
     from icd_assets.vlm.memory import Workload
@@ -36,6 +39,13 @@ class Served(BackendConfig):
     def digest(self, digests: DigestCache, *, fetch: bool) -> str:
         return self.endpoint.digest
 
+    def control_tokens(self, *, fetch: bool) -> frozenset[str]:
+        """Those of the common families, and the model's own if the hub's cache has a model of the served name."""
+        try:
+            return FAMILIES | control_tokens(locate(self.source, fetch=False))
+        except UserError:
+            return FAMILIES
+
     def require_decoding(self, generation: Generation) -> None:
         self.endpoint.decoding(generation)
 
@@ -51,10 +61,19 @@ class Served(BackendConfig):
     def glance(self, name: str) -> Finding | None:
         return None  # a server is asked when a cell needs it
 
-    def check(self, name: str, style: PromptStyle, digests: DigestCache) -> Iterator[Finding]:
+    def check(
+        self, name: str, style: PromptStyle, digests: DigestCache, remember: Remember = look_again
+    ) -> Iterator[Finding]:
         require_client()
         url, model = self.endpoint.url, self.endpoint.model
-        if asyncio.run(_lists_model(self.endpoint)):
+        try:
+            listed = asyncio.run(_lists_model(self.endpoint))
+        except UserError as error:
+            if not self.endpoint.pinned:
+                raise
+            yield Finding("model", "warning", str(error), "the run goes as far as the kept answers reach")
+            return
+        if listed:
             yield Finding("model", "ok", f"{name}: served at {url} as {model}")
         else:
             text = f"{name}: the server at {url} is there, but lists no model {model}"

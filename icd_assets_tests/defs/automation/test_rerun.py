@@ -59,6 +59,16 @@ def schedule_ticks(name: str, instance: dg.DagsterInstance) -> list[dg.RunReques
     return result if isinstance(result, list) else []
 
 
+def schedule_skip(name: str, instance: dg.DagsterInstance) -> str | None:
+    """Why a tick asks for no run; None if it asks for one."""
+    from icd_assets.defs.automation.schedules import SCHEDULES
+
+    schedule = next(found for found in SCHEDULES if found.name == name)
+    when = datetime(2026, 1, 3, 2, tzinfo=UTC)
+    result = schedule(dg.build_schedule_context(instance=instance, scheduled_execution_time=when))
+    return result.skip_message if isinstance(result, dg.SkipReason) else None
+
+
 def declare(place: Workplace, **automation: Any) -> None:
     path = place.folder / "catalog.yaml"
     catalog = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -74,6 +84,12 @@ def change_annotations(place: Workplace) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
+def forget_evaluation(place: Workplace) -> None:
+    """So that there is something to do."""
+    (path,) = place.results.glob("demo/icl_inference/v3_*/evaluation.manifest.json")
+    path.unlink()
+
+
 def recommend_rce(place: Workplace) -> None:
     """The record of the v2-format checkpoint, as a run with ``v2format_checkpoint.source=rce`` leaves it."""
     (path,) = place.results.glob("demo/model_cpk/v3_*/v2format_checkpoint.manifest.json")
@@ -82,6 +98,8 @@ def recommend_rce(place: Workplace) -> None:
     version = json.loads(rce.read_text(encoding="utf-8"))["data_version"]
     content["facts"]["phase"] = content["want"]["config"]["phase"] = "rce"
     where = str(rce.relative_to(place.results))
+    grpo = rce.with_name("grpo_checkpoints.manifest.json")
+    content["want"]["config"]["grpo_beside"] = json.loads(grpo.read_text(encoding="utf-8"))["data_version"]
     content["want"]["inputs"] = {"rce_checkpoints": {"data_version": version, "manifest": where}}
     path.write_text(json.dumps(content), encoding="utf-8")
 
@@ -141,12 +159,27 @@ def test_a_named_v2_checkpoint_stays_the_one_though_another_lies_in_the_folder(a
 
 
 def test_a_schedule_asks_for_every_trained_cell(at_home: Workplace, instance: dg.DagsterInstance) -> None:
+    forget_evaluation(at_home)
     (asked,) = schedule_ticks("grpo_schedule", instance)
     assert asked.partition_key == KEY
     ops = asked.run_config["ops"]
     assert ops["grpo_checkpoints"]["config"]["grpo_epochs"] == 3
     assert ops["v2format_checkpoint"]["config"]["source"] == "grpo"
     assert not any(op["config"]["force"] for op in ops.values())
+
+
+def test_a_schedule_runs_nothing_where_nothing_is_to_do(at_home: Workplace, instance: dg.DagsterInstance) -> None:
+    assert schedule_skip("grpo_schedule", instance) == f"nothing to do: up to date is {KEY}"
+    change_annotations(at_home)
+    assert schedule_skip("grpo_schedule", instance) is None
+
+
+def test_a_cell_that_cannot_be_planned_is_run_and_says_why(
+    at_home: Workplace, instance: dg.DagsterInstance
+) -> None:
+    (at_home.folder / ANNOTATIONS).write_text("{", encoding="utf-8")
+    (asked,) = schedule_ticks("grpo_schedule", instance)
+    assert asked.partition_key == KEY
 
 
 def test_the_rce_schedule_leaves_a_cell_that_recommends_grpo(
@@ -198,8 +231,8 @@ def test_a_request_is_a_valid_run(at_home: Workplace, instance: dg.DagsterInstan
     """Dagster takes its config, and the run finds nothing to do."""
     from icd_assets.definitions import defs
 
-    (asked,) = schedule_ticks("grpo_schedule", instance)
     (at_home.results / "leaderboard.json").unlink(missing_ok=True)
+    (asked,) = schedule_ticks("grpo_schedule", instance)
     job = defs.resolve_job_def("grpo_recipe")
     result = job.execute_in_process(
         instance=instance,
@@ -283,6 +316,7 @@ def test_a_broken_manifest_stops_its_own_cell_alone(at_home: Workplace, instance
     folder = at_home.results / "demo/model_cpk/v3_ImgSimSampler_tiny_vl"
     folder.mkdir()
     (folder / "v2format_checkpoint.manifest.json").write_text("{", encoding="utf-8")
+    forget_evaluation(at_home)
     assert "v3_ImgSimSampler_tiny_vl" in str(sensor_ticks("new_inputs", instance).skip_reason)
     (asked,) = schedule_ticks("grpo_schedule", instance)
     assert asked.partition_key == KEY

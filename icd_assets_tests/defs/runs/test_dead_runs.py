@@ -125,7 +125,9 @@ def test_the_next_run_fixes_it_by_itself(killed: Killed, copied: Workplace) -> N
 
 def test_a_recycled_number_does_not_save_a_dead_run(killed: Killed, copied: Workplace) -> None:
     with instance_of(copied) as instance:
-        instance.add_run_tags(killed.run_id, {"icd/pid": str(os.getpid())})  # alive, but born at another time
+        instance.add_run_tags(
+            killed.run_id, {".dagster/icd_pid": str(os.getpid())}
+        )  # alive, but born at another time
         (found,) = list_open_runs(instance)
         assert found.gone is True
         assert len(close_dead_runs(instance)) == 2
@@ -136,8 +138,8 @@ def test_what_cannot_be_judged_is_left_alone(killed: Killed, copied: Workplace) 
     mine = ProcessRecord.of(os.getpid())
     with instance_of(copied) as instance:
         for tags in (
-            {"icd/process_of": "another run"},
-            {**owner_tags(mine, killed.run_id), "icd/born": "a/b/1", "icd/host": "x"},
+            {".dagster/icd_process_of": "another run"},
+            {**owner_tags(mine, killed.run_id), ".dagster/icd_born": "a/b/1", ".dagster/icd_host": "x"},
         ):
             instance.add_run_tags(killed.run_id, tags)
             (found,) = list_open_runs(instance)

@@ -148,7 +148,7 @@ def test_what_a_cpu_means(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = cpu_work("Qwen2_5-VL-3B-Instruct", WORK, asked=12_000)
     # 12,000 prompts × 1260 tokens × 2 × 3.75e9 operations at 1e11 a second are 315 hours
     assert finding.level == "warning"
-    assert "12000 prompts of up to 1260 tokens take 13 days" in finding.found
+    assert "12000 prompts of about 1260 tokens take 13 days" in finding.found
     assert cpu_work("Qwen2_5-VL-3B-Instruct", WORK, asked=0).level == "ok"
     monkeypatch.setattr(machine, "_free_memory", lambda: 4 * GIB)
     assert cpu_work("Qwen2_5-VL-3B-Instruct", WORK, asked=0).level == "problem"

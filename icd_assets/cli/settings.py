@@ -1,0 +1,139 @@
+"""``icd-assets settings``: every setting by all its names, what it may be, and what it is now, and why."""
+
+from __future__ import annotations
+
+import json
+import os
+import textwrap
+from typing import Any, assert_never
+
+import click
+
+from icd_assets.cli.cells import FORMS, cell_of, typed_dataset
+from icd_assets.cli.help import Command
+from icd_assets.cli.options import json_option, setting_options
+from icd_assets.cli.screen import console
+from icd_assets.errors import UserError
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.experiment.experiment import Experiment, results_root
+from icd_assets.experiment.open_cell import as_typed
+from icd_assets.experiment.origins import Current, GivenBy, current
+from icd_assets.experiment.setting import in_words
+from icd_assets.experiment.settings import Settings
+from icd_assets.experiment.steps import sections
+from icd_assets.experiment.suggest import did_you_mean
+from icd_assets.runtime import home
+
+SCHEMA = 1
+_WIDEST = 80
+
+
+@click.command(
+    name="settings",
+    cls=Command,
+    short_help="Every setting, its value now, and where that comes from.",
+    examples=(
+        "icd-assets settings                        # all of them",
+        "icd-assets settings rce_checkpoints        # those of one asset",
+        "icd-assets settings grpo_checkpoints demo rand_sampler tiny_vl",
+        "icd-assets settings --preset lever_plus --json",
+    ),
+)
+@click.argument("words", nargs=-1, metavar="[ASSET] [CELL]")
+@setting_options(given=True)
+@json_option
+def settings(
+    words: tuple[str, ...],
+    settings: Settings,
+    preset: str | None,
+    flags: dict[str, str],
+    assignments: dict[tuple[str, str], str],
+    as_json: bool,
+) -> None:
+    """Every setting: its names, its value now and where that comes from, what it may be, what it does.
+
+    With ASSET (or shared, reward) only its settings; with CELL also what the catalog sets for the dataset.
+    """
+    section = words[0] if words and words[0] in sections() else None
+    cell = words[1:] if section is not None else words
+    if len(cell) == 1 and "|" not in cell[0]:
+        raise UserError(
+            f"there is no asset {cell[0]!r}; valid: {', '.join(sections())}{did_you_mean(cell[0], sections())}"
+        )
+    experiment = _experiment(cell, settings) if cell else None
+    by = GivenBy(preset, os.environ, flags, assignments, home.FROM_ENV_FILE)
+    found = [one for one in current(by, settings, experiment) if section in (None, one.setting.section)]
+    if as_json:
+        click.echo(json.dumps(_document(experiment, found), indent=1))
+        return
+    for name in dict.fromkeys(one.setting.section for one in found):
+        click.secho(f"{name}", bold=True)
+        for one in found:
+            if one.setting.section == name:
+                _show(one)
+        click.echo()
+    if experiment is None:
+        click.echo(_wrapped(f"A dataset may set some of them in the catalog: {FORMS}."))
+
+
+def _experiment(words: tuple[str, ...], settings: Settings) -> Experiment:
+    catalog = Catalog.load()
+    typed = as_typed(settings, typed_dataset(words))
+    return Experiment.open(cell_of(catalog, words), typed, results_root(), catalog)
+
+
+def _show(one: Current) -> None:
+    setting = one.setting
+    click.secho(f"{setting.name} = {in_words(one.value)}", fg="cyan", nl=False)
+    click.echo(f"  ({_origin(one)})" if one.origin.source != "default" else "")
+    names = f"{setting.flag}, {setting.variable}. " if setting.variable is not None else ""
+    text = f"{setting.meaning} {names}{setting.allowed[0].upper()}{setting.allowed[1:]}."
+    if setting.choices:
+        text = f"{setting.meaning} {names}One of: {setting.allowed}."
+    click.echo(_wrapped(text, "    "))
+
+
+def _origin(one: Current) -> str:
+    by = f" {one.origin.by}" if one.origin.by is not None else ""
+    default = in_words(one.setting.default)
+    match one.origin.source:
+        case "flag" | "set" | "environment":
+            text = f"from{by}"
+        case ".env":
+            text = f"from{by} in .env"
+        case "preset" | "catalog":
+            text = f"from the {one.origin.source}{by}"
+        case "recipe":
+            text = "follows from the others"
+        case "default":
+            return "the default"
+        case _:
+            assert_never(one.origin.source)
+    return f"{text}; default {default}"
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    width = min(console.width, _WIDEST)
+    return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def _document(experiment: Experiment | None, found: list[Current]) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "cell": None if experiment is None else experiment.cell.key,
+        "settings": [
+            {
+                "name": one.setting.name,
+                "variable": one.setting.variable,
+                "flag": one.setting.flag,
+                "value": one.value,
+                "from": one.origin.source,
+                "by": one.origin.by,
+                "default": one.setting.default,
+                "choices": list(one.setting.choices) or None,
+                "allowed": one.setting.allowed,
+                "meaning": one.setting.meaning,
+            }
+            for one in found
+        ],
+    }

@@ -1,0 +1,180 @@
+"""Is a model folder what a whole download leaves? Told from the beginnings of its files: nothing is loaded.
+
+Broken downloads leave four things, each of which fails late and in other words when a model is loaded: the pointer
+that git writes where git-lfs is not installed, a web page (a login, an error) under the file's name, an index
+whose shards are not all there, and a file that ends too early. A safetensors file says in its header how long it
+is (https://huggingface.co/docs/safetensors: 8 bytes length, JSON header, tensors without gaps).
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from icd_assets.errors import UserError
+from icd_assets.runtime.finding import in_bytes
+
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_PAGES = (b"<!doctype html", b"<html", b"<?xml")
+_LONGEST_HEADER = 100_000_000  # safetensors' own limit
+_LENGTH = 8
+# As transformers looks for them: the first that is there is loaded.
+_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_PICKLED, _PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+_READ = {".json", ".txt", ".model", ".jinja"}
+_ZIP = b"PK\x03\x04"
+_PICKLE = b"\x80"  # torch before 1.6: nothing in it says how long it is
+
+
+def require_whole(folder: Path) -> None:
+    """Raise ``UserError`` naming the first file of a model's ``folder`` that is no whole download.
+
+    Looked at are the files that transformers would load, in the folder itself.
+    """
+    files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}  # follows the hub's links
+    for path in files.values():
+        if path.suffix in _READ:
+            _require_text(path)
+    for path in folder.iterdir():
+        if path.is_symlink() and not path.exists():
+            _refuse(path, "is a link to a file that is not there")
+    if _WHOLE in files:
+        _require_tensors(files[_WHOLE])
+    elif _INDEX in files:
+        _require_shards(files[_INDEX], files)
+    elif _PICKLED in files:
+        _require_pickled(files[_PICKLED])
+    elif _PICKLED_INDEX in files:
+        _require_shards(files[_PICKLED_INDEX], files)
+    else:
+        shards = [name for name in files if name.endswith((".safetensors", ".bin"))]
+        if any("-of-" in name for name in shards):
+            raise UserError(
+                f"model folder {folder} holds shards ({shards[0]}, …) but no {_INDEX} that says what lies in "
+                "which; download the folder again."
+            )
+        for name in shards:
+            _require_weights(files[name])
+
+
+def _require_weights(path: Path) -> None:
+    if path.suffix == ".safetensors":
+        _require_tensors(path)
+    else:
+        _require_pickled(path)
+
+
+def _require_shards(index: Path, files: Mapping[str, Path]) -> None:
+    content = _object(index)
+    where = content.get("weight_map")
+    if not isinstance(where, dict) or not all(isinstance(name, str) for name in where.values()) or not where:
+        _refuse(index, "has no weight_map from tensors to files")
+    shards: dict[str, list[str]] = {}
+    for tensor, name in where.items():
+        shards.setdefault(name, []).append(tensor)
+    if lacking := sorted(shards.keys() - files.keys()):
+        there = len(shards) - len(lacking)
+        raise UserError(
+            f"{index} names {len(shards)} files of weights, of which {there} are there; {lacking[0]} is missing: "
+            "download the model again."
+        )
+    for name, tensors in sorted(shards.items()):
+        if files[name].suffix == ".safetensors":
+            held = _require_tensors(files[name])
+            if absent := sorted(set(tensors) - held):
+                _refuse(files[name], f"lacks {absent[0]}, which {index.name} says lies in it")
+        else:
+            _require_pickled(files[name])
+
+
+def _require_tensors(path: Path) -> set[str]:
+    """The names of the tensors in a whole safetensors file."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(_LENGTH)
+        _require_content(path, start + file.read(64), size)
+        length = int.from_bytes(start, "little")
+        if len(start) < _LENGTH or not 2 <= length <= min(_LONGEST_HEADER, max(2, size)):
+            _refuse(path, "is no safetensors file")
+        file.seek(_LENGTH)
+        header = file.read(length)
+    if len(header) < length:
+        _refuse(path, f"is cut within its header ({in_bytes(size)})")
+    try:
+        entries = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
+        end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        _refuse(path, "is no safetensors file: its header cannot be read")
+    whole = _LENGTH + length + end
+    if size < whole:
+        _refuse(path, f"is cut: it has {size:,} of the {whole:,} bytes that its header tells of")
+    if size > whole:
+        _refuse(path, f"is longer than its header says ({size:,} bytes, not {whole:,})")
+    return set(entries)
+
+
+def _require_pickled(path: Path) -> None:
+    """A file of ``torch.save``: a zip, whose end must be there, or the older pickle."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(64)
+    _require_content(path, start, size)
+    if start.startswith(_ZIP):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                archive.infolist()
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+            _refuse(path, f"is cut or damaged: the end of the archive is not there ({in_bytes(size)})")
+    elif not start.startswith(_PICKLE):
+        _refuse(path, "is no file of torch.save")
+
+
+def _require_text(path: Path) -> None:
+    """Configuration, tokenizer, template: text that is no pointer; JSON where it says so."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    if path.suffix == ".json":
+        _require_content(path, start, path.stat().st_size)
+        _object(path)
+    elif start.startswith(_POINTER):
+        _refuse(path, _pointer_words(path))
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        line = str(error).splitlines()[0]
+        _refuse(path, f"is no whole JSON file ({line})")
+    return content if isinstance(content, dict) else {}
+
+
+def _require_content(path: Path, start: bytes, size: int) -> None:
+    if size == 0:
+        _refuse(path, "is empty")
+    if start.startswith(_POINTER):
+        _refuse(path, _pointer_words(path))
+    if start.lstrip().lower().startswith(_PAGES):
+        _refuse(path, "is a web page, as a download without login leaves it")
+
+
+def _pointer_words(path: Path) -> str:
+    real = next(_sizes(path), None)
+    of = f" of {in_bytes(real)}" if real is not None else ""
+    return f"is the git-lfs pointer to a file{of}, not the file (run git lfs pull in that folder)"
+
+
+def _sizes(path: Path) -> Iterator[int]:
+    with path.open("rb") as file:
+        text = file.read(1000).decode("ascii", "replace")
+    for line in text.splitlines():
+        key, _, value = line.partition(" ")
+        if key == "size" and value.isdecimal():
+            yield int(value)
+
+
+def _refuse(path: Path, what: str) -> NoReturn:
+    raise UserError(f"{path} {what}; download it again.")

@@ -1,0 +1,145 @@
+"""``icd-assets ui`` and ``gpus``: one UI per home, and the pool's limit."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from icd_assets.runtime.process_record import ProcessRecord
+from icd_assets_tests.worlds.commands import Run, run, world
+from icd_assets_tests.worlds.manifests import World
+
+__all__ = ["run", "world"]
+
+
+class Became(BaseException):
+    """The program that the process would have become."""
+
+
+@pytest.fixture(autouse=True)
+def _do_not_become_dagster(monkeypatch: pytest.MonkeyPatch) -> None:
+    def become(program: str, arguments: list[str]) -> None:
+        raise Became(arguments)
+
+    monkeypatch.setattr(os, "execv", become)
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def started(run: Run, *arguments: str) -> list[str]:
+    with pytest.raises(Became) as became:
+        run("ui", *arguments)
+    return list(became.value.args[0])
+
+
+def record(world: World) -> Path:
+    return world.folder / "storage/icd_assets_ui.json"
+
+
+def test_the_first_one_becomes_dagster_and_leaves_its_address(world: World, run: Run) -> None:
+    port = free_port()
+    world.cell("d0|RandSampler/m0")
+    command = started(run, "--port", str(port), "--log-level", "debug")
+    assert command[1:] == [
+        *("dev", "-m", "icd_assets.definitions"),
+        *("--host", "127.0.0.1", "--port", str(port), "--log-level", "debug"),
+    ]
+    kept = json.loads(record(world).read_text(encoding="utf-8"))
+    assert (kept["pid"], kept["port"]) == (os.getpid(), port)
+    import dagster as dg
+
+    with dg.DagsterInstance.from_config(str(world.folder)) as instance:
+        assert instance.get_dynamic_partitions("cell") == ["d0|RandSampler/m0"]
+
+
+def test_a_second_one_says_where_the_first_is_and_ends(world: World, run: Run) -> None:
+    port = free_port()
+    started(run, "--port", str(port))  # this process lives, as the first UI would
+    for arguments in ([], ["--port", str(free_port())]):
+        again = run("ui", *arguments)
+        assert again.code == 0
+        address = f"http://127.0.0.1:{port}"
+        assert again.output == f"the UI of this folder is at {address} already (process {os.getpid()})\n"
+
+
+@pytest.mark.parametrize("ended", ["process", "reboot"])
+def test_the_record_of_one_that_has_ended_stops_nobody(world: World, run: Run, ended: str) -> None:
+    started(run, "--port", str(free_port()))
+    kept = json.loads(record(world).read_text(encoding="utf-8"))
+    if ended == "process":
+        child = subprocess.Popen([sys.executable, "-c", ""])
+        child.wait()
+        kept["pid"] = child.pid
+    else:  # the number lives on, as another process's
+        kept["born"] = re.sub(r"^[^/]+", "another-boot", kept["born"])
+    record(world).write_text(json.dumps(kept), encoding="utf-8")
+    started(run, "--port", str(free_port()))
+    assert json.loads(record(world).read_text(encoding="utf-8"))["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"pid": "x"}', b"\xff\xfe", b'{"pid": 1}', b"null"])
+def test_a_record_that_is_none_stops_nobody(world: World, run: Run, content: bytes) -> None:
+    record(world).parent.mkdir(exist_ok=True)
+    record(world).write_bytes(content)
+    started(run, "--port", str(free_port()))
+
+
+def test_a_number_without_a_birth_counts_only_while_its_port_is_used(world: World, run: Run, taken: int) -> None:
+    """Where the system does not say when a process began."""
+    here = ProcessRecord.of(os.getpid()).host
+    gone = {"machine": here, "pid": os.getpid(), "born": "", "host": "127.0.0.1"}
+    record(world).parent.mkdir(exist_ok=True)
+    record(world).write_text(json.dumps(gone | {"port": taken}), encoding="utf-8")
+    assert run("ui").code == 0
+    record(world).write_text(json.dumps(gone | {"port": free_port()}), encoding="utf-8")
+    started(run, "--port", str(free_port()))
+
+
+def test_a_port_of_another_program_is_one_sentence(world: World, run: Run, taken: int) -> None:
+    refused = run("ui", "--port", str(taken))
+    assert refused.code == 2
+    found = re.fullmatch(
+        rf"port {taken} is used by another program; take a free one: icd-assets ui --port (\d+)\.", refused.error
+    )
+    assert found is not None, refused.error
+    started(run, "--port", found[1])  # which is free
+
+
+def test_a_host_that_this_machine_is_not_is_one_sentence(world: World, run: Run) -> None:
+    refused = run("ui", "--host", "no such host")
+    assert refused.code == 2
+    assert refused.error.startswith("--host no such host: this machine has no such address")
+
+
+def test_gpus_shows_and_sets_the_limit(world: World, run: Run) -> None:
+    assert run("gpus").output.startswith("GPU steps at once: any number; set one: icd-assets gpus 1\n")
+    assert run("gpus", "2").output.startswith("GPU steps at once: 2\n")
+    assert run("gpus").output.startswith("GPU steps at once: 2\n")
+    assert run("gpus", "0").code == 2
+    assert run("gpus", "two").code == 2
+    assert run("gpus").output.startswith("GPU steps at once: 2\n")
+
+
+def test_gpus_knows_the_limit_that_dagster_yaml_gives(world: World, run: Run) -> None:
+    settings = "telemetry: {enabled: false}\nconcurrency: {pools: {default_limit: 3}}\n"
+    (world.folder / "dagster.yaml").write_text(settings, encoding="utf-8")
+    assert run("gpus").output.startswith("GPU steps at once: 3\n")
+    assert run("gpus", "1").output.startswith("GPU steps at once: 1\n")

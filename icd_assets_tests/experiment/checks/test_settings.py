@@ -1,0 +1,54 @@
+"""Settings that contradict each other are found before the first step; those of steps left out are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from icd_assets.experiment.checks.settings import settings
+from icd_assets.experiment.plan import Plan
+from icd_assets.runtime.finding import Finding
+from icd_assets_tests.experiment.checks.conftest import Opened, looked, problems
+
+PROPOSERS = ("num_beams", "samples_per_temp", "num_retrieval", "num_random")
+
+
+def test_defaults_fit_together(opened: Opened) -> None:
+    (finding,) = settings(looked(opened()))
+    assert finding == Finding("settings", "ok", "no contradictions")
+
+
+@pytest.mark.parametrize(
+    ("sets", "variables", "said"),
+    [
+        ({("shared", "pool_size"): "3", ("shared", "shots"): "4"}, {}, "shared.shots is 4, but a pool has 3"),
+        ({("shared", "pool_size"): "3"}, {}, "evaluation asks for 4 shots, but a pool has 3"),
+        ({("candidate_pools", "mix_rand"): "0.9"}, {}, "the three shares must sum to 1"),
+        ({("v2_checkpoint", "num_heads"): "3"}, {}, "hidden_dim is 256, which 3 heads do not divide"),
+        ({("v2_checkpoint", "source"): "train"}, {"LEVER_LM_CHECKPOINT_PATH": "x"}, "unset one of them"),
+        ({}, {"USE_PPO_CLIP": "true", "KL_BETA": "0.1", "GRPO_EPOCHS": "1"}, "KL_BETA is 0.1"),
+        ({("v2format_checkpoint", "source"): "grpo"}, {}, "GRPO_EPOCHS is 0"),
+        ({("rl_data", "temps"): "0,1"}, {}, "sampling temperatures must be above 0"),
+        ({}, {"TEST_DATA_NUM": "0"}, "nothing to evaluate"),
+        ({("rl_data", key): "0" for key in PROPOSERS}, {}, "proposes no pointers"),
+        ({("beam_data", "expand"): "3", ("shared", "shots"): "4"}, {}, "expand is 3, but 4 shots"),
+    ],
+)
+def test_contradictions(opened: Opened, sets: Any, variables: dict[str, str], said: str) -> None:
+    found = list(settings(looked(opened(sampler="mix_sampler", sets=sets, **variables))))
+    assert {finding.level for finding in found} == {"problem"}
+    assert said in " ".join(finding.found for finding in found)
+
+
+def test_what_a_plan_does_not_reach_contradicts_nothing(opened: Opened) -> None:
+    experiment = opened(USE_PPO_CLIP="true", KL_BETA="0.1", GRPO_EPOCHS="1")
+    assert problems(settings(looked(experiment)))
+    look = looked(experiment)
+    look.plan = Plan(experiment, tuple(item for item in look.plan.steps if item.step.name == "candidate_pools"))
+    assert not problems(settings(look))
+
+
+def test_a_reward_of_another_task(opened: Opened) -> None:
+    (problem,) = problems(settings(looked(opened(REWARD_MODE="cider"))))
+    assert "REWARD_MODE cider is not a reward of the task vqa" in problem
