@@ -98,6 +98,8 @@ def grpo_checkpoints(e: Experiment) -> Ingredients:
 
 def _training(e: Experiment, asset: str, *parents: str) -> Ingredients:
     config = {**e.config(asset).model_dump(), "reward": e.reward.model_dump()}
+    if config.get("topk_ties") == "first":
+        del config["topk_ties"]  # what was trained before there was a choice stays up to date
     return config, {parent: e.input(parent) for parent in parents}
 
 

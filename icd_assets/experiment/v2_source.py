@@ -29,6 +29,14 @@ def importable_v2(experiment: Experiment) -> Path | None:
     return found
 
 
+def layers_inside(path: Path) -> int:
+    """Attention layers of the selector in a v2 checkpoint."""
+    from icd_assets.selector.key_names import infer_config
+    from icd_assets.selector.v2_file import read_v2
+
+    return infer_config(read_v2(path).state, path).num_layers
+
+
 def has_own_v2(experiment: Experiment) -> bool:
     """Whether nothing trains a v2 checkpoint: beam data are then of no use."""
     return importable_v2(experiment) is not None

@@ -277,6 +277,23 @@ def test_a_folder_elsewhere_is_adopted_in_place(place: LeverPlus) -> None:
     assert place.run("adopt", "nowhere").returncode == 2
 
 
+def test_a_trainers_own_checkpoint_is_taken_by_its_path(place: LeverPlus) -> None:
+    """As Lightning and OmegaConf wrote it, lists in its settings included."""
+    for epoch in (place.dataset / V3).glob("*.pt"):
+        epoch.unlink()
+    mine = (place.dataset / V2).rename(place.folder / "epoch=12 mine.ckpt")
+    before = mine.read_bytes()
+    assert b"omegaconf.listconfig" in before
+    assert b"__builtin__\nlong" in before
+    assert place.adopt().returncode == 0
+    ended = place.train_cell("--to", "rce_checkpoints", LEVER_LM_CHECKPOINT_PATH=str(mine), RCE_EPOCHS="1")
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    (found,) = (place.dataset / "model_cpk/v2").glob("*.manifest.json")
+    assert json.loads(found.read_text(encoding="utf-8"))["origin"] == "imported"
+    assert [path.name for path in (place.dataset / V3).glob("*.pt")] == ["rce_epoch1.pt"]
+    assert mine.read_bytes() == before
+
+
 def test_settings_that_ask_for_another_file_are_heard(place: LeverPlus) -> None:
     assert place.adopt().returncode == 0
     mine = place.folder / "mine.json"
