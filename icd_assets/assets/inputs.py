@@ -159,10 +159,14 @@ def embeddings(run: StepRun) -> Tensor:
 def training_groups(run: StepRun) -> list[PointerGroup]:
     """RL data under the run's reward as groups to train on (SPEC I)."""
     from icd_assets.scoring.groups import groups_of_rl_data
+    from icd_assets.scoring.rewards import computable
     from icd_assets.scoring.rl_file import read_rl_data
 
     experiment, config = run.experiment, run.config
     data = run.read("rl_data", lambda files, _: read_rl_data(files[0], n_rows=len(experiment.data.train)))
+    unusable = sum(not computable(found, experiment.reward) for query in data.queries for found in query.pointers)
+    if unusable:
+        run.note(f"{unusable} pointers are left out: a label that their reward reads is not a finite number")
     return groups_of_rl_data(
         data,
         experiment.reward,

@@ -39,6 +39,8 @@ def _imported(run: StepRun, path: Path) -> RlData:
     train = run.experiment.data.train
     data = read_rl_data(path, n_rows=len(train))
     require_same_questions(path, data, train)
+    if repairs := data.repairs():
+        run.note(f"{path.name}: {repairs}")
     return data
 
 
@@ -74,5 +76,6 @@ def _meta(run: StepRun) -> dict[str, Any]:
         "vqa_model": model.name,
         "task_gen_args": {**model.generation.model_dump(), "do_sample": False},
         "strict_eval": True,
+        **({"gt_prob": True} if run.spec.config["gt_prob"] else {}),  # without it, vqa_gt_prob is null throughout
         "lineage": run.spec.lineage(),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from icd_assets.cli import ending  # first: Ctrl-C while the rest is imported is one sentence too
+from icd_assets.cli import ctrl_c  # noqa: F401 - first: what follows takes a second
 
 # isort: split
 import sys
@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from icd_assets import __version__
+from icd_assets.cli import ending
 from icd_assets.cli.adopt import adopt
 from icd_assets.cli.diff import diff
 from icd_assets.cli.doctor import doctor

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from icd_assets.cli.help import Command
+from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.tree import printable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _DATA_VERSION = "dagster/data_version"
 _RECORDS_READ = 100  # of one artifact of one cell
+SCHEMA = 1
 _WORDS = {"adopted": "adopted", "already": "already", "refused": "refused", "left": "left alone"}
 
 
@@ -45,7 +47,8 @@ _WORDS = {"adopted": "adopted", "already": "already", "refused": "refused", "lef
     type=click.Path(path_type=Path),
     help="Of several v2 checkpoints of a cell, take this one; may be given once per cell.",
 )
-def adopt(results_dir: Path, settings: Settings, dry_run: bool, v2: tuple[Path, ...]) -> None:
+@json_option
+def adopt(results_dir: Path, settings: Settings, dry_run: bool, v2: tuple[Path, ...], as_json: bool) -> None:
     """Register what Lever-Plus left in RESULTS_DIR, so that training goes on from it.
 
     Every file that can be an artifact is read, strictly; what passes gets a manifest beside it and is shown in the
@@ -55,6 +58,12 @@ def adopt(results_dir: Path, settings: Settings, dry_run: bool, v2: tuple[Path, 
     root, chosen = results_dir.absolute(), tuple(path.absolute() for path in v2)
     enter_home()
     adoption = Adoption(root, Catalog.load(), settings, chosen, dry_run)
+    if as_json:
+        found = list(adoption.run())
+        if not dry_run:
+            _record(adoption)
+        print_json(SCHEMA, _document(root, found, dry_run))
+        return
     counts = dict.fromkeys(_WORDS, 0)
     for line, finding, count in _lines(adoption.run(), root, dry_run):
         console.print(line, markup=False)
@@ -83,6 +92,18 @@ def _lines(findings: Iterable[Finding], root: Path, dry_run: bool) -> Iterator[t
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
         why = printable(first.why.replace(f"{root}/", "").removeprefix(f"{paths[0].relative_to(root)}: "))
         yield f"{word:<12} {first.asset or '–':<17} {where}{more}: {why}", first, len(alike)
+
+
+def _document(root: Path, found: list[Finding], dry_run: bool) -> dict[str, Any]:
+    return {
+        "results_root": str(root),
+        "dry_run": dry_run,
+        "counts": {outcome: sum(one.outcome == outcome for one in found) for outcome in _WORDS},
+        "findings": [
+            {"outcome": one.outcome, "asset": one.asset, "paths": list(map(str, one.paths)), "why": one.why}
+            for one in found
+        ],
+    }
 
 
 def _record(adoption: Adoption) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
 
+from icd_assets.cli.cells import FORMS, split_key
 from icd_assets.cli.help import Command
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
@@ -15,8 +17,11 @@ from icd_assets.experiment.experiment import Experiment, results_root
 from icd_assets.experiment.open_cell import as_typed
 from icd_assets.experiment.settings import Settings
 from icd_assets.runtime.device import visible_gpus
+from icd_assets.tasks import TASKS
 
 SELECTOR_INPUT = "query_img_text_icd_img_text"
+# Of train_v3.sh: task, dataset, GPU, selector input, sampler, model.
+DEFAULTS = ("vqa", "okvqa_local", "0", SELECTOR_INPUT, "rand_sampler", "qwen2.5_vl_3B")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,19 @@ class CellArguments:
     lever_lm: str
     sampler: str
     model: str
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> CellArguments:
+        """The words of the command line: the six of train_v3.sh or fewer, the rest by its defaults; a cell's key;
+        or dataset, sampler and model."""
+        if words and ("|" in words[0] or (len(words) == 3 and words[0] not in TASKS)):
+            if len(words) not in (1, 3):
+                raise UserError(f"{' '.join(words)!r} is not one cell; {FORMS}.")
+            dataset, sampler, model = split_key(words[0]) if len(words) == 1 else words
+            return cls(None, dataset, "0", SELECTOR_INPUT, sampler, model)
+        if len(words) > len(DEFAULTS):
+            raise UserError(f"{' '.join(words)!r} are more than train's six arguments; {FORMS}.")
+        return cls(*words, *DEFAULTS[len(words) :])
 
     def open(self, settings: Settings, *, read_only: bool = False) -> Experiment:
         """The cell with the settings of the command line, at home and with the GPU chosen."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from icd_assets.errors import UserError
 from icd_assets.experiment.plan import Plan
+from icd_assets.runtime.finding import Finding
 
 
 def require_clear(plan: Plan) -> None:
@@ -14,15 +17,24 @@ def require_clear(plan: Plan) -> None:
     def note(sentence: str) -> None:
         console.print(sentence, markup=False)
 
-    problems: list[str] = []
+    found = []
     for finding in check(Look(plan, note=note)):
-        text = f"{finding.found.rstrip('.')}; {finding.todo}" if finding.todo else finding.found.rstrip(".")
+        found.append(finding)
         if finding.level == "warning":
-            console.print(f"warning: {text}", markup=False)
-        elif finding.level == "problem":
-            problems.append(text)
+            console.print(f"warning: {_in_words(finding)}", markup=False)
+    require_no_problem(found)
+
+
+def require_no_problem(found: Iterable[Finding]) -> None:
+    """Raises ``UserError`` with every problem of a plan's findings."""
+    problems = [_in_words(finding) for finding in found if finding.level == "problem"]
     if len(problems) == 1:
         raise UserError(f"{problems[0]}.")
     if problems:
         listed = "".join(f"\n  {text}." for text in problems)
         raise UserError(f"{len(problems)} things are in the way, and nothing was begun:{listed}")
+
+
+def _in_words(finding: Finding) -> str:
+    found = finding.found.rstrip(".")
+    return f"{found}; {finding.todo}" if finding.todo else found

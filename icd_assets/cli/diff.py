@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,20 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from icd_assets.cli.cells import split_cells
 from icd_assets.cli.help import Command
+from icd_assets.cli.json_output import json_option, print_json
+from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.tree import printable, shown
 from icd_assets.errors import UserError
+from icd_assets.experiment.settings import Settings
 from icd_assets.lineage import Records, Target, find
 from icd_assets.lineage.differences import Difference, differences
+from icd_assets.lineage.target import RUN_ID
+
+SCHEMA = 2  # 1 was called diff_schema
 
 
 @click.command(
@@ -28,23 +35,24 @@ from icd_assets.lineage.differences import Difference, differences
         "icd-assets diff 'demo|RandSampler/tiny_vl' 'demo|MixSampler/tiny_vl'",
     ),
 )
-@click.argument("a")
-@click.argument("b")
+@click.argument("words", nargs=-1, required=True, metavar="A B")
+@setting_options
 @click.option("--asset", help="Compare this asset of two cells or runs; default: the recommended checkpoint.")
-@click.option("--json", "as_json", is_flag=True, help="The differences as one JSON document.")
-def diff(a: str, b: str, asset: str | None, as_json: bool) -> None:
+@json_option
+def diff(words: tuple[str, ...], settings: Settings, asset: str | None, as_json: bool) -> None:
     """Why A and B differ: config, seed, code, environment, or data, and then why the data differ.
 
-    A and B are files (wherever they lie), run ids, or cells such as 'demo|RandSampler/tiny_vl'.
+    A and B are files (wherever they lie), run ids, or cells: keys such as 'demo|RandSampler/tiny_vl', or three or
+    six words each.
     """
-    words = [str(Path(word).absolute()) if Path(word).is_file() else word for word in (a, b)]
-    session = Session.here(home=not all(Path(word).is_file() for word in words))
+    named = [[str(Path(word).absolute()) for word in one] if _is_file(one) else one for one in _two(words)]
+    session = Session.here(settings, home=not all(map(_is_file, named)))
     records = Records(session.store)
-    one, other = (_target(word, asset, records, session) for word in words)
+    one, other = (_target(part, asset, records, session) for part in named)
     found = differences(one.chain, other.chain)
     same = _same_bytes(one, other, session)
     if as_json:
-        click.echo(json.dumps(_document(one, other, same, found), indent=1))
+        print_json(SCHEMA, _document(one, other, same, found))
         return
     for side, target in (("A", one), ("B", other)):
         console.print(Text(printable(f"{side}  {_named(target)}")))
@@ -68,15 +76,31 @@ def diff(a: str, b: str, asset: str | None, as_json: bool) -> None:
     console.print(table)
 
 
-def _target(word: str, asset: str | None, records: Records, session: Session) -> Target:
-    is_file = Path(word).is_file()
-    found = find(
-        [asset, word] if asset and "|" in word and not is_file else [word], records, session.cell, session.open
-    )
-    if asset and not is_file:
+def _two(words: Sequence[str]) -> list[list[str]]:
+    """The words of A and of B: a file, a run id and a key are one word."""
+    found, rest = list[list[str]](), list(words)
+    while rest:
+        single = Path(rest[0]).is_file() or RUN_ID.fullmatch(rest[0])
+        cell = [] if single else split_cells(rest, first_only=True)
+        count = len(cell[0]) if cell else 1
+        found.append(rest[:count])
+        rest = rest[count:]
+    if len(found) != 2:
+        raise UserError(f"{' '.join(words)!r} is not two of files, run ids and cells; name A and B.")
+    return found
+
+
+def _is_file(words: Sequence[str]) -> bool:
+    return len(words) == 1 and Path(words[0]).is_file()
+
+
+def _target(words: list[str], asset: str | None, records: Records, session: Session) -> Target:
+    is_cell = not _is_file(words) and (len(words) > 1 or "|" in words[0])
+    found = find([asset, *words] if asset and is_cell else words, records, session.cell, session.open)
+    if asset and not _is_file(words):
         found = [target for target in found if target.chain.asset == asset]
     if not found:
-        raise UserError(f"{word} made no {asset}; name another asset with --asset.")
+        raise UserError(f"{' '.join(words)} made no {asset}; name another asset with --asset.")
     return found[0]
 
 
@@ -98,7 +122,6 @@ def _document(one: Target, other: Target, same: bool, found: list[Difference]) -
         return {"artifact": target.chain.key, "file": file, "problem": target.problem}
 
     return {
-        "diff_schema": 1,
         "a": side(one),
         "b": side(other),
         "same_content": same,

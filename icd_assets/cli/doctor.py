@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,7 +9,9 @@ from collections.abc import Callable, Sequence
 import click
 from rich.text import Text
 
-from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments, GpuCommand
+from icd_assets.cli.cell_arguments import CellArguments, GpuCommand
+from icd_assets.cli.cells import FORMS
+from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.errors import UserError
@@ -33,7 +34,7 @@ _STYLES = {"ok": "green", "fixed": "cyan", "warning": "yellow", "problem": "red"
         "icd-assets doctor vqa demo 0 query_img_text_icd_img_text rand_sampler tiny_vl",
     ),
 )
-@click.argument("names", nargs=-1, metavar="[TASK DATASET GPU_ID LEVER_LM SAMPLER MODEL | DATASET SAMPLER MODEL]")
+@click.argument("names", nargs=-1, metavar="[CELL]")
 @setting_options
 @click.option(
     "--to",
@@ -47,26 +48,27 @@ _STYLES = {"ok": "green", "fixed": "cyan", "warning": "yellow", "problem": "red"
     default=None,
     help="Ask the model 20 questions, and keep its answers. [default: if it takes seconds]",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@json_option
 def doctor(
     names: tuple[str, ...], settings: Settings, to: str | None, fix: bool, smoke: bool | None, as_json: bool
 ) -> None:
     """Look for what would stop a run, before it costs hours.
 
-    With a cell: all that train checks before its first step, the memory, and the model's answers to 20 questions
-    (accuracy, three answers beside the right ones, seconds); without one, the instance, the
-    leftovers of killed runs, and what is there of each dataset and model. Exit code 2 if something blocks.
+    With a CELL (its key, dataset sampler model, or train's six arguments): all that train checks before its first
+    step, the memory, and the model's answers to 20 questions (accuracy, three answers beside the right ones,
+    seconds); without one, the instance, the leftovers of killed runs, and what is there of each dataset and model.
+    Exit code 2 if something blocks.
 
     Fixed are: runs marked as running whose process is gone, the pool slots they hold, a GPU pool without limit,
     and half-done commits and staged files of killed runs. Artifacts and your own files are never touched.
     """
-    if len(names) not in (0, 3, 6):
-        raise click.UsageError("give the six arguments of train, or dataset, sampler and model, or nothing.")
+    if len(names) not in (0, 3, 6) and "|" not in names[0]:
+        raise click.UsageError(f"{FORMS}; or nothing.")
     found = _home(fix, lambda: _cell(names, settings, to, fix, smoke) if names else _everything(fix))
     blocked = any(finding.level == "problem" for finding in found)
     if as_json:
         lines = [{"subject": f.subject, "level": f.level, "found": f.found, "todo": f.todo} for f in found]
-        click.echo(json.dumps({"schema": SCHEMA, "blocked": blocked, "findings": lines}, indent=1))
+        print_json(SCHEMA, {"blocked": blocked, "findings": lines})
     else:
         _show(found, blocked)
     sys.exit(2 if blocked else 0)
@@ -90,17 +92,11 @@ def _cell(
 ) -> list[Finding]:
     from icd_assets.upkeep.doctor.cell import check_cell
 
-    arguments = CellArguments(*names) if len(names) == 6 else _six(*names)
     try:
-        opened = arguments.open(settings, read_only=True)
+        opened = CellArguments.of(names).open(settings, read_only=True)
     except UserError as error:
         return [Finding("cell", "problem", str(error))]
     return check_cell(opened, to, fix=fix, ask=smoke)
-
-
-def _six(dataset: str, sampler: str, model: str) -> CellArguments:
-    """The arguments of train that the three leave open, at its defaults; the task is the dataset's."""
-    return CellArguments(None, dataset, "0", SELECTOR_INPUT, sampler, model)
 
 
 def _everything(fix: bool) -> list[Finding]:

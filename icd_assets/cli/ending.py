@@ -2,8 +2,6 @@
 
 Nothing is undone at an interrupt: a kill would leave the same behind, and the next command goes on from there.
 Only a run of Dagster's ends in its records first (:func:`unwinding`).
-
-This module is imported before all others of the command line, which takes a second, and imports next to nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +13,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Any, NoReturn
 
-INTERRUPTED = 130  # as a shell reports a program that SIGINT ended; SIGTERM ends alike
+from icd_assets.cli.ctrl_c import INTERRUPTED, SENTENCE
+
 READER_GONE = 141  # as a shell reports one that SIGPIPE ended
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_SENTENCE = "interrupted; what is complete is kept, and the same command goes on from there"
 
 
 class RunFailed(Exception):
@@ -43,7 +40,7 @@ def leave(*_: object) -> NoReturn:
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     line = "\r\x1b[K" if _is_screen(2) else ""  # over the terminal's own ^C, and a line of progress
-    _write(f"{line}icd-assets: {_SENTENCE}\n")
+    _write(f"{line}{SENTENCE}")
     os._exit(INTERRUPTED)
 
 
@@ -141,12 +138,3 @@ def _is_screen(number: int) -> bool:
 def _write(text: str) -> None:
     with suppress(OSError):
         os.write(2, text.encode())
-
-
-def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        leave()
-    sys.__excepthook__(kind, error, trace)
-
-
-sys.excepthook = _hook  # before there is a handler: the imports that follow can be interrupted too

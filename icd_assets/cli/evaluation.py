@@ -5,28 +5,69 @@ from __future__ import annotations
 import click
 
 from icd_assets.cli.help import Command
-from icd_assets.experiment.catalog import Catalog
-from icd_assets.experiment.experiment import Experiment, results_root
-from icd_assets.experiment.settings import read_settings
+from icd_assets.cli.json_output import json_option, print_json
+from icd_assets.cli.options import setting_options
+from icd_assets.cli.screen import console
+from icd_assets.cli.session import Session
+from icd_assets.cli.tree import printable
+from icd_assets.errors import UserError
+from icd_assets.evaluation.report import Comparison
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.settings import Settings
+from icd_assets.lineage import Records
+from icd_assets.lineage.there import fitting, flags, others
+
+SCHEMA = 1
+_DEMO = ("demo", "rand_sampler", "tiny_vl")
 
 
 @click.command(
     cls=Command,
     short_help="The evaluation table of a cell again.",
     examples=(
-        "icd-assets evaluation",
+        "icd-assets evaluation                     # of the demo",
         "icd-assets evaluation 'okvqa|RandSampler/Qwen2_5-VL-3B-Instruct'",
+        "icd-assets evaluation demo rand_sampler tiny_vl --reward-mode legacy",
     ),
 )
-@click.argument("dataset", default="demo")
-@click.argument("sampler", default="rand_sampler")
-@click.argument("model", default="tiny_vl")
-def evaluation(dataset: str, sampler: str, model: str) -> None:
-    """Print the evaluation table of one cell again."""
-    from icd_assets.cli.summary import show_evaluation
-    from icd_assets.defs.runs.instance import enter_home
+@click.argument("cell", nargs=-1)
+@setting_options
+@json_option
+def evaluation(cell: tuple[str, ...], settings: Settings, as_json: bool) -> None:
+    """Print the evaluation table of CELL again: of the reward and the name that the settings mean.
 
-    enter_home()
-    catalog = Catalog.load()
-    cell = catalog.cell(dataset, sampler, model)
-    show_evaluation(Experiment.open(cell, read_settings(), results_root(), catalog))
+    Those under which the cell is evaluated too are named.
+    """
+    session = Session.here(settings)
+    short = len(cell) < 3 and not any("|" in word for word in cell)
+    words = (*cell, *_DEMO[len(cell) :]) if short else cell
+    experiment, problem = fitting(session.open(session.cell(words)))
+    if problem is not None:
+        click.echo(f"icd-assets: {problem} Shown without it.", err=True)
+    elsewhere = _elsewhere(experiment, Records(session.store))
+    if experiment.manifest("evaluation") is None and elsewhere:
+        raise UserError(
+            f"{experiment.cell} is not evaluated under these settings; it is with {', and with '.join(elsewhere)}."
+        )
+    if as_json:
+        manifest = experiment.store.require(experiment.manifest_path("evaluation"), "evaluation")
+        path = experiment.store.files(manifest)[0]
+        comparison = Comparison.read(path).model_dump(mode="json")
+        document = {"cell": str(experiment.cell), "file": str(path), "comparison": comparison, "others": elsewhere}
+        print_json(SCHEMA, document)
+        return
+    from icd_assets.cli.summary import show_evaluation
+
+    show_evaluation(experiment)
+    for text in elsewhere:
+        console.print(printable(f"also evaluated: with {text}"), markup=False)
+
+
+def _elsewhere(experiment: Experiment, records: Records) -> list[str]:
+    """The flags of the cell's other experiments that are evaluated."""
+    here, found = experiment.manifest_path("evaluation"), []
+    for one in others(experiment, records.live.values()):
+        path = one.manifest_path("evaluation")
+        if path != here and path.is_file():
+            found.append(flags(one, experiment))
+    return found

@@ -9,10 +9,14 @@ from pathlib import Path
 import click
 
 from icd_assets.cli.help import Command
+from icd_assets.cli.json_output import json_option, print_json
+from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.tree import printable, tree
+from icd_assets.experiment.settings import Settings
 from icd_assets.lineage import Records, find
+from icd_assets.lineage.as_json import LINEAGE_SCHEMA
 from icd_assets.lineage.as_json import as_json as document_of
 from icd_assets.lineage.in_toto import statements
 from icd_assets.lineage.openlineage import events
@@ -30,7 +34,8 @@ from icd_assets.lineage.rows import TrainedRow, trained_rows
     ),
 )
 @click.argument("what", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="The chain as one JSON document.")
+@setting_options
+@json_option
 @click.option("--verify", is_flag=True, help="Read every file on the way again; exit code 2 if one differs.")
 @click.option("--rows", is_flag=True, help="Also name the RL rows that the checkpoint was trained on.")
 @click.option(
@@ -38,19 +43,23 @@ from icd_assets.lineage.rows import TrainedRow, trained_rows
     type=click.Choice(["in-toto", "openlineage"]),
     help="The chain as in-toto statements (SLSA provenance) or OpenLineage events, one JSON per line.",
 )
-def lineage(what: tuple[str, ...], as_json: bool, verify: bool, rows: bool, export: str | None) -> None:
+def lineage(
+    what: tuple[str, ...], settings: Settings, as_json: bool, verify: bool, rows: bool, export: str | None
+) -> None:
     """What WHAT came from: down to dataset, models, prompts and seeds, with the runs that made each part.
 
-    WHAT is a file (wherever it lies), a run id, or a cell ('okvqa|RandSampler/Qwen2_5-VL-3B-Instruct', or dataset
-    sampler model), alone for its recommended checkpoint, or with an asset for that one.
+    WHAT is a file (wherever it lies), a run id, or a cell (its key, or its three or six words), alone for its
+    recommended checkpoint, or with an asset for that one: of the reward, name and numbers that the settings mean.
+    Those of others that are there are named, with the flags that mean them.
     """
     words = [str(Path(word).absolute()) if Path(word).is_file() else word for word in what]
-    session = Session.here(rehash=verify, home=not (len(words) == 1 and Path(words[0]).is_file()))
+    session = Session.here(settings, rehash=verify, home=not (len(words) == 1 and Path(words[0]).is_file()))
     records = Records(session.store)
     targets = find(words, records, session.cell, session.open)
+    whole = [target for number, target in enumerate(targets) if number == 0 or not target.flags]
     verified = Rehashed() if verify else None
     if verified is not None:
-        for target in targets:
+        for target in whole:
             verified.add(rehash(target.chain, session.store, session.open))
             verified.differs += [target.problem] if target.problem else []
     trained = trained_rows(targets[0].chain, session.store) if rows else None
@@ -59,10 +68,18 @@ def lineage(what: tuple[str, ...], as_json: bool, verify: bool, rows: bool, expo
         for document in documents(targets[0].chain):
             click.echo(json.dumps(document))
     elif as_json:
-        click.echo(json.dumps(document_of(targets, session.store, verified, trained), indent=1))
+        print_json(LINEAGE_SCHEMA, document_of(targets, session.store, verified, trained))
     else:
-        for target in targets:
+        for target in whole:
+            if target.flags:
+                console.print(printable(f"with {target.flags}"), markup=False, style="bold")
             console.print(tree(target))
+        for target in targets:
+            if target not in whole:
+                made = target.chain.data_version or ""
+                console.print(
+                    printable(f"also there: {target.chain.name} {made[:16]} with {target.flags}"), markup=False
+                )
         _show(verified, trained)
     for path, problem in records.broken.items():
         click.echo(f"icd-assets: passed over {path}: {problem}", err=True)

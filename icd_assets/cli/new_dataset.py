@@ -22,7 +22,8 @@ _TASK = f"Where a file could be read as several: {', '.join(TASKS)}."
 @click.command(
     "new-dataset",
     cls=Command,
-    examples=["icd-assets new-dataset ~/data/signs --columns question=frage,answers=antwort --images ~/photos"],
+    short_help="Write a folder of questions and images into your catalog.",
+    examples=["icd-assets new-dataset ~/signs --columns question=q,answers=a"],
 )
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--name", help="What to call the dataset. [default: the folder's name]")

@@ -12,13 +12,11 @@ from icd_assets.cli.help import SectionOption
 from icd_assets.errors import UserError
 from icd_assets.experiment.misspelt import misspelt
 from icd_assets.experiment.setting import Setting, every_setting, in_words
-from icd_assets.experiment.settings import PRESETS, read_settings
+from icd_assets.experiment.settings import PRESETS, other_spellings, read_settings
 
 _SETTINGS = "Settings"
 _FLAGS = "Flags of settings (RCE_EPOCHS=3 in the environment is --rce-epochs 3)"
 _WIDTH = 39  # of a flag's line after its name, at 80 columns
-
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 
 
 def setting_options(
@@ -40,7 +38,9 @@ def setting_options(
                 raise UserError("--name is empty; give the experiment a name, or leave --name out.")
             note_misspelt()
             values = dict(map(_assignment, assignments))
-            settings = read_settings(preset, os.environ | texts, values)
+            beaten = {other for name in texts for other in other_spellings(name)}
+            environment = {name: text for name, text in os.environ.items() if name not in beaten} | texts
+            settings = read_settings(preset, environment, values)
             more = {"preset": preset, "assignments": values, "flags": texts} if given else {}
             return decorated(settings=settings, **more, **rest)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import click
 
 from icd_assets.cli.help import Command
+from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.tree import printable
@@ -15,6 +17,7 @@ from icd_assets.errors import UserError
 from icd_assets.upkeep.prune import Keep, Removal, removals
 from icd_assets.upkeep.prune import prune as remove
 
+SCHEMA = 1
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -32,15 +35,20 @@ _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
     "--older-than", metavar="30d", help="Only what was made so long ago: hours (h), days (d), weeks (w)."
 )
 @click.option("--yes", is_flag=True, help="Do it; without, only show it.")
-def prune(cells: tuple[str, ...], keep: str, older_than: str | None, yes: bool) -> None:
+@json_option
+def prune(cells: tuple[str, ...], keep: str, older_than: str | None, yes: bool, as_json: bool) -> None:
     """Remove epochs that nothing needs, and (without CELLs) leftovers of interrupted or replaced work.
 
     The last epoch and the one that became the v2-format file always stay, and so does all that you imported,
     adopted or changed. What was removed is recorded, and is not made again for its own sake.
     """
     session = Session.here()
-    keys = {session.cell([word]).key for word in cells}
+    keys = {cell.key for cell in session.cells(cells)}
     found, alone = removals(session.store, _keep(keep), older_than=_age(older_than), cells=keys)
+    if as_json:
+        freed = remove(session.store, found) if yes else 0
+        print_json(SCHEMA, _document(session, found, alone, removed=yes, freed=freed))
+        return
     for one in found:
         console.print(printable(_line(session, one)), markup=False)
     for sentence in alone:
@@ -52,6 +60,18 @@ def prune(cells: tuple[str, ...], keep: str, older_than: str | None, yes: bool) 
     else:
         size = sum(one.size for one in found)
         console.print(f"would remove {len(found)}, {size / 1e6:.1f} MB; repeat it with --yes to do it")
+
+
+def _document(
+    session: Session, found: list[Removal], alone: list[str], *, removed: bool, freed: int
+) -> dict[str, Any]:
+    return {
+        "results_root": str(session.store.root),
+        "removed": removed,
+        "freed": freed,
+        "removals": [{"path": str(one.path), "size": one.size, "why": one.why} for one in found],
+        "left_alone": alone,
+    }
 
 
 def _line(session: Session, one: Removal) -> str:

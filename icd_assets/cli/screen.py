@@ -78,6 +78,9 @@ class _Console(Console):
         if (text := Text("; ").join(others)).plain.strip():
             self.print(Text("  ") + text)
 
+    def show_cursor(self, show: bool = True) -> bool:
+        return False  # it is never hidden, so it is there however the process ends
+
     def on_broken_pipe(self) -> None:
         raise  # main() ends the command as a shell expects; rich would exit with 1
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import textwrap
 from typing import Any, assert_never
 
 import click
 
-from icd_assets.cli.cells import FORMS, cell_of, typed_dataset
+from icd_assets.cli.cells import FORMS, typed_dataset
 from icd_assets.cli.help import Command
-from icd_assets.cli.options import json_option, setting_options
+from icd_assets.cli.json_output import json_option, print_json
+from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
+from icd_assets.cli.session import Session
 from icd_assets.errors import UserError
-from icd_assets.experiment.catalog import Catalog
-from icd_assets.experiment.experiment import Experiment, results_root
+from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.open_cell import as_typed
 from icd_assets.experiment.origins import Current, GivenBy, current
 from icd_assets.experiment.setting import in_words
@@ -64,7 +64,7 @@ def settings(
     by = GivenBy(preset, os.environ, flags, assignments, home.FROM_ENV_FILE)
     found = [one for one in current(by, settings, experiment) if section in (None, one.setting.section)]
     if as_json:
-        click.echo(json.dumps(_document(experiment, found), indent=1))
+        print_json(SCHEMA, _document(experiment, found))
         return
     for name in dict.fromkeys(one.setting.section for one in found):
         click.secho(f"{name}", bold=True)
@@ -73,13 +73,12 @@ def settings(
                 _show(one)
         click.echo()
     if experiment is None:
-        click.echo(_wrapped(f"A dataset may set some of them in the catalog: {FORMS}."))
+        click.echo(_wrapped(f"The catalog may set some of them for a dataset; to see it, {FORMS}."))
 
 
 def _experiment(words: tuple[str, ...], settings: Settings) -> Experiment:
-    catalog = Catalog.load()
-    typed = as_typed(settings, typed_dataset(words))
-    return Experiment.open(cell_of(catalog, words), typed, results_root(), catalog)
+    session = Session.here(as_typed(settings, typed_dataset(words)), home=False)
+    return session.open(session.cell(words))
 
 
 def _show(one: Current) -> None:
@@ -119,7 +118,6 @@ def _wrapped(text: str, indent: str = "") -> str:
 
 def _document(experiment: Experiment | None, found: list[Current]) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
         "cell": None if experiment is None else experiment.cell.key,
         "settings": [
             {

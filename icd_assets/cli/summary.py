@@ -14,7 +14,7 @@ from icd_assets.errors import UserError
 from icd_assets.evaluation.report import Comparison, Interval
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan_notes import other_epochs
-from icd_assets.lever_plus.inference import taken_by_inference
+from icd_assets.lever_plus.inference import found_instead, taken_by_inference
 
 
 def show_configuration(experiment: Experiment, arguments: CellArguments, force: Collection[str] = ()) -> None:
@@ -67,10 +67,10 @@ def show_summary(experiment: Experiment) -> None:
     recommended = store.resolve(v2format.files[0])
     console.print("[bold]v2 format[/bold]    ", end="")
     console.print(_shown(recommended), markup=False)
-    if (taken := taken_by_inference(experiment)) != recommended:
-        other = f"inference.sh takes {_shown(taken)}" if taken is not None else "inference.sh does not find it"
+    if (instead := found_instead(taken_by_inference(experiment), recommended)) is not None:
+        console.print(f"             {instead}; for this one:", markup=False)
         given = shlex.quote(_shown(recommended))
-        console.print(f"             {other}; for this one: export LEVER_LM_CHECKPOINT_PATH={given}", markup=False)
+        console.print(f"             export LEVER_LM_CHECKPOINT_PATH={given}", markup=False)
     for sentence in other_epochs(experiment):
         console.print(f"note: {sentence}", markup=False)
     console.print()

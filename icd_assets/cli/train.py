@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import click
 
 from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments, GpuCommand
 from icd_assets.cli.help import Command
+from icd_assets.cli.json_output import json_option
 from icd_assets.cli.options import note_misspelt, setting_options
+from icd_assets.cli.plan_document import show_plan_as_json
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Plan, require_assets
 from icd_assets.experiment.settings import Settings, read_settings
@@ -30,22 +33,28 @@ _DEMO = CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_
         "icd-assets train vqa okvqa_local --to rl_data --set rl_data.num_beams=8",
     ),
 )
-@click.argument("task", default="vqa")
-@click.argument("dataset", default="okvqa_local")
-@click.argument("gpu_id", default="0")
-@click.argument("lever_lm", default=SELECTOR_INPUT)
-@click.argument("sampler", default="rand_sampler")
-@click.argument("model", default="qwen2.5_vl_3B")
+@click.argument("words", nargs=-1, metavar="[CELL]")
 @setting_options(listed=True)
 @click.option("--dry-run", is_flag=True, help="Print what would be made and why, and stop.")
+@json_option
 @click.option("--to", metavar="ASSET", help="Stop after this asset, e.g. --to rl_data.")
 @click.option("--force", multiple=True, metavar="ASSET", help="Make this asset again in any case.")
-def train(settings: Settings, dry_run: bool, to: str | None, force: tuple[str, ...], **arguments: str) -> None:
+def train(
+    words: tuple[str, ...],
+    settings: Settings,
+    dry_run: bool,
+    as_json: bool,
+    to: str | None,
+    force: tuple[str, ...],
+) -> None:
     """Make everything one cell needs, and only that: from candidate pools to the evaluation table.
 
-    The six arguments are those of train_v3.sh, with its aliases and its defaults.
+    CELL is what train_v3.sh takes, with its aliases and its defaults: TASK DATASET GPU_ID LEVER_LM SAMPLER MODEL;
+    or a key such as 'demo|RandSampler/tiny_vl'; or DATASET SAMPLER MODEL.
     """
-    run_cell(CellArguments(**arguments), settings, dry_run=dry_run, to=to, force=force)
+    if as_json and not dry_run:
+        raise click.UsageError("--json shows a plan: give --dry-run too.")
+    run_cell(CellArguments.of(words), settings, dry_run=dry_run, as_json=as_json, to=to, force=force)
 
 
 @click.command(
@@ -72,6 +81,7 @@ def run_cell(
     settings: Settings,
     *,
     dry_run: bool = False,
+    as_json: bool = False,
     to: str | None = None,
     force: tuple[str, ...] = (),
 ) -> None:
@@ -80,6 +90,9 @@ def run_cell(
 
     require_assets(to, force)  # before another command of the cell is waited for
     experiment = arguments.open(settings)
+    if as_json:
+        show_plan_as_json(Plan.of(experiment, to=to, force=force).as_read_only())
+        return
     show_configuration(experiment, arguments, force)
     with nullcontext() if dry_run else _turn(experiment):
         plan = _planned(experiment, to, force, dry_run=dry_run)
@@ -89,37 +102,43 @@ def run_cell(
                 show_summary(experiment)
 
 
-def _turn(experiment: Experiment) -> AbstractContextManager[None]:
+@contextmanager
+def _turn(experiment: Experiment) -> Iterator[None]:
     """One command per cell; who waits sees for whom."""
-    from icd_assets.cli.screen import console
+    from icd_assets.cli.moving_line import MovingLine
 
-    def note(sentence: str) -> None:
-        console.print(sentence, markup=False)
-
-    return experiment.store.turn(experiment.cell.key, Holder("another command"), note)
+    with ExitStack() as turn:
+        with MovingLine("waiting") as line:
+            turn.enter_context(experiment.store.turn(experiment.cell.key, Holder("another command"), line.say))
+        yield
 
 
 def _planned(experiment: Experiment, to: str | None, force: tuple[str, ...], *, dry_run: bool) -> Plan:
     """The plan, shown, and with nothing in its way."""
     from icd_assets.cli.checked import require_clear
+    from icd_assets.cli.moving_line import MovingLine
     from icd_assets.cli.screen import console, show_plan
     from icd_assets.experiment.plan_notes import notes
 
-    plan = Plan.of(experiment, to=to, force=force)
+    with MovingLine("looking at what is there"):  # the weights of a large model take a minute to read
+        plan = Plan.of(experiment, to=to, force=force)
     show_plan(plan)
     for sentence in notes(plan):
         console.print(f"note: {sentence}", markup=False)
-    require_clear(plan.as_read_only() if dry_run else plan)
+    with MovingLine("looking for what would stop it"):  # every picture of a large dataset takes minutes to read
+        require_clear(plan.as_read_only() if dry_run else plan)
     return plan
 
 
 def _make(plan: Plan) -> None:
+    from icd_assets.cli.moving_line import MovingLine
     from icd_assets.cli.screen import console
     from icd_assets.defs.runs.unrecorded import may_be_unrecorded
 
     run_id = None
     if plan.to_make or may_be_unrecorded(plan):
-        from icd_assets.cli.launch import launch
+        with MovingLine("starting Dagster"):
+            from icd_assets.cli.launch import launch
 
         run_id = launch(plan)
     if run_id is not None:

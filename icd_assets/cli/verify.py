@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
+from pathlib import Path
 
 import click
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from icd_assets.cli.help import Command
+from icd_assets.cli.json_output import json_option, print_json
+from icd_assets.cli.moving_line import MovingLine
+from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.tree import printable
+from icd_assets.errors import UserError
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.settings import Settings
+from icd_assets.experiment.steps import STEP
 from icd_assets.upkeep.verify import Findings
 from icd_assets.upkeep.verify import verify as verify_all
 
+SCHEMA = 2  # 1 was called verify_schema
 _TITLES = {
     "rotted": "ROTTED, or not to be read",
     "unfinished": "half-written (the next run goes on from it, or `icd-assets prune` removes it)",
@@ -35,31 +44,59 @@ _TITLES = {
     ),
 )
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
-@click.option("--json", "as_json", is_flag=True, help="The findings as one JSON document.")
-def verify(cells: tuple[str, ...], as_json: bool) -> None:
+@setting_options(given=True)
+@json_option
+def verify(
+    cells: tuple[str, ...],
+    settings: Settings,
+    preset: str | None,
+    flags: dict[str, str],
+    assignments: dict[tuple[str, str], str],
+    as_json: bool,
+) -> None:
     """Read every file under the results root again (or those of CELLs), and name what is not as recorded.
 
-    Exit code 2 if something rotted. The demo's `demo|RandSampler/tiny_vl` is a CELL.
+    Of a cell all is read, whatever its reward, name and numbers; with flags of settings only what these mean. Exit
+    code 2 if something rotted.
     """
-    session = Session.here(rehash=True)
-    keys = {session.cell([word]).key for word in cells}
-    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as bar:
-        task = bar.add_task("reading", total=None)
-        found = verify_all(session.store, keys, lambda done, total: bar.update(task, completed=done, total=total))
+    session = Session.here(settings, rehash=True)
+    chosen = session.cells(cells)
+    places = None
+    if preset is not None or flags or assignments:
+        if not chosen:
+            raise UserError("flags of settings choose among the artifacts of a cell; name a CELL.")
+        places = {
+            str(path.relative_to(session.store.root)) for cell in chosen for path in _paths(session.open(cell))
+        }
+    keys = {cell.key for cell in chosen}
+    line = MovingLine("reading")
+
+    def show(done: int, total: int) -> None:
+        line.work = f"reading: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+
+    with nullcontext() if as_json else line:
+        found = verify_all(session.store, keys, show, places=places)
     if as_json:
-        click.echo(
-            json.dumps({"verify_schema": 1, "results_root": str(session.store.root), **asdict(found)}, indent=1)
-        )
+        print_json(SCHEMA, {"results_root": str(session.store.root), **asdict(found)})
     else:
         _show(found)
     if found.rotted:
         sys.exit(2)
 
 
+def _paths(experiment: Experiment) -> Iterator[Path]:
+    """Where the manifests of an experiment lie."""
+    for asset in STEP:
+        path = experiment.manifest_path(asset)
+        if path.is_relative_to(experiment.store.root):
+            yield path
+
+
 def _show(found: Findings) -> None:
     pruned = f", {found.pruned} were pruned" if found.pruned else ""
     console.print(f"read {found.files} files, {found.bytes / 1e6:.1f} MB{pruned}")
+    for folder, count in found.folders.items():
+        console.print(printable(f"  {folder}: {count}"), markup=False)
     for name, title in _TITLES.items():
         lines = getattr(found, name)
         if lines:

@@ -160,6 +160,9 @@ class Experiment:
     def facts(self, asset: str) -> dict[str, Any]:
         return self.store.require(self.manifest_path(asset), asset).facts
 
+    def fact(self, asset: str, name: str) -> Any:
+        return self.store.require(self.manifest_path(asset), asset).fact(name)
+
     def input(self, asset: str) -> Input:
         """An upstream artifact as an input: exactly the one on disk, never "the latest run"."""
         if (manifest := self.manifest(asset)) is None:

@@ -56,7 +56,7 @@ def encoder_inside(e: Experiment) -> Input:
     """Only the encoder inside the v2 checkpoint matters, so cells with equal towers share the embeddings."""
     if (manifest := e.manifest("v2_checkpoint")) is None:
         raise MissingInput("v2_checkpoint")
-    return e.as_input("v2_checkpoint", manifest, manifest.facts["encoder_digest"])
+    return e.as_input("v2_checkpoint", manifest, manifest.fact("encoder_digest"))
 
 
 def rl_data(e: Experiment) -> Ingredients:
@@ -98,6 +98,8 @@ def grpo_checkpoints(e: Experiment) -> Ingredients:
 
 def _training(e: Experiment, asset: str, *parents: str) -> Ingredients:
     config = {**e.config(asset).model_dump(), "reward": e.reward.model_dump()}
+    if config.get("topk_ties") == "first":
+        del config["topk_ties"]  # what was trained before there was a choice stays up to date
     return config, {parent: e.input(parent) for parent in parents}
 
 
@@ -127,7 +129,7 @@ def trained_on_todays_rce(e: Experiment) -> bool:
 def evaluation(e: Experiment) -> Ingredients:
     parents = ["candidate_pools", "v2_checkpoint", "rce_checkpoints", "v2format_checkpoint"]
     inputs = {parent: e.input(parent) for parent in parents}
-    if e.facts("v2format_checkpoint")["phase"] == "grpo":
+    if e.fact("v2format_checkpoint", "phase") == "grpo":
         inputs["grpo_checkpoints"] = e.input("grpo_checkpoints")
     inputs |= {"dataset": e.data.digest("train", "validation"), "vlm": e.vlm()}
     config = e.config("evaluation").model_dump()

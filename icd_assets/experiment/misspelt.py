@@ -19,7 +19,7 @@ from pathlib import Path
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.settings import environment_fields, read_settings
-from icd_assets.experiment.upstream_variables import NOT_READ, not_read
+from icd_assets.experiment.upstream_variables import WITHOUT_EFFECT, without_effect
 
 # Read outside the settings and the catalog's entries.
 PLACES = ("DAGSTER_HOME", "ICD_CATALOG", "ICD_LEAVE_OUT", "ICD_LOCK_DIR", "ICD_THREADS", "RESULT_DIR")
@@ -29,10 +29,10 @@ _NEAR = 0.75  # of a word: EPOCH and EPOCHS are, GPRO and GRPO; PPO and GRPO are
 
 
 def misspelt(environment: Mapping[str, str]) -> Iterator[str]:
-    """A sentence for each variable that is nearly one of ours, and for each of Lever-Plus' that is not read."""
-    yield from not_read(environment)
+    """A sentence for each variable that is nearly one of ours, and for each of Lever-Plus' without effect."""
+    yield from without_effect(environment)
     known = known_variables(environment)
-    for name in sorted({one for one, value in environment.items() if value} - known - NOT_READ.keys()):
+    for name in sorted({one for one, value in environment.items() if value} - known - WITHOUT_EFFECT.keys()):
         if (meant := _meant(name, environment[name], known)) is not None:
             hint = f"did you mean {meant}?" if meant else "`icd-assets settings` lists all."
             yield f"{name} is set, but is no setting; {hint}"

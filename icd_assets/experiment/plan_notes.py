@@ -13,7 +13,7 @@ from icd_assets.experiment.paths import v3_prefix
 from icd_assets.experiment.plan import Plan, Planned
 from icd_assets.experiment.spec import spec_of
 from icd_assets.scoring.rewards import suffix
-from icd_assets.store.names import BESIDE
+from icd_assets.store.names import BESIDE, set_aside
 
 _OF_AN_EXPERIMENT = ("rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint", "evaluation")
 _SHARED = ("candidate_pools", "beam_data", "v2_checkpoint", "embeddings", "rl_data")
@@ -27,6 +27,7 @@ def notes(plan: Plan) -> Iterator[str]:
     yield from other_epochs(plan.experiment, plan.force)
     yield from _replaced(plan)
     yield from _beside(plan)
+    yield from _set_aside(plan)
 
 
 def other_epochs(e: Experiment, force: frozenset[str] = frozenset()) -> Iterator[str]:
@@ -116,6 +117,19 @@ def _beside(plan: Plan) -> Iterator[str]:
                 f"{item.step.name}: {theirs[0]}{more} {'are' if more else 'is'} yours and "
                 f"{'stay' if more else 'stays'}; what is made goes into {BESIDE}/ beside it{adopt}"
             )
+
+
+def _set_aside(plan: Plan) -> Iterator[str]:
+    """Files of ours that were changed since: they may be worth something to who changed them."""
+    store = plan.experiment.store
+    for item in plan.steps:
+        there = plan.experiment.manifest(item.step.name)
+        if item.reason is None or there is None or there.origin != "made":
+            continue
+        for path, record in ((store.resolve(record), record) for record in there.files):
+            if path.is_file() and (digest := store.digests.file(path)) != record.sha256:
+                aside = set_aside(path, digest).name
+                yield f"{item.step.name}: {path.name} was changed since it was made; it is kept as {aside}"
 
 
 def _files(e: Experiment, asset: str) -> list[Path]:

@@ -65,15 +65,25 @@ def _catalog_values(step: Step, catalog: Mapping[str, Mapping[str, Any]]) -> dic
 def environment_fields() -> dict[str, list[tuple[str, str]]]:
     """Environment variable → its (section, field)s, for every setting that has one (SPEC K.6).
 
-    One variable may mean several: BATCH_SIZE is that of RCE and of GRPO.
+    One variable may mean several: BATCH_SIZE is that of RCE and of GRPO. Several may mean one: upstream's scripts
+    and its documents spell some differently (USE_PPO_CLIP_ONLY, USE_PPO_CLIP).
     """
     found: dict[str, list[tuple[str, str]]] = {}
     for section, model in sections().items():
         for name, field in model.model_fields.items():
             extra = field.json_schema_extra
-            if isinstance(extra, dict) and isinstance(variable := extra.get("env"), str):
-                found.setdefault(variable, []).append((section, name))
+            if not isinstance(extra, dict) or not isinstance(variable := extra.get("env"), str):
+                continue
+            also = extra.get("also")
+            for spelling in (variable, *(also if isinstance(also, list) else ())):
+                found.setdefault(str(spelling), []).append((section, name))
     return found
+
+
+def other_spellings(variable: str) -> list[str]:
+    """The other variables that set the same."""
+    known = environment_fields()
+    return [name for name, places in known.items() if name != variable and places[0] in known[variable]]
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,7 @@ def given(
                 yield Given(section, field, value, f"preset {preset}: {section}.{field}")
     for variable, places in environment_fields().items():
         if (text := environment.get(variable)) not in (None, ""):
+            _require_agreement(variable, environment)
             for section, field in places:
                 yield Given(section, field, text, variable)
     for (section, field), value in (assignments or {}).items():
@@ -118,6 +129,15 @@ def read_settings(
     for one in given(preset, environment, assignments):
         _set(values, one.section, one.field, one.value, one.origin)
     return _checked(values)
+
+
+def _require_agreement(variable: str, environment: Mapping[str, str]) -> None:
+    for other in other_spellings(variable):
+        if environment.get(other) not in (None, "", environment[variable]):
+            raise UserError(
+                f"{variable} is {environment[variable]} and {other} is {environment[other]}, which are one "
+                "setting; unset one of them."
+            )
 
 
 _RAW_OR_NORMALIZED = ("rce_use_raw_reward", "rce_use_normalized_reward")

@@ -65,7 +65,8 @@ class RlDataConfig(ProposalConfig):
     gt_prob: bool = Field(
         False,
         description="Also measure the likelihood of the true answers (vqa_gt_prob), one VLM pass per distinct "
-        "answer; the gtprob reward modes need it.",
+        "answer; the gtprob reward modes need it, and so does Lever-Plus' trainer, which reads null as 0.",
+        json_schema_extra={"env": "GT_PROB"},
     )
     path: str | None = Field(
         None,

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icd_assets.errors import UserError
+from icd_assets.store.names import manifest_beside
 
 if TYPE_CHECKING:
     from icd_assets.experiment.experiment import Experiment
+    from icd_assets.store.store import Store
 
 
 def importable_v2(experiment: Experiment) -> Path | None:
@@ -25,6 +27,14 @@ def importable_v2(experiment: Experiment) -> Path | None:
     if found is None and config.source == "import":
         raise UserError(f"{experiment.paths.v2_folder} holds no v2 checkpoint of this cell to import.")
     return found
+
+
+def layers_inside(path: Path) -> int:
+    """Attention layers of the selector in a v2 checkpoint."""
+    from icd_assets.selector.key_names import infer_config
+    from icd_assets.selector.v2_file import read_v2
+
+    return infer_config(read_v2(path).state, path).num_layers
 
 
 def has_own_v2(experiment: Experiment) -> bool:
@@ -51,7 +61,7 @@ def _lying_there(experiment: Experiment) -> Path | None:
     found = [
         path
         for path in sorted(paths.v2_folder.glob(f"*{experiment.cell.sampler}*.ckpt"))
-        if path not in ours and experiment.model.safe_name in path.name
+        if path not in ours and experiment.model.safe_name in path.name and not _made_here(store, path)
     ]
     if len(found) > 1:
         names = ", ".join(path.name for path in found[:4])
@@ -60,3 +70,9 @@ def _lying_there(experiment: Experiment) -> Path | None:
             "name one with LEVER_LM_CHECKPOINT_PATH."
         )
     return found[0] if found else None
+
+
+def _made_here(store: Store, path: Path) -> bool:
+    """Whether we trained it ourselves, under other settings."""
+    manifest = store.read(manifest_beside(path))
+    return manifest is not None and manifest.origin == "made"

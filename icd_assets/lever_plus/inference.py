@@ -24,6 +24,17 @@ def taken_by_inference(experiment: Experiment) -> Path | None:
     return None
 
 
+def found_instead(taken: Path | None, recommended: Path) -> str | None:
+    """What is to be said where inference.sh takes another file than the one recommended."""
+    if taken == recommended:
+        return None
+    if taken is None:
+        return "inference.sh finds none of this cell by itself"
+    where = f"{taken.parent.name}/{taken.name}"
+    converts = " and converts it, with random attention" if taken.suffix == ".pt" else ""
+    return f"inference.sh takes {where}{converts}"
+
+
 def _modified(path: Path) -> int:
     """As ``ls -t`` sorts: a link by its own time."""
     return path.lstat().st_mtime_ns

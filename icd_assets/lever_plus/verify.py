@@ -270,7 +270,8 @@ def rl_data(cell: Examined, named: Named) -> Verified:
     return Verified(
         {path: path},
         {**found, "generation": data.generation, "says_of_itself": _short(data.meta)},
-        f"generation {data.generation}, {found['rows']} queries, {found['candidates']} candidates",
+        f"generation {data.generation}, {found['rows']} queries, {found['candidates']} candidates"
+        + (f"; {repairs}" if (repairs := data.repairs()) else ""),
         cell.dataset,
         unknown=("VLM digest", "v2 checkpoint", "embeddings", *(() if known else ("questions",))),
     )

@@ -1,8 +1,9 @@
 """``lineage --json``: the chain as a flat, stable document.
 
-    lineage_schema  1; raised when a key changes its meaning or goes away, not when one is added
+    schema          2 (1 was called lineage_schema); raised when a key changes its meaning or goes away
     results_root    where manifests were looked for
-    targets         one per artifact asked about: {artifact, file, problem}; artifact is a key of ``artifacts``
+    targets         one per artifact asked about: {artifact, file, problem, flags}; artifact is a key of
+                    ``artifacts``, flags mean it where the settings do not
     artifacts       by key: name, asset, state, data_version, cell, run_id, created_at, manifest (path under the
                     root), code_version, config_digest, config, environment, origin, seconds,
                     files [{path, size, sha256, pruned}], inputs {name: key}, same_bytes_by_runs,
@@ -25,7 +26,7 @@ from icd_assets.lineage.rows import TrainedRow
 from icd_assets.lineage.target import Target
 from icd_assets.store.store import Store
 
-LINEAGE_SCHEMA = 1
+LINEAGE_SCHEMA = 2
 
 
 def as_json(
@@ -33,13 +34,13 @@ def as_json(
 ) -> dict[str, Any]:
     nodes = {node.key: node for target in targets for node in target.chain.walk()}
     document: dict[str, Any] = {
-        "lineage_schema": LINEAGE_SCHEMA,
         "results_root": str(store.root),
         "targets": [
             {
                 "artifact": target.chain.key,
                 "file": str(target.file) if target.file else None,
                 "problem": target.problem,
+                "flags": target.flags,
             }
             for target in targets
         ],

@@ -161,7 +161,7 @@ def _as_made(store: Store, path: Path, catalog: Catalog) -> Experiment:
     """The cell of the manifest at ``path``, with the settings of all that it was made from."""
     if (end := store.read(path)) is None:
         raise UserError(f"{path} was removed while it was read.")
-    manifests = _made_from(store, end)
+    manifests = manifests_behind(store, end)
     cell = Cell.parse(end.cell)
     experiment = Experiment.open(cell, _with_folder(_settings(manifests), path, cell), store.root, catalog)
     if experiment.cell not in catalog.cells:
@@ -184,7 +184,7 @@ def _with_folder(settings: Settings, path: Path, cell: Cell) -> Settings:
     return settings.model_copy(update={"shared": shared})
 
 
-def _made_from(store: Store, manifest: Manifest) -> dict[str, Manifest]:
+def manifests_behind(store: Store, manifest: Manifest) -> dict[str, Manifest]:
     """``manifest`` and those of everything that it was made from, by asset: as they are today, or, of what was
     removed since, as they were consumed."""
     found = {manifest.spec.asset: manifest}
@@ -193,7 +193,7 @@ def _made_from(store: Store, manifest: Manifest) -> dict[str, Manifest]:
             continue
         made = store.read(store.root / given.manifest) or consumed(store, name.split(".")[0], given)
         if made is not None:
-            found = _made_from(store, made) | found
+            found = manifests_behind(store, made) | found
     return found
 
 

@@ -14,20 +14,23 @@ from icd_assets.experiment.steps import STEP, STEPS
 from icd_assets.lineage.chain import Artifact, Chains
 from icd_assets.lineage.embedded import read_embedded
 from icd_assets.lineage.records import Records
+from icd_assets.lineage.there import fitting, flags, others
 from icd_assets.store.manifest import Manifest
 from icd_assets.store.names import is_manifest
 
-_RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){0,3}(-[0-9a-f]{12})?")
+RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){0,3}(-[0-9a-f]{12})?")
 Open = Callable[[Cell], Experiment]
 
 
 @dataclass(frozen=True)
 class Target:
-    """What was asked about. ``file`` is the file itself, if one was named; ``problem`` is what it shows."""
+    """What was asked about. ``file`` is the file itself, if one was named; ``problem`` is what it shows; ``flags``
+    mean it, where it is of another experiment of the cell than the settings mean."""
 
     chain: Artifact
     file: Path | None = None
     problem: str | None = None
+    flags: str = ""
 
 
 def find(
@@ -42,7 +45,7 @@ def find(
         (word,) = words
         if Path(word).is_file():
             return [_of_file(Path(word).absolute(), records, chains)]
-        if _RUN.fullmatch(word):
+        if RUN_ID.fullmatch(word):
             return [Target(chains.of(manifest)) for manifest in _of_run(word, records)]
         if "|" not in word:
             raise UserError(
@@ -50,21 +53,45 @@ def find(
                 "'okvqa|RandSampler/Qwen2_5-VL-3B-Instruct', or dataset, sampler and model."
             )
     assets = [word for word in words if word in STEP]
-    experiment = open(cell_of([word for word in words if word not in STEP]))
-    return [Target(chains.of(_of_cell(experiment, assets)))]
-
-
-def _of_cell(experiment: Experiment, assets: list[str]) -> Manifest:
-    """The asset that was named; else the recommended checkpoint, or as far as the cell has come."""
     if len(assets) > 1:
         raise UserError(f"{assets[0]} and {assets[1]} are two assets; name one.")
+    experiment = open(cell_of([word for word in words if word not in STEP]))
+    return [
+        Target(chains.of(manifest), flags=typed)
+        for manifest, typed in _of_cell(experiment, assets, list(records.live.values()))
+    ]
+
+
+def _of_cell(experiment: Experiment, assets: list[str], live: list[Manifest]) -> list[tuple[Manifest, str]]:
+    """The asset that was named; else the recommended checkpoint, or as far as the cell has come.
+
+    First what the settings mean; of the cell's other experiments, with the flags that mean them, what is in places
+    of their own."""
+    base, problem = fitting(experiment)
+    orders = [assets] if assets else [["v2format_checkpoint"], [step.name for step in reversed(STEPS)]]
+    for order in orders:
+        found: dict[str, tuple[Manifest, str]] = {}
+        for one in (base, *others(base, live)):
+            for asset in order:
+                manifest, place = _readable(one, asset), str(one.manifest_path(asset))
+                if manifest is not None and place not in found:
+                    found[place] = manifest, "" if one is base else flags(one, base)
+                    break
+        if found:
+            return list(found.values())
+    if problem is not None:
+        raise UserError(problem)
     if assets:
-        return experiment.store.require(experiment.manifest_path(assets[0]), assets[0])
-    order = ["v2format_checkpoint", *(step.name for step in reversed(STEPS))]
-    for asset in order:
-        if (manifest := experiment.manifest(asset)) is not None:
-            return manifest
-    raise UserError(f"nothing is made of {experiment.cell} under {experiment.store.root} with these settings.")
+        base.store.require(base.manifest_path(assets[0]), assets[0])  # which says what is wrong
+    raise UserError(f"nothing is made of {base.cell} under {base.store.root} with these settings.")
+
+
+def _readable(experiment: Experiment, asset: str) -> Manifest | None:
+    """A broken manifest hides no other; the command names it."""
+    try:
+        return experiment.manifest(asset)
+    except UserError:
+        return None
 
 
 def _of_run(run_id: str, records: Records) -> list[Manifest]:

@@ -137,6 +137,17 @@ def knows_correct(config: RewardConfig) -> bool:
     return bool(reads(config.mode) & _CORRECTNESS)
 
 
+def computable(answered: AnsweredPointer, config: RewardConfig) -> bool:
+    """Whether no field that the reward of this pointer is computed from is NaN or infinite in its file."""
+    if not answered.not_finite:
+        return True
+    read: Set[str] = reads(config.mode)
+    if config.mode == "legacy":
+        read = {"vqa_correct"} if answered.vqa_correct is not None else {"vqa_correct", "vqa_acc_score"}
+        read |= {"logprob_score" if config.use_logprob else "beam_score"}
+    return not answered.not_finite & read
+
+
 def reward(answered: AnsweredPointer, config: RewardConfig) -> float:
     """The raw reward of one answered pointer, in [−5, 5]; a missing label counts as 0."""
     h = answered.vqa_correct or 0  # hard: right or wrong
@@ -173,12 +184,11 @@ def _legacy(answered: AnsweredPointer, config: RewardConfig) -> float:
     own = answered.beam_score or 0.0
     if config.use_logprob and answered.logprob_score is not None:
         own = -answered.logprob_score
-    if config.correctness_mode == "pm1":
-        correctness: float = 2 * (answered.vqa_correct or 0) - 1
-    elif answered.vqa_correct is not None:
-        correctness = answered.vqa_correct
+    known = answered.vqa_acc_score if answered.vqa_correct is None else answered.vqa_correct
+    if known is None:
+        correctness: float = 0
     else:
-        correctness = answered.vqa_acc_score or 0.0
+        correctness = 2 * known - 1 if config.correctness_mode == "pm1" else known
     return config.alpha * own + config.beta * correctness
 
 

@@ -6,6 +6,7 @@ order. :mod:`icd_assets.scoring.rl_file` reads and writes it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +84,9 @@ class AnsweredPointer(_Row):
     cider: float | None = Field(
         None, ge=0, le=10, description="CIDEr of a caption; VQA data have no such key, captions no VQA label."
     )
+    not_finite: frozenset[str] = Field(
+        frozenset(), exclude=True, description="Fields that the file has as NaN or infinite; they are null here."
+    )
 
     @property
     def positive(self) -> bool:
@@ -123,6 +127,24 @@ class RlData:
     queries: tuple[RlQuery, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
     generation: int = 4
+    converted: Mapping[str, int] = field(default_factory=dict)  # field → how often it was of another type
+
+    @property
+    def not_finite(self) -> dict[str, int]:
+        """Field → in how many pointers it is NaN or infinite."""
+        found = Counter(
+            name for query in self.queries for answered in query.pointers for name in answered.not_finite
+        )
+        return dict(sorted(found.items()))
+
+    def repairs(self) -> str:
+        """What was read otherwise than the file has it, in words; empty if nothing was."""
+        kinds = (("converted", self.converted), ("left out as not finite", self.not_finite))
+        return "; ".join(
+            f"{what}: {', '.join(f'{name} {count} times' for name, count in found.items())}"
+            for what, found in kinds
+            if found
+        )
 
 
 def require_same_questions(path: Path, data: RlData, train: Sequence[VqaItem]) -> None:

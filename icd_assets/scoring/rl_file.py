@@ -9,12 +9,14 @@ Deviations from upstream:
    they point at, as upstream does, but it is never cut.
 4. A caption's pointer has ``cider``, and null where VQA has its labels; VQA data have no such key.
 5. A file that mixes local and global pointers is refused; upstream misreads it (SPEC I).
+6. Numbers of another type (``true`` for 1, a number as a text) are converted, and counted. What is NaN or infinite
+   is null, and the pointer never counts where a reward reads that field; upstream trains on it.
 """
 
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
 from icd_assets.scoring.rl_data import RlData, RlQuery
 from icd_assets.scoring.rl_parse import Record
+from icd_assets.scoring.rl_values import finite
 
 
 def write_rl_data(path: Path, data: RlData) -> None:
@@ -69,7 +72,7 @@ def read_rl_data(path: Path, *, n_rows: int | None = None) -> RlData:
     ``n_rows``, the size of the train split, bounds every row. Raises :class:`UserError` that names the first
     offending query. Queries without pointers (upstream's strict mode leaves some) are kept.
     """
-    content = read_json(path, unique_keys=True)
+    content = read_json(path, unique_keys=True, not_finite=True)
     if not isinstance(content, dict):
         raise UserError(f"{path} is not RL data (an object of queries); make rl_data again.")
     meta = content.get("_meta", {})
@@ -79,8 +82,9 @@ def read_rl_data(path: Path, *, n_rows: int | None = None) -> RlData:
     if not records:
         raise UserError(f"{path} holds no queries; make rl_data again.")
     content.clear()  # the records are now the only ones to hold the raw queries
-    generation = _generation(records)
-    return RlData(queries=tuple(_queries(records, local=generation == 4)), meta=meta, generation=generation)
+    generation, converted = _generation(records), Counter[str]()
+    queries = tuple(_queries(records, converted, local=generation == 4))
+    return RlData(queries, finite(meta), generation, dict(sorted(converted.items())))
 
 
 def _records(path: Path, content: dict[str, Any], n_rows: int | None) -> deque[Record]:
@@ -112,7 +116,7 @@ def _generation(records: Iterable[Record]) -> int:
     return 2 if "gen_method" in keys or "vqa_correct" in keys else 5
 
 
-def _queries(records: deque[Record], *, local: bool) -> Iterator[RlQuery]:
+def _queries(records: deque[Record], converted: Counter[str], *, local: bool) -> Iterator[RlQuery]:
     """All of one number of shots, and of one pool size where the file has pools."""
     shots = size = None
     while records:
@@ -120,6 +124,7 @@ def _queries(records: deque[Record], *, local: bool) -> Iterator[RlQuery]:
             records.popleft()
         )  # its raw query goes with it: both forms of a whole file would double the memory
         query = record.query(local=local)
+        converted += record.converted
         size = size or len(query.candidate_pool_ids)
         if local and len(query.candidate_pool_ids) != size:
             raise record.error(f"the pool holds {len(query.candidate_pool_ids)} rows, the first query's {size}")

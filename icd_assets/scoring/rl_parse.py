@@ -2,12 +2,13 @@
 
 Types and ranges are the models' (:mod:`icd_assets.scoring.rl_data`). What is here is what they cannot say: pools
 and pointers, fields that contradict each other, and how the generations differ. In a pointer, null is as good as
-an absent key.
+an absent key. What :mod:`.rl_values` converts is counted by field.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from pydantic import ValidationError
 
 from icd_assets.errors import UserError
 from icd_assets.scoring.rl_data import AnsweredPointer, RlQuery
+from icd_assets.scoring.rl_values import KINDS, as_kind, is_finite
 
 _WORDS = {  # pydantic's, where ours are plainer
     "a valid number": "a finite number",  # also of an integer beyond all floats
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
 }
-_LABELS = AnsweredPointer.model_fields.keys() - {"pointer"}
+_LABELS = AnsweredPointer.model_fields.keys() - {"pointer", "not_finite"}
 
 
 class Record:
@@ -29,6 +31,7 @@ class Record:
 
     def __init__(self, path: Path, key: str, value: Any, n_rows: int | None) -> None:
         self._path, self._key, self._n_rows = path, key, n_rows
+        self.converted: Counter[str] = Counter()
         if not re.fullmatch("[0-9]{1,12}", key):
             raise self.error("the key is not a row of the train split")
         self.row = int(key)
@@ -56,12 +59,12 @@ class Record:
         header = self._value.get("query", self._value)
         if not isinstance(header, dict):
             raise self.error("'query' is not an object")
-        if header.get("query_id", self.row) != self.row:
+        if self._number(header, "query_id") not in (None, self.row):
             raise self.error(f"'query_id' is {header['query_id']!r}")
         return self._validated(
             row=self.row,
-            question_id=header.get("question_id"),
-            image_id=header.get("image_id"),
+            question_id=header.get("question_id"),  # a text where the dataset has texts
+            image_id=self._number(header, "image_id"),
             question=header.get("question"),
             gt_answers_raw=self._answers(header, "gt_answers_raw"),
             gt_answers_norm=self._answers(header, "gt_answers_norm"),
@@ -120,7 +123,12 @@ class Record:
     def _answered(self, raw: dict[str, Any], pointer: tuple[int, ...]) -> dict[str, Any]:
         """The fields of an :class:`AnsweredPointer`, not yet validated; upstream's further keys are left out."""
         fields = {name: value for name, value in raw.items() if value is not None and name in _LABELS}
-        fields["pointer"] = pointer
+        for name in KINDS.keys() & fields.keys():
+            fields[name] = self._converted(name, fields[name])
+        broken = [name for name, value in fields.items() if not is_finite(value)]
+        for name in broken:
+            del fields[name]
+        fields |= {"pointer": pointer, "not_finite": frozenset(broken)}
         if (method := raw.get("gen_method")) is not None:
             if not isinstance(method, str):
                 raise self.error(f"'gen_method' is {method!r}, not a valid string")
@@ -131,7 +139,9 @@ class Record:
 
     def _answers(self, header: dict[str, Any], key: str) -> tuple[str, ...]:
         """Texts, or the annotators' records of generation 5."""
-        raw = header.get(key, [])
+        raw = header.get(key)
+        if raw is None:
+            return ()
         if not isinstance(raw, list):
             raise self.error(f"{key!r} is not a list")
         texts = []
@@ -147,6 +157,21 @@ class Record:
     def _check_row(self, row: int, what: str) -> None:
         if row < 0 or (self._n_rows is not None and row >= self._n_rows):
             raise self.error(f"{what}: {row} is not a row of a train split of {self._n_rows}")
+
+    def _converted(self, name: str, value: Any) -> Any:
+        found = as_kind(value, KINDS[name])
+        # An integer in a field of numbers is a number as it is.
+        if type(found) is not type(value):
+            self.converted[name] += 1
+        return found
+
+    def _number(self, header: dict[str, Any], key: str) -> Any:
+        """An id of the dataset; one that is no number is not known to us, and counted as converted."""
+        value = header.get(key)
+        if not isinstance(value, str):
+            return value
+        self.converted[key] += 1
+        return int(value) if re.fullmatch("-?[0-9]{1,18}", value.strip()) else None
 
     def _objects(self, key: str) -> list[dict[str, Any]]:
         value = self._value.get(key)

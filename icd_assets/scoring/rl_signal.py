@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from icd_assets.scoring.rewards import RewardConfig, knows_correct, reward
+from icd_assets.scoring.rewards import RewardConfig, computable, knows_correct, reward
 from icd_assets.scoring.rl_data import RlData
 
 
@@ -24,13 +24,13 @@ class Signal:
 
 
 def signal(data: RlData, config: RewardConfig) -> Signal:
-    """Summarize RL data under one reward. Failed evaluations are left out."""
+    """Summarize RL data under one reward, without failed evaluations and labels that are not finite."""
     levels = positives = 0
     rewards: list[float] = []
     score: defaultdict[str, float] = defaultdict(float)
     count: Counter[str] = Counter()
     for query in data.queries:
-        usable = [answered for answered in query.pointers if not answered.eval_failed]
+        usable = [found for found in query.pointers if not found.eval_failed and computable(found, config)]
         own = [reward(answered, config) for answered in usable]
         rewards += own
         levels += len(set(own)) > 1
@@ -54,6 +54,12 @@ def facts(data: RlData, config: RewardConfig, score: str) -> dict[str, Any]:
     """The summary as an artifact's facts: flat; their keys are older than the names here. ``score`` names what the
     task's metric gave."""
     summary = signal(data, config)
+    # Only what there is: the facts of data without repairs stay as they are.
+    repaired = {f"converted_{name}": count for name, count in data.converted.items()}
+    repaired |= {f"not_finite_{name}": count for name, count in data.not_finite.items()}
+    unusable = sum(not computable(found, config) for query in data.queries for found in query.pointers)
+    if unusable:
+        repaired["candidates_without_reward"] = unusable
     return {
         "rows": summary.queries,
         "candidates": summary.pointers,
@@ -62,4 +68,5 @@ def facts(data: RlData, config: RewardConfig, score: str) -> dict[str, Any]:
         "mean_reward": summary.mean_reward,
         **{f"{score}_{source}": value for source, value in summary.score_by_source.items()},
         **{f"candidates_{source}": count for source, count in summary.pointers_by_source.items()},
+        **repaired,
     }

@@ -12,7 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from icd_assets.errors import UserError
-from icd_assets.scoring.rewards import RewardConfig, knows_correct, needs_cider, needs_gt_prob, reward
+from icd_assets.scoring.rewards import (
+    RewardConfig,
+    computable,
+    knows_correct,
+    needs_cider,
+    needs_gt_prob,
+    reward,
+)
 from icd_assets.scoring.rl_data import AnsweredPointer, RlData
 
 
@@ -32,8 +39,9 @@ def training_rows(
 ) -> list[TrainingRow]:
     """The usable pointers of each query, in order; a query without any is left out.
 
-    Pointers whose evaluation failed never count; ``skip_fallback`` also drops those that were judged by
-    string comparison instead of the metric. Groups without variance stay: the losses count and skip them.
+    Pointers whose evaluation failed never count, nor those of which a label that the reward reads is not finite;
+    ``skip_fallback`` also drops those that were judged by string comparison instead of the metric. Groups without
+    variance stay: the losses count and skip them.
     """
     if require_positive and not knows_correct(config):
         raise UserError(
@@ -41,7 +49,7 @@ def training_rows(
         )
     rows = []
     for query in data.queries:
-        usable = [answered for answered in query.pointers if _usable(answered, skip_fallback)]
+        usable = [found for found in query.pointers if _usable(found, skip_fallback) and computable(found, config)]
         if needs_gt_prob(config) and any(answered.vqa_gt_prob is None for answered in usable):
             raise UserError(
                 f"reward mode {config.mode} needs vqa_gt_prob, but query {query.row} of the RL data has none; "

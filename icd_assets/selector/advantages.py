@@ -7,7 +7,8 @@ Deviations from upstream, each with its switch:
    nothing negative is left, and often nothing at all.
 2. Leave-one-out baseline (RLOO, arXiv 2402.14740): centered × n/(n−1) (``baseline``).
 3. No division by the standard deviation (Dr. GRPO, arXiv 2503.20783), which inflates near-ties (``scale``).
-4. Ties at the top-k border go to the pointer stored first; upstream's topk leaves that open.
+4. Ties at the top-k border go to the pointer stored first (``topk_ties``); upstream takes what ``torch.topk``
+   happens to return, which is neither the first nor the last of them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from icd_assets.selector.config import Baseline, Scale
+from icd_assets.selector.config import Baseline, Scale, TopKTies
 from icd_assets.selector.reward_normalization import center, rank_scale, standard_deviation
 
 
@@ -61,11 +62,27 @@ def advantages(
     return values.clamp(-clip, clip) * mask
 
 
-def top_k(rewards: Tensor, mask: Tensor, k: int) -> Tensor:
+def top_k(rewards: Tensor, mask: Tensor, k: int, ties: TopKTies = "first") -> Tensor:
     """Mask [B, N] of the k real pointers of highest reward in each query; all of them if k is 0."""
     if k == 0:
         return mask
-    # Padding sorts last, but is among the first k where a query has fewer pointers: hence the final "& mask".
-    ranked = rewards.masked_fill(~mask, -torch.inf).sort(dim=-1, descending=True, stable=True).indices  # [B, N]
-    kept = torch.zeros_like(mask).scatter(1, ranked[:, :k], True)
-    return kept & mask
+    match ties:
+        case "first":
+            # Padding sorts last, but is among the first k of a query with fewer pointers: hence the "& mask".
+            ranked = rewards.masked_fill(~mask, -torch.inf).sort(dim=-1, descending=True, stable=True).indices
+            kept = torch.zeros_like(mask).scatter(1, ranked[:, :k], True)
+            return kept & mask
+        case "torch":
+            return _torch_top_k(rewards, mask, k)
+        case _:
+            assert_never(ties)
+
+
+def _torch_top_k(rewards: Tensor, mask: Tensor, k: int) -> Tensor:
+    """By query and without padding, which would change the choice among ties; on the CPU: a GPU takes others."""
+    kept = torch.zeros_like(mask)
+    for row, real in enumerate(mask):
+        places = real.nonzero().squeeze(-1)  # [n]
+        chosen = rewards[row, places].cpu().topk(min(k, len(places))).indices
+        kept[row, places[chosen.to(places.device)]] = True
+    return kept

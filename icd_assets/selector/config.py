@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Normalization = Literal["z_score_clamp", "z_score", "rank_normalize"]
 ConstantGroup = Literal["zero", "raw"]
@@ -20,6 +20,7 @@ RewardSource = Literal["raw", "normalized"]
 Baseline = Literal["mean", "leave_one_out"]
 Scale = Literal["none", "group", "batch"]
 RatioLevel = Literal["sequence", "sequence_mean", "step"]
+TopKTies = Literal["first", "torch"]
 Divergence = Literal["exact", "exact_forward", "k1", "k2", "k3"]
 
 
@@ -186,6 +187,16 @@ class RceConfig(RlConfig):
     )
     attn_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the attention weights while training.")
 
+    @field_validator("rce_epochs", mode="before")
+    @classmethod
+    def _some_epochs(cls, epochs: Any) -> Any:
+        if str(epochs).strip() == "0":
+            raise ValueError(
+                "there must be an epoch of RCE for GRPO to start from; RCE_EPOCHS=1 with RCE_LR=1e-12 leaves the "
+                "v2 selector as it is, and so is GRPO from SFT"
+            )
+        return epochs
+
 
 class GrpoConfig(RlConfig):
     """Group-relative policy optimization (SPEC K.3)."""
@@ -231,11 +242,19 @@ class GrpoConfig(RlConfig):
     later_epochs_top_k: int = Field(
         0, ge=0, description="In later epochs only a query's k best pointers count; 0: all (upstream: 5)."
     )
+    topk_ties: TopKTies = Field(
+        "first",
+        description="Which of equal rewards are among the k best. first: the pointers stored first; torch: those "
+        "that torch.topk takes on a CPU, as upstream.",
+    )
     topk_before_advantage: bool = Field(
         False, description="Advantages among the k best only, as upstream, instead of among the whole group."
     )
     clip_epsilon: float = Field(
-        0.2, gt=0, description="Clip range of the ratio below 1.", json_schema_extra={"env": "PPO_CLIP_RATIO"}
+        0.2,
+        gt=0,
+        description="Clip range of the ratio below 1.",
+        json_schema_extra={"env": "PPO_CLIP_RATIO", "also": ["CLIP_EPSILON"]},
     )
     clip_epsilon_high: float | None = Field(
         None, gt=0, description="Clip range of the ratio above 1; unset: as below 1."
@@ -246,7 +265,7 @@ class GrpoConfig(RlConfig):
     use_ppo_clip_only: bool = Field(
         False,
         description="No KL term; contradicts a KL_BETA above 0.",
-        json_schema_extra={"env": "USE_PPO_CLIP"},
+        json_schema_extra={"env": "USE_PPO_CLIP", "also": ["USE_PPO_CLIP_ONLY"]},
     )
     kl_beta: float | None = Field(
         None,
@@ -294,6 +313,7 @@ LEVER_PLUS: dict[str, dict[str, Any]] = {
         "skip_constant_groups": False,
         "first_epoch_top_k": 3,
         "later_epochs_top_k": 5,
+        "topk_ties": "torch",
         "topk_before_advantage": True,
         "kl": "k3",
         "dropout": 0.5,

@@ -139,8 +139,8 @@ def _loss(
         "clip_fraction": surrogate.clip_fraction.item(),
         "entropy": undecided.item(),
         "mean_advantage": real.mean().item(),
-        "std_advantage": real.std(unbiased=False).item(),
-        "max_advantage": real.max().item(),
+        "std_advantage": real.std().item() if len(real) > 1 else 0.0,
+        "max_advantage": real.abs().max().item(),  # by size, as upstream's
     }
 
 
@@ -159,7 +159,8 @@ def _advantages(batch: Batch, epoch: int, config: GrpoConfig) -> tuple[Tensor, T
             )
         case _:
             assert_never(config.reward_source)
-    kept = top_k(rewards, batch.mask, config.later_epochs_top_k if epoch else config.first_epoch_top_k)
+    k = config.later_epochs_top_k if epoch else config.first_epoch_top_k
+    kept = top_k(rewards, batch.mask, k, config.topk_ties)
     values = advantages(
         rewards,
         kept if config.topk_before_advantage else batch.mask,

@@ -1,51 +1,78 @@
-"""Objects that a file of ``torch.save`` may mention besides tensors, each read as something that executes nothing.
+"""What stands for the names in a pickle: a pickle names the callables that rebuild its objects, and here each name
+is met by something of ours that executes nothing of the file's choosing.
 
-A pickle names the callables that rebuild it. Here every name that may be met has a stand-in of ours; torch's own
-safe reader calls nothing else, and what it would call of its own accord is narrowed to what tensors need: its
-list has ``bytearray`` on it, with which a kilobyte allocates gigabytes.
+Settings that a trainer left (OmegaConf's, Lightning's, paths, dates) become husks: they take what they are given
+and forget it. A name that has no stand-in here is refused by the caller.
 """
 
 from __future__ import annotations
 
-import codecs
+import builtins
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from typing import Any
 
 import numpy as np
 
-# Settings objects that Lightning puts into its checkpoints: neither imported nor run.
-_HUSKS = ("omegaconf.", "lightning.", "lightning_fabric.", "pytorch_lightning.", "typing.", "pathlib.", "numpy.")
-_PLAIN = ("builtins.dict", "builtins.list", "builtins.int", "builtins.float", "builtins.str", "builtins.bool")
-_DICTS = ("collections.defaultdict", "AttributeDict")
-_TENSORS = {
-    "collections.OrderedDict",
-    "torch.Size",
-    "torch.device",
-    "torch._utils._rebuild_parameter",
-    "torch._utils._rebuild_tensor_v2",
-    "torch._utils._rebuild_sparse_tensor",  # read, so that it can be said what is wrong with it
-    "torch.serialization._get_layout",
-    *(f"torch.{kind}" for kind in ("float32", "float16", "bfloat16", "float64", "int64", "int32", "bool")),
-    *(f"torch.{kind}Storage" for kind in ("Float", "Half", "BFloat16", "Double", "Long", "Int", "Byte", "Bool")),
-}
+# Whose objects trainers save beside their tensors: plain data, neither imported nor run here.
+_SETTINGS = (
+    "omegaconf.", "hydra.", "lightning.", "lightning_fabric.", "lightning_utilities.", "pytorch_lightning.",
+    "torchmetrics.", "transformers.", "lever_lm.", "numpy.", "pathlib.", "datetime.", "decimal.", "fractions.",
+    "uuid.", "enum.", "dataclasses.", "collections.", "typing.", "torch.nn.", "torch.optim.", "itertools.",
+)  # fmt: skip
+_SINGLE = frozenset({
+    "argparse.Namespace", "types.SimpleNamespace", "functools.partial", "functools.reduce", "operator.attrgetter",
+    "operator.itemgetter", "copyreg._reconstructor", "re._compile", "random.Random", "sys.intern",
+    "torch._C.Generator", "torch.storage._load_from_bytes",
+    *(f"builtins.{name}" for name in ("abs", "all", "any", "chr", "len", "max", "min", "round", "sorted", "sum")),
+    *(f"builtins.{name}" for name in ("Ellipsis", "NotImplemented")),
+})  # fmt: skip
 _WIDTHS = {"f2": 2, "f4": 4, "f8": 8}
 
 
-class _Husk:
-    """Stands for an object whose class we neither need nor load; takes its state and forgets it."""
+class Husk:
+    """Stands for an object whose class we neither need nor load; takes anything and forgets it."""
 
-    def __new__(cls, *args: object) -> _Husk:
+    def __new__(cls, *args: object, **keywords: object) -> Husk:
         return super().__new__(cls)
 
-    def __init__(self, *args: object) -> None: ...
+    def __init__(self, *args: object, **keywords: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+    def __setitem__(self, key: object, value: object) -> None: ...
+
+    def append(self, value: object) -> None: ...
+
+    def extend(self, values: object) -> None: ...
+
+    def add(self, value: object) -> None: ...
+
+
+class Mapping(dict[Any, Any]):
+    """Stands for a mapping: keeps its items, forgets the rest (a default factory, attributes of the object)."""
+
+    def __init__(self, *args: object) -> None:
+        # An OrderedDict that Python 2 wrote gives its pairs as an argument, a Counter its counts.
+        for given in args:
+            if isinstance(given, dict | list):
+                self.update(given)
 
     def __setstate__(self, state: object) -> None: ...
 
 
-class _Emptied(dict[Any, Any]):
-    """Never instantiated: constructs a plain dict, the only mapping that the safe reader fills."""
+class Function:
+    """A function of ours as a pickle may call it; unlike a function's, its attributes cannot be set."""
 
-    def __new__(cls, *args: object) -> dict[Any, Any]:  # type: ignore[misc]
-        return {}
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self._function(*args)
+
+    def __setstate__(self, state: object) -> None:
+        raise ValueError("a function has no state to set")
 
 
 class _Dtype:
@@ -81,26 +108,49 @@ class ArrayRecord:
             raise ValueError("an array of something else than floating-point numbers by rows") from None
 
 
-def _new_array(*args: object) -> ArrayRecord:
-    return ArrayRecord()
+def _text_bytes(text: str = "", encoding: str = "latin1") -> bytes:
+    """Bytes as protocol 2 writes them. No other codec: some of them let each call double what it was given."""
+    if type(text) is not str or encoding not in ("latin1", "latin-1"):
+        raise ValueError(f"bytes that are encoded as {encoding!r}")
+    return text.encode("latin1")
 
 
-ARRAYS: dict[str, Any] = {
+_BYTES = {"_codecs.encode": Function(_text_bytes)}
+_ARRAYS: dict[str, Any] = {
     "numpy.ndarray": ArrayRecord,
     "numpy.dtype": _Dtype,
-    "numpy.core.multiarray._reconstruct": _new_array,  # NumPy 1
-    "numpy._core.multiarray._reconstruct": _new_array,
-    "_codecs.encode": codecs.encode,  # of the text that bytes are written as
+    "numpy.core.multiarray._reconstruct": Function(lambda *_: ArrayRecord()),  # NumPy 1
+    "numpy._core.multiarray._reconstruct": Function(lambda *_: ArrayRecord()),
+    **_BYTES,
 }
 
 
+def todays_name(module: str, name: str) -> str:
+    """``module.name`` of Python 3 for a name as protocol 2 writes it: ``__builtin__ long`` is ``builtins.int``."""
+    if (module, name) in NAME_MAPPING:
+        module, name = NAME_MAPPING[module, name]
+    elif module in IMPORT_MAPPING:
+        module = IMPORT_MAPPING[module]
+    return f"{module}.{name}"
+
+
+def array_stand_in(name: str) -> Any:
+    """What stands for a name that a pickled NumPy array mentions; None for one that it does not."""
+    return _ARRAYS.get(name)
+
+
 def settings_stand_in(name: str) -> Any:
-    """What stands for a class that Lightning's settings mention; None for one that they do not."""
-    if name.endswith(_DICTS):
-        return _Emptied
-    return _Husk if name.startswith(_HUSKS) or name in _PLAIN else None
+    """What stands for a name that a trainer's settings mention; None for one that they do not."""
+    if name in _BYTES:
+        return _BYTES[name]
+    if name.endswith(("collections.defaultdict", "collections.Counter", "AttributeDict")):
+        return Mapping
+    if name.startswith(_SETTINGS) or name in _SINGLE or _is_plain_type(name):
+        return Husk
+    return None
 
 
-def is_tensors(name: str) -> bool:
-    """Whether a tensor, its type or a plain dict of them is rebuilt by this name."""
-    return name in _TENSORS
+def _is_plain_type(name: str) -> bool:
+    """A built-in type or exception, none of which does anything: ``builtins.int``, not ``builtins.eval``."""
+    module, _, own = name.partition(".")
+    return module == "builtins" and own != "bytearray" and isinstance(getattr(builtins, own, None), type)

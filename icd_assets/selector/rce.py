@@ -9,7 +9,7 @@ Deviations from upstream:
    pool gives worthless random pointers a weight, and so lowers a good SFT policy; ours tilts that policy by
    the reward, among the pointers whose reward is known.
 3. BATCH_SIZE is obeyed; an update's loss is the mean over its queries, and τ runs over updates.
-4. Queries are split after unusable rows were dropped; upstream splits before.
+4. Queries are split to train and validate after unusable rows were dropped; upstream splits before.
 """
 
 from __future__ import annotations

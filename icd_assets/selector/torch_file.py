@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import io
-import pickle
-import pickletools
 import sys
-import warnings
 import zipfile
-from _compat_pickle import IMPORT_MAPPING
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from icd_assets.errors import UserError
-from icd_assets.selector.pickle_stubs import ARRAYS, is_tensors, settings_stand_in
+from icd_assets.selector.pickle_stubs import array_stand_in, settings_stand_in
+from icd_assets.selector.pickled_tensors import Refused, unpickle
 
 
 def read_torch_file(path: Path, *, lightning: bool = False) -> dict[str, Any]:
-    """The dict in the file, on the CPU. Nothing in the file is executed (``weights_only``).
+    """The dict in the file, on the CPU. Nothing in the file is executed.
 
-    lightning: also accept OmegaConf and Lightning settings in it, and drop them.
+    lightning: also accept the settings objects of a trainer in it (OmegaConf's, Lightning's), and drop them.
     """
     content = _read(path, settings_stand_in if lightning else _nothing)
     if not isinstance(content, dict):
@@ -32,32 +29,64 @@ def read_torch_file(path: Path, *, lightning: bool = False) -> dict[str, Any]:
 
 
 def read_array_file(path: Path) -> Any:
-    """Tensors, memory-mapped, and NumPy arrays, as :class:`ArrayRecord`. Nothing in the file is executed."""
-    return _read(path, ARRAYS.get, mmap=True)
+    """Tensors, memory-mapped, and NumPy arrays, as :class:`.pickle_stubs.ArrayRecord`. Nothing is executed."""
+    return _read(path, array_stand_in, mapped=True)
 
 
 def _nothing(name: str) -> None:
     return None
 
 
-def _read(path: Path, stand_in: Callable[[str], Any], *, mmap: bool = False) -> Any:
+def _read(path: Path, stand_in: Callable[[str], Any], *, mapped: bool = False) -> Any:
     """``stand_in``: what to put for a name that is no tensor's, or None to refuse the file."""
     _check_container(path)
-    allowed: list[Any] = []
-    for name in sorted(_globals(path)):
-        if is_tensors(name) or (name in ARRAYS and ARRAYS[name] is None and stand_in is not _nothing):
-            continue
-        if (instead := stand_in(name)) is None:
-            raise UserError(f"{path}: refused, it holds more than tensors and numbers ({name}).")
-        allowed.append((instead, name))
     try:
-        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
-            warnings.simplefilter("error")  # what torch finds odd in a pickle, we refuse
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{path}: refused, it holds more than tensors and numbers ({_what(error)}).") from None
-    except Exception as error:  # a hostile or damaged pickle can fail in any way; each is the file's fault
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            (pickled,) = (name for name in archive.namelist() if name.endswith("data.pkl"))
+            folder = pickled.removesuffix("data.pkl")
+            order = f"{folder}byteorder"
+            if order in archive.namelist() and archive.read(order).decode() != sys.byteorder:
+                raise ValueError("numbers of a machine of the other byte order")
+            storages = _Storages(file, archive, f"{folder}data/", mapped)
+            return unpickle(archive.read(pickled), storages, stand_in)
+    except Refused as refused:
+        raise UserError(f"{path}: refused, it holds more than tensors and numbers ({refused}).") from None
+    except Exception as error:  # a hostile or damaged file can fail in any way; each is the file's fault
         raise UserError(f"{path}: damaged or not a checkpoint ({_what(error)}); copy or make it again.") from error
+
+
+class _Storages:
+    """The numbers in a file, each entry read once however many tensors are views of it."""
+
+    def __init__(self, file: BinaryIO, archive: zipfile.ZipFile, folder: str, mapped: bool) -> None:
+        self._file, self._archive, self._folder = file, archive, folder
+        self._whole = None
+        if mapped:
+            size = file.seek(0, io.SEEK_END)
+            self._whole = torch.UntypedStorage.from_file(file.name, False, size)
+        self._found: dict[tuple[str, torch.dtype], Tensor] = {}
+
+    def __call__(self, key: str, dtype: torch.dtype, count: int) -> Tensor:
+        if (key, dtype) not in self._found:
+            self._found[key, dtype] = self._numbers(self._archive.getinfo(self._folder + key), dtype, count)
+        return self._found[key, dtype]
+
+    def _numbers(self, entry: zipfile.ZipInfo, dtype: torch.dtype, count: int) -> Tensor:
+        size = count * dtype.itemsize
+        if size > entry.file_size:
+            raise ValueError(f"{entry.filename} holds {entry.file_size} bytes, not {size}")
+        if size == 0:
+            return torch.empty(0, dtype=dtype)
+        start = self._start(entry)
+        if self._whole is None or start % dtype.itemsize or start + size > self._whole.nbytes():
+            return torch.frombuffer(bytearray(self._archive.read(entry)), dtype=dtype, count=count)
+        return torch.empty(0, dtype=dtype).set_(self._whole[start : start + size], 0, (count,), (1,))
+
+    def _start(self, entry: zipfile.ZipInfo) -> int:
+        """Of its content: the entry's own header, its name and what torch.save pads it with come before."""
+        self._file.seek(entry.header_offset)
+        header = self._file.read(30)
+        return entry.header_offset + 30 + sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
 
 
 def _check_container(path: Path) -> None:
@@ -77,29 +106,9 @@ def _check_container(path: Path) -> None:
         raise UserError(f"{path}: its entries claim to be larger than the file; it is damaged or hostile.")
 
 
-def _globals(path: Path) -> set[str]:
-    """The name of everything that the file's pickle would call."""
-    found: set[str] = set()
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                if name.endswith(".pkl"):
-                    with archive.open(name) as content:
-                        for opcode, argument, _ in pickletools.genops(content):
-                            if opcode.name == "GLOBAL":
-                                module, _, attribute = str(argument).partition(" ")
-                                found.add(f"{IMPORT_MAPPING.get(module, module)}.{attribute}")
-    except Exception as error:  # as above: any failure to read is the file's fault
-        raise UserError(f"{path}: damaged or not a checkpoint ({_what(error)}); copy or make it again.") from error
-    return found
-
-
 def _what(error: Exception) -> str:
     """The error's first line, shortened."""
     text = str(error).strip().splitlines() or [type(error).__name__]
-    for line in text:
-        if "Unsupported" in line or "unsupported" in line:
-            return line.strip().split(" Please use")[0][:160].rstrip(".")
     return text[0][:160].rstrip(".")
 
 
@@ -114,7 +123,7 @@ def tensors(content: Mapping[str, Any], key: str, path: Path) -> dict[str, Tenso
         # An expanded view claims elements that the file does not hold, and would be allocated when used.
         if value.is_meta or value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise UserError(f"{path}: tensor {name} claims more numbers than the file holds.")
-    return found
+    return dict(found)
 
 
 def torch_bytes(content: Mapping[str, Any]) -> bytes:

@@ -173,12 +173,12 @@ def constant_share(groups: Sequence[PointerGroup]) -> float:
 
 
 def mean_metrics(updates: Iterable[Metrics]) -> Metrics:
-    """Mean over an epoch's updates; of ``max_…`` the largest."""
+    """Mean over an epoch's updates."""
     values: dict[str, list[float]] = defaultdict(list)
     for metrics in updates:
         for name, value in metrics.items():
             values[name].append(value)
-    return {n: max(v) if n.startswith("max_") else sum(v) / len(v) for n, v in values.items()}
+    return {name: sum(found) / len(found) for name, found in values.items()}
 
 
 def validate(policy: PointerSelectorV2, groups: Sequence[PointerGroup]) -> Metrics:

@@ -149,7 +149,7 @@ def _one_layer(trained: Mapping[str, Tensor], path: Path, allow_drop_layers: boo
     if not allow_drop_layers:
         raise UserError(
             f"the selector has {config.num_layers} attention layers, but the v2 format holds one; train with "
-            "NUM_LAYERS=1, or allow dropping layers."
+            "NUM_LAYERS=1."
         )
     return first_layer(state, config)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from icd_assets.errors import UserError
 from icd_assets.store.digests import sha256_json
 
 MANIFEST_SCHEMA = 1
@@ -116,6 +117,12 @@ class Manifest(BaseModel):
         if self.origin == "made" and any(PurePosixPath(record.path).is_absolute() for record in self.files):
             raise ValueError("a file that we made lies outside the results")
         return self
+
+    def fact(self, name: str) -> Any:
+        """What the step found out; :class:`UserError` if the manifest does not say it."""
+        if name not in self.facts:
+            raise UserError(f"the manifest of {self.spec.asset} of {self.cell} says no {name}; make it again.")
+        return self.facts[name]
 
     @property
     def build(self) -> str:

@@ -356,9 +356,9 @@ class Store:
 def _read(path: Path) -> Manifest | None:
     try:
         return Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except PermissionError as error:
+    except OSError as error:
         raise _unreadable(path, error) from None
     except ValidationError as error:
         raise UserError(
@@ -368,7 +368,8 @@ def _read(path: Path) -> Manifest | None:
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path} cannot be read ({error.strerror}); fix its permissions.")
+    todo = "fix its permissions" if isinstance(error, PermissionError) else "move it away"
+    return UserError(f"{path} cannot be read ({error.strerror}); {todo}.")
 
 
 def _short(text: str) -> str:

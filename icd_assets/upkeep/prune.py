@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, assert_never
 
+from icd_assets.errors import UserError
 from icd_assets.lineage.records import Records
 from icd_assets.store.atomic import write_atomic
 from icd_assets.store.manifest import FileRecord, Manifest
@@ -67,7 +68,10 @@ def removals(
             if (problem := store.damage(manifest)) is not None:  # which epochs are needed is not known any more
                 alone.append(f"{manifest.spec.asset} of {manifest.cell}: {problem}")
                 continue
-            found += _epochs(store, store.root / place, manifest, keep, _converted(records, manifest))
+            try:
+                found += list(_epochs(store, store.root / place, manifest, keep, _converted(records, manifest)))
+            except UserError as error:  # which epochs are needed is not known
+                alone.append(f"{manifest.spec.asset} of {manifest.cell}: {error}")
     if not cells:
         age = older_than or timedelta(days=_UNFINISHED_DAYS)
         if busy := working(store):
@@ -127,7 +131,7 @@ def _epochs(store: Store, place: Path, manifest: Manifest, keep: Keep, converted
     needed = {len(files)}
     match keep:
         case "best":
-            needed.add(int(manifest.facts["best_epoch"]))
+            needed.add(int(manifest.fact("best_epoch")))
         case "last":
             pass
         case int():
@@ -144,7 +148,7 @@ def _epochs(store: Store, place: Path, manifest: Manifest, keep: Keep, converted
 def _converted(records: Records, trained: Manifest) -> set[str]:
     """The epochs of this training that became a v2-format file."""
     return {
-        str(manifest.facts["source"])
+        str(manifest.fact("source"))
         for manifest in [*records.live.values(), *records.unreadable]
         if manifest.spec.asset == "v2format_checkpoint"
         and manifest.spec.digests.get(trained.spec.asset) == trained.data_version

@@ -1,14 +1,16 @@
 """The state of every artifact of every cell, without making, fetching or even importing anything heavy.
 
-Judged under one set of settings, as a run would judge: what a cell of other settings has is stale here. Two
+Judged under one set of settings, as a run would judge: what a cell of other settings has is stale here. What lies
+in places of its own (another reward, another name, other shots) is judged with the settings of its place. Two
 things are judged as the UI does: the v2-format checkpoint by its source ``auto``, and GRPO that is there although
-the settings have no GRPO epochs, by its own number of epochs.
+the settings have no GRPO epochs, by its own number of epochs. One cell's trouble is a sentence of that cell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from icd_assets.errors import UserError
@@ -20,6 +22,7 @@ from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.step import Step
 from icd_assets.experiment.steps import STEPS
 from icd_assets.lineage.records import Records
+from icd_assets.lineage.there import fitting, flags, others
 from icd_assets.store.known import Known
 from icd_assets.store.manifest import Input, Manifest
 from icd_assets.store.store import Store
@@ -45,12 +48,20 @@ class AssetStatus:
 
 @dataclass(frozen=True)
 class CellStatus:
+    """``flags``: what to type to mean it, where the settings mean another experiment of the cell; ``problem``: why
+    the settings given are not those that it was judged under."""
+
     experiment: Experiment
     assets: tuple[AssetStatus, ...]  # in the pipeline's order
+    flags: str = ""
+    problem: str | None = None
 
     @property
     def cell(self) -> Cell:
         return self.experiment.cell
+
+    def state(self, asset: str) -> State:
+        return next(one.state for one in self.assets if one.asset == asset)
 
     @property
     def empty(self) -> bool:
@@ -73,12 +84,13 @@ class Survey:
         self._outside = Known[Input]()
 
     def cells(self, chosen: Sequence[Cell], *, empty: bool = False) -> Iterator[CellStatus]:
-        """Of those chosen the ones that have anything, or all."""
+        """Of those chosen the ones that have anything, or all; after each, its other experiments on disk."""
         with self._store.digests.at_once():
             for cell in chosen:
                 found = self.status(cell)
                 if empty or not found.empty:
                     yield found
+                yield from self.others(found)
 
     def not_in_catalog(self) -> list[str]:
         """Cells of manifests that today's catalog does not know."""
@@ -86,9 +98,25 @@ class Survey:
         return sorted({manifest.cell for manifest in self.records.live.values()} - known)
 
     def status(self, cell: Cell) -> CellStatus:
-        experiment = _with_own_grpo(
+        experiment, problem = fitting(
             Experiment(cell, self._settings, self._store, self._catalog, read_only=True, known=self._outside)
         )
+        return self._judged(experiment, problem=problem)
+
+    def others(self, judged: CellStatus) -> list[CellStatus]:
+        """The cell's experiments in other places."""
+        base, live = judged.experiment, self._by_cell.get(judged.cell.key, [])
+        return [self._judged(one, flags(one, base)) for one in others(base, live)]
+
+    @cached_property
+    def _by_cell(self) -> dict[str, list[Manifest]]:
+        found: dict[str, list[Manifest]] = {}
+        for manifest in self.records.live.values():
+            found.setdefault(manifest.cell, []).append(manifest)
+        return found
+
+    def _judged(self, experiment: Experiment, flags: str = "", problem: str | None = None) -> CellStatus:
+        experiment = _with_own_grpo(experiment)
         found: list[AssetStatus] = []
         coming: set[str] = set()
         for step in STEPS:
@@ -96,20 +124,23 @@ class Survey:
             found.append(one)
             if one.to_be_made and not _left_out(experiment, step):
                 coming.add(step.name)
-        return CellStatus(experiment, tuple(found))
+        return CellStatus(experiment, tuple(found), flags, problem)
 
 
 def _judge(experiment: Experiment, step: Step, coming: set[str]) -> AssetStatus:
     store = experiment.store
-    writer = store.writer(experiment.manifest_path(step.name))
     manifest: Manifest | None = None
+    writer: str | None = None
     try:
+        writer = store.writer(experiment.manifest_path(step.name))
         manifest = experiment.manifest(step.name)
         reason = plan.reason(experiment, step, coming)
         state = _state(experiment, step, manifest, reason)
     except UserError as error:
         damage = store.damage(manifest) if manifest is not None else str(error)
         reason, state = damage or str(error), "stale" if damage else "unjudged"
+    except OSError as error:
+        reason, state = f"{error.filename} cannot be read ({error.strerror})", "unjudged"
     if state == "left out":
         reason = None
     return AssetStatus(step.name, "running" if writer else state, reason, manifest, writer)
@@ -126,15 +157,15 @@ def _state(experiment: Experiment, step: Step, manifest: Manifest | None, reason
 def _left_out(experiment: Experiment, step: Step) -> bool:
     try:
         return step.left_out(experiment)
-    except UserError:  # the user's own v2 checkpoint is to be read, and cannot be: that step's reason names it
+    except (UserError, OSError):  # the user's own v2 checkpoint cannot be read: that step's reason names it
         return True
 
 
 def _with_own_grpo(experiment: Experiment) -> Experiment:
     """With the number of GRPO epochs that its GRPO has, if the settings leave GRPO open."""
-    if experiment.config("grpo_checkpoints").grpo_epochs > 0:
-        return experiment
     try:
+        if experiment.config("grpo_checkpoints").grpo_epochs > 0:
+            return experiment
         manifest = experiment.manifest("grpo_checkpoints")
     except UserError:
         return experiment

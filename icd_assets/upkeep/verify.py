@@ -21,6 +21,7 @@ class Findings:
     """Sentences and paths. Only ``rotted`` is damage; the rest is there to be known, and to be pruned."""
 
     files: int = 0
+    folders: dict[str, int] = field(default_factory=dict)  # how many of them, by their manifest's folder
     bytes: int = 0
     pruned: int = 0
     rotted: list[str] = field(default_factory=list)
@@ -31,21 +32,28 @@ class Findings:
     working: list[str] = field(default_factory=list)
 
 
-def verify(store: Store, cells: Collection[str], on_progress: OnProgress) -> Findings:
-    """All artifacts, or those of ``cells``; without ``cells`` also all that lies beside them.
+def verify(
+    store: Store, cells: Collection[str], on_progress: OnProgress, *, places: Collection[str] | None = None
+) -> Findings:
+    """All artifacts, or those of ``cells``; without ``cells`` also all that lies beside them. ``places``: only
+    those whose manifest lies there, relative to the results root.
 
     ``store`` must be opened with ``rehash``, or a change behind an unchanged size and mtime is not seen. Progress
     counts bytes.
     """
     records, found = Records(store), Findings()
-    chosen = {place: m for place, m in records.live.items() if not cells or m.cell in cells}
+    chosen = {
+        place: m
+        for place, m in records.live.items()
+        if (not cells or m.cell in cells) and (places is None or place in places)
+    }
     total = sum(record.size for manifest in chosen.values() for record in manifest.files)
     committed: dict[str, list[Manifest]] = {}
     for copy in records.past:
         committed.setdefault(copy.build, []).append(copy)
     with store.digests.at_once():
         for place, manifest in chosen.items():
-            path = store.root / place
+            path, folder = store.root / place, str(Path(place).parent)
             found.rotted += _contradictions(path, manifest) or _edited(
                 path, manifest, committed.get(manifest.build, []), store.history
             )
@@ -54,6 +62,7 @@ def verify(store: Store, cells: Collection[str], on_progress: OnProgress) -> Fin
                     found.rotted.append(f"{problem} ({manifest.cell})")
                 there = store.resolve(record).is_file()
                 found.files += there
+                found.folders[folder] = found.folders.get(folder, 0) + there
                 found.pruned += record.pruned is not None and not there
                 found.bytes += record.size
                 on_progress(found.bytes, total)

@@ -9,7 +9,8 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from icd_assets.cli import screen, step_lines
+from icd_assets.cli import moving_line, screen
+from icd_assets.cli.step_lines import StepLines
 from icd_assets.runtime import progress
 
 CELL = "okvqa_local|RandSampler/Qwen2_5-VL-3B-Instruct"
@@ -70,10 +71,10 @@ def test_wide_characters_count_twice() -> None:
 
 
 def test_a_silent_step_gets_a_line_now_and_then(shown: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_lines, "_FRAME_SECONDS", 0.01)
-    monkeypatch.setattr(step_lines, "_LINE_EVERY_SECONDS", 0.1)
-    monkeypatch.setattr(step_lines, "_LINE_AT_LEAST_SECONDS", 0.3)
-    with step_lines.StepLines(1) as lines:
+    monkeypatch.setattr(moving_line, "_FRAME_SECONDS", 0.01)
+    monkeypatch.setattr(moving_line, "_LINE_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr(moving_line, "_LINE_AT_LEAST_SECONDS", 0.3)
+    with StepLines(1) as lines:
         lines.started("rl_data", "missing")
         time.sleep(0.8)
         silent = shown.getvalue()
@@ -90,9 +91,9 @@ def test_what_cannot_be_written_stops_the_step(monkeypatch: pytest.MonkeyPatch) 
         def write(self, text: str, /) -> int:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(step_lines, "_FRAME_SECONDS", 0.01)
-    monkeypatch.setattr(step_lines, "_LINE_AT_LEAST_SECONDS", 0.05)
-    with step_lines.StepLines(1) as lines:
+    monkeypatch.setattr(moving_line, "_FRAME_SECONDS", 0.01)
+    monkeypatch.setattr(moving_line, "_LINE_AT_LEAST_SECONDS", 0.05)
+    with StepLines(1) as lines:
         lines._asset = "rl_data"
         monkeypatch.setattr(screen.console, "_file", Full())
         time.sleep(0.3)

@@ -107,7 +107,10 @@ def test_in_words_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["rl_dat"], "there is no asset 'rl_dat'; valid: shared, reward, candidate_pools"),
         (["rl_dat"], "did you mean rl_data or beam_data?"),
-        (["rl_data", "demo", "rand_sampler"], "'demo rand_sampler' is no cell; name a cell by its key"),
+        (
+            ["rl_data", "demo", "rand_sampler"],
+            "'demo rand_sampler' is not a partition key, nor three or six words; name one cell: its key",
+        ),
         (["a|b"], "not a partition key"),
         (["demo|NoSampler/tiny_vl"], "unknown sampler 'NoSampler'"),
         (["caption", "demo", "0", "x", "rand_sampler", "tiny_vl"], "task 'caption' is not that of demo"),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from icd_assets.errors import UserError
+from icd_assets.experiment.checks.possible import require_possible
 from icd_assets.experiment.plan import Plan
+from icd_assets.experiment.settings import assigned
 from icd_assets.experiment.steps import STEPS
+from icd_assets.selector.config import SelectorConfig
+from icd_assets.selector.model import new_policy
+from icd_assets.selector.v2_file import V2Checkpoint, write_v2
 from icd_assets_tests.worlds.manifests import World, new_world
 
 ALL = [step.name for step in STEPS]
@@ -76,3 +82,39 @@ def test_a_step_that_the_recipe_leaves_out_is_nothing_to_stop_at(world: World) -
 def test_an_unknown_name(world: World, asked: dict[str, str]) -> None:
     with pytest.raises(UserError, match=r"^there is no asset '(rl_dat|pools)'; valid: candidate_pools, "):
         Plan.of(world.experiment(), **asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"v2_checkpoint.num_layers": 3}, "has 3 attention layers, but the v2 format"),
+        ({"v2_checkpoint.num_heads": 4}, "num_heads is 4, but no checkpoint says so"),
+        ({"rce_checkpoints.num_layers": 3}, "NUM_LAYERS is 3, but the v2 checkpoint has 1"),
+    ],
+)
+def test_a_selector_that_its_files_cannot_hold_is_refused_at_once(
+    world: World, settings: dict[str, int], says: str
+) -> None:
+    experiment = replace(world.experiment(), settings=assigned(world.experiment().settings, settings))
+    with pytest.raises(UserError, match=says):
+        require_possible(Plan.of(experiment))
+    require_possible(Plan.of(experiment, to="beam_data"))
+
+
+def test_more_layers_train_as_long_as_nothing_is_converted(world: World) -> None:
+    experiment = world.experiment(NUM_LAYERS="3")
+    with pytest.raises(UserError, match="NUM_LAYERS=1, or stop --to"):
+        require_possible(Plan.of(experiment))
+    require_possible(Plan.of(experiment, to="rce_checkpoints"))
+
+
+def test_the_layers_of_ones_own_checkpoint_are_looked_at(world: World) -> None:
+    state = new_policy(SelectorConfig(embedding_dim=8, hidden_dim=4, num_layers=2), 0).state_dict()
+    path = world.folder / "mine.ckpt"
+    write_v2(path, V2Checkpoint(dict(state)))
+    given = {"LEVER_LM_CHECKPOINT_PATH": str(path)}
+    with pytest.raises(UserError, match="has 2 attention layers"):
+        require_possible(Plan.of(world.experiment(**given)))
+    with pytest.raises(UserError, match="NUM_LAYERS is 1, but the v2 checkpoint has 2"):
+        require_possible(Plan.of(world.experiment(NUM_LAYERS="1", **given)))
+    require_possible(Plan.of(world.experiment(**given), to="rce_checkpoints"))

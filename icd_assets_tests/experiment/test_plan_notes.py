@@ -152,3 +152,14 @@ def test_of_what_is_adopted_the_unknown_is_named(world: World) -> None:
     assert "unknown, and so compared with no setting: config, seed" in sentence
     (made,) = [one for one in status.assets if one.asset == "rl_data"]
     assert made.manifest is not None and "code, config, inputs and files are up to date" in fresh(made.manifest)
+
+
+def test_a_file_of_ours_that_was_changed_is_not_lost(world: World) -> None:
+    cell = world.cell()
+    path = cell.files("evaluation")[0]
+    path.write_text("with remarks", encoding="utf-8")
+    (sentence,) = said(new_look(world))
+    aside = path.with_name(f"{path.name}.kept-{sha256(b'with remarks').hexdigest()[:8]}")
+    assert sentence == f"evaluation: {path.name} was changed since it was made; it is kept as {aside.name}"
+    world.make(new_look(world), "evaluation", note="again")
+    assert aside.read_text(encoding="utf-8") == "with remarks"

@@ -7,6 +7,7 @@ import pytest
 from icd_assets.errors import UserError
 from icd_assets.experiment.settings import PRESETS, Settings, environment_fields, read_settings
 from icd_assets.experiment.steps import STEP, STEPS, sections
+from icd_assets.selector.grpo import starting_beta
 
 # SPEC K.6: variable → the default that train_v3.sh really has.
 UPSTREAM = {
@@ -35,6 +36,9 @@ MORE = {
     "RCE_TEMP_END",
     "USE_PPO_CLIP",
     "PPO_CLIP_RATIO",
+    "USE_PPO_CLIP_ONLY",  # as the scripts of plan seven spell the two
+    "CLIP_EPSILON",
+    "GT_PROB",
     "LEVER_LM_CHECKPOINT_PATH",
 }
 
@@ -45,6 +49,22 @@ def test_every_variable_of_the_script_has_a_setting_with_its_default() -> None:
     for variable, default in UPSTREAM.items():
         section, field = fields[variable][0]
         assert sections()[section].model_fields[field].default == default, variable
+
+
+def test_the_scripts_of_plan_seven_are_obeyed() -> None:
+    plan = {"USE_PPO_CLIP_ONLY": "true", "CLIP_EPSILON": "0.3", "KL_BETA": "0.0", "GRPO_EPOCHS": "50"}
+    grpo = read_settings(environment=plan).config("grpo_checkpoints", {})
+    assert (grpo.use_ppo_clip_only, grpo.clip_epsilon, grpo.kl_beta, grpo.grpo_epochs) == (True, 0.3, 0.0, 50)
+    assert starting_beta(grpo) == 0
+    both = {"PPO_CLIP_RATIO": "0.1", "CLIP_EPSILON": "0.1"}
+    assert read_settings(environment=both).config("grpo_checkpoints", {}).clip_epsilon == 0.1
+    with pytest.raises(UserError, match=r"PPO_CLIP_RATIO is 0\.1 and CLIP_EPSILON is 0\.2, which are one setting"):
+        read_settings(environment=both | {"CLIP_EPSILON": "0.2"})
+
+
+def test_grpo_without_rce_says_how() -> None:
+    with pytest.raises(UserError, match=r"RCE_EPOCHS=0: there must be an epoch of RCE.* RCE_LR=1e-12"):
+        read_settings(environment={"RCE_EPOCHS": "0", "GRPO_EPOCHS": "3"})
 
 
 def test_every_setting_is_described() -> None:
@@ -101,7 +121,7 @@ def test_normalized_reward_is_heard() -> None:
             {"RCE_EPOCHS": "abc"},
             r"^RCE_EPOCHS=abc: input should be a valid integer.*; fix or unset RCE_EPOCHS\.$",
         ),
-        ({"RCE_EPOCHS": "0"}, r"^RCE_EPOCHS=0: input should be greater than or equal to 1"),
+        ({"RCE_EPOCHS": "0"}, r"^RCE_EPOCHS=0: there must be an epoch of RCE"),
         ({"RCE_LR": "nan"}, r"^RCE_LR=nan: "),
         ({"GRPO_LR": "-1"}, r"^GRPO_LR=-1: input should be greater than 0"),
         ({"FREEZE_BACKBONE_IN_GRPO": "maybe"}, r"^FREEZE_BACKBONE_IN_GRPO=maybe: .*boolean"),

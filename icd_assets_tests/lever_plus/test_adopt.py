@@ -179,7 +179,7 @@ def test_trained_epochs_are_adopted_and_converted_anew(place: LeverPlus) -> None
     ours = theirs.parent / "icd_assets" / theirs.name
     assert ours.is_file()
     assert "is yours and stays; ours lies in icd_assets/ beside it" in " ".join(ended.stdout.split())
-    assert f"LEVER_LM_CHECKPOINT_PATH={ours.relative_to(place.folder)}" in ended.stdout
+    assert f"export LEVER_LM_CHECKPOINT_PATH={ours.relative_to(place.folder)}" in ended.stdout
     leaderboard = json.loads((place.results / "leaderboard.json").read_text(encoding="utf-8"))
     assert leaderboard[0]["rl_data_version"] == "unknown"  # nobody wrote down what these learned from
     with instance_of(place) as instance:
@@ -275,6 +275,23 @@ def test_a_folder_elsewhere_is_adopted_in_place(place: LeverPlus) -> None:
     planned = place.train_cell("--dry-run", RESULT_DIR=str(elsewhere))
     assert "candidate_pools      adopted" in planned.stdout
     assert place.run("adopt", "nowhere").returncode == 2
+
+
+def test_a_trainers_own_checkpoint_is_taken_by_its_path(place: LeverPlus) -> None:
+    """As Lightning and OmegaConf wrote it, lists in its settings included."""
+    for epoch in (place.dataset / V3).glob("*.pt"):
+        epoch.unlink()
+    mine = (place.dataset / V2).rename(place.folder / "epoch=12 mine.ckpt")
+    before = mine.read_bytes()
+    assert b"omegaconf.listconfig" in before
+    assert b"__builtin__\nlong" in before
+    assert place.adopt().returncode == 0
+    ended = place.train_cell("--to", "rce_checkpoints", LEVER_LM_CHECKPOINT_PATH=str(mine), RCE_EPOCHS="1")
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    (found,) = (place.dataset / "model_cpk/v2").glob("*.manifest.json")
+    assert json.loads(found.read_text(encoding="utf-8"))["origin"] == "imported"
+    assert [path.name for path in (place.dataset / V3).glob("*.pt")] == ["rce_epoch1.pt"]
+    assert mine.read_bytes() == before
 
 
 def test_settings_that_ask_for_another_file_are_heard(place: LeverPlus) -> None:

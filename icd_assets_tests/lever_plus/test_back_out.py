@@ -17,6 +17,7 @@ from icd_assets.selector.key_names import expected_shapes, older_names
 from icd_assets.selector.model import new_policy
 from icd_assets.selector.v2_file import V2Checkpoint, write_v2, write_v2format
 from icd_assets.selector.v3_file import V3Checkpoint, write_v3
+from icd_assets_tests.worlds.lever_plus import module_of
 from icd_assets_tests.worlds.workplace import Workplace
 
 CONFIG = SelectorConfig(embedding_dim=12, hidden_dim=8)
@@ -181,11 +182,45 @@ def test_every_epoch_has_upstreams_keys_and_bare_names(results: Path) -> None:
         content = torch.load(path, weights_only=True)
         assert list(content)[:5] == ["epoch", "phase", "model_state_dict", "kl_beta", "metrics"]
         assert (content["phase"], content["epoch"]) == (phase, int(number) - 1)
-        names = [name for name in TODAY if name != "input_proj.weight"]  # the demo is as wide as its embeddings
-        assert list(content["model_state_dict"]) == names
+        assert list(content["model_state_dict"]) == TODAY
         assert all(type(value) is float for value in content["metrics"].values())
         upstream = {"rce": ["rce_loss"], "grpo": ["grpo_loss", "ppo_loss", "kl_loss", "kl", "mean_ratio"]}[phase]
         assert {*upstream, "val_loss"} <= content["metrics"].keys()
+
+
+def upstreams_module(width: int) -> torch.nn.Module:
+    """What upstream's trainer builds for embeddings of ``width`` (SPEC E.1, K): 256 wide, one layer, whatever the
+    file holds. Its inference takes the width of embeddings from ``input_proj``, and 768 without one."""
+    h = 256
+    shapes = {
+        "input_proj.weight": (h, width),
+        "cross_attn_layers.0.in_proj_weight": (3 * h, h),
+        "cross_attn_layers.0.in_proj_bias": (3 * h,),
+        "cross_attn_layers.0.out_proj.weight": (h, h),
+        "cross_attn_layers.0.out_proj.bias": (h,),
+        "attn_norms.0.weight": (h,),
+        "attn_norms.0.bias": (h,),
+        "query_proj.weight": (h, h),
+        "cand_proj.weight": (h, h),
+        "query_update_gate.weight": (h, 2 * h),
+        "query_update_gate.bias": (h,),
+    }
+    return module_of({name: torch.zeros(shape) for name, shape in shapes.items()})
+
+
+@pytest.mark.slow
+def test_every_file_of_the_demo_loads_at_upstreams_fixed_width(results: Path) -> None:
+    width = torch.load(results / "cache/query_embeddings.pt", weights_only=True).size(1)
+    epochs = sorted((results / "model_cpk/v3_RandSampler_tiny_vl").glob("*.pt"))
+    converted = sorted((results / "model_cpk/v3_RandSampler_tiny_vl").glob("*_v2format.ckpt"))
+    (v2,) = (results / "model_cpk/v2").glob("*.ckpt")
+    assert len(epochs) > 1
+    assert len(converted) == 1
+    for path in (*epochs, *converted, v2):
+        found = post_train(torch.load(path, weights_only=True))
+        module = upstreams_module(width)
+        own = {name: tensor for name, tensor in found.items() if name in module.state_dict()}  # as it filters
+        module.load_state_dict(own, strict=True)
 
 
 @pytest.mark.slow

@@ -288,7 +288,7 @@ def test_bad_words_are_one_sentence(run: Run, words: tuple[str, ...], sentence: 
             b'"inputs": {"../x": "1"}}}\n}\n',
             "cannot be one",
         ),
-        (b"\xff\xfe", "not UTF-8"),
+        (b"\xff\xd8", "not UTF-8"),
     ],
 )
 def test_a_foreign_file_is_one_sentence(run: Run, tmp_path: Path, content: bytes, sentence: str) -> None:

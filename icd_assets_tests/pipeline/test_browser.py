@@ -39,7 +39,7 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-WHOLE_FILE = 400  # seconds, however slow the machine is; one page's wait may come on top
+WHOLE_FILE = 600  # seconds, however slow the machine is; one page's wait may come on top
 ONE_PAGE = 30_000  # milliseconds
 
 pytestmark = [
@@ -144,6 +144,42 @@ def test_a_newcomer_sees_the_whole_graph_and_is_asked_for_nothing(
     picture("lineage")
 
 
+def test_the_partitions_are_the_cells_that_commands_worked_on_and_their_runs_are_in_the_timeline(
+    page: Page, picture: Callable[[str], None]
+) -> None:
+    """Four cells of seventy-two; runs of the command line are in the timeline, and no tag of ours in the list."""
+    page.goto("/assets/candidate_pools?view=partitions")
+    expect(page.get_by_text("4 Partitions Selected")).to_be_visible()
+    picture("partitions")
+    page.goto("/overview/activity/timeline")
+    expect(page.get_by_text("icd_assets", exact=True).first).to_be_visible()
+    expect(page.get_by_text("Jobless asset materializations").first).to_be_visible()
+    picture("timeline")
+    page.goto("/runs")
+    expect(page.get_by_text("Success").first).to_be_visible()
+    expect(page.get_by_text(re.compile("icd[_/]"))).to_have_count(0)
+    picture("runs")
+
+
+def test_a_partition_with_a_typo_is_one_sentence(
+    page: Page, picture: Callable[[str], None], seconds_left: Callable[[], float]
+) -> None:
+    """Added in the UI, and chosen at once."""
+    page.goto("/assets/candidate_pools")
+    page.get_by_role("button", name="Materialize…").click()
+    page.get_by_text("Add a partition", exact=True).click()
+    page.get_by_placeholder("name", exact=True).fill("demo|RandSampler/tiny_v1")
+    picture("add_partition")
+    page.get_by_placeholder("name", exact=True).press("Enter")
+    page.get_by_role("dialog").get_by_role("button", name="Launch 1 run", exact=True).click()
+    page.get_by_text("View", exact=True).click()
+    page.wait_for_url("**/runs/*")
+    page.get_by_text(re.compile("^Failure$")).first.wait_for(timeout=1000 * seconds_left())
+    said = page.get_by_text(re.compile("names no cell: unknown model 'tiny_v1': did you mean tiny_vl")).first
+    expect(said).to_be_visible()
+    picture("typo")
+
+
 def test_one_cell_is_materialized_in_the_ui_and_the_command_line_goes_on_from_it(
     page: Page,
     picture: Callable[[str], None],
@@ -231,13 +267,13 @@ def test_a_backfill_of_two_cells_takes_turns_at_the_gpu(
     seconds_left: Callable[[], float],
 ) -> None:
     """Two cells' beam_data at once: one run works, the other stands in the queue, and both end well."""
-    cells = ["TextSimSampler/tiny_vl", "ImgSimSampler/tiny_vl"]
-    _materialize(page, "beam_data", ["demo", *cells], picture)
+    cells = ["demo|TextSimSampler/tiny_vl", "demo|ImgSimSampler/tiny_vl"]
+    _materialize(page, "beam_data", cells, picture)
     page.get_by_role("dialog").get_by_role("button", name="Launch backfill", exact=True).click()
 
     def statuses() -> list[str]:
         with dg.DagsterInstance.from_config(str(upstream[0].folder)) as instance:
-            runs = [instance.get_runs(dg.RunsFilter(tags={"dagster/partition": f"demo|{cell}"})) for cell in cells]
+            runs = [instance.get_runs(dg.RunsFilter(tags={"dagster/partition": cell})) for cell in cells]
         return sorted(run.status.value for found in runs for run in found if "dagster/backfill" in run.tags)
 
     _wait_for(lambda: statuses() == ["QUEUED", "STARTED"], seconds_left)
@@ -255,25 +291,24 @@ def _wait_for(reached: Callable[[], bool], seconds_left: Callable[[], float]) ->
         time.sleep(0.3)
 
 
-def _materialize(page: Page, asset: str, chosen: list[str], picture: Callable[[str], None]) -> None:
-    """Press Materialize on the asset's page and choose cells: a dataset, then one or more samplers and models."""
+def _materialize(page: Page, asset: str, keys: list[str], picture: Callable[[str], None]) -> None:
+    """Press Materialize on the asset's page and choose cells."""
     page.goto(f"/assets/{asset}")
     page.get_by_role("button", name="Materialize…").click()
     dialog = page.get_by_role("dialog")
-    for dimension, names in enumerate((chosen[:1], chosen[1:])):
-        dialog.locator("[aria-haspopup=dialog]").nth(dimension).click()
-        for name in names:
-            page.get_by_role("menuitem").filter(has=page.get_by_title(name, exact=True)).click()
-        page.keyboard.press("Escape")
-        expect(page.get_by_role("menuitem")).to_have_count(0)
-    count = len(chosen) - 1
+    dialog.get_by_text("Select a partition or create one", exact=True).click()
+    for key in keys:
+        page.get_by_role("menuitem").filter(has_text=key).first.click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("menuitem")).to_have_count(0)
+    count = len(keys)
     expect(dialog.get_by_text(f"{count} partition{'s' * (count > 1)}", exact=True)).to_be_visible()
     picture(f"{asset}_dialog")
 
 
 def _launch(page: Page, asset: str, key: str, picture: Callable[[str], None]) -> str:
     """Materialize one cell's asset, and go to its run's page; the run's id."""
-    _materialize(page, asset, key.split("|"), picture)
+    _materialize(page, asset, [key], picture)
     page.get_by_role("dialog").get_by_role("button", name="Launch 1 run", exact=True).click()
     page.get_by_text("View", exact=True).click()
     page.wait_for_url("**/runs/*")
@@ -292,11 +327,10 @@ def _see_the_run_succeed(
 
 
 def _open_partition(page: Page, asset: str) -> None:
-    """Asset page, tab Partitions, the cell's dataset, its sampler and model."""
+    """Asset page, tab Partitions, the cell."""
     page.goto(f"/assets/{asset}")
     page.get_by_role("tab", name="Partitions").click()
-    for chosen in KEY.split("|"):
-        page.get_by_title(chosen, exact=True).click()
+    page.get_by_title(KEY, exact=True).click()
     expect(page.get_by_text("Materialized", exact=True)).to_be_visible()
 
 

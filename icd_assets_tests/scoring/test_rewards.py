@@ -72,6 +72,9 @@ def test_legacy():
     assert reward(scored, config.model_copy(update={"use_logprob": True})) == 2.0
     assert reward(scored, config.model_copy(update={"correctness_mode": "pm1"})) == -1.5
     assert reward(BARE, config) == pytest.approx(1.2)
+    by_sign = config.model_copy(update={"correctness_mode": "pm1"})
+    assert reward(BARE, by_sign) == pytest.approx(2 * (2 * 0.6 - 1))  # upstream: 2·acc − 1 where h is null
+    assert reward(AnsweredPointer(pointer=(0, 1)), by_sign) == 0  # and 0 where both are
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "hard_plus_gtprob", "HARD_ONLY", "", None, 3])

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from icd_assets.errors import UserError
+from icd_assets.scoring.rewards import RewardConfig
 from icd_assets.scoring.rl_data import AnsweredPointer, RlData, RlQuery
 from icd_assets.scoring.rl_file import read_rl_data, write_rl_data
+from icd_assets.scoring.rl_signal import facts
+from icd_assets.scoring.training_rows import training_rows
 
 POOL = (30, 7, 12, 99)
 
@@ -163,15 +166,16 @@ POINTER = ("17", "pointer_candidates", 0)
         ((*POINTER, "pointer_global"), [30, 12], "'pointer_global' says otherwise"),
         ((*POINTER, "pointer_pos"), [2, 0], "'pointer_pos' stands beside a local pointer"),
         ((*POINTER, "vqa_acc_score"), 30, "'vqa_acc_score' is 30, not at most 1"),
-        ((*POINTER, "vqa_acc_score"), "0.3", "'vqa_acc_score' is '0.3', not a finite number"),
+        ((*POINTER, "vqa_acc_score"), "much", "'vqa_acc_score' is 'much', not a finite number"),
         ((*POINTER, "vqa_acc_score"), 0.0, "'vqa_correct' is 1 although 'vqa_acc_score' is 0.0"),
         ((*POINTER, "vqa_correct"), 2, "'vqa_correct' is 2, not at most 1"),
-        ((*POINTER, "vqa_correct"), True, "'vqa_correct' is True, not a valid integer"),
+        ((*POINTER, "vqa_correct"), 0.5, "'vqa_correct' is 0.5, not a valid integer"),
+        ((*POINTER, "vqa_correct"), "yes", "'vqa_correct' is 'yes', not a valid integer"),
         ((*POINTER, "vqa_eval_mode"), "guess", "'vqa_eval_mode' is 'guess', not 'vqaEval', 'fallback' or 'error'"),
-        ((*POINTER, "eval_failed"), 1, "'eval_failed' is 1, not a valid boolean"),
+        ((*POINTER, "eval_failed"), 2, "'eval_failed' is 2, not a valid boolean"),
         ((*POINTER, "gen_method"), 3, "'gen_method' is 3, not a valid string"),
-        ((*POINTER, "beam_rank"), 1.0, "'beam_rank' is 1.0, not a valid integer"),
-        (("17", "query", "image_id"), "42", "'image_id' is '42', not a valid integer"),
+        ((*POINTER, "beam_rank"), 1.5, "'beam_rank' is 1.5, not a valid integer"),
+        (("17", "query", "image_id"), [42], r"'image_id' is \[42\], not a valid integer"),
         ((*POINTER, "gen_method"), "sample", "'source' is 'beam', but 'gen_method' is 'sample'"),
         ((*POINTER, "round"), -1, "'round' is -1"),
         ((*POINTER, "vqa_gt_prob"), [1], r"'vqa_gt_prob' is \[1\], not a finite number"),
@@ -228,11 +232,8 @@ def test_a_repeated_pointer_and_differing_shots_are_refused(path, content):
         ("{}", "holds no queries"),
         ('{"_meta": {}}', "holds no queries"),
         ("[]", "is not RL data"),
-        ('{"1": {"pointer_candidates": [{"pointer": [1, 2], "beam_score": NaN}]}}', "NaN is not a number"),
-        (
-            '{"0": {"pointer_candidates": [{"pointer": [1, 2], "beam_score": 1e999}]}}',
-            "query 0: 'beam_score' is inf",
-        ),
+        ('{"1": {"pointer_candidates": [{"pointer": [NaN, 2]}]}}', "not a list of integers"),
+        ('{"1": {"query": {"image_id": NaN}, "pointer_candidates": [{"pointer": [3, 2]}]}}', "'image_id' is nan"),
         ('{"1": {"pointer_cand', "not complete JSON"),
     ],
 )
@@ -317,3 +318,92 @@ def test_a_bad_cider_is_refused(path, content, changes, sentence):
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=f"query 17: {sentence}"):
         read_rl_data(path)
+
+
+def changed(path, content, **fields):
+    """``content`` with other values in the first pointer of both queries, read again."""
+    for key in ("3", "17"):
+        content[key]["pointer_candidates"][0] |= fields
+    path.write_text(json.dumps(content))
+    return read_rl_data(path, n_rows=100)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "read"),
+    [
+        ("vqa_correct", True, 1),
+        ("vqa_correct", 1.0, 1),
+        ("vqa_correct", "1", 1),
+        ("vqa_acc_score", "0.6", 0.6),
+        ("vqa_acc_score", True, 1.0),
+        ("beam_rank", 0.0, 0),
+        ("eval_failed", 1, True),
+        ("eval_failed", "false", False),
+        ("beam_score", "3e-2", 0.03),
+    ],
+)
+def test_a_number_of_another_type_is_converted_and_counted(path, content, field, value, read):
+    found = changed(path, content, **{field: value})
+    first = found.queries[0].pointers[0]
+    assert (getattr(first, field), type(getattr(first, field))) == (read, type(read))
+    assert found.converted == {field: 2}
+    assert found.repairs() == f"converted: {field} 2 times"
+    assert facts(found, RewardConfig(), "vqa")[f"converted_{field}"] == 2
+
+
+def test_an_integer_where_a_number_may_be_is_none_of_that(path, content):
+    found = changed(path, content, vqa_acc_score=1, beam_score=0)
+    assert (found.converted, found.repairs()) == ({}, "")
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_is_not_finite_counts_only_where_it_is_read(path, content, word):
+    content["17"]["pointer_candidates"][0]["vqa_gt_prob"] = "here"
+    content["_meta"]["loss"] = "here"
+    path.write_text(json.dumps(content).replace('"here"', word))
+    found = read_rl_data(path, n_rows=100)
+    first = found.queries[1].pointers[0]
+    assert (first.vqa_gt_prob, first.not_finite, found.meta["loss"]) == (None, {"vqa_gt_prob"}, None)
+    assert found.repairs() == "left out as not finite: vqa_gt_prob 1 times"
+    whole = training_rows(found, RewardConfig())
+    assert [len(row.pointers) for row in whole] == [2, 2]
+    assert whole == training_rows(DATA, RewardConfig())[::-1]
+    told = facts(found, RewardConfig(mode="hard_only"), "vqa")
+    assert told["not_finite_vqa_gt_prob"] == 1
+    assert "candidates_without_reward" not in told
+    gt_prob = RewardConfig(mode="hard01_plus_gtprob")
+    assert facts(found, gt_prob, "vqa")["candidates_without_reward"] == 1
+    assert facts(found, gt_prob, "vqa")["candidates"] == 3
+    write_rl_data(path, replace(found, generation=4))  # what is written has null, and no trace of the field
+    again = json.loads(path.read_text())
+    assert again["17"]["pointer_candidates"][0]["vqa_gt_prob"] is None
+    assert "not_finite" not in again["17"]["pointer_candidates"][0]
+
+
+def test_a_label_that_is_read_and_not_finite_drops_its_pointer(path, content):
+    content["17"]["pointer_candidates"][0]["vqa_acc_score"] = float("nan")
+    path.write_text(json.dumps(content))
+    found = read_rl_data(path, n_rows=100)
+    assert [len(row.pointers) for row in training_rows(found, RewardConfig())] == [2, 1]
+    assert [len(row.pointers) for row in training_rows(found, RewardConfig(mode="hard_only"))] == [2, 2]
+    for query in (3, 17):
+        for candidate in content[str(query)]["pointer_candidates"]:
+            candidate["vqa_acc_score"] = float("inf")
+    path.write_text(json.dumps(content))
+    assert training_rows(read_rl_data(path), RewardConfig()) == []
+
+
+@pytest.mark.parametrize("written", ["170005", "vizwiz_17"])
+def test_an_id_as_a_text(path, content, written):
+    for key in ("3", "17"):
+        content[key]["query"] |= {"question_id": written, "image_id": "42", "query_id": key}
+    path.write_text(json.dumps(content))
+    found = read_rl_data(path, n_rows=100)
+    assert {(query.question_id, query.image_id) for query in found.queries} == {(written, 42)}
+    assert found.converted == {"image_id": 2, "query_id": 2}
+
+
+def test_answers_that_are_null_are_none(path, content):
+    content["17"]["query"] |= {"gt_answers_raw": None, "gt_answers_norm": None}
+    path.write_text(json.dumps(content))
+    assert read_rl_data(path).queries[1].gt_answers_raw == ()

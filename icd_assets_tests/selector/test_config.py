@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+from typing import Any
 
 from icd_assets.selector import config
 from icd_assets_tests.programs import program
@@ -20,16 +21,17 @@ def test_lever_plus_preset_names_real_fields_and_differs_from_ours() -> None:
 
 
 def test_environment_names_of_lever_plus_are_heard() -> None:
-    used = {
-        extra["env"]: (model.__name__, name)
-        for model in (config.SftConfig, config.RceConfig, config.GrpoConfig)
-        for name, field in model.model_fields.items()
-        if isinstance(extra := field.json_schema_extra, dict)
-    }
-    assert set(used) == {
+    used = set[str]()
+    for model in (config.SftConfig, config.RceConfig, config.GrpoConfig):
+        for field in model.model_fields.values():
+            if isinstance(extra := field.json_schema_extra, dict):
+                names: Any = [extra["env"], *extra.get("also", [])]  # type: ignore[misc]
+                used |= {*names}
+    assert used == {
         "RCE_EPOCHS", "RCE_LR", "BATCH_SIZE", "NUM_LAYERS", "RCE_TEMP_START", "RCE_TEMP_END",
         "RCE_USE_RAW_REWARD", "RCE_USE_NORMALIZED_REWARD", "GRPO_EPOCHS", "GRPO_LR", "KL_BETA",
-        "USE_RANK_ADVANTAGE", "USE_PPO_CLIP", "PPO_CLIP_RATIO", "FREEZE_BACKBONE_IN_GRPO",
+        "USE_RANK_ADVANTAGE", "USE_PPO_CLIP", "USE_PPO_CLIP_ONLY", "PPO_CLIP_RATIO", "CLIP_EPSILON",
+        "FREEZE_BACKBONE_IN_GRPO",
         "SKIP_FALLBACK_REWARD", "REQUIRE_POSITIVE_QUERY",
     }  # fmt: skip
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from itertools import permutations
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -141,6 +143,24 @@ def test_top_k_takes_the_first_of_equals_and_no_padding() -> None:
     assert top_k(REWARDS, MASK, 2).tolist() == [[True, True, False, False], [True, True, False, False]]
     assert torch.equal(top_k(REWARDS, MASK, 0), MASK)
     assert torch.equal(top_k(REWARDS, MASK, 9), MASK)
+
+
+def test_top_k_takes_of_equals_what_torch_takes_whatever_the_batch() -> None:
+    """What upstream's ``rewards.topk`` kept, as recorded: neither the first nor the last of equal rewards."""
+    golden = json.loads(Path(__file__).with_name("topk_ties.json").read_text(encoding="utf-8"))["cases"]
+    groups = [torch.tensor(case["rewards"]) for case in golden]
+    rewards = torch.nn.utils.rnn.pad_sequence(groups, batch_first=True)  # [B, N]
+    mask = torch.nn.utils.rnn.pad_sequence(
+        [torch.ones(len(g), dtype=torch.bool) for g in groups], batch_first=True
+    )
+    kept = top_k(rewards, mask, 3, "torch")
+    assert [row.nonzero().squeeze(-1).tolist() for row in kept] == [case["kept_on_a_cpu"] for case in golden]
+    alone = [top_k(g.unsqueeze(0), torch.ones(1, len(g), dtype=torch.bool), 3, "torch")[0] for g in groups]
+    assert [row.nonzero().squeeze(-1).tolist() for row in alone] == [case["kept_on_a_cpu"] for case in golden]
+    first = top_k(rewards, mask, 3)
+    assert (first != kept).any(-1).sum() == 7
+    assert torch.equal(top_k(rewards, mask, 99, "torch"), mask)
+    assert torch.equal(top_k(rewards, mask, 0, "torch"), mask)
 
 
 def test_top_k_after_advantages_leaves_negatives_out_of_the_mean() -> None:

@@ -4,12 +4,11 @@ demo's content under the names of OK-VQA and Qwen2.5-VL-3B, blanks and colons in
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -105,7 +104,7 @@ def _catalog() -> dict[str, Any]:
         "sampler_encoder": "tiny_clip",
         "settings": {
             "beam_data": {"expand": 4},
-            "v2_checkpoint": {"hidden_dim": 64, "epochs": 3, "lr": 0.001},
+            "v2_checkpoint": {"epochs": 3, "lr": 0.001},
             "evaluation": {"oracle_beams": 0, "num_queries": 40},
         },
     }
@@ -188,47 +187,78 @@ def upstream_epoch(ours: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_lightning(path: Path, ours: Mapping[str, Any]) -> None:
-    """A Lightning checkpoint as the SFT trainer leaves it, with OmegaConf's settings pickled inside (SPEC E.4)."""
-    with _modules("omegaconf.dictconfig", "omegaconf.base", "omegaconf.nodes") as (config, base, nodes):
-        settings = _new(config, "DictConfig")
-        node = _new(nodes, "AnyNode")
-        node.__dict__.update(_val="results", _metadata=_new(base, "Metadata"), _parent=settings)
-        settings.__dict__.update(
-            _content={"result_dir": node}, _metadata=_new(base, "ContainerMetadata"), _parent=None
+    """A v2 checkpoint as upstream's trainer leaves it (SPEC E.4): by the real Lightning, one update of no effect,
+    with the real OmegaConf's settings pickled inside."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import lightning
+        from lightning.pytorch.callbacks import ModelCheckpoint
+        from omegaconf import OmegaConf
+
+        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+        class LeverLM(lightning.LightningModule):
+            def __init__(
+                self, lever_lm: torch.nn.Module, lr: float, weight_decay: float, warm_steps: float
+            ) -> None:
+                super().__init__()
+                self.save_hyperparameters(ignore=["lever_lm"])
+                self.lever_lm = lever_lm
+
+            def training_step(self, batch: Any, batch_idx: int) -> Any:
+                loss = 0.0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
+                self.log("val_loss", loss + 21.99296)
+                return loss
+
+            def configure_optimizers(self) -> Any:
+                optimizer = torch.optim.AdamW(self.parameters(), lr=0.0, weight_decay=0.0)
+                schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+                return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+        class ICDSeqDataModule(lightning.LightningDataModule):
+            def __init__(self, cfg: Any) -> None:
+                super().__init__()
+                self.save_hyperparameters()
+
+            def train_dataloader(self) -> Any:
+                return torch.utils.data.DataLoader([0])
+
+        cfg = OmegaConf.create(
+            {
+                "result_dir": "results",
+                "seed": 42,
+                "data_files": "vqa-okvqa.json",
+                "train": {"lever_lm_ds": {"query_image_field": "image", "threshold": None}},
+                "query_encoding_flag": ["image", "text"],
+                "icd_encoding_flag": ["image", "text"],
+                "trainer_args": {"max_epochs": 1, "devices": [0]},
+                "dirpath": "${result_dir}/model_cpk/v2",
+            }
         )
-        content = {
-            "epoch": 12,
-            "global_step": 741,
-            "pytorch-lightning_version": "2.0.0",
-            "state_dict": dict(ours["state_dict"]),
-            "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 13}}}},
-            "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(21.99296), "best_model_path": "…"}},
-            "optimizer_states": [{"state": {0: {"step": torch.tensor(741.0)}}, "param_groups": [{"lr": 1e-4}]}],
-            "lr_schedulers": [],
-            "hparams_name": "kwargs",
-            "hyper_parameters": {"lr": 1e-4, "weight_decay": 1e-3, "warm_steps": 0.05},
-            "datamodule_hparams_name": "kwargs",
-            "datamodule_hyper_parameters": {"cfg": settings},
-        }
-        torch.save(content, path)
+        state = {name.removeprefix("lever_lm."): value for name, value in ours["state_dict"].items()}
+        trainer = lightning.Trainer(
+            max_epochs=1, logger=False, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False,
+            callbacks=[ModelCheckpoint(dirpath=path.parent, filename="unused", monitor="val_loss", save_top_k=0)],
+        )  # fmt: skip
+        trainer.fit(LeverLM(module_of(state), 1e-4, 1e-3, 0.05), ICDSeqDataModule(cfg))
+        trainer.save_checkpoint(path)
 
 
-@contextmanager
-def _modules(*names: str) -> Iterator[list[ModuleType]]:
-    """Modules of these names for as long as objects of their classes are pickled; OmegaConf is not installed."""
-    made = {name: ModuleType(name) for name in ("omegaconf", *names)}
-    sys.modules.update(made)
-    try:
-        yield [made[name] for name in names]
-    finally:
-        for name in made:
-            del sys.modules[name]
-
-
-def _new(module: ModuleType, name: str) -> Any:
-    kind = type(name, (), {"__module__": module.__name__})
-    setattr(module, name, kind)
-    return kind()
+def module_of(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    """A module whose ``state_dict`` is this one."""
+    found = torch.nn.Module()
+    for name, value in state.items():
+        *places, last = name.split(".")
+        module = found
+        for place in places:
+            if place not in module._modules:
+                module.add_module(place, torch.nn.Module())
+            module = module.get_submodule(place)
+        if value.is_floating_point():
+            module.register_parameter(last, torch.nn.Parameter(value.clone()))
+        else:
+            module.register_buffer(last, value.clone())
+    return found
 
 
 def write_upstream_v2format(epoch: Path) -> Path:

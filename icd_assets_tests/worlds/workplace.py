@@ -65,7 +65,7 @@ def new_workplace(folder: Path) -> Workplace:
         "sample_num": 24,
         "settings": {
             "beam_data": {"expand": 4},
-            "v2_checkpoint": {"hidden_dim": 64, "epochs": 3, "lr": 0.001},
+            "v2_checkpoint": {"epochs": 3, "lr": 0.001},
             "evaluation": {"oracle_beams": 1, "oracle_expand": 4, "num_queries": 40},
         },
     }

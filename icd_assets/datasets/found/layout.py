@@ -18,6 +18,7 @@ from icd_assets.errors import UserError
 
 Kind = Literal["questions", "annotations", "joined", "table", "choices", "captions"]
 
+_CAPTIONS = {"image_id", "caption"}  # the keys of COCO's caption annotations
 _FIRST = 200  # records by which columns are known
 _DELIMITERS = ",;\t|"
 
@@ -71,7 +72,7 @@ def _json(path: Path, hints: Hints, named: bool) -> Piece | None:
     first: dict[str, list[Any]] = {}
     if isinstance(content, dict):
         first = {key: value for key, value in content.items() if isinstance(value, list) and value}
-    if {"images", "annotations"} <= set(first) and "caption" in _keys(first["annotations"]):
+    if {"images", "annotations"} <= set(first) and _keys(first["annotations"]) >= _CAPTIONS:
         return Piece(path, "captions")
     for key, needed in (("questions", {"question"}), ("annotations", {"answers"})):
         records = first.get(key, [])

@@ -12,7 +12,9 @@ from icd_assets.datasets.found.layout import Hints, Piece, look_at
 from icd_assets.datasets.found.words import split_word
 from icd_assets.errors import UserError
 
-_PREFERRED = ("official", "joined", "table", "choices", "captions")
+# The layouts, the one that is preferred first, and the task that each poses.
+_TASKS = {"official": "vqa", "joined": "vqa", "table": "vqa", "choices": "multiple_choice", "captions": "caption"}
+_SHARED_OUT = ("official", "joined", "table")
 _SAY = "say which: --train FILE --validation FILE"
 
 
@@ -20,12 +22,14 @@ _SAY = "say which: --train FILE --validation FILE"
 class Source:
     """What one split is read from. ``fields``: of its entry in the catalog, all but ``images``."""
 
-    task: str
-    file: Path  # that names the images
     layout: str
+    file: Path  # that names the images
     fields: dict[str, Any] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
-    choices: bool = False
+
+    @property
+    def task(self) -> str:
+        return _TASKS[self.layout]
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,11 @@ def _sources(pieces: Sequence[Piece], task: str | None) -> list[Source]:
             case "annotations":
                 if asked := _asked(piece, questions):
                     files = {"questions": str(asked.path), "annotations": str(piece.path)}
-                    found.append(Source("vqa", piece.path, "official", files))
+                    found.append(Source("official", piece.path, files))
             case "joined":
-                found.append(Source("vqa", piece.path, "joined", {"joined": str(piece.path)}))
+                found.append(Source("joined", piece.path, {"joined": str(piece.path)}))
             case "captions":
-                found.append(Source("caption", piece.path, "captions", {"captions": str(piece.path)}))
+                found.append(Source("captions", piece.path, {"captions": str(piece.path)}))
             case "choices" | "table":
                 found.append(_of_records(piece, task))
             case "questions":
@@ -100,14 +104,13 @@ def _asked(annotations: Piece, questions: Sequence[Piece]) -> Piece | None:
 
 
 def _of_records(piece: Piece, task: str | None) -> Source:
-    if piece.kind == "choices" or (piece.choices and task == "multiple_choice"):
-        return Source("multiple_choice", piece.path, "choices", {"questions": str(piece.path)})
+    if piece.kind == "choices" or (piece.choices and task == _TASKS["choices"]):
+        return Source("choices", piece.path, {"questions": str(piece.path)})
     if piece.choices and task is None:
-        raise UserError(
-            f"{piece.path} has answers and choices; say what to train on: --task vqa or --task multiple_choice."
-        )
+        both = f"--task {_TASKS['table']} or --task {_TASKS['choices']}"
+        raise UserError(f"{piece.path} has answers and choices; say what to train on: {both}.")
     table = {"path": str(piece.path), **piece.table}
-    return Source("vqa", piece.path, "table", {"table": table}, piece.parts)
+    return Source("table", piece.path, {"table": table}, piece.parts)
 
 
 def _named(path: Path, hints: Hints, task: str | None) -> Source:
@@ -127,7 +130,7 @@ def _named(path: Path, hints: Hints, task: str | None) -> Source:
 
 def _only(sources: list[Source], folder: Folder) -> Source:
     """Of files of one split the layout that is read first; two of one layout are the user's choice."""
-    best = min(sources, key=lambda source: _PREFERRED.index(source.layout))
+    best = min(sources, key=lambda source: list(_TASKS).index(source.layout))
     alike = [source for source in sources if source.layout == best.layout]
     if len(alike) > 1:
         names = " and ".join(folder.shown(source.file) for source in alike[:6])
@@ -149,7 +152,7 @@ def _whole(source: Source) -> Source:
         return source
     table = source.fields["table"]
     columns = {role: name for role, name in table["columns"].items() if role != "split"}
-    return Source(source.task, source.file, source.layout, {"table": {**table, "columns": columns}})
+    return Source(source.layout, source.file, {"table": {**table, "columns": columns}})
 
 
 def _one(source: Source, folder: Folder, share: float) -> Splits:
@@ -163,19 +166,20 @@ def _one(source: Source, folder: Folder, share: float) -> Splits:
             return Splits(
                 train, validation, f"by the column {source.fields['table']['columns']['split']!r} of {name}"
             )
-    if source.task != "vqa":
-        raise UserError(f"{name} is the only file of questions, and a {source.task} is not shared out; {_SAY}.")
+    if source.layout not in _SHARED_OUT:
+        raise UserError(
+            f"{name} is the only file, and the images of the task {source.task} are not shared out; {_SAY}."
+        )
     fields = _whole(source).fields
     train, validation = (
-        Source(source.task, source.file, source.layout, {**fields, "share": list(ends)})
-        for ends in ((0, share), (share, 1))
+        Source(source.layout, source.file, {**fields, "share": list(ends)}) for ends in ((0, share), (share, 1))
     )
     how = f"{name} alone: {share:.0%} of its images are train, the others validation (--share)"
     return Splits(train, validation, how)
 
 
 def _part(source: Source, part: str) -> Source:
-    return Source(source.task, source.file, source.layout, {"table": {**source.fields["table"], "split": part}})
+    return Source(source.layout, source.file, {"table": {**source.fields["table"], "split": part}})
 
 
 def _nothing(folder: Folder) -> str:

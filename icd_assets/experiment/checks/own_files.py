@@ -88,6 +88,8 @@ def _read_through(look: Look, path: Path) -> Iterator[Finding]:
     )
     teaching = sum(len(set(row.rewards)) > 1 for row in usable)
     text = f"{path}: {len(data.queries)} queries, {len(usable)} usable, {teaching} with rewards that differ"
+    if repairs := data.repairs():
+        text = f"{text}; {repairs}"
     if teaching:
         yield Finding("rl_data", "ok", text)
     else:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from icd_assets.errors import UserError
 from icd_assets.experiment.checks.look import Look
 from icd_assets.experiment.plan import Plan
+from icd_assets.experiment.v2_source import importable_v2, layers_inside
 from icd_assets.runtime.finding import Finding
 
 
@@ -58,4 +59,41 @@ def _require_gold_answers(look: Look) -> None:
         look.experiment.task.require_gt_prob()
 
 
-_REQUIREMENTS: tuple[Callable[[Look], None], ...] = (_require_vlm, _require_metric, _require_gold_answers)
+def _require_shape(look: Look) -> None:
+    """A selector that its files can express: none says how many heads there are, and the v2 format holds one
+    attention layer."""
+    experiment = look.experiment
+    v2, there = experiment.config("v2_checkpoint"), experiment.manifest("v2_checkpoint")
+    layers: int | None = None if there is None else there.facts.get("num_layers")
+    if look.makes("v2_checkpoint"):
+        own = importable_v2(experiment)
+        try:
+            layers = v2.num_layers if own is None else layers_inside(own)
+        except UserError:
+            return  # own_files says what is wrong with it
+        if own is None and v2.num_heads != 1:
+            raise UserError(
+                f"v2_checkpoint.num_heads is {v2.num_heads}, but no checkpoint says so and every reader takes 1; "
+                "set it to 1."
+            )
+    if layers is None:
+        return
+    wanted = experiment.config("rce_checkpoints").num_layers
+    if look.makes("rce_checkpoints") and wanted not in (None, layers):
+        raise UserError(
+            f"NUM_LAYERS is {wanted}, but the v2 checkpoint has {layers}; unset NUM_LAYERS, or train a v2 "
+            "checkpoint with as many."
+        )
+    if layers != 1 and look.makes("v2format_checkpoint"):
+        raise UserError(
+            f"the selector has {layers} attention layers, but the v2 format that inference reads holds one; take "
+            "NUM_LAYERS=1, or stop --to rce_checkpoints or grpo_checkpoints."
+        )
+
+
+_REQUIREMENTS: tuple[Callable[[Look], None], ...] = (
+    _require_vlm,
+    _require_metric,
+    _require_gold_answers,
+    _require_shape,
+)

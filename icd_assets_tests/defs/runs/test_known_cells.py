@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.steps import STEP
 from icd_assets.store.store import Store
 from icd_assets_tests.worlds.manifests import World
+from icd_assets_tests.worlds.postgres import postgres
+from icd_assets_tests.worlds.workplace import ROOT
 
 HOSTILE = [
     "",
@@ -116,19 +119,35 @@ def _add(home: str, barrier: multiprocessing.Barrier) -> None:  # type: ignore[v
             add_cells(instance, [f"d{index}|RandSampler/m0"])
 
 
+def _added_at_once(home: Path) -> None:
+    """Three processes, the same twenty cells."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert known(instance) == []
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(3)
+    processes = [context.Process(target=_add, args=(str(home), barrier)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert len(known(instance)) == 20
+
+
+@pytest.mark.slow
 def test_processes_that_add_the_same_cells_at_once_all_succeed(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-        assert known(instance) == []
-        context = multiprocessing.get_context("spawn")
-        barrier = context.Barrier(3)
-        processes = [context.Process(target=_add, args=(str(tmp_path), barrier)) for _ in range(3)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(120)
-        assert [process.exitcode for process in processes] == [0, 0, 0]
-        assert len(known(instance)) == 20
+    _added_at_once(tmp_path)
+
+
+@pytest.mark.slow
+def test_so_do_they_in_postgresql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(ROOT / "docker/dagster.yaml", tmp_path)
+    with postgres() as server:
+        for name, value in server.items():
+            monkeypatch.setenv(name, value)
+        _added_at_once(tmp_path)
 
 
 def test_another_process_that_adds_it_between_look_and_write(

@@ -25,7 +25,7 @@ def test_defaults_fit_together(opened: Opened) -> None:
         ({("shared", "pool_size"): "3", ("shared", "shots"): "4"}, {}, "shared.shots is 4, but a pool has 3"),
         ({("shared", "pool_size"): "3"}, {}, "evaluation asks for 4 shots, but a pool has 3"),
         ({("candidate_pools", "mix_rand"): "0.9"}, {}, "the three shares must sum to 1"),
-        ({("v2_checkpoint", "num_heads"): "3"}, {}, "hidden_dim is 64, which 3 heads do not divide"),
+        ({("v2_checkpoint", "num_heads"): "3"}, {}, "hidden_dim is 256, which 3 heads do not divide"),
         ({("v2_checkpoint", "source"): "train"}, {"LEVER_LM_CHECKPOINT_PATH": "x"}, "unset one of them"),
         ({}, {"USE_PPO_CLIP": "true", "KL_BETA": "0.1", "GRPO_EPOCHS": "1"}, "KL_BETA is 0.1"),
         ({("v2format_checkpoint", "source"): "grpo"}, {}, "GRPO_EPOCHS is 0"),

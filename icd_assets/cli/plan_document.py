@@ -1,0 +1,53 @@
+"""``icd-assets train --dry-run --json``: the plan, what it does besides, and the checks, as one object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from icd_assets.cli.json_output import print_json
+from icd_assets.experiment.plan import Plan
+from icd_assets.runtime.finding import Finding
+
+SCHEMA = 1
+
+
+def show_plan_as_json(plan: Plan) -> None:
+    """Print it; raises ``UserError`` after it, if something is in the way."""
+    from icd_assets.cli.checked import require_no_problem
+    from icd_assets.experiment.checks import Look, check
+    from icd_assets.experiment.plan_notes import notes
+
+    def note(sentence: str) -> None:
+        click.echo(f"icd-assets: {sentence}", err=True)
+
+    besides, found = list(notes(plan)), list(check(Look(plan, note=note)))
+    print_json(SCHEMA, _document(plan, besides, found))
+    require_no_problem(found)
+
+
+def _document(plan: Plan, besides: Sequence[str], found: Sequence[Finding]) -> dict[str, Any]:
+    experiment = plan.experiment
+    return {
+        "cell": str(experiment.cell),
+        "results_root": str(experiment.store.root),
+        "reward": experiment.reward.mode,
+        "settings": experiment.settings.model_dump(mode="json"),
+        "steps": [
+            {
+                "asset": item.step.name,
+                "to_make": item.reason is not None,
+                "reason": item.reason,
+                "origin": item.origin,
+                "manifest": str(experiment.manifest_path(item.step.name)),
+            }
+            for item in plan.steps
+        ],
+        "to_make": plan.to_make,
+        "notes": list(besides),
+        "findings": [
+            {"subject": one.subject, "level": one.level, "found": one.found, "todo": one.todo} for one in found
+        ],
+    }

@@ -1,0 +1,61 @@
+"""A command that a signal ends. CASE says where it falls."""
+
+import signal
+import sys
+import time
+
+from icd_assets.cli import ending
+
+
+def at_once() -> None:
+    try:
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        print("cleaned", flush=True)
+
+
+def unwound() -> None:
+    with ending.unwinding():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            print("cleaned", flush=True)
+
+
+def twice() -> None:
+    with ending.unwinding():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            print("cleaned", flush=True)
+
+
+def dropped() -> None:
+    """Dagster's own handler takes note of it, and forgets it behind the last step."""
+    with ending.unwinding():
+        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.raise_signal(signal.SIGINT)
+        print("went on", flush=True)
+    time.sleep(30)
+
+
+def ignored() -> None:
+    """As a shell starts what is put in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ending.begin()
+    signal.raise_signal(signal.SIGINT)
+    with ending.unwinding():
+        signal.raise_signal(signal.SIGINT)
+    print("went on", flush=True)
+
+
+def imported() -> None:
+    """No handler is there yet."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.raise_signal(signal.SIGINT)
+
+
+ending.begin()
+cases = {case.__name__: case for case in (at_once, unwound, twice, dropped, ignored, imported)}
+cases[sys.argv[1]]()
