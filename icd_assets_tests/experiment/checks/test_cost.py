@@ -42,7 +42,8 @@ def test_grpo_is_asked_too(opened: Opened) -> None:
 def test_bytes_by_hand(opened: Opened) -> None:
     found = written(opened(RCE_EPOCHS="5"), STEPS, ROWS, encoder=600_000_000, width=512)
     assert found["embeddings"] == 2 * 9009 * 512 * 4
-    selector = 6000 + 4 * (4 * 64 * 64 + 6 * 64 + 4 * 64 * 64 + 64 + 512 * 64)
+    width = 256
+    selector = 6000 + 4 * (4 * width * width + 6 * width + 4 * width * width + width + 512 * width)
     assert found["rce_checkpoints"] == 5 * selector
     assert found["v2_checkpoint"] == 600_000_000 + selector
     assert "grpo_checkpoints" not in found  # no epochs, no bytes
