@@ -20,9 +20,8 @@ def v2_checkpoint(look: Look) -> Iterator[Finding]:
         return
     path, manifest = importable_v2(experiment), experiment.manifest("v2_checkpoint")
     if path is not None:
-        layers = experiment.config("rce_checkpoints").num_layers
-        key = ["v2", experiment.store.digests.file(path), str(path), layers]
-        yield from look.scans.findings(key, lambda: _imported(path, layers))
+        key = ["v2", experiment.store.digests.file(path), str(path)]
+        yield from look.scans.findings(key, lambda: _imported(path))
         return
     if manifest is not None and not look.makes("v2_checkpoint"):
         text = f"there already, trained by run {manifest.run_id}"
@@ -36,16 +35,11 @@ def v2_checkpoint(look: Look) -> Iterator[Finding]:
     yield Finding("v2_checkpoint", "ok", text)
 
 
-def _imported(path: Path, layers: int | None) -> Iterator[Finding]:
+def _imported(path: Path) -> Iterator[Finding]:
     from icd_assets.selector.key_names import infer_config
     from icd_assets.selector.v2_file import read_v2
 
     shape = infer_config(read_v2(path).state, path)
-    if layers not in (None, shape.num_layers):
-        raise UserError(
-            f"NUM_LAYERS is {layers}, but {path} has {shape.num_layers}; unset NUM_LAYERS, or take a checkpoint "
-            "with as many."
-        )
     size = in_bytes(path.stat().st_size)
     yield Finding(
         "v2_checkpoint", "ok", f"imported from {path} ({size}, D {shape.embedding_dim}, H {shape.hidden_dim})"

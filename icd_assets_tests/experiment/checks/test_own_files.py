@@ -93,14 +93,6 @@ def test_rl_data_that_teach_nothing_or_do_not_fit(written: Opened, mine: Path) -
     assert "mine.json does not exist" in rl_finding(written(RL_DATA_PATH=str(mine))).found
 
 
-def test_a_checkpoint_of_another_depth_than_is_asked_for(opened: Opened, tmp_path: Path) -> None:
-    policy = new_policy(SelectorConfig(embedding_dim=64, hidden_dim=32), seed=1)
-    path = tmp_path / "mine.ckpt"
-    write_v2(path, V2Checkpoint(policy.state_dict(), {}, 0, {}), hyper_parameters={})
-    found = v2_finding(opened(LEVER_LM_CHECKPOINT_PATH=str(path), NUM_LAYERS="3"))
-    assert (found.level, "NUM_LAYERS is 3, but" in found.found) == ("problem", True)
-
-
 def test_the_plan_in_a_line(opened: Opened) -> None:
     planned = Plan.of(opened(), to="beam_data")
     assert plan_line(planned).found == "would make candidate_pools (missing), beam_data (missing)"
