@@ -20,6 +20,7 @@ from icd_assets_tests.worlds.manifests import STEP_NAMES
 
 __all__ = ["_made_of_texts", "place"]
 
+GRPO = "grpo_checkpoints"
 ALL = tuple(STEP_NAMES)
 
 
@@ -129,12 +130,13 @@ def test_no_grpo_epochs_is_nothing_to_do_and_the_rest_goes_on(place: Place) -> N
 
 
 def test_the_check_of_no_grpo_passes(place: Place) -> None:
-    from icd_assets.defs.automation.checks import grpo_check
+    from icd_assets.defs.automation.checks import CHECKS
 
+    (grpo_check,) = [check for check in CHECKS if {key.asset_key.path[-1] for key in check.check_keys} == {GRPO}]
     click(place, *ALL)
     place.defs = dg.Definitions.merge(place.defs, dg.Definitions(asset_checks=[grpo_check]))
-    shown = click(place, "grpo_checkpoints")
-    assert "note" in shown["grpo_checkpoints"]
+    shown = click(place, GRPO)
+    assert "note" in shown[GRPO]
 
 
 def test_grpo_that_is_there_stays_where_zero_epochs_are_asked_for(place: Place) -> None:

@@ -45,7 +45,7 @@ def test_a_run_is_given_the_folder(world: World) -> None:
     """What Dagster's run gets of the settings is all that its steps know."""
     for one in chosen(world.root, world.experiment().catalog, [], {}):
         config = build_run_config(one.settings, world.root, [], frozenset())["resources"]
-        shared = {name: value for name, value in config["shared"]["config"].items() if name != "results_root"}
+        shared = {name: config["shared"]["config"][name] for name in Shared.model_fields}
         given = Settings(shared=Shared(**shared), reward=RewardSettings(**config["reward"]["config"]))
         again = Experiment(one.cell, given, world.store, one.catalog)
         assert again.paths.v3_folder == one.paths.v3_folder
