@@ -18,11 +18,15 @@ _SETTINGS = (
     "omegaconf.", "hydra.", "lightning.", "lightning_fabric.", "lightning_utilities.", "pytorch_lightning.",
     "torchmetrics.", "transformers.", "lever_lm.", "numpy.", "pathlib.", "datetime.", "decimal.", "fractions.",
     "uuid.", "enum.", "dataclasses.", "collections.", "typing.", "torch.nn.", "torch.optim.", "itertools.",
+    "tokenizers.", "zoneinfo.", "__main__.",
 )  # fmt: skip
 _SINGLE = frozenset({
     "argparse.Namespace", "types.SimpleNamespace", "functools.partial", "functools.reduce", "operator.attrgetter",
     "operator.itemgetter", "copyreg._reconstructor", "re._compile", "random.Random", "sys.intern",
     "torch._C.Generator", "torch.storage._load_from_bytes",
+    # Types as written, which OmegaConf's nodes remember: List[int], list[int], int | None.
+    "_operator.getitem", "operator.getitem", "_operator.or_", "operator.or_", "_functools.reduce",
+    "types.GenericAlias", "types.UnionType",
     *(f"builtins.{name}" for name in ("abs", "all", "any", "chr", "len", "max", "min", "round", "sorted", "sum")),
     *(f"builtins.{name}" for name in ("Ellipsis", "NotImplemented")),
 })  # fmt: skip

@@ -6,6 +6,7 @@ import _compat_pickle
 import argparse
 import builtins
 import collections
+import dataclasses
 import datetime
 import decimal
 import enum
@@ -17,6 +18,7 @@ import pickle
 import pickletools
 import sys
 import types
+import typing
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,33 @@ def test_an_enumeration_and_a_named_tuple_of_the_trainers_own(tmp_path: Path) ->
         patch.setitem(sys.modules, "lever_lm.kinds", module)
         torch.save({"state_dict": {"a": WEIGHTS}, "x": [kind(1), pair(1, 2)]}, tmp_path / "a.ckpt")
     assert torch.equal(read_torch_file(tmp_path / "a.ckpt", lightning=True)["state_dict"]["a"], WEIGHTS)
+
+
+def test_types_that_a_structured_config_remembers(tmp_path: Path) -> None:
+    fields: list[tuple[str, Any, Any]] = [
+        ("devices", list[int], [0, 1]),
+        ("names", typing.List[str], ["a"]),  # noqa: UP006
+        ("rates", dict[str, float], {"lr": 1e-4}),
+        ("depth", int | None, None),
+        ("seed", typing.Optional[int], 3),  # noqa: UP045
+        ("width", typing.Union[int, str], "x"),  # noqa: UP007
+        ("betas", tuple[float, float], (0.9, 0.99)),
+        ("nested", dict[str, list[int]], {"a": [1]}),
+    ]
+    for protocol in (2, 4, 5):
+        for module in ("lever_lm.conf", "__main__"):  # of a script, as hydra's examples have it
+            own = [(n, kind, dataclasses.field(default_factory=lambda v=v: v)) for n, kind, v in fields]
+            made = dataclasses.make_dataclass("Conf", own)  # type: ignore[arg-type]
+            made.__module__ = module
+            place = types.ModuleType(module)
+            place.Conf = made  # type: ignore[attr-defined]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setitem(sys.modules, "lever_lm", types.ModuleType("lever_lm"))
+                patch.setitem(sys.modules, module, place)
+                content = {"state_dict": {"a": WEIGHTS}, "hyper_parameters": {"cfg": OmegaConf.structured(made)}}
+                torch.save(content, tmp_path / "a.ckpt", pickle_protocol=protocol)
+            found = read_torch_file(tmp_path / "a.ckpt", lightning=True)
+            assert torch.equal(found["state_dict"]["a"], WEIGHTS)
 
 
 def test_python_2s_names_are_todays() -> None:
