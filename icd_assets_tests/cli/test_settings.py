@@ -68,7 +68,7 @@ def test_a_value_names_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
     assert where(found["grpo_checkpoints.kl_beta"]) == (0.1, "preset", "plan_five")
     assert where(found["rce_checkpoints.rce_lr"]) == (0.5, "flag", "--rce-lr")
     assert where(found["rl_data.num_beams"]) == (8, "set", "--set")
-    assert where(found["v2_checkpoint.epochs"]) == (40, "catalog", None)
+    assert where(found["v2_checkpoint.epochs"]) == (8, "catalog", None)
     assert where(found["v2format_checkpoint.source"]) == ("grpo", "recipe", None)
     assert where(found["rce_checkpoints.batch_size"]) == (1, "default", None)
 
