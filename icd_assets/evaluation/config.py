@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class EvaluationConfig(BaseModel):
-    """Which validation queries and shot counts are compared, and how sure we want to be."""
+    """Which validation queries and shot counts are compared, and how sure the intervals are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

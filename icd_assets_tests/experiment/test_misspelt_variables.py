@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets.experiment.misspelt import PLACES, known_variables, misspelt
+from icd_assets.experiment.misspelt_variables import PLACES, known_variables, misspelt
 from icd_assets.experiment.settings import environment_fields
 from icd_assets_tests.worlds.workplace import ROOT
 
