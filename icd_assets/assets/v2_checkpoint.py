@@ -10,7 +10,7 @@ from icd_assets.assets import inputs
 from icd_assets.assets.epochs import Epochs
 from icd_assets.assets.figures import Markdown, Table, curve, meanings
 from icd_assets.assets.step_run import Report, StepRun
-from icd_assets.experiment.v2_source import importable_v2
+from icd_assets.experiment.v2_source import importable_v2, require_one_head
 
 if TYPE_CHECKING:
     from icd_assets.selector.encoder import ClipEncoder
@@ -53,8 +53,9 @@ def _trained(run: StepRun) -> Report:
     from icd_assets.selector.training import copy_state
     from icd_assets.selector.v2_file import V2Checkpoint, write_v2
 
-    encoder = inputs.catalog_encoder(run)
     config = run.config
+    require_one_head(config.num_heads)  # in the UI nothing is asked before the first step
+    encoder = inputs.catalog_encoder(run)
     epochs = Epochs(run, config.epochs, kept=kept_epoch)
     groups = _groups(run, encoder)
     result = train_sft(groups, config, device=run.device, resumed=epochs.resumed, on_epoch=epochs.finish)

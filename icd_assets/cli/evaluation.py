@@ -15,7 +15,7 @@ from icd_assets.evaluation.report import Comparison
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import Settings
 from icd_assets.lineage import Records
-from icd_assets.lineage.there import fitting, flags, others
+from icd_assets.lineage.there import fitting, flags, others, under
 
 SCHEMA = 1
 _DEMO = ("demo", "rand_sampler", "tiny_vl")
@@ -47,7 +47,8 @@ def evaluation(cell: tuple[str, ...], settings: Settings, as_json: bool) -> None
     elsewhere = _elsewhere(experiment, Records(session.store))
     if experiment.manifest("evaluation") is None and elsewhere:
         raise UserError(
-            f"{experiment.cell} is not evaluated under these settings; it is with {', and with '.join(elsewhere)}."
+            f"{experiment.cell} is not evaluated under these settings; it is "
+            f"{', and '.join(map(under, elsewhere))}."
         )
     if as_json:
         manifest = experiment.store.require(experiment.manifest_path("evaluation"), "evaluation")
@@ -60,7 +61,7 @@ def evaluation(cell: tuple[str, ...], settings: Settings, as_json: bool) -> None
 
     show_evaluation(experiment)
     for text in elsewhere:
-        console.print(printable(f"also evaluated: with {text}"), markup=False)
+        console.print(printable(f"also evaluated: {under(text)}"), markup=False)
 
 
 def _elsewhere(experiment: Experiment, records: Records) -> list[str]:

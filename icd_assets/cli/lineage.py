@@ -22,6 +22,7 @@ from icd_assets.lineage.in_toto import statements
 from icd_assets.lineage.openlineage import events
 from icd_assets.lineage.rehash import Rehashed, rehash
 from icd_assets.lineage.rows import TrainedRow, trained_rows
+from icd_assets.lineage.there import under
 
 
 @click.command(
@@ -72,13 +73,13 @@ def lineage(
     else:
         for target in whole:
             if target.flags:
-                console.print(printable(f"with {target.flags}"), markup=False, style="bold")
+                console.print(printable(under(target.flags)), markup=False, style="bold")
             console.print(tree(target))
         for target in targets:
             if target not in whole:
                 made = target.chain.data_version or ""
                 console.print(
-                    printable(f"also there: {target.chain.name} {made[:16]} with {target.flags}"), markup=False
+                    printable(f"also there: {target.chain.name} {made[:16]} {under(target.flags)}"), markup=False
                 )
         _show(verified, trained)
     for path, problem in records.broken.items():

@@ -21,6 +21,7 @@ from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.plan import require_assets
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.steps import STEP
+from icd_assets.lineage.there import under
 from icd_assets.tasks import TASKS
 from icd_assets.upkeep.status import AssetStatus, CellStatus, Survey
 from icd_assets.upkeep.why import Cause, causes, fresh
@@ -104,7 +105,7 @@ def why(asset: str, cell: tuple[str, ...], settings: Settings, as_json: bool) ->
     for cause in found_causes:
         console.print(printable(f"  {cause.asset}: {cause.sentence}"), markup=False)
     for flags, state in elsewhere:
-        console.print(printable(f"with {flags}: {state}"), markup=False)
+        console.print(printable(f"{under(flags)}: {state}"), markup=False)
 
 
 def _chosen(catalog: Catalog, words: Sequence[str]) -> list[Cell]:

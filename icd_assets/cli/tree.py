@@ -95,7 +95,8 @@ def _details(node: Artifact) -> Iterator[str]:
         pruned = {record.pruned for record in node.manifest.files if record.pruned}
         names = [record.path for record in node.manifest.files if not record.pruned]
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        yield f"{names[-1] if names else 'no file left'}{more}"
+        at = 0 if node.asset == "v2format_checkpoint" else -1  # the recommended one; of epochs the last
+        yield f"{names[at] if names else 'no file left'}{more}"
         if pruned:
             yield f"{sum(1 for r in node.manifest.files if r.pruned)} files pruned, last on {max(pruned)}"
     if node.manifest is not None and node.manifest.unknown:

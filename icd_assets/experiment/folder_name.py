@@ -23,7 +23,7 @@ _WEIGHTS = re.compile(rf"_h(?P<hard>{_NUMBER})_s(?P<soft>{_NUMBER})")
 _MODES = sorted((mode for mode in REWARD_MODES if mode != "hard_plus_soft"), key=len, reverse=True)
 _REWARD = re.compile(rf"(?:{_WEIGHTS.pattern}|_(?:{'|'.join(_MODES)}))(?=_|$)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_EQUAL = (1.0, 1.0)  # the weights that need no suffix
+_EQUAL = ("1.0", "1.0")  # the weights that need no suffix
 
 
 def checked_name(name: str) -> str:
@@ -49,10 +49,16 @@ def split(text: str) -> tuple[str, str | None]:
 
 def weights(text: str) -> tuple[float, float] | None:
     """(hard, soft) of a reward's part; None if it is a mode's."""
-    if not text:
+    found = texts(text)
+    return None if found is None else (float(found[0]), float(found[1]))
+
+
+def texts(part: str) -> tuple[str, str] | None:
+    """(hard, soft) as typed, of a reward's part; None if it is a mode's."""
+    if not part:
         return _EQUAL
-    found = _WEIGHTS.fullmatch(text)
-    return None if found is None else (float(found["hard"]), float(found["soft"]))
+    found = _WEIGHTS.fullmatch(part)
+    return None if found is None else (found["hard"], found["soft"])
 
 
 def means(part: str, reward: RewardConfig) -> bool:
@@ -74,7 +80,7 @@ def reward_of(part: str) -> RewardSettings:
 def of_typed(hard: str, soft: str) -> str | None:
     """The reward's part by the weights' texts, as train_v3.sh writes it; None for texts that are no plain
     numbers."""
-    text = "" if (hard, soft) == ("1.0", "1.0") else f"_h{hard}_s{soft}"
+    text = "" if (hard, soft) == _EQUAL else f"_h{hard}_s{soft}"
     return text if weights(text) is not None else None
 
 

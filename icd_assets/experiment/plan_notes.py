@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from icd_assets.errors import MissingInput, UserError
@@ -68,16 +68,21 @@ def _same_weights(plan: Plan) -> Iterator[str]:
 def _replaced(plan: Plan) -> Iterator[str]:
     """Checkpoints and tables of other settings that the plan would overwrite."""
     made = [item for item in plan.steps if item.reason not in (None, "missing") and item.origin == "made"]
-    changes = list(dict.fromkeys(change for item in made for change in _changes(plan.experiment, item)))
-    if not changes:
-        return
-    more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
-    why = f"{', '.join(changes[:_SHOWN])}{more}"
-    if own := [item.step.name for item in made if item.step.name in _OF_AN_EXPERIMENT]:
+    changes = {item.step.name: list(_changes(plan.experiment, item)) for item in made}
+    own = [name for name in changes if name in _OF_AN_EXPERIMENT]
+    shared = [name for name in changes if name in _SHARED]
+    if own and (why := _why(changes, (*shared, *own))):  # they are made from what is shared
         folder = plan.experiment.paths.v3_folder.name
         yield f"replaces {', '.join(own)} of {folder} ({why}); --name NAME keeps both"
-    if shared := [item.step.name for item in made if item.step.name in _SHARED]:
+    if shared and (why := _why(changes, shared)):
         yield f"replaces {', '.join(shared)} ({why}), which the cell's experiments share, whatever their names"
+
+
+def _why(changes: dict[str, list[str]], assets: Iterable[str]) -> str:
+    """The changes of these assets, each once, the first few."""
+    found = list(dict.fromkeys(change for asset in assets for change in changes[asset]))
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return f"{', '.join(found[:_SHOWN])}{more}"
 
 
 def _changes(e: Experiment, item: Planned) -> Iterator[str]:

@@ -37,6 +37,15 @@ def layers_inside(path: Path) -> int:
     return infer_config(read_v2(path).state, path).num_layers
 
 
+def require_one_head(num_heads: int) -> None:
+    """Raise ``UserError`` for a selector that would be trained with more heads than its readers take."""
+    if num_heads != 1:
+        raise UserError(
+            f"v2_checkpoint.num_heads is {num_heads}, but no checkpoint says so and every reader takes 1; "
+            "set it to 1."
+        )
+
+
 def has_own_v2(experiment: Experiment) -> bool:
     """Whether nothing trains a v2 checkpoint: beam data are then of no use."""
     return importable_v2(experiment) is not None

@@ -52,13 +52,15 @@ class Records:
     @cached_property
     def all(self) -> list[Manifest]:
         """Each build once; what lies beside an artifact knows best what was pruned of it."""
-        builds = {manifest.build: manifest for manifest in self.past}
-        builds |= {manifest.build: manifest for manifest in self.live.values()}
+        builds = {_identity(manifest): manifest for manifest in self.past}
+        builds |= {_identity(manifest): manifest for manifest in self.live.values()}
         return list(builds.values())
 
     def find(self, name: str, given: Input) -> Manifest | None:
-        """What was consumed under ``name``: same bytes, and the same run where the consumer names one."""
+        """What was consumed under ``name``: same bytes, and the same run where the consumer names one. Of several
+        experiments with equal bytes the one at the place that the consumer read."""
         same = self.makers(name, given.data_version)
+        same.sort(key=lambda manifest: given.manifest is None or self.place(manifest) != given.manifest)
         exact = [manifest for manifest in same if manifest.run_id == given.run_id]
         return next(iter(exact or same), None)
 
@@ -83,7 +85,7 @@ class Records:
 
     def place(self, manifest: Manifest) -> str | None:
         """Where the manifest lies today; None if its artifact was replaced or removed."""
-        return self._places.get(manifest.build)
+        return self._places.get(_identity(manifest))
 
     def replaced(self, manifest: Manifest) -> bool:
         """Whether a manifest lies today where that of this artifact of ours lay. Its folder does not tell: beam
@@ -106,8 +108,8 @@ class Records:
         ]
 
     @cached_property
-    def _places(self) -> dict[str, str]:
-        return {manifest.build: path for path, manifest in self.live.items()}
+    def _places(self) -> dict[tuple[str, ...], str]:
+        return {_identity(manifest): path for path, manifest in self.live.items()}
 
     def _read(self, paths: Iterator[Path]) -> Iterator[tuple[Path, Manifest]]:
         for path in paths:
@@ -118,6 +120,11 @@ class Records:
                 continue
             if manifest is not None:
                 yield path, manifest
+
+
+def _identity(manifest: Manifest) -> tuple[str, ...]:
+    """One build of one artifact: of folders adopted in the same second the cell, the run and the time are one."""
+    return (manifest.build, manifest.data_version, *(record.path for record in manifest.files))
 
 
 def produced(name: str, manifest: Manifest) -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from icd_assets.errors import UserError
+from icd_assets.experiment import folder_name
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings_table import every_setting, in_words
 from icd_assets.experiment.step_configs import Shared
@@ -67,9 +68,30 @@ def flags(one: Experiment, than: Experiment) -> str:
         for section, values, base in groups
         for field, value in values.items()
         if value != base[field] and field != "reward_suffix"
-    }
+    } | _weights(one, than)
     found = [_typed(name, value) for name, value in differing.items()]
+    found.sort(key=lambda text: text.startswith("without"))
     return " ".join(found) or f"v3 folder {one.suffix or 'without suffix'}"
+
+
+def under(flags: str) -> str:
+    """What is shown of another experiment, by its ``flags``: ``with --name kl012``, ``without --name``."""
+    return flags if flags.startswith("without") else f"with {flags}"
+
+
+def _weights(one: Experiment, than: Experiment) -> dict[str, str]:
+    """The weights that ``one``'s folder has in another text, which names it: ``2`` is not ``2.0``."""
+    found, base = (_texts(experiment) for experiment in (one, than))
+    names = ("reward.hard_weight", "reward.soft_weight")
+    return {name: text for name, text, other in zip(names, found, base, strict=True) if text != other}
+
+
+def _texts(experiment: Experiment) -> tuple[str, str]:
+    """(hard, soft) as in the folder's name, or, where no weights are in it, as numbers are written there."""
+    reward = experiment.reward
+    found = folder_name.texts(folder_name.split(experiment.suffix)[0])
+    plain = str(reward.hard_weight), str(reward.soft_weight)
+    return plain if reward.mode != "hard_plus_soft" or found is None else found
 
 
 def _typed(name: str, value: Any) -> str:

@@ -23,6 +23,7 @@ _WORDS = {  # pydantic's, where ours are plainer
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
 }
+_FIELDS = {name for model in (RlQuery, AnsweredPointer) for name in model.model_fields}
 _LABELS = AnsweredPointer.model_fields.keys() - {"pointer", "not_finite"}
 
 
@@ -63,9 +64,9 @@ class Record:
             raise self.error(f"'query_id' is {header['query_id']!r}")
         return self._validated(
             row=self.row,
-            question_id=header.get("question_id"),  # a text where the dataset has texts
+            question_id=self._question_id(header),
             image_id=self._number(header, "image_id"),
-            question=header.get("question"),
+            question=self._text(header, "question"),
             gt_answers_raw=self._answers(header, "gt_answers_raw"),
             gt_answers_norm=self._answers(header, "gt_answers_norm"),
             candidate_pool_ids=pool,
@@ -108,13 +109,13 @@ class Record:
             raise self.error(
                 f"pointer {list(pointer)} means rows {list(rows)}, but 'pointer_global' says otherwise"
             )
-        if raw.get("pointer_pos", list(rows)) != list(rows):
+        if raw.get("pointer_pos") not in (None, list(rows)):
             raise self.error("'pointer_pos' stands beside a local pointer and differs from 'pointer_global'")
         return pointer
 
     def _global(self, raw: dict[str, Any], position: dict[int, int]) -> tuple[int, ...]:
         pointer = self._integers(raw.get("pointer"), "'pointer'")
-        if raw.get("pointer_pos", list(pointer)) != list(pointer):
+        if raw.get("pointer_pos") not in (None, list(pointer)):
             raise self.error("'pointer_pos' differs from the global 'pointer', so the pool is not known")
         return tuple(position[row] for row in pointer)
 
@@ -125,11 +126,14 @@ class Record:
         fields = {name: value for name, value in raw.items() if value is not None and name in _LABELS}
         for name in KINDS.keys() & fields.keys():
             fields[name] = self._converted(name, fields[name])
-        broken = [name for name, value in fields.items() if not is_finite(value)]
+        broken = {name for name, value in fields.items() if not is_finite(value)}
         for name in broken:
             del fields[name]
+        method = raw.get("gen_method")
+        if not is_finite(method):
+            broken.add("source")
         fields |= {"pointer": pointer, "not_finite": frozenset(broken)}
-        if (method := raw.get("gen_method")) is not None:
+        if method is not None and is_finite(method):
             if not isinstance(method, str):
                 raise self.error(f"'gen_method' is {method!r}, not a valid string")
             if (fields.get("source") or method) != method:
@@ -168,10 +172,25 @@ class Record:
     def _number(self, header: dict[str, Any], key: str) -> Any:
         """An id of the dataset; one that is no number is not known to us, and counted as converted."""
         value = header.get(key)
-        if not isinstance(value, str):
+        if not isinstance(value, str | float):
             return value
         self.converted[key] += 1
-        return int(value) if re.fullmatch("-?[0-9]{1,18}", value.strip()) else None
+        if isinstance(value, str):
+            return int(value) if re.fullmatch("-?[0-9]{1,18}", value.strip()) else None
+        return int(value) if value.is_integer() else None  # also of NaN and the infinities
+
+    def _question_id(self, header: dict[str, Any]) -> Any:
+        """A text where the dataset has texts; 12 of 12.0, as tables of numbers with gaps have it."""
+        value = header.get("question_id")
+        return value if isinstance(value, str) else self._number(header, "question_id")
+
+    def _text(self, header: dict[str, Any], key: str) -> Any:
+        """A number is its text, NaN no text; both are counted as converted."""
+        value = header.get(key)
+        if type(value) not in (int, float):
+            return value
+        self.converted[key] += 1
+        return str(value) if is_finite(value) else None
 
     def _objects(self, key: str) -> list[dict[str, Any]]:
         value = self._value.get(key)
@@ -190,8 +209,9 @@ class Record:
 def _complaint(error: ValidationError) -> str:
     """Field, what was found, what it should be."""
     first = error.errors(include_url=False)[0]
-    field = next(part for part in reversed(first["loc"]) if isinstance(part, str))
-    verb = "is" if first["loc"][-1] == field else "holds"
+    place = [part for part in first["loc"] if not isinstance(part, str) or part in _FIELDS]  # no type of a union
+    field = next(part for part in reversed(place) if isinstance(part, str))
+    verb = "is" if place[-1] == field else "holds"
     should = first["msg"].removeprefix("Input should be ")
     for words, ours in _WORDS.items():
         should = should.replace(words, ours)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-Kind = Literal["whole", "number", "truth"]
+Kind = Literal["whole", "number", "truth", "text"]
 # The fields of a pointer that other tools write in another type; the rest is taken as it is.
 KINDS: dict[str, Kind] = {
     **dict.fromkeys(("vqa_correct", "beam_rank", "round"), "whole"),
     **dict.fromkeys(("behavior_logprob", "beam_score", "logprob_score", "temperature"), "number"),
     **dict.fromkeys(("similarity_score", "vqa_acc_score", "vqa_gt_prob"), "number"),
     **dict.fromkeys(("vqa_rel_token_f1", "vqa_rel_edit_sim", "vqa_rel_score"), "number"),
+    **dict.fromkeys(("vqa_raw_generation", "vqa_pred_answer", "eval_split_used"), "text"),
     "eval_failed": "truth",
 }
 
@@ -22,6 +23,8 @@ def as_kind(value: Any, kind: Kind) -> Any:
     >>> as_kind(True, "whole"), as_kind("0.3", "number"), as_kind(1.0, "whole"), as_kind(0.5, "whole")
     (1, 0.3, 1, 0.5)
     """
+    if kind == "text":
+        return str(value) if type(value) in (int, float) and is_finite(value) else value
     if isinstance(value, str):
         value = _of_text(value)
     if kind == "truth":

@@ -193,7 +193,7 @@ class RceConfig(RlConfig):
         if str(epochs).strip() == "0":
             raise ValueError(
                 "there must be an epoch of RCE for GRPO to start from; RCE_EPOCHS=1 with RCE_LR=1e-12 leaves the "
-                "v2 selector as it is, and so is GRPO from SFT"
+                "v2 selector as it is, so that GRPO starts from it"
             )
         return epochs
 

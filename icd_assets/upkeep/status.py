@@ -104,8 +104,9 @@ class Survey:
         return self._judged(experiment, problem=problem)
 
     def others(self, judged: CellStatus) -> list[CellStatus]:
-        """The cell's experiments in other places."""
-        base, live = judged.experiment, self._by_cell.get(judged.cell.key, [])
+        """The cell's experiments in other places, each with its own number of GRPO epochs."""
+        settings = judged.experiment.settings.model_copy(update={"explicit": self._settings.explicit})
+        base, live = replace(judged.experiment, settings=settings), self._by_cell.get(judged.cell.key, [])
         return [self._judged(one, flags(one, base)) for one in others(base, live)]
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.open_cell import as_typed
 from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.plan_notes import notes
+from icd_assets.experiment.settings import assigned
 from icd_assets.upkeep.status import Survey
 from icd_assets.upkeep.why import fresh
 from icd_assets_tests.worlds.manifests import World, new_world
@@ -83,6 +85,16 @@ def test_back_to_rce_only_replaces_the_table(world: World) -> None:
         world.make(e, asset)
     (sentence,) = said(typed(world, GRPO_EPOCHS="0"))
     assert sentence.startswith("replaces v2format_checkpoint, evaluation of v3_RandSampler_m0 (phase grpo → rce)")
+
+
+def test_what_is_shared_is_replaced_for_its_own_reasons(world: World) -> None:
+    e = typed(world, GRPO_EPOCHS="3")
+    for asset in [item.step.name for item in Plan.of(e).steps]:
+        world.make(e, asset)
+    e = typed(world, GRPO_EPOCHS="0")
+    own, shared = said(replace(e, settings=assigned(e.settings, {"v2_checkpoint.lr": 0.5})))
+    assert "lr 0.0001 → 0.5" in shared and "phase" not in shared
+    assert "lr 0.0001 → 0.5" in own and "phase grpo → rce" in own
 
 
 def test_new_bytes_of_an_input_are_no_other_setting(world: World) -> None:

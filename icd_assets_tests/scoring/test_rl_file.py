@@ -233,7 +233,15 @@ def test_a_repeated_pointer_and_differing_shots_are_refused(path, content):
         ('{"_meta": {}}', "holds no queries"),
         ("[]", "is not RL data"),
         ('{"1": {"pointer_candidates": [{"pointer": [NaN, 2]}]}}', "not a list of integers"),
-        ('{"1": {"query": {"image_id": NaN}, "pointer_candidates": [{"pointer": [3, 2]}]}}', "'image_id' is nan"),
+        ('{"1": {"query": {"image_id": {}}, "pointer_candidates": [{"pointer": [3, 2]}]}}', "'image_id' is {}"),
+        (
+            '{"1": {"query": {"question_id": [2]}, "pointer_candidates": [{"pointer": [3, 2]}]}}',
+            "'question_id' is ",
+        ),
+        (
+            '{"1": {"query": {"query_id": NaN}, "pointer_candidates": [{"pointer": [3]}, 4]}}',
+            "not a list of objects",
+        ),
         ('{"1": {"pointer_cand', "not complete JSON"),
     ],
 )
@@ -401,6 +409,31 @@ def test_an_id_as_a_text(path, content, written):
     found = read_rl_data(path, n_rows=100)
     assert {(query.question_id, query.image_id) for query in found.queries} == {(written, 42)}
     assert found.converted == {"image_id": 2, "query_id": 2}
+
+
+def test_numbers_of_a_table_with_gaps(path, content):
+    """What a table's library writes of a column that has gaps: 12.0 for 12, NaN for what is not there."""
+    content["3"]["query"] |= {"question_id": 170005.0, "image_id": 42.0, "query_id": 3.0, "question": float("nan")}
+    content["17"]["query"] |= {"question_id": float("nan"), "image_id": float("nan"), "question": 7}
+    path.write_text(json.dumps(content))
+    found = {query.row: query for query in read_rl_data(path, n_rows=100).queries}
+    assert [found[3].question_id, found[3].image_id, found[3].question] == [170005, 42, None]
+    assert [found[17].question_id, found[17].image_id, found[17].question] == [None, None, "7"]
+    assert read_rl_data(path).converted == {"image_id": 2, "query_id": 1, "question": 2, "question_id": 2}
+
+
+def test_answers_that_are_numbers_and_keys_that_are_null(path, content):
+    for candidate in content["17"]["pointer_candidates"]:
+        candidate |= {"vqa_raw_generation": 7, "vqa_pred_answer": 7.5, "pointer_pos": None}
+        candidate |= {"gen_method": float("nan"), "source": None}
+    path.write_text(json.dumps(content))
+    data = read_rl_data(path, n_rows=100)
+    query = next(query for query in data.queries if query.row == 17)
+    assert {(one.vqa_raw_generation, one.vqa_pred_answer, one.source) for one in query.pointers} == {
+        ("7", "7.5", None)
+    }
+    assert data.not_finite == {"source": len(query.pointers)}
+    assert data.converted == dict.fromkeys(("vqa_pred_answer", "vqa_raw_generation"), len(query.pointers))
 
 
 def test_answers_that_are_null_are_none(path, content):

@@ -4,6 +4,7 @@ cell stays in it."""
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,56 @@ def test_the_flags_of_a_row_mean_it(world: World, run: Run) -> None:
     (one,) = status(run)["others"]
     again = status(run, *one["flags"].split())
     assert again["cells"][KEY] == one["assets"]
+
+
+def test_two_texts_of_a_weight_are_two_rows(world: World, run: Run) -> None:
+    world.cell()
+    folder = world.cell(HARD_WEIGHT="2", run_id="run-2").paths.v3_folder
+    for text in ("2", "2.0", "2.00"):
+        shutil.copytree(folder, folder.with_name(f"v3_RandSampler_m0_h{text}_s1"))
+    found = others(status(run))
+    wanted = {"--hard-weight 2", *(f"--hard-weight {text} --soft-weight 1" for text in ("2", "2.0", "2.00"))}
+    assert set(found) == wanted
+
+
+def test_each_experiment_is_judged_with_its_own_number_of_grpo_epochs(world: World, run: Run) -> None:
+    world.cell(GRPO_EPOCHS="3")
+    world.cell(GRPO_EPOCHS="5", RUN_NAME="long", run_id="run-2")
+    assert others(status(run)) == {"--name long": FRESH}
+    assert others(status(run, "--name", "long")) == {"without --name": FRESH}
+    assert others(status(run, "--grpo-epochs", "3"))["--name long"]["grpo_checkpoints"] == "stale"
+
+
+def test_without_a_name(world: World, run: Run) -> None:
+    world.cell()
+    world.cell(RUN_NAME="second", REWARD_MODE="legacy", run_id="run-2")
+    flags = ("--name", "third")
+    assert "\nwithout --name: fresh" in run("why", "rce_checkpoints", *WORDS, *flags).output
+    assert (
+        "it is without --name, and with --reward-mode legacy --name second"
+        in run("evaluation", *WORDS, *flags).error
+    )
+    found = others(status(run, "--name", "second", "--reward-mode", "legacy"))
+    assert set(found) == {"--reward-mode hard_plus_soft without --name"}
+
+
+@pytest.mark.parametrize("equal", ["bytes", "second"])
+def test_lineage_shows_the_epochs_that_were_read_and_not_their_equals(world: World, run: Run, equal: str) -> None:
+    """Of two folders that no run tells apart, as of adopted ones."""
+    world.cell()
+    for name, made in (("a", "01"), ("b", "02")):
+        experiment = world.experiment(RUN_NAME=name, GRPO_EPOCHS="3")
+        for asset in ("rce_checkpoints", "grpo_checkpoints"):
+            if equal == "bytes":
+                world.make(experiment, asset, made=f"{made}:00")
+            else:
+                world.make(experiment, asset, note=name)
+    for name in ("a", "b"):
+        shown = json.loads(run("lineage", "grpo_checkpoints", *WORDS, "--name", name, "--json").output)
+        artifacts = shown["artifacts"]
+        grpo = artifacts[shown["targets"][0]["artifact"]]
+        for one in (grpo, artifacts[grpo["inputs"]["rce_checkpoints"]]):
+            assert f"v3_RandSampler_m0_{name}/" in one["manifest"]
 
 
 def test_a_row_is_judged_with_the_settings_of_its_place_and_else_with_those_given(world: World, run: Run) -> None:

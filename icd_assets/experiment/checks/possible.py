@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from icd_assets.errors import UserError
 from icd_assets.experiment.checks.look import Look
 from icd_assets.experiment.plan import Plan
-from icd_assets.experiment.v2_source import importable_v2, layers_inside
+from icd_assets.experiment.v2_source import importable_v2, layers_inside, require_one_head
 from icd_assets.runtime.finding import Finding
 
 
@@ -71,11 +71,8 @@ def _require_shape(look: Look) -> None:
             layers = v2.num_layers if own is None else layers_inside(own)
         except UserError:
             return  # own_files says what is wrong with it
-        if own is None and v2.num_heads != 1:
-            raise UserError(
-                f"v2_checkpoint.num_heads is {v2.num_heads}, but no checkpoint says so and every reader takes 1; "
-                "set it to 1."
-            )
+        if own is None:
+            require_one_head(v2.num_heads)
     if layers is None:
         return
     wanted = experiment.config("rce_checkpoints").num_layers
