@@ -28,6 +28,8 @@ SLIPS = {
     ("LEVER_LM_CHECKPOINT", "x.ckpt"): "LEVER_LM_CHECKPOINT_PATH",
     ("RL_DATA_PTH", "/x/rl.json"): "RL_DATA_PATH",
     ("RESULTS_DIR", "/x/results"): "RESULT_DIR",
+    ("RESULT_DRI", "/x/results"): "RESULT_DIR",
+    ("RL_DTAA_PATH", "/x/rl.json"): "RL_DATA_PATH",
     ("ICD_CATALOGUE", "/x/mine.yaml"): "ICD_CATALOG",
     ("ICD_LOCKDIR", "/x"): "ICD_LOCK_DIR",
     ("OKVQA_PTH", "/x/okvqa"): "OKVQA_PATH",
