@@ -17,8 +17,8 @@ from mkdocs.utils import get_relative_url
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from icd_assets.experiment.setting import Setting, every_setting
 from icd_assets.experiment.settings import PRESETS
+from icd_assets.experiment.settings_table import Setting, every_setting
 from icd_assets.experiment.steps import STEPS, sections
 from icd_assets.pools.config import SAMPLERS
 from icd_assets.scoring.rewards import REWARD_MODES

@@ -9,7 +9,6 @@ from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.tasks import TASKS
 
-METAVAR = "[CELL]"
 FORMS = (
     "name one cell: its key, such as 'demo|RandSampler/tiny_vl', dataset sampler model, or train's six arguments"
 )

@@ -71,7 +71,7 @@ def new_dataset(
     from icd_assets.datasets.found.layout import Hints
     from icd_assets.datasets.found.names import given_columns
     from icd_assets.experiment import new_dataset as library
-    from icd_assets.experiment.overlay import add_to, entry_text, read_overlay, with_entry
+    from icd_assets.experiment.catalog_overlay import add_to, entry_text, read_overlay, with_entry
 
     if validation is not None and train is None:
         raise UserError("--validation is given without --train; name both files.")

@@ -10,9 +10,9 @@ import click
 
 from icd_assets.cli.help import SectionOption
 from icd_assets.errors import UserError
-from icd_assets.experiment.misspelt import misspelt
-from icd_assets.experiment.setting import Setting, every_setting, in_words
+from icd_assets.experiment.misspelt_variables import misspelt
 from icd_assets.experiment.settings import PRESETS, other_spellings, read_settings
+from icd_assets.experiment.settings_table import Setting, every_setting, in_words
 
 _SETTINGS = "Settings"
 _FLAGS = "Flags of settings (RCE_EPOCHS=3 in the environment is --rce-epochs 3)"

@@ -17,9 +17,9 @@ from icd_assets.cli.session import Session
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.open_cell import as_typed
-from icd_assets.experiment.origins import Current, GivenBy, current
-from icd_assets.experiment.setting import in_words
 from icd_assets.experiment.settings import Settings
+from icd_assets.experiment.settings_origins import Current, GivenBy, current
+from icd_assets.experiment.settings_table import in_words
 from icd_assets.experiment.steps import sections
 from icd_assets.experiment.suggest import did_you_mean
 from icd_assets.runtime import home

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Collection
 from pathlib import Path
@@ -9,12 +10,15 @@ from pathlib import Path
 from rich.table import Table
 
 from icd_assets.cli.cell_arguments import CellArguments
-from icd_assets.cli.screen import console
+from icd_assets.cli.screen import console, screen_width
 from icd_assets.errors import UserError
 from icd_assets.evaluation.report import Comparison, Interval
+from icd_assets.evaluation.verdict import verdict
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan_notes import other_epochs
 from icd_assets.lever_plus.inference import found_instead, taken_by_inference
+
+_ROOM_FOR_DIGITS = 92  # columns that the table takes with one digit after each point
 
 
 def show_configuration(experiment: Experiment, arguments: CellArguments, force: Collection[str] = ()) -> None:
@@ -91,24 +95,30 @@ def show_evaluation(experiment: Experiment) -> None:
     gains = {(row.strategy, row.reference): row.difference for row in comparison.differences if row.shots == shots}
     headers = (f"− {name.removeprefix('image+text ').removeprefix('v2 ').strip('()')}" for name in references)
     table = Table("strategy", comparison.label, *headers, box=None, pad_edge=False)
+    digits = 0 if (screen_width() or _ROOM_FOR_DIGITS) < _ROOM_FOR_DIGITS else 1
     for row in comparison.strategies:
         if row.shots in (0, shots):
-            cells = [_gain(gains.get((row.strategy, name))) for name in references]
-            table.add_row(row.strategy, _plus_minus(row.score), *cells)
+            cells = [_interval(gains.get((row.strategy, name)), digits, "+") for name in references]
+            table.add_row(row.strategy, _interval(row.score, digits), *cells)
     console.print(table)
     note = "; similarity: image+text" if "image+text similarity" in references else ""
-    console.print(
-        f"±: half of the 95 % interval over {comparison.bootstrap_resamples} paired bootstrap resamples{note}"
-    )
+    console.print(f"a…b: {comparison.intervals}{note}")
+    recommended = comparison.recommended or manifest.facts["recommended"]  # a file of before does not say it
+    for sentence in verdict(comparison.model_copy(update={"recommended": recommended})):
+        console.print(sentence, style="bold" if sentence.startswith("Warning") else None, markup=False)
     console.print(f"all shots: {_shown(path.with_suffix('.md'))}   as JSON: {_shown(path)}", markup=False)
 
 
-def _plus_minus(found: Interval) -> str:
-    return f"{100 * found.value:.1f} ± {50 * (found.high - found.low):.1f}"
-
-
-def _gain(found: Interval | None) -> str:
-    return "" if found is None else f"{100 * found.value:+.1f} ± {50 * (found.high - found.low):.1f}"
+def _interval(found: Interval | None, digits: int, sign: str = "") -> str:
+    """``69.2 63…75``: the value, and its interval, rounded outwards where there is no room for more digits."""
+    if found is None:
+        return ""
+    scale = 10**digits
+    low, high = (
+        math.floor(found.low * 100 * scale + 1e-6) / scale,
+        math.ceil(found.high * 100 * scale - 1e-6) / scale,
+    )
+    return f"{100 * found.value:{sign}.1f} {low:.{digits}f}…{high:.{digits}f}"
 
 
 def _shown(path: Path) -> str:

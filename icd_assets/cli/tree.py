@@ -11,8 +11,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from icd_assets.lineage import Artifact
-from icd_assets.lineage.differences import flatten
 from icd_assets.lineage.target import Target
+from icd_assets.store.manifest import flatten
 
 _NAMED = (
     "source",

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from icd_assets.cli.help import Command
 from icd_assets.errors import UserError
+from icd_assets.runtime.left_by_ui import left_at_work
 from icd_assets.runtime.process_record import ProcessRecord
 
 _RECORD = Path("storage/icd_assets_ui.json")
@@ -59,12 +60,15 @@ def ui(context: click.Context, host: str, port: int) -> None:
     from icd_assets.experiment.experiment import results_root
     from icd_assets.store.store import Store
 
-    enter_home()
+    home = enter_home()
     _RECORD.parent.mkdir(exist_ok=True)
     with FileLock(_RECORD.with_suffix(".lock")):
         if (first := _read()) is not None and first.alive():
             click.echo(f"the UI of this folder is at {first.url} already (process {first.pid})")
             return
+        if left := left_at_work(home):
+            numbers = " ".join(str(pid) for pid in left)
+            raise UserError(f"another Dagster UI of this folder left processes at work; end them: kill {numbers}")
         if not _free(host, port):
             other = next((near for near in range(port + 1, 65536) if _free(host, near)), 0)
             todo = f"take a free one: icd-assets ui --port {other}"

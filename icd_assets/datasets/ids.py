@@ -28,7 +28,7 @@ def id_of(record: dict[str, Any], key: str, at: str, fix: str = "give the offici
             raise UserError(f"{at}: {key!r} is {value}, which is no id; {fix}.")
         return value
     if not isinstance(value, str):
-        raise UserError(f"{at}: {key!r} is {value!r}, not of type int or str; {fix}.")
+        raise UserError(f"{at}: {key!r} is {str(value)[:40]}, not of type int or str; {fix}.")
     if not value.strip() or len(value) > _LONGEST or not value.isprintable():
         raise UserError(f"{at}: {key!r} is {value[:40]!r}, which is no id; fix the record.")
     return value

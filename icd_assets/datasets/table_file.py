@@ -103,7 +103,7 @@ class TableFile(BaseModel):
         try:
             for fields in reader:
                 at, line = f"{path}: line {line}", reader.line_num + 1
-                if not fields:
+                if not any(fields):  # a spreadsheet writes its empty rows as ,,,
                     continue
                 if names is None:
                     names = _header(path, fields) if self.header else list(range(len(fields)))

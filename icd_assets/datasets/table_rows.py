@@ -1,9 +1,10 @@
 """The columns of a table as a split's records: which column is the question, the image, the answers.
 
 1. Without a column of ids, a question's id is its place in the file, from 0.
-2. In a CSV file all is text: ids that are all written as whole numbers are numbers.
+2. In a CSV file all is text: ids that are all written as whole numbers are numbers. ``7.0`` is 7, for pandas
+   writes a column of whole numbers so once a cell of it was empty.
 3. An answer is a text, a number, a record with the key ``answer``, or a list of them; a list may be written as
-   text (``["a", "b"]``, as pandas writes it). A blank cell, null and NaN are no answer.
+   text (``["a", "b"]``, or ``['a' 'b']`` as numpy does). A blank cell, null and NaN are no answer.
 4. What a demonstration shows is the column ``answer``, or else the most frequent of the answers (ties: the first).
 """
 
@@ -23,9 +24,12 @@ from icd_assets.datasets.official import Answer, Record
 from icd_assets.datasets.table_file import Column, TableFile
 from icd_assets.errors import UserError
 
-_WHOLE = re.compile(r"0|[1-9]\d{0,17}")
+_WHOLE = re.compile(r"(0|[1-9]\d{0,17})(?:\.0)?")
 _NOT_A_NUMBER = ("nan", "NaN", "NAN")
 _LONGEST = 100_000  # characters of a cell that is read as a list
+_TEXT = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+_TEXTS = re.compile(rf"\[\s*(?:(?:{_TEXT.pattern})\s*)+\]")
+_ARRAY = re.compile(r"array\((\[.*\])(?:,\s*dtype=\w+)?\)", re.DOTALL)
 
 
 class Columns(BaseModel):
@@ -73,7 +77,7 @@ def read_table_records(table: Table, answer: Answer, on_bytes: Callable[[bytes],
             question_id: Id = index
         else:
             question_id = _id(row, columns.question_id, at)
-        image_id = _id(row, columns.image_id, at)
+        image_id = _image_id(row, columns.image_id, at)
         taken = table.split is None or _split_of(row, columns, at) == table.split
         answers = tuple(_all_answers(row, columns.answers, at)) if taken else ()
         if taken and not answers:
@@ -124,7 +128,7 @@ def _with_ids(found: list[tuple[str, bool, Record]], *, text: bool) -> Iterator[
     whole = [text and all(_WHOLE.fullmatch(str(record[place])) for _, _, record in found) for place in places]
     kinds = OneKind("question_id"), OneKind("image_id")
     for at, taken, record in found:
-        ids = [int(record[place]) if whole[place] else record[place] for place in places]
+        ids = [int(str(record[place]).removesuffix(".0")) if whole[place] else record[place] for place in places]
         for kind, value in zip(kinds, ids, strict=True):
             kind.check(value, at)
         if taken:
@@ -145,12 +149,22 @@ def _unique(records: Iterator[tuple[str, Record]], path: str) -> list[Record]:
 
 def _id(row: dict[Column, Any], column: Column, at: str) -> Id:
     value = row.get(column)
-    if isinstance(value, dict):
+    if isinstance(value, (dict, bytes)):
         raise UserError(
             f"{at}: {column!r} holds a picture inside the table; write the pictures into files, and their paths "
             "into the table."
         )
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
+        value = int(value)
+    if isinstance(value, str):
+        value = value.strip()
     return id_of({str(column): value}, str(column), at, "fix the record")
+
+
+def _image_id(row: dict[Column, Any], column: Column, at: str) -> Id:
+    """A path as this machine writes it, where Windows wrote it."""
+    value = _id(row, column, at)
+    return value.replace("\\", "/") if isinstance(value, str) else value
 
 
 def _question(row: dict[Column, Any], column: Column, at: str) -> str:
@@ -221,9 +235,13 @@ def _of_text(text: str, at: str) -> Iterator[str]:
 
 
 def _list(text: str) -> list[Any] | None:
-    """What ``["a", "b"]`` and ``['a', 'b']`` hold; None for any other text."""
+    """What ``["a", "b"]``, ``['a', 'b']`` and numpy's ``['a' 'b']`` hold; None for any other text."""
+    if match := _ARRAY.fullmatch(text):
+        text = match[1]
     if not (text.startswith("[") and text.endswith("]")) or len(text) > _LONGEST:
         return None
+    if _TEXTS.fullmatch(text):  # with commas, for to Python two texts with nothing between them are one
+        text = f"[{', '.join(_TEXT.findall(text))}]"
     for read in (json.loads, ast.literal_eval):
         try:
             found = read(text)

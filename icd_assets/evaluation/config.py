@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class EvaluationConfig(BaseModel):
-    """Which validation queries and shot counts are compared, and how sure we want to be."""
+    """Which validation queries and shot counts are compared, and how sure the intervals are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,9 +27,6 @@ class EvaluationConfig(BaseModel):
         description="Ask only the validation questions that the catalog's subset file lists (VQAv2: 10k); "
         "num_queries then takes the first of these. A data set typed as *_local_sub switches it on.",
     )
-    bootstrap_resamples: int = Field(
-        10_000, ge=100, description="Bootstrap resamples of the queries behind each 95 % interval."
-    )
     oracle_beams: int = Field(
         0,
         ge=0,
@@ -39,7 +36,7 @@ class EvaluationConfig(BaseModel):
     oracle_expand: int = Field(
         12, ge=1, description="After the first demonstration, the oracle tries only this many best singles."
     )
-    seed: int = Field(42, ge=0, description="Seed of random demonstrations, shuffled labels and resamples.")
+    seed: int = Field(42, ge=0, description="Seed of random demonstrations and shuffled labels.")
 
     @property
     def all_shots(self) -> list[int]:

@@ -22,6 +22,7 @@ class Prediction:
     """One answer. ``pointer_rows`` are train rows in prompt order; ``demo_answers`` is what was shown there."""
 
     question_id: int | str
+    image_id: int | str
     strategy: str
     shots: int
     pointer_rows: tuple[int, ...]
@@ -125,6 +126,7 @@ def _prediction(
     shown = {metric.normal(shot.answer) for shot in prompt.shots}
     return Prediction(
         question_id=query.question_id,
+        image_id=query.image_id,
         strategy=selection.strategy,
         shots=selection.shots,
         pointer_rows=rows,

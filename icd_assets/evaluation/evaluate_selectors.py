@@ -65,4 +65,4 @@ def evaluate_selectors(
     )
     outcomes = evaluate(selections, queries, pools, library, backend, metric, on_progress)
     references = ("random", *(f"{kind} similarity" for kind in similarities[-1:]), *list(policies)[:1])
-    return Evaluation(outcomes, compare(outcomes, config, references, metric.name))
+    return Evaluation(outcomes, compare(outcomes, config, references, metric.name, list(policies)[-1:]))

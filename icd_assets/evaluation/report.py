@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from icd_assets.errors import UserError
+from icd_assets.evaluation.verdict import verdict
 
 if TYPE_CHECKING:
     from icd_assets.evaluation.evaluate import Outcome
@@ -54,14 +55,17 @@ class DifferenceRow(_Row):
 class Comparison(_Row):
     """Every strategy at every number of shots, and paired differences to the references.
 
-    ``compare_shots`` is the number of shots of the main table.
+    ``compare_shots``: the number of shots of the main table; ``recommended``: the strategy a verdict is about.
+    A file of before has ``bootstrap_resamples``, and no number of images: its intervals are percentiles.
     """
 
     num_queries: int
+    num_images: int | None = None
     compare_shots: int
-    bootstrap_resamples: int
+    bootstrap_resamples: int | None = None
     seed: int
     metric: str
+    recommended: str | None = None
     strategies: tuple[StrategyRow, ...]
     differences: tuple[DifferenceRow, ...]
 
@@ -74,6 +78,15 @@ class Comparison(_Row):
     def queries(self) -> str:
         """How many queries of which kind."""
         return f"{self.num_queries} {'images' if self.metric == 'CIDEr' else 'questions'}"
+
+    @property
+    def intervals(self) -> str:
+        """What the intervals are, in words."""
+        if self.num_images is None:
+            return f"95 % intervals: percentiles of {self.bootstrap_resamples} resamples of the questions"
+        if self.num_images == self.num_queries:
+            return "95 % intervals"
+        return f"95 % intervals, clustered by {self.num_images} images"
 
     def row(self, strategy: str, shots: int | None = None) -> StrategyRow:
         """A strategy's row, by default that of the main table (zero-shot has 0 shots everywhere)."""
@@ -103,11 +116,9 @@ class Comparison(_Row):
             ]
             for row in main
         ]
-        title = (
-            f"{self.queries}, {self.compare_shots} shots; brackets: 95 % interval, "
-            f"{self.bootstrap_resamples} paired bootstrap resamples (seed {self.seed})"
-        )
-        return f"{title}\n\n{_table(header, lines)}\n\n{self._by_shots()}\n"
+        title = f"{self.queries}, {self.compare_shots} shots; brackets: {self.intervals}"
+        said = "".join(f"{sentence}\n\n" for sentence in verdict(self))
+        return f"{title}\n\n{_table(header, lines)}\n\n{said}{self._by_shots()}\n"
 
     def _by_shots(self) -> str:
         shots = sorted({row.shots for row in self.strategies})

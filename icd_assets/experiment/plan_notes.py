@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from icd_assets.errors import MissingInput, UserError
 from icd_assets.experiment import folder_name
@@ -13,6 +12,7 @@ from icd_assets.experiment.paths import v3_prefix
 from icd_assets.experiment.plan import Plan, Planned
 from icd_assets.experiment.spec import spec_of
 from icd_assets.scoring.rewards import suffix
+from icd_assets.store.manifest import flatten
 from icd_assets.store.names import BESIDE, set_aside
 
 _OF_AN_EXPERIMENT = ("rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint", "evaluation")
@@ -94,17 +94,10 @@ def _changes(e: Experiment, item: Planned) -> Iterator[str]:
         return
     if there is None:
         return
-    have, coming = _flat(there.spec.config), _flat(spec.config)
+    have, coming = flatten(there.spec.config), flatten(spec.config)
     for name in sorted({*have, *coming} - {_NO_SETTING}):
         if have.get(name) != coming.get(name):
             yield f"{name} {have.get(name)} → {coming.get(name)}"
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in config.items():
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return found
 
 
 def _beside(plan: Plan) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Variables that Lever-Plus' scripts read and that have no effect here (SPEC B.1): whoever sets one is told so."""
+"""Variables that Lever-Plus' scripts read and that have no effect here (SPEC B.1): each that is set is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which checkpoint Lever-Plus' inference.sh takes for a cell when it is not told one (SPEC A.3)."""
+"""Which checkpoint Lever-Plus' inference.sh takes for a cell when it is given none (SPEC A.3)."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from icd_assets.lineage.chain import Artifact
 from icd_assets.runtime.provenance import ARITHMETIC
-from icd_assets.store.manifest import Spec
+from icd_assets.store.manifest import Spec, flatten
 
 # asset: two kinds of thing, of which only common inputs are compared · config: a setting · seed: a seed
 # code: a step's code version · data: an input that has no parts to compare
@@ -111,14 +111,3 @@ def _fields(kind: Kind, path: tuple[str, ...], a: Mapping[str, Any], b: Mapping[
         for name in sorted({*a, *b})
         if a.get(name) != b.get(name)
     ]
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"vlm": {"dtype": x}}`` as ``{"vlm.dtype": x}``"""
-    found: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            found |= flatten(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value
-    return found

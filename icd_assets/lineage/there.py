@@ -13,7 +13,7 @@ from typing import Any
 from icd_assets.errors import UserError
 from icd_assets.experiment import folder_name
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.setting import every_setting, in_words
+from icd_assets.experiment.settings_table import every_setting, in_words
 from icd_assets.experiment.step_configs import Shared
 from icd_assets.experiment.variants import variants
 from icd_assets.lineage.as_made import manifests_behind

@@ -20,7 +20,7 @@ FROM_ENV_FILE: set[str] = set()
 def find_home() -> Path | None:
     """``DAGSTER_HOME``, else the folder that holds ``dagster.yaml``: this one or the nearest above it."""
     if named := os.environ.get("DAGSTER_HOME"):
-        return Path(named).absolute()
+        return Path(named).expanduser().absolute()  # as Dagster reads it
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / "dagster.yaml").is_file()), None)
 

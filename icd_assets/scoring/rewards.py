@@ -179,6 +179,36 @@ def reward(answered: AnsweredPointer, config: RewardConfig) -> float:
     return max(-_LIMIT, min(_LIMIT, value))
 
 
+def zero_weights(config: RewardConfig) -> list[str]:
+    """The settings that are all 0, so that every pointer earns the same; none if rewards can differ."""
+    match config.mode:
+        case "hard_only":
+            weights = {"HARD_WEIGHT": config.hard_weight}
+        case "soft_only":
+            weights = {"SOFT_WEIGHT": config.soft_weight}
+        case (
+            "hard_plus_soft"
+            | "hard_plus_soft_v2"
+            | "separated"
+            | "hard01_plus_gtprob"
+            | "hard01_plus_gtprob_separated"
+        ):
+            weights = {"HARD_WEIGHT": config.hard_weight, "SOFT_WEIGHT": config.soft_weight}
+        case "hard_plus_gtprob_plus_rel":
+            weights = {
+                "HARD_WEIGHT": config.hard_weight,
+                "SOFT_WEIGHT": config.soft_weight,
+                "REL_WEIGHT": config.rel_weight,
+            }
+        case "legacy":
+            weights = {"reward.alpha": config.alpha, "reward.beta": config.beta}
+        case "cider":
+            return []
+        case _:
+            assert_never(config.mode)
+    return [] if any(weights.values()) else list(weights)
+
+
 def _legacy(answered: AnsweredPointer, config: RewardConfig) -> float:
     """α·(beam's own score) + β·(correctness)."""
     own = answered.beam_score or 0.0

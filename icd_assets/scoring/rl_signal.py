@@ -17,7 +17,7 @@ class Signal:
     queries: int
     pointers: int
     share_with_reward_levels: float  # at least two different rewards: the others give no gradient
-    share_with_positive: float | None  # None for captions, of which none is simply correct
+    share_with_positive: float | None  # None for captions, which are not right or wrong
     mean_reward: float
     score_by_source: dict[str, float]
     pointers_by_source: dict[str, int]

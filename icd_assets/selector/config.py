@@ -25,7 +25,7 @@ Divergence = Literal["exact", "exact_forward", "k1", "k2", "k3"]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SelectorShape(_Settings):

@@ -42,10 +42,6 @@ class V3Checkpoint:
     def of(cls, result: EpochResult, lineage: Mapping[str, Any]) -> V3Checkpoint:
         return cls(result.epoch, result.stage, result.model_state, result.kl_beta, result.metrics, dict(lineage))
 
-    @property
-    def file_name(self) -> str:
-        return f"{self.phase}_epoch{self.epoch + 1}.pt"
-
 
 def write_v3(path: Path, checkpoint: V3Checkpoint) -> None:
     """Write exactly at ``path``; equal checkpoints give equal bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -141,3 +142,14 @@ def _climbs(path: str, *, outside: bool) -> bool:
 def data_version(records: list[FileRecord]) -> str:
     """Content alone: names, run ids and times do not count, but the order of files does."""
     return sha256_json([record.sha256 for record in records])[:16]
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"vlm": {"dtype": x}}`` as ``{"vlm.dtype": x}``"""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found |= flatten(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found

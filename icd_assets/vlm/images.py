@@ -99,6 +99,8 @@ def treatment(path: Path) -> Treatment | None:
 
 
 def _upright(image: Image.Image) -> Size:
+    if image.format == "TIFF":  # Pillow has turned it already
+        return image.size
     on_its_side = image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE
     return (image.height, image.width) if on_its_side else image.size
 

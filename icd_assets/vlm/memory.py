@@ -120,7 +120,7 @@ def prompt_size(
 ) -> PromptSize:
     """A prompt of ``shots`` demonstrations that all ask ``question``, with blank images of ``image`` (width,
     height) pixels, as the processor makes it."""
-    nowhere = Path()  # the template wants a place for the image, not the image
+    nowhere = Path()  # the template needs a place for the image, not the image
     prompt = Prompt((Shot(nowhere, question, "nothing"),) * shots, nowhere, question)
     texts = [Chat(processor, style).text(prompt)]
     images = [Image.new("RGB", image)] * (shots + 1)

@@ -1,4 +1,4 @@
-"""Is a model folder what a whole download leaves? Told from the beginnings of its files: nothing is loaded.
+"""Is a model folder what a whole download leaves? Judged by the beginnings of its files: nothing is loaded.
 
 Broken downloads leave four things, each of which fails late and in other words when a model is loaded: the pointer
 that git writes where git-lfs is not installed, a web page (a login, an error) under the file's name, an index

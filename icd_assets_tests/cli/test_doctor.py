@@ -96,7 +96,13 @@ def test_a_healthy_instance(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
         ("", "holds no settings"),
         ("!!python/object/apply:os.system ['touch hacked']", "is not readable YAML"),
         ("\xff\xfe", "dagster.yaml"),
-        ("no_such_key: 1\n", "do not open"),
+        ("# telemetry: {enabled: false}\n\n  # nothing\n", "holds no settings"),
+        ("no_such_key: 1\n", 'do not open: Received unexpected config entry "no_such_key" at the root; fix'),
+        (
+            "storage: {postgres: {postgres_db: "
+            "{username: u, password: {env: NO_SUCH_PW}, hostname: h, db_name: d}}}",
+            'environment variable "NO_SUCH_PW"',
+        ),
         ("run_launcher: {module: no_such_module, class: X}\n", "does not open"),
     ],
 )

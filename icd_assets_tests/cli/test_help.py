@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from icd_assets.cli import group
 from icd_assets.cli.help import Command
-from icd_assets.experiment.settings import environment_fields
+from icd_assets.experiment.settings_table import every_setting
 from icd_assets.experiment.steps import STEP
 
 
@@ -51,7 +51,8 @@ def test_examples_are_understood(example: str) -> None:
 
 def test_one_spelling_is_shown_and_the_other_understood() -> None:
     text = help_of("train")
-    for variable in environment_fields().keys() - {"RUN_NAME"}:
+    variables = {setting.variable for setting in every_setting() if setting.variable is not None}
+    for variable in variables - {"RUN_NAME"}:
         dashed = variable.lower().replace("_", "-")
         assert f"--{dashed} " in text or f"--[no-]{dashed} " in text
         assert f"--{variable.lower()} " not in text or "_" not in variable

@@ -83,6 +83,35 @@ def write_json(path: Path, content: Any) -> None:
 # ---- layouts
 
 
+def test_paths_that_begin_with_the_folders_own_name(data):
+    write_csv(data / "d.csv", [{**row, "image": f"signs/img/{row['image']}"} for row in records(8)])
+    pictures(data / "img", [f"{n}.png" for n in range(8)])
+    assert "missing" not in new()
+    assert opened().data.train[0].image.is_file()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "advice"),
+    [
+        ("", "JPG", "img/0.JPG is there, of other letters: give one of them the other's name"),
+        ("/home/ann/img/", "jpg", "img/0.jpg is there: write the paths so that they begin at a folder here"),
+        ("C:\\img\\", "jpg", "img/0.jpg is there: write the paths so that they begin at a folder here"),
+        ("https://x.org/other", "jpg", "download them, and write their files' names in place of the addresses"),
+        ("other", "jpg", "put them there, or say where they are: --images FOLDER"),
+    ],
+)
+def test_images_that_are_there_by_another_name(data, before, after, advice):
+    write_csv(data / "d.csv", [{**row, "image": f"{before}{n}.jpg"} for n, row in enumerate(records(8))])
+    pictures(data / "img", [f"{n}.{after}" for n in range(8)])
+    assert advice in refused("--share", "0.99")
+
+
+def test_shards_of_a_split_are_named(data):
+    for shard in range(2):
+        write_csv(data / f"train-0000{shard}-of-00002.csv", records(4))
+    assert "are shards of one split; write them into one file" in refused()
+
+
 def test_one_csv_is_shared_out_by_its_images(data):
     rows = [{**row, "image": f"{n // 2}.png"} for n, row in enumerate(records(40))]
     write_csv(data / "all.csv", rows)

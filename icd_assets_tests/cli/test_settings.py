@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from icd_assets.cli import group
 from icd_assets.errors import UserError
-from icd_assets.experiment.setting import every_setting
-from icd_assets.experiment.settings import environment_fields
+from icd_assets.experiment.settings import environment_fields, other_spellings
+from icd_assets.experiment.settings_table import every_setting
 from icd_assets.experiment.steps import STEPS, own_fields, sections
 from icd_assets.runtime import home
 
@@ -40,7 +40,9 @@ def test_every_setting_is_there_once() -> None:
     expected += [f"{step.name}.{field}" for step in STEPS for field in own_fields(step)]
     assert list(listed()) == expected == [setting.name for setting in every_setting()]
     assert set(listed("rl_data")) == {name for name in expected if name.startswith("rl_data.")}
-    assert {one["variable"] for one in listed().values()} - {None} == set(environment_fields())
+    variables = {one["variable"] for one in listed().values()} - {None}
+    spellings = {other for variable in variables for other in other_spellings(variable)}
+    assert variables | spellings == set(environment_fields())
 
 
 def test_what_a_setting_may_be() -> None:
@@ -66,7 +68,7 @@ def test_a_value_names_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
     assert where(found["grpo_checkpoints.kl_beta"]) == (0.1, "preset", "plan_five")
     assert where(found["rce_checkpoints.rce_lr"]) == (0.5, "flag", "--rce-lr")
     assert where(found["rl_data.num_beams"]) == (8, "set", "--set")
-    assert where(found["v2_checkpoint.epochs"]) == (40, "catalog", None)
+    assert where(found["v2_checkpoint.epochs"]) == (8, "catalog", None)
     assert where(found["v2format_checkpoint.source"]) == ("grpo", "recipe", None)
     assert where(found["rce_checkpoints.batch_size"]) == (1, "default", None)
 

@@ -113,6 +113,37 @@ def test_a_number_without_a_birth_counts_only_while_its_port_is_used(world: Worl
     started(run, "--port", str(free_port()))
 
 
+def test_a_daemon_that_a_killed_ui_left_is_named(world: World, run: Run, tmp_path: Path) -> None:
+    """A second daemon would launch every tick twice."""
+    package = tmp_path / "dagster" / "_daemon"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("print(flush=True)\ninput()\n")
+
+    def daemon(home: Path) -> subprocess.Popen[str]:
+        begun = subprocess.Popen(
+            [sys.executable, "-m", "dagster._daemon", "run"],
+            env={"DAGSTER_HOME": str(home), "PYTHONPATH": str(tmp_path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert begun.stdout is not None
+        begun.stdout.readline()
+        return begun
+
+    with daemon(world.folder) as left, daemon(tmp_path / "another") as other:
+        refused = run("ui", "--port", str(free_port()))
+        assert refused.code == 2
+        assert refused.error == (
+            f"another Dagster UI of this folder left processes at work; end them: kill {left.pid}"
+        )
+        left.communicate("\n")
+        started(run, "--port", str(free_port()))
+        other.communicate("\n")
+
+
 def test_a_port_of_another_program_is_one_sentence(world: World, run: Run, taken: int) -> None:
     refused = run("ui", "--port", str(taken))
     assert refused.code == 2
@@ -127,6 +158,14 @@ def test_a_host_that_this_machine_is_not_is_one_sentence(world: World, run: Run)
     refused = run("ui", "--host", "no such host")
     assert refused.code == 2
     assert refused.error.startswith("--host no such host: this machine has no such address")
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# telemetry: {enabled: false}\n\n  # runs: 4\n"])
+def test_a_home_without_settings_is_refused(world: World, run: Run, text: str) -> None:
+    """Dagster's defaults send telemetry."""
+    (world.folder / "dagster.yaml").write_text(text, encoding="utf-8")
+    assert run("gpus").error.startswith(f"{world.folder / 'dagster.yaml'} holds ")
+    assert not (world.folder / "history").exists()
 
 
 def test_gpus_shows_and_sets_the_limit(world: World, run: Run) -> None:

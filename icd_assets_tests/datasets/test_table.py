@@ -80,10 +80,11 @@ def test_parquet(tmp_path):
         (tmp_path / "a.parquet").write_bytes(content)
         with pytest.raises(UserError, match="is no complete Parquet file"):
             read(tmp_path / "a.parquet")
-    inside = [{**record, "image": {"bytes": b"x", "path": None}} for record in RECORDS]
-    pq.write_table(pa.Table.from_pylist(inside), tmp_path / "a.parquet")
-    with pytest.raises(UserError, match="row 0: 'image' holds a picture inside the table"):
-        read(tmp_path / "a.parquet")
+    for picture in ({"bytes": b"x", "path": None}, b"x" * 100_000):
+        inside = [{**record, "image": picture} for record in RECORDS]
+        pq.write_table(pa.Table.from_pylist(inside), tmp_path / "a.parquet")
+        with pytest.raises(UserError, match="row 0: 'image' holds a picture inside the table"):
+            read(tmp_path / "a.parquet")
 
 
 def test_lists_and_keyed_records_and_ids(tmp_path):
@@ -104,6 +105,35 @@ def test_whole_numbers_of_a_csv_are_numbers_and_others_texts(tmp_path):
     assert [row[:2] for row in read(path, {**COLUMNS, "question_id": "id"})] == [(9, "12"), (10, "03")]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_whole_numbers_that_pandas_wrote_as_floats(tmp_path, suffix):
+    rows = [{**RECORDS[0], "id": float(n), "image": 20.0 + n} for n in (0, 10, 9)]
+    path = tmp_path / f"a.{suffix}"
+    match suffix:
+        case "csv":
+            lines = [",".join(map(str, row.values())) for row in rows]
+            text(path, "\n".join([",".join(rows[0]), *lines]))
+        case "jsonl":
+            text(path, "\n".join(map(json.dumps, rows)))
+        case "parquet":
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            pq.write_table(pa.Table.from_pylist(rows), path)
+    assert [row[:2] for row in read(path, {**COLUMNS, "question_id": "id"})] == [(0, 20), (9, 29), (10, 30)]
+
+
+def test_paths_of_windows_blanks_around_them_and_empty_rows_of_a_spreadsheet(tmp_path):
+    path = text(tmp_path / "a.csv", "question,image,answer\nWho?, b\\2.png ,Ann\n,,\nWhat?,a.png,x\n,,\n")
+    assert [row[:2] for row in read(path)] == [(0, "b/2.png"), (1, "a.png")]
+
+
+def test_other_floats_are_no_ids(tmp_path):
+    path = text(tmp_path / "a.json", json.dumps([{**RECORDS[0], "image": 1.5}]))
+    with pytest.raises(UserError, match=r"\[0\]: 'image' is 1.5, not of type int or str"):
+        read(path)
+
+
 @pytest.mark.parametrize(
     ("cell", "answers"),
     [
@@ -113,6 +143,10 @@ def test_whole_numbers_of_a_csv_are_numbers_and_others_texts(tmp_path):
         (["a", "b", None, "a"], ("a", "b", "a")),
         ('["a", "b"]', ("a", "b")),
         ("['a', \"b's\"]", ("a", "b's")),
+        ("['a' 'b c'\n \"d's\"]", ("a", "b c", "d's")),  # numpy's
+        ("array(['a', 'b'], dtype=object)", ("a", "b")),
+        (["['a' 'b']", "array of dogs"], ("a", "b", "array of dogs")),
+        (r"['\x' 'b']", (r"['\x' 'b']",)),
         ([{"answer": "a", "answer_confidence": "yes"}, {"answer": 3}], ("a", "3")),
         ("[not a list", ("[not a list",)),
         ("[os.system('x')]", ("[os.system('x')]",)),

@@ -25,7 +25,7 @@ LIBRARY = [item(row, answer=ANSWERS[row % 5]) for row in range(40)]
 QUERIES = [item(row, image_id=500 + row, answer=ANSWERS[row % 5]) for row in (9, 2, 6, 3, 0)]
 POOLS = build_pools("RandSampler", QUERIES, LIBRARY, PoolConfig(pool_size=8), same_split=False)
 POLICIES = {name: new_policy(SelectorConfig(embedding_dim=8, hidden_dim=8), i) for i, name in enumerate("ab")}
-CONFIG = EvaluationConfig(shot_counts=[1, 2], oracle_beams=1, oracle_expand=4, bootstrap_resamples=100)
+CONFIG = EvaluationConfig(shot_counts=[1, 2], oracle_beams=1, oracle_expand=4)
 
 
 def encode(items: Sequence[VqaItem]) -> tuple[Features, Features]:

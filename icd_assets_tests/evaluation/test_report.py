@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -12,18 +13,29 @@ from icd_assets.evaluation.compare import compare
 from icd_assets.evaluation.config import EvaluationConfig
 from icd_assets.evaluation.evaluate import Outcome, Prediction
 from icd_assets.evaluation.report import Comparison, upstream_metrics, write_metrics, write_predictions
-from icd_assets_tests.evaluation.test_statistics import mean_interval, paired_difference
+from icd_assets.evaluation.statistics import interval
 
-CONFIG = EvaluationConfig(shot_counts=[1, 2], bootstrap_resamples=200)
+CONFIG = EvaluationConfig(shot_counts=[1, 2])
 
 
-def outcome(strategy: str, shots: int, accuracies: list[float]) -> Outcome:
+def outcome(strategy: str, shots: int, accuracies: list[float], each: int = 1) -> Outcome:
+    """``each``: how many questions share an image."""
     return Outcome(
         strategy,
         shots,
         tuple(
             Prediction(
-                10 * i, strategy, shots, (i,) * shots, ("é",) * shots, "raw", "answer", accuracy, i == 0, False
+                10 * i,
+                i // each,
+                strategy,
+                shots,
+                (i,) * shots,
+                ("é",) * shots,
+                "raw",
+                "answer",
+                accuracy,
+                i == 0,
+                False,
             )
             for i, accuracy in enumerate(accuracies)
         ),
@@ -69,13 +81,47 @@ def test_differences_are_to_evaluated_references_at_the_same_shots(comparison):
     )
 
 
-def test_intervals_are_those_of_the_paired_bootstrap(comparison):
-    chosen, base = OUTCOMES[4].scores, OUTCOMES[2].scores
+def test_intervals_are_of_scores_and_of_paired_differences(comparison):
+    chosen, base = np.array(OUTCOMES[4].scores), np.array(OUTCOMES[2].scores)
     (found,) = [
         d for d in comparison.differences if (d.strategy, d.reference, d.shots) == ("selector", "random", 2)
     ]
-    assert found.difference == paired_difference(chosen, base, 200, CONFIG.seed)
-    assert comparison.row("selector").score == mean_interval(chosen, 200, CONFIG.seed)
+    assert found.difference == interval(chosen - base, range(4), -1, 1)
+    assert comparison.row("selector").score == interval(chosen, range(4), 0, 1)
+
+
+def test_intervals_are_clustered_by_image():
+    """Four questions on two images leave more in doubt than four on four."""
+    apart, together = (
+        compare([outcome("selector", 2, [1.0, 1.0, 0.0, 0.0] * 5, each)], CONFIG) for each in (1, 2)
+    )
+    assert (apart.num_images, together.num_images) == (20, 10)
+    assert "clustered by 10 images" in together.markdown() and "clustered" not in apart.markdown()
+    wide, narrow = (found.row("selector").score for found in (together, apart))
+    assert wide.high - wide.low > 1.3 * (narrow.high - narrow.low)
+
+
+def test_cider_is_bounded_by_the_best_caption_seen():
+    found = compare(
+        [outcome("random", 2, [0.2, 1.4, 0.0, 0.9]), outcome("selector", 2, [0.3, 2.5, 0.1, 0.9])],
+        CONFIG,
+        ("random",),
+        "CIDEr",
+    )
+    (gain,) = found.differences
+    assert found.row("selector").score == interval([0.3, 2.5, 0.1, 0.9], range(4), 0, 2.5)
+    assert -1.1 <= gain.difference.low < 0.325 < gain.difference.high <= 1.1
+
+
+def test_a_file_of_before_is_read(comparison, tmp_path):
+    """Its intervals were percentiles; what it does not say is not made up."""
+    path = tmp_path / "comparison.json"
+    before = comparison.model_dump(mode="json") | {"bootstrap_resamples": 10_000}
+    del before["num_images"], before["recommended"]
+    path.write_text(json.dumps(before))
+    read = Comparison.read(path)
+    assert (read.strategies, read.num_images, read.recommended) == (comparison.strategies, None, None)
+    assert "percentiles of 10000 resamples" in read.markdown()
 
 
 def test_file_round_trip_and_same_bytes(comparison, tmp_path):
@@ -103,7 +149,7 @@ def test_foreign_file(tmp_path, text, says):
 def test_markdown(comparison):
     text = comparison.markdown()
     lines = text.splitlines()
-    assert lines[0].startswith("4 questions, 2 shots; brackets: 95 % interval, 200 paired bootstrap resamples")
+    assert lines[0].startswith("4 questions, 2 shots; brackets: 95 % intervals")
     (selector,) = (line for line in lines if line.startswith("| selector") and "[" in line)
     assert "87.50 [" in selector and "+57.50 [" in selector
     assert lines[-1].split("|")[1:-1] == [cell for cell in lines[-1].split("|")[1:-1] if cell.strip()]
@@ -133,6 +179,7 @@ def test_every_prediction_is_kept(tmp_path):
     assert len(lines) == 20
     assert json.loads(lines[-1]) == {
         "question_id": 30,
+        "image_id": 3,
         "strategy": "selector",
         "shots": 2,
         "pointer_rows": [3, 3],

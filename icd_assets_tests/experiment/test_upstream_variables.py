@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icd_assets.experiment.misspelt import known_variables, misspelt
+from icd_assets.experiment.misspelt_variables import known_variables, misspelt
 from icd_assets.experiment.upstream_variables import WITHOUT_EFFECT, without_effect
 
 

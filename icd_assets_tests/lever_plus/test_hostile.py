@@ -1,4 +1,4 @@
-"""A results folder from a stranger: through the real command nothing in it is executed, nothing fills the memory,
+"""A results folder of anyone's: through the real command nothing in it is executed, nothing fills the memory,
 each bad file is one sentence, and the good ones are still adopted."""
 
 from __future__ import annotations

@@ -121,6 +121,12 @@ def test_a_new_home_keeps_what_is_the_users(tmp_path):
     assert write_home(home) == []
 
 
+def test_a_home_below_the_users_own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", "~/experiments")
+    assert find_home() == tmp_path / "experiments"
+
+
 def test_a_home_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):

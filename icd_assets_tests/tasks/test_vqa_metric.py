@@ -155,3 +155,21 @@ def test_overall_is_percent_with_two_decimals():
 )
 def test_postprocess(raw, answer):
     assert postprocess(raw) == answer
+
+
+def todays_official_score(answer: str, golds: list[str]) -> float:
+    """GT-Vision-Lab/VQA's rule, confirmed in its issue #14: nothing is normalized where all annotators agree."""
+    if len(set(golds)) > 1:
+        answer, golds = normalize(answer), [normalize(gold) for gold in golds]
+    matches = [
+        sum(gold == answer for at, gold in enumerate(golds) if at != left_out) for left_out in range(len(golds))
+    ]
+    return sum(min(1, found / 3) for found in matches) / len(golds)
+
+
+@pytest.mark.parametrize("answer", ["Yes.", "yes!", "The yes", "YES"])
+def test_the_official_script_is_stricter_where_all_annotators_agree(answer):
+    unanimous, divided = ["yes"] * 10, ["yes"] * 9 + ["no"]
+    assert (vqa_accuracy(answer, unanimous), todays_official_score(answer, unanimous)) == (1.0, 0.0)
+    assert vqa_accuracy(answer, divided) == todays_official_score(answer, divided) == 1.0
+    assert vqa_accuracy("yes", unanimous) == todays_official_score("yes", unanimous) == 1.0

@@ -120,9 +120,10 @@ def test_of_an_animation_the_first_frame(tmp_path: Path) -> None:
 def test_sizes_are_upright(tmp_path: Path, turn: int, size: tuple[int, int]) -> None:
     exif = Image.Exif()
     exif[0x0112] = turn
-    path = tmp_path / "turned.jpg"
-    Image.new("RGB", (30, 10)).save(path, exif=exif)
-    assert size_of(path) == look(path)[0] == read_image(path).size == size
+    for suffix in ("jpg", "png", "webp", "tif"):
+        path = tmp_path / f"turned.{suffix}"
+        Image.new("RGB", (30, 10)).save(path, exif=exif)
+        assert size_of(path) == look(path)[0] == read_image(path).size == size
 
 
 def test_a_file_that_breaks_a_decoder_is_refused_not_fatal(tmp_path: Path) -> None:

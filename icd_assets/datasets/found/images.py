@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from icd_assets.datasets.found.folder import PICTURES, Folder
 from icd_assets.datasets.found.words import split_word
@@ -40,11 +40,24 @@ def find_images(folder: Folder, ids: Sequence[Id], named_in: Path, given: str | 
     if not patterns or max(hits) == 0:
         raise UserError(
             f"{named_in}: none of its {len(unique)} images (the first: {str(unique[0])!r}) was found under "
-            f"{given or folder.root}; put them there, or say where they are: --images FOLDER."
+            f"{given or folder.root}; {_advice(folder, str(unique[0]))}."
         )
     pattern = patterns[hits.index(max(hits))]
     missing = tuple(str(_filled(pattern, one)) for one in unique if not _exists(pattern, one))
     return Images(pattern, len(unique), missing)
+
+
+def _advice(folder: Folder, first: str) -> str:
+    """By what is there instead: the name with other letters, or in a folder of another machine."""
+    name = PurePosixPath(first).name
+    here = {other.lower(): place / other for place, names in folder.pictures.items() for other in names}
+    if (there := here.get(name.lower())) is not None:
+        if there.name != name:
+            return f"{folder.shown(there)} is there, of other letters: give one of them the other's name"
+        return f"{folder.shown(there)} is there: write the paths so that they begin at a folder here"
+    if first.startswith(("http://", "https://")):
+        return "download them, and write their files' names in place of the addresses"
+    return "put them there, or say where they are: --images FOLDER"
 
 
 def _given(given: str, sample: Sequence[Id]) -> Iterator[str]:
@@ -72,7 +85,8 @@ def _patterns(folder: Folder, sample: Sequence[Id], named_in: Path) -> Iterator[
         return
     above = [parent for place in near for parent in place.parents if parent.is_relative_to(folder.root)]
     suffixes = ["", *_suffixes(folder)]
-    for place in dict.fromkeys([named_in.parent, folder.root, *near, *above]):
+    # Last, paths that begin with the folder's own name.
+    for place in dict.fromkeys([named_in.parent, folder.root, *near, *above, folder.root.parent]):
         for suffix in suffixes:
             yield f"{_escaped(str(place))}/{{image_id}}{suffix}"
 

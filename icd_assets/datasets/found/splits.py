@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from icd_assets.errors import UserError
 # The layouts, the one that is preferred first, and the task that each poses.
 _TASKS = {"official": "vqa", "joined": "vqa", "table": "vqa", "choices": "multiple_choice", "captions": "caption"}
 _SHARED_OUT = ("official", "joined", "table")
+_SHARD = re.compile(r"\d+-of-\d+$")
 _SAY = "say which: --train FILE --validation FILE"
 
 
@@ -134,6 +136,8 @@ def _only(sources: list[Source], folder: Folder) -> Source:
     alike = [source for source in sources if source.layout == best.layout]
     if len(alike) > 1:
         names = " and ".join(folder.shown(source.file) for source in alike[:6])
+        if all(_SHARD.search(source.file.stem) for source in alike):
+            raise UserError(f"{names} are shards of one split; write them into one file.")
         raise UserError(f"{names} could each be one split; {_SAY}.")
     return best
 

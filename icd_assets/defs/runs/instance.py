@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,9 +30,14 @@ def enter_home() -> Path:
             "icd-assets init, or set DAGSTER_HOME to one that is."
         )
     settings = home / "dagster.yaml"
-    if not settings.is_file() or not settings.read_bytes().strip():  # of an empty one Dagster sends telemetry
-        there = "holds no settings" if settings.is_file() else "does not exist"
-        raise UserError(f"{settings} {there}; write it: icd-assets init {home}")
+    init = f"icd-assets init {shlex.quote(str(home))}"
+    if not settings.is_file():
+        raise UserError(f"{settings} does not exist; write it: {init}")
+    lines = settings.read_bytes().splitlines()  # of a file without settings Dagster sends telemetry
+    if not any(line.strip() for line in lines):
+        raise UserError(f"{settings} holds no settings; write it: {init}")
+    if all(line.strip()[:1] in (b"", b"#") for line in lines):
+        raise UserError(f"{settings} holds comments alone; move it away and write one: {init}")
     os.environ["DAGSTER_HOME"] = str(home)
     os.chdir(home)
     return home
@@ -73,7 +80,11 @@ def _cause(error: BaseException) -> str:
     """What was wrong to begin with, on one line, and for PostgreSQL's drivers what to do about it."""
     while (before := error.__cause__ or error.__context__) is not None:
         error = before
-    text = " ".join(str(error).split()).rstrip(".")[:300] or type(error).__name__
+    wrong = getattr(error, "error_messages", None)  # Dagster's of a config; str() is its whole schema
+    said = (
+        "; ".join(re.split(r"\s*(?:Expected:|Stack Trace:)", text)[0] for text in wrong) if wrong else str(error)
+    )
+    text = " ".join(said.split()).rstrip(".")[:300] or type(error).__name__
     if isinstance(error, ImportError) and error.name in ("psycopg", "psycopg2", "dagster_postgres"):
         return f"{text}: install icd-assets[postgres] and set postgres_db.scheme to postgresql+psycopg2"
     return text

@@ -8,7 +8,7 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.checks.look import Look
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.runtime.finding import Finding
-from icd_assets.scoring.rewards import knows_correct
+from icd_assets.scoring.rewards import knows_correct, zero_weights
 
 
 def settings(look: Look) -> Iterator[Finding]:
@@ -52,8 +52,14 @@ def _contradictions(e: Experiment, planned: set[str]) -> Iterator[str]:
     if v2.source == "train" and v2.checkpoint is not None:
         yield "LEVER_LM_CHECKPOINT_PATH is set, but v2_checkpoint.source is train; unset one of them."
     if "rl_data" in planned and (rl := e.config("rl_data")).path is None:
-        if not rl.num_beams + rl.samples_per_temp * len(rl.temps) + rl.num_retrieval + rl.num_random:
+        proposed = rl.num_beams + rl.samples_per_temp * len(rl.temps) + rl.num_retrieval + rl.num_random
+        if not proposed:
             yield "rl_data proposes no pointers: num_beams, samples_per_temp, num_retrieval and num_random are 0."
+        if proposed == 1:
+            yield (
+                "rl_data proposes one pointer a query, of which none is the better; raise rl_data.num_beams or "
+                "another of its counts."
+            )
         if any(temperature <= 0 for temperature in rl.temps):
             yield f"rl_data.temps is {rl.temps}; sampling temperatures must be above 0."
     if "grpo_checkpoints" in planned:
@@ -62,6 +68,16 @@ def _contradictions(e: Experiment, planned: set[str]) -> Iterator[str]:
             yield (
                 f"USE_PPO_CLIP is true and KL_BETA is {grpo.kl_beta:g}, but clipping has no KL term; unset one."
             )
+        if grpo.topk_before_advantage and 1 in (grpo.first_epoch_top_k, grpo.later_epochs_top_k):
+            yield (
+                "grpo_checkpoints.topk_before_advantage compares the k best of a query among themselves, but k "
+                "is 1; set first_epoch_top_k and later_epochs_top_k to 0 or at least 2."
+            )
+    if planned & {"rl_data", "rce_checkpoints", "grpo_checkpoints"} and (zero := zero_weights(e.reward)):
+        yield (
+            f"every pointer earns the same under reward mode {e.reward.mode}, for {' and '.join(zero)} "
+            f"{'is' if len(zero) == 1 else 'are'} 0; set one of them."
+        )
     for name in ("rce_checkpoints", "grpo_checkpoints"):
         if name in planned and e.config(name).require_positive_query and not knows_correct(e.reward):
             yield (

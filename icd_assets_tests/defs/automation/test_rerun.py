@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,12 +32,6 @@ def at_home(copied: Workplace, monkeypatch: pytest.MonkeyPatch) -> Workplace:
     monkeypatch.setenv("ICD_CATALOG", str(catalog))
     monkeypatch.chdir(copied.folder)
     return copied
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as found:
-        yield found
 
 
 def sensor_ticks(name: str, instance: dg.DagsterInstance) -> dg.SensorResult:

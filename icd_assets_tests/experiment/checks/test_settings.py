@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from icd_assets.errors import UserError
 from icd_assets.experiment.checks.settings import settings
 from icd_assets.experiment.plan import Plan
 from icd_assets.runtime.finding import Finding
@@ -32,6 +33,18 @@ def test_defaults_fit_together(opened: Opened) -> None:
         ({("rl_data", "temps"): "0,1"}, {}, "sampling temperatures must be above 0"),
         ({}, {"TEST_DATA_NUM": "0"}, "nothing to evaluate"),
         ({("rl_data", key): "0" for key in PROPOSERS}, {}, "proposes no pointers"),
+        ({("rl_data", key): str(int(key == "num_beams")) for key in PROPOSERS}, {}, "one pointer a query"),
+        ({}, {"HARD_WEIGHT": "0", "SOFT_WEIGHT": "0"}, "HARD_WEIGHT and SOFT_WEIGHT are 0"),
+        ({}, {"REWARD_MODE": "hard_only", "HARD_WEIGHT": "0"}, "HARD_WEIGHT is 0"),
+        ({}, {"REWARD_MODE": "legacy"}, "reward.alpha and reward.beta are 0"),
+        (
+            {
+                ("grpo_checkpoints", "topk_before_advantage"): "true",
+                ("grpo_checkpoints", "later_epochs_top_k"): "1",
+            },
+            {"GRPO_EPOCHS": "1"},
+            "but k is 1",
+        ),
         ({("beam_data", "expand"): "3", ("shared", "shots"): "4"}, {}, "expand is 3, but 4 shots"),
     ],
 )
@@ -52,3 +65,10 @@ def test_what_a_plan_does_not_reach_contradicts_nothing(opened: Opened) -> None:
 def test_a_reward_of_another_task(opened: Opened) -> None:
     (problem,) = problems(settings(looked(opened(REWARD_MODE="cider"))))
     assert "REWARD_MODE cider is not a reward of the task vqa" in problem
+
+
+@pytest.mark.parametrize("variable", ["RCE_LR", "RCE_TEMP_START", "GRPO_LR", "KL_BETA"])
+@pytest.mark.parametrize("value", ["inf", "1e400", "nan"])
+def test_no_setting_of_training_is_infinite(opened: Opened, variable: str, value: str) -> None:
+    with pytest.raises(UserError, match=f"{variable}={value}"):
+        opened(**{variable: value})

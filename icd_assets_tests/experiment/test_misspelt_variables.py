@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets.experiment.misspelt import PLACES, known_variables, misspelt
+from icd_assets.experiment.misspelt_variables import PLACES, known_variables, misspelt
 from icd_assets.experiment.settings import environment_fields
 from icd_assets_tests.worlds.workplace import ROOT
 
@@ -28,6 +28,8 @@ SLIPS = {
     ("LEVER_LM_CHECKPOINT", "x.ckpt"): "LEVER_LM_CHECKPOINT_PATH",
     ("RL_DATA_PTH", "/x/rl.json"): "RL_DATA_PATH",
     ("RESULTS_DIR", "/x/results"): "RESULT_DIR",
+    ("RESULT_DRI", "/x/results"): "RESULT_DIR",
+    ("RL_DTAA_PATH", "/x/rl.json"): "RL_DATA_PATH",
     ("ICD_CATALOGUE", "/x/mine.yaml"): "ICD_CATALOG",
     ("ICD_LOCKDIR", "/x"): "ICD_LOCK_DIR",
     ("OKVQA_PTH", "/x/okvqa"): "OKVQA_PATH",

@@ -72,9 +72,19 @@ def _plain(name: str) -> str:
 def _word_by_word(name: str, ours: str) -> bool:
     pairs = list(zip_longest(name.upper().split("_"), ours.split("_"), fillvalue=""))
     return len(pairs) > 1 and all(
-        one == other or (one[:1] == other[:1] and difflib.SequenceMatcher(None, one, other).ratio() >= _NEAR)
+        one == other or (one[:1] == other[:1] and (_near(one, other) or _swapped(one, other)))
         for one, other in pairs
     )
+
+
+def _near(one: str, other: str) -> bool:
+    return difflib.SequenceMatcher(None, one, other).ratio() >= _NEAR
+
+
+def _swapped(one: str, other: str) -> bool:
+    """The same letters, two neighbors the other way round: in a short word the likeness is small."""
+    differing = [at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
+    return sorted(one) == sorted(other) and len(differing) == 2 and differing[1] == differing[0] + 1
 
 
 def _valid(variable: str, value: str) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.setting import Setting, every_setting
 from icd_assets.experiment.settings import Settings, given
+from icd_assets.experiment.settings_table import Setting, every_setting
 
 # recipe: what the other settings or the dataset's typed name imply
 Source = Literal["default", "catalog", "preset", "environment", ".env", "flag", "set", "recipe"]
