@@ -11,8 +11,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from icd_assets.cli.cell_arguments import GpuCommand
 from icd_assets.cli.cells import split_cells
-from icd_assets.cli.help import Command
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
@@ -28,7 +28,7 @@ SCHEMA = 2  # 1 was called diff_schema
 
 
 @click.command(
-    cls=Command,
+    cls=GpuCommand,
     short_help="Why two artifacts differ.",
     examples=(
         "icd-assets diff rce_epoch5.pt copies/rce_epoch5.pt",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from icd_assets.cli.help import Command
+from icd_assets.cli.cell_arguments import GpuCommand
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
@@ -22,7 +22,7 @@ _DEMO = ("demo", "rand_sampler", "tiny_vl")
 
 
 @click.command(
-    cls=Command,
+    cls=GpuCommand,
     short_help="The evaluation table of a cell again.",
     examples=(
         "icd-assets evaluation                     # of the demo",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from icd_assets.cli.help import Command
+from icd_assets.cli.cell_arguments import GpuCommand
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
@@ -26,7 +26,7 @@ from icd_assets.lineage.there import under
 
 
 @click.command(
-    cls=Command,
+    cls=GpuCommand,
     short_help="What a checkpoint, or any artifact, came from.",
     examples=(
         "icd-assets lineage demo rand_sampler tiny_vl",

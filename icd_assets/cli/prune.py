@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from icd_assets.cli.help import Command
+from icd_assets.cli.cell_arguments import GpuCommand
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
@@ -22,7 +22,7 @@ _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
 @click.command(
-    cls=Command,
+    cls=GpuCommand,
     short_help="Remove epochs and leftovers that nothing needs.",
     examples=(
         "icd-assets prune",

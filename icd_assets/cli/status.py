@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from icd_assets.cli.cell_arguments import GpuCommand
 from icd_assets.cli.cells import cell_of
-from icd_assets.cli.help import Command
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
@@ -32,7 +32,7 @@ _OF_A_MANIFEST = ("origin", "data_version", "run_id", "created_at")
 
 
 @click.command(
-    cls=Command,
+    cls=GpuCommand,
     short_help="What is fresh, stale, missing or running, in every cell.",
     examples=(
         "icd-assets status",
@@ -69,7 +69,7 @@ def status(words: tuple[str, ...], settings: Settings, everything: bool, as_json
 
 
 @click.command(
-    cls=Command,
+    cls=GpuCommand,
     short_help="Why one artifact would be made again, or not.",
     examples=(
         "icd-assets why rl_data demo rand_sampler tiny_vl",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from icd_assets.cli.help import Command
+from icd_assets.cli.cell_arguments import GpuCommand
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.moving_line import MovingLine
 from icd_assets.cli.options import setting_options
@@ -36,7 +36,7 @@ _TITLES = {
 
 
 @click.command(
-    cls=Command,
+    cls=GpuCommand,
     short_help="Read every file again, and name what is not as recorded.",
     examples=(
         "icd-assets verify",

@@ -132,12 +132,24 @@ def read_settings(
 
 
 def _require_agreement(variable: str, environment: Mapping[str, str]) -> None:
+    section, field = environment_fields()[variable][0]
     for other in other_spellings(variable):
-        if environment.get(other) not in (None, "", environment[variable]):
+        text = environment.get(other)
+        if text not in (None, "") and not _equal(section, field, environment[variable], text):
             raise UserError(
                 f"{variable} is {environment[variable]} and {other} is {environment[other]}, which are one "
                 "setting; unset one of them."
             )
+
+
+def _equal(section: str, field: str, one: str, other: str | None) -> bool:
+    """Whether two texts are one value: ``1`` is ``true``, ``.2`` is ``0.20``."""
+    model = sections()[section]
+    try:
+        values = [getattr(model.model_validate({field: text}), field) for text in (one, other)]
+    except ValidationError:  # said of the one that is read
+        return one == other
+    return bool(values[0] == values[1])
 
 
 _RAW_OR_NORMALIZED = ("rce_use_raw_reward", "rce_use_normalized_reward")

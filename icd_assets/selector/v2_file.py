@@ -109,10 +109,15 @@ def read_v2(path: Path, *, allow_missing_gate: bool = False, seed: int = 42) -> 
         bare = tensors(content, "model_state_dict", path)
         if set(bare) != set(checked) or any(not torch.equal(bare[name], checked[name]) for name in checked):
             raise UserError(f"{path}: state_dict and model_state_dict differ; the file is damaged.")
-    epoch, lineage = content.get("epoch", 0), content.get(LINEAGE, {})
-    if not isinstance(epoch, int) or not isinstance(lineage, dict):
+    epoch, lineage = content.get("epoch"), content.get(LINEAGE, {})
+    if isinstance(epoch, str | list | dict) or not isinstance(lineage, dict):
         raise UserError(f"{path}: epoch or {LINEAGE} is not what it should be; the file is damaged or foreign.")
-    return V2Checkpoint(checked, towers, epoch, lineage)
+    return V2Checkpoint(checked, towers, _epoch(epoch), lineage)
+
+
+def _epoch(value: object) -> int:
+    """Nothing is computed from it: 0 where another tool left none, or a number that is no int."""
+    return value if type(value) is int and value >= 0 else 0
 
 
 def _untrained_gate(state: Mapping[str, Tensor], path: Path, seed: int) -> dict[str, Tensor]:

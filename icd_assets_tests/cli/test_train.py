@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from icd_assets.cli.cell_arguments import CellArguments
+from icd_assets.cli.evaluation import evaluation
+from icd_assets.cli.prune import prune
+from icd_assets.cli.status import status
 from icd_assets.cli.train import train
+from icd_assets.cli.verify import verify
 from icd_assets.errors import UserError
 
 
@@ -34,6 +39,12 @@ def test_what_is_no_gpu_is_refused_in_one_sentence_of_ours(typed: str) -> None:
     assert isinstance(ended.exception, UserError), ended.output
     assert str(ended.exception).startswith(f"gpu_id {typed!r} is not the number of one GPU; ")
     assert ended.output == ""
+
+
+@pytest.mark.parametrize("command", [status, verify, prune, evaluation])
+def test_other_commands_take_the_same_six_words(command: click.Command) -> None:
+    ended = CliRunner().invoke(command, ["vqa", "demo", "-1", "query_img_text_icd_img_text", "rand_sampler"])
+    assert str(ended.exception).startswith("gpu_id '-1' is not the number of one GPU; "), ended.output
 
 
 def test_an_option_that_is_none_is_still_clicks_to_refuse() -> None:

@@ -58,6 +58,11 @@ def test_the_scripts_of_plan_seven_are_obeyed() -> None:
     assert starting_beta(grpo) == 0
     both = {"PPO_CLIP_RATIO": "0.1", "CLIP_EPSILON": "0.1"}
     assert read_settings(environment=both).config("grpo_checkpoints", {}).clip_epsilon == 0.1
+    for texts in (
+        {"USE_PPO_CLIP": "1", "USE_PPO_CLIP_ONLY": "true"},
+        {"PPO_CLIP_RATIO": ".2", "CLIP_EPSILON": "0.20"},
+    ):
+        assert read_settings(environment=texts).explicit["grpo_checkpoints"]  # one value in two texts
     with pytest.raises(UserError, match=r"PPO_CLIP_RATIO is 0\.1 and CLIP_EPSILON is 0\.2, which are one setting"):
         read_settings(environment=both | {"CLIP_EPSILON": "0.2"})
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -120,6 +121,15 @@ def test_a_hostile_settings_object_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="refused"):
         read_v2(tmp_path / "a.ckpt")
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("epoch", [None, 3.0, True, -1, np.int64(3), torch.tensor(3)], ids=repr)
+def test_an_epoch_that_is_no_number_of_epochs_is_not_known(tmp_path: Path, epoch: Any) -> None:
+    path = tmp_path / "a.ckpt"
+    torch.save({"state_dict": prefixed(state()), "epoch": epoch}, path)
+    found = read_v2(path)
+    assert found.epoch == 0
+    assert same(found.state, state())
 
 
 def test_the_older_class_without_gate_needs_permission(tmp_path: Path) -> None:
