@@ -9,6 +9,7 @@ from typing import Any
 
 from icd_assets.datasets.text_file import encoding_of, not_text, read_content
 from icd_assets.errors import UserError
+from icd_assets.runtime.instead import instead
 
 
 class _Refused(ValueError):
@@ -49,6 +50,8 @@ def read_json(
             parse_constant=float if not_finite else _no_constant,
         )
     except json.JSONDecodeError as error:
+        if what := instead(text[:64].encode("utf-8", "replace")):
+            raise UserError(f"{path} is no JSON file ({what}); fetch or write the file again.") from None
         byte = len(text[: error.pos].encode())
         raise UserError(
             f"{path} is not complete JSON: {error.msg.lower()} at byte {byte}; fetch or write the file again."

@@ -16,12 +16,14 @@ import struct
 import warnings
 import zlib
 from collections.abc import Generator, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.instead import instead
 from icd_assets.runtime.prefetch import prefetch
 
 # Odd metadata is no reason to refuse a picture. Said once for the process: a filter that is set and taken back
@@ -52,7 +54,9 @@ def read_image(path: Path) -> Image.Image:
     except FileNotFoundError:
         raise UserError(f"image {path} does not exist; restore it or fix the images path.") from None
     except _ERRORS as error:
-        raise UserError(f"image {path} cannot be read ({error}); replace it with a sound copy.") from None
+        raise UserError(
+            f"image {path} cannot be read ({_why(path, error)}); replace it with a sound copy."
+        ) from None
 
 
 def read_images(paths: Iterable[Path]) -> Generator[Image.Image, None, None]:
@@ -73,8 +77,16 @@ def look(path: Path) -> tuple[Size | None, str | None]:
     except FileNotFoundError:
         return None, "missing"
     except _ERRORS as error:
-        return None, f"unreadable: {str(error).replace(str(path), 'file')}"
+        return None, f"unreadable: {_why(path, error)}"
     return size, None
+
+
+def _why(path: Path, error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        with suppress(OSError), path.open("rb") as file:
+            if what := instead(file.read(64)):
+                return what
+    return str(error).replace(str(path), "file")
 
 
 def size_of(path: Path) -> Size | None:

@@ -17,9 +17,8 @@ from typing import Any, NoReturn
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.finding import in_bytes
+from icd_assets.runtime.instead import PAGES, POINTER
 
-_POINTER = b"version https://git-lfs.github.com/spec/"
-_PAGES = (b"<!doctype html", b"<html", b"<?xml")
 _LONGEST_HEADER = 100_000_000  # safetensors' own limit
 _LENGTH = 8
 # As transformers looks for them: the first that is there is loaded.
@@ -144,7 +143,19 @@ def _require_tensors(path: Path) -> set[str]:
         _refuse(path, f"is cut: it has {size:,} of the {whole:,} bytes that its header tells of")
     if size > whole:
         _refuse(path, f"is longer than its header says ({size:,} bytes, not {whole:,})")
+    _require_header(path)
     return set(entries)
+
+
+def _require_header(path: Path) -> None:
+    """Types, shapes and places fit together, as the library that will load them sees it."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        _refuse(path, f"has a damaged header ({error})")
 
 
 def _require_pickled(path: Path) -> None:
@@ -170,7 +181,7 @@ def _require_text(path: Path) -> None:
     if path.suffix == ".json":
         _require_content(path, start, path.stat().st_size)
         _object(path)
-    elif start.startswith(_POINTER):
+    elif start.startswith(POINTER):
         _refuse(path, _pointer_words(path))
 
 
@@ -186,9 +197,9 @@ def _object(path: Path) -> dict[str, Any]:
 def _require_content(path: Path, start: bytes, size: int) -> None:
     if size == 0:
         _refuse(path, "is empty")
-    if start.startswith(_POINTER):
+    if start.startswith(POINTER):
         _refuse(path, _pointer_words(path))
-    if start.lstrip().lower().startswith(_PAGES):
+    if start.lstrip().lower().startswith(PAGES):
         _refuse(path, "is a web page, as a download without login leaves it")
 
 

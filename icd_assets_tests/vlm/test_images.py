@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
 from icd_assets.vlm.images import look, read_image, size_of, treatment
 
@@ -135,3 +136,25 @@ def test_a_file_that_breaks_a_decoder_is_refused_not_fatal(tmp_path: Path) -> No
         path.write_bytes(whole[:at] + b"\xff\x00\xff" + whole[at + 3 :])
         size, problem = look(path)
         assert (size is None) == (problem is not None)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "it is empty"),
+        (b"\n<!DOCTYPE html><html>404", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "it is a git-lfs pointer"),
+        (b"\0" * 400, "cannot identify image file"),
+    ],
+)
+def test_what_a_failed_download_left_is_named(tmp_path: Path, content: bytes, what: str) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    size, problem = look(path)
+    assert size is None and problem is not None and problem.startswith(f"unreadable: {what}")
+    with pytest.raises(UserError, match=what):
+        read_image(path)
+    json_path = tmp_path / "a.json"
+    json_path.write_bytes(content)
+    with pytest.raises(UserError, match=f"is no JSON file .{what}" if what.startswith("it") else "zero bytes"):
+        read_json(json_path)

@@ -41,6 +41,12 @@ def swap(folder: Path) -> None:
     (folder / FIRST).write_bytes((folder / SECOND).read_bytes())
 
 
+def rewrite(path: Path, before: bytes, after: bytes) -> None:
+    content = path.read_bytes()
+    assert len(before) == len(after) and before in content
+    path.write_bytes(content.replace(before, after))
+
+
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "pointer": (
         lambda f: (f / SECOND).write_text(POINTER),
@@ -56,6 +62,9 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: (f / FIRST).write_bytes((f / FIRST).read_bytes() + b"x"),
         "is longer than its header says",
     ),
+    "type": (lambda f: rewrite(f / FIRST, b'"F32"', b'"F99"'), "has a damaged header"),
+    "shape": (lambda f: rewrite(f / FIRST, b"[64,4]", b"[64,5]"), "has a damaged header"),
+    "places": (lambda f: rewrite(f / FIRST, b"[0,1024]", b"[9,1024]"), "has a damaged header"),
     "empty": (lambda f: (f / FIRST).write_bytes(b""), "is empty"),
     "page": (lambda f: (f / FIRST).write_text("<!DOCTYPE html><title>Log in</title>"), "is a web page"),
     "foreign": (lambda f: (f / FIRST).write_bytes(b"\xff" * 500), "is no safetensors file"),
