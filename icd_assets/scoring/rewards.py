@@ -122,6 +122,27 @@ def reads(mode: RewardMode) -> frozenset[Label]:
             assert_never(mode)
 
 
+def weights(mode: RewardMode) -> tuple[str, ...]:
+    """The settings that a mode weighs its labels by; where all are 0, so is every reward."""
+    match mode:
+        case "hard_only":
+            return ("hard_weight",)
+        case "soft_only":
+            return ("soft_weight",)
+        case "hard_plus_soft" | "hard_plus_soft_v2" | "separated" | "hard01_plus_gtprob":
+            return ("hard_weight", "soft_weight")
+        case "hard01_plus_gtprob_separated":
+            return ("hard_weight", "soft_weight")
+        case "hard_plus_gtprob_plus_rel":
+            return ("hard_weight", "soft_weight", "rel_weight")
+        case "legacy":
+            return ("alpha", "beta")
+        case "cider":
+            return ()
+        case _:
+            assert_never(mode)
+
+
 def needs_gt_prob(config: RewardConfig) -> bool:
     """Whether a reward reads ``vqa_gt_prob``, which costs one more model pass per distinct gold answer."""
     return "vqa_gt_prob" in reads(config.mode)

@@ -8,7 +8,7 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.checks.look import Look
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.runtime.finding import Finding
-from icd_assets.scoring.rewards import knows_correct
+from icd_assets.scoring.rewards import knows_correct, weights
 
 
 def settings(look: Look) -> Iterator[Finding]:
@@ -62,6 +62,12 @@ def _contradictions(e: Experiment, planned: set[str]) -> Iterator[str]:
             yield (
                 f"USE_PPO_CLIP is true and KL_BETA is {grpo.kl_beta:g}, but clipping has no KL term; unset one."
             )
+    weighed = weights(e.reward.mode)
+    if "rce_checkpoints" in planned and weighed and not any(getattr(e.reward, name) for name in weighed):
+        yield (
+            f"reward mode {e.reward.mode} weighs by {', '.join(weighed)}, and each is 0, so every reward would be "
+            f"0; give one, such as --set reward.{weighed[-1]}=1."
+        )
     for name in ("rce_checkpoints", "grpo_checkpoints"):
         if name in planned and e.config(name).require_positive_query and not knows_correct(e.reward):
             yield (
