@@ -27,4 +27,12 @@ def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType 
         os._exit(INTERRUPTED)
 
 
+def _unraisable(ignored: sys.UnraisableHookArgs) -> None:
+    """What Python ignores: an interrupt that falls into pydantic's core, which builds schemas during imports."""
+    if issubclass(ignored.exc_type, KeyboardInterrupt):
+        _hook(ignored.exc_type, KeyboardInterrupt(), None)
+    sys.__unraisablehook__(ignored)
+
+
 sys.excepthook = _hook
+sys.unraisablehook = _unraisable  # icd_assets.runtime.interrupts takes over before a command begins

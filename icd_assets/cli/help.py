@@ -6,6 +6,7 @@ click's own formatter draws it. A flag has one spelling, with dashes; underscore
 from __future__ import annotations
 
 import difflib
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,8 +23,22 @@ def dashed(word: str) -> str:
 _CONTEXT = {"help_option_names": ["-h", "--help"], "token_normalize_func": dashed, "max_content_width": 80}
 
 
+class _Formatter(click.HelpFormatter):
+    """As wide as the terminal; click's own is never narrower than 50 columns."""
+
+    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
+        fits = max(min(shutil.get_terminal_size().columns, max_width or 80) - 2, 24)
+        super().__init__(indent_increment, width or fits)
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
+
+
 class Command(click.Command):
     """A command with examples. A :class:`SectionOption` stands in a section of its own."""
+
+    context_class = _Context
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
         kwargs["context_settings"] = {**_CONTEXT, **kwargs.pop("context_settings", {})}
@@ -40,7 +55,7 @@ class Command(click.Command):
                 rows.append(record)
         for title, rows in sections.items():
             with formatter.section(title):
-                formatter.write_dl(rows, col_max=34)
+                formatter.write_dl(rows, col_max=34 if formatter.width >= 60 else formatter.width // 3)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_epilog(ctx, formatter)
@@ -74,6 +89,8 @@ class SectionOption(click.Option):
 class Group(click.Group):
     """The command line: its commands in the order and under the headings of ``sections``."""
 
+    context_class = _Context
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["context_settings"] = {**_CONTEXT, **kwargs.pop("context_settings", {})}
         super().__init__(*args, **kwargs)
@@ -93,8 +110,7 @@ class Group(click.Group):
         widest = max(map(len, self.commands))
         for title, names in self.sections.items():
             with formatter.section(title):
-                room = formatter.width - formatter.current_indent - widest - 2
-                lines = [(name.ljust(widest), self.commands[name].get_short_help_str(room)) for name in names]
+                lines = [(name.ljust(widest), self.commands[name].get_short_help_str(80)) for name in names]
                 formatter.write_dl(lines)
 
     def resolve_command(

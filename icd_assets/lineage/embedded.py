@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
 
+# Lengths stand beside the patterns: \w{1,200} takes a fifth of a second to compile, whenever a command starts.
 _TAIL = 1 << 20  # bytes; our RL data end with `_meta` on a line of its own
-_Plain = Field(pattern=r"^[\w.:+-]{1,200}$")  # it may come from anywhere, and is printed
+_Plain = Field(max_length=200, pattern=r"^[\w.:+-]+$")  # it may come from anywhere, and is printed
 
 
 class EmbeddedLineage(BaseModel):
@@ -20,7 +21,7 @@ class EmbeddedLineage(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    asset: str = Field(pattern=r"^\w{1,60}$")
+    asset: str = Field(max_length=60, pattern=r"^\w+$")
     code_version: str = _Plain
     config_digest: str = _Plain
     inputs: dict[str, str]

@@ -122,6 +122,27 @@ def reads(mode: RewardMode) -> frozenset[Label]:
             assert_never(mode)
 
 
+def weights(mode: RewardMode) -> tuple[str, ...]:
+    """The settings that a mode weighs its labels by; where all are 0, so is every reward."""
+    match mode:
+        case "hard_only":
+            return ("hard_weight",)
+        case "soft_only":
+            return ("soft_weight",)
+        case "hard_plus_soft" | "hard_plus_soft_v2" | "separated" | "hard01_plus_gtprob":
+            return ("hard_weight", "soft_weight")
+        case "hard01_plus_gtprob_separated":
+            return ("hard_weight", "soft_weight")
+        case "hard_plus_gtprob_plus_rel":
+            return ("hard_weight", "soft_weight", "rel_weight")
+        case "legacy":
+            return ("alpha", "beta")
+        case "cider":
+            return ()
+        case _:
+            assert_never(mode)
+
+
 def needs_gt_prob(config: RewardConfig) -> bool:
     """Whether a reward reads ``vqa_gt_prob``, which costs one more model pass per distinct gold answer."""
     return "vqa_gt_prob" in reads(config.mode)
@@ -179,36 +200,6 @@ def reward(answered: AnsweredPointer, config: RewardConfig) -> float:
     return max(-_LIMIT, min(_LIMIT, value))
 
 
-def zero_weights(config: RewardConfig) -> list[str]:
-    """The settings that are all 0, so that every pointer earns the same; none if rewards can differ."""
-    match config.mode:
-        case "hard_only":
-            weights = {"HARD_WEIGHT": config.hard_weight}
-        case "soft_only":
-            weights = {"SOFT_WEIGHT": config.soft_weight}
-        case (
-            "hard_plus_soft"
-            | "hard_plus_soft_v2"
-            | "separated"
-            | "hard01_plus_gtprob"
-            | "hard01_plus_gtprob_separated"
-        ):
-            weights = {"HARD_WEIGHT": config.hard_weight, "SOFT_WEIGHT": config.soft_weight}
-        case "hard_plus_gtprob_plus_rel":
-            weights = {
-                "HARD_WEIGHT": config.hard_weight,
-                "SOFT_WEIGHT": config.soft_weight,
-                "REL_WEIGHT": config.rel_weight,
-            }
-        case "legacy":
-            weights = {"reward.alpha": config.alpha, "reward.beta": config.beta}
-        case "cider":
-            return []
-        case _:
-            assert_never(config.mode)
-    return [] if any(weights.values()) else list(weights)
-
-
 def _legacy(answered: AnsweredPointer, config: RewardConfig) -> float:
     """α·(beam's own score) + β·(correctness)."""
     own = answered.beam_score or 0.0
@@ -229,6 +220,6 @@ def suffix(config: RewardConfig) -> str:
     could mean two rewards should captions get a second one.
     """
     if config.mode == "hard_plus_soft":
-        weights = f"_h{config.hard_weight}_s{config.soft_weight}"
-        return "" if weights == "_h1.0_s1.0" else weights
+        text = f"_h{config.hard_weight}_s{config.soft_weight}"
+        return "" if text == "_h1.0_s1.0" else text
     return f"_{config.mode}"

@@ -13,7 +13,14 @@ SENTENCE = "icd-assets: interrupted; what is complete is kept, and the same comm
 
 @pytest.mark.parametrize(
     ("case", "printed"),
-    [("at_once", ""), ("unwound", "cleaned\n"), ("twice", ""), ("dropped", "went on\n"), ("imported", "")],
+    [
+        ("at_once", ""),
+        ("unwound", "cleaned\n"),
+        ("twice", ""),
+        ("dropped", "went on\n"),
+        ("imported", ""),
+        ("ignored_in_imports", ""),
+    ],
 )
 def test_one_sentence_and_130(case: str, printed: str) -> None:
     ended = subprocess.run(program("ended_by_signal", case), capture_output=True, text=True, timeout=60)

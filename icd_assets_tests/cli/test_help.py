@@ -14,8 +14,8 @@ from icd_assets.experiment.settings_table import every_setting
 from icd_assets.experiment.steps import STEP
 
 
-def help_of(*words: str) -> str:
-    ended = CliRunner().invoke(group, [*words, "--help"], terminal_width=80, prog_name="icd-assets")
+def help_of(*words: str, width: int = 80) -> str:
+    ended = CliRunner().invoke(group, [*words, "--help"], env={"COLUMNS": str(width)}, prog_name="icd-assets")
     assert ended.exit_code == 0
     return ended.output
 
@@ -37,6 +37,13 @@ def test_every_command_has_examples_and_fits_80_columns(name: str) -> None:
     assert text.index("\nExamples:\n") > text.index("\nOptions:\n")
     assert [line for line in text.splitlines() if len(line) > 80] == []
     assert len(text.splitlines()) < 70
+
+
+@pytest.mark.parametrize("name", ["", *sorted(group.commands)])
+def test_help_fits_40_columns_but_for_what_is_to_be_typed(name: str) -> None:
+    text = help_of(*[name] if name else [], width=40).split("\nExamples:\n")[0]
+    too_long = [line for line in text.splitlines() if len(line) > 40 and not line.endswith(":")]  # a heading
+    assert [line for line in too_long if len(line.split()) > 2] == []
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,19 @@ def imported() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
+def ignored_in_imports() -> None:
+    """It falls where Python goes on."""
+
+    class Falls:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    Falls()
+    print("went on", flush=True)
+
+
 ending.begin()
-cases = {case.__name__: case for case in (at_once, unwound, twice, dropped, ignored, imported)}
+every = (at_once, unwound, twice, dropped, ignored, imported, ignored_in_imports)
+cases = {case.__name__: case for case in every}
 cases[sys.argv[1]]()

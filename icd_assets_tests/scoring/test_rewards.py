@@ -18,7 +18,7 @@ from icd_assets.scoring.rewards import (
     reads,
     reward,
     suffix,
-    zero_weights,
+    weights,
 )
 from icd_assets.scoring.rl_data import AnsweredPointer
 from icd_assets.tasks import TASKS
@@ -148,14 +148,12 @@ def test_a_captions_reward_is_its_cider_clipped():
 
 
 @pytest.mark.parametrize("mode", [mode for mode in REWARD_MODES if mode != "cider"])
-def test_weights_of_zero_are_named_exactly_where_every_reward_is_the_same(mode: RewardMode) -> None:
+def test_every_reward_is_the_same_exactly_where_all_weights_are_zero(mode: RewardMode) -> None:
     none = RewardConfig(mode=mode, hard_weight=0, soft_weight=0, rel_weight=0)
     right = AnsweredPointer(pointer=(0,), vqa_correct=1, vqa_acc_score=1.0, vqa_gt_prob=0.5, beam_score=0.5)
     wrong = AnsweredPointer(pointer=(0,), vqa_correct=0)
-    assert zero_weights(none) and reward(right, none) == reward(wrong, none)
-    names = {"HARD_WEIGHT": "hard_weight", "SOFT_WEIGHT": "soft_weight", "REL_WEIGHT": "rel_weight"}
-    for name in zero_weights(none):
-        given = none.model_copy(update={names.get(name, name.removeprefix("reward.")): 1.0})
-        near = AnsweredPointer(pointer=(0,), vqa_correct=0, vqa_rel_score=0.5)
-        assert not zero_weights(given)
+    near = AnsweredPointer(pointer=(0,), vqa_correct=0, vqa_rel_score=0.5)
+    assert len({reward(one, none) for one in (right, wrong, near)}) == 1
+    for name in weights(mode):
+        given = none.model_copy(update={name: 1.0})
         assert len({reward(one, given) for one in (right, wrong, near)}) > 1

@@ -8,7 +8,7 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.checks.look import Look
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.runtime.finding import Finding
-from icd_assets.scoring.rewards import knows_correct, zero_weights
+from icd_assets.scoring.rewards import knows_correct, weights
 
 
 def settings(look: Look) -> Iterator[Finding]:
@@ -73,10 +73,12 @@ def _contradictions(e: Experiment, planned: set[str]) -> Iterator[str]:
                 "grpo_checkpoints.topk_before_advantage compares the k best of a query among themselves, but k "
                 "is 1; set first_epoch_top_k and later_epochs_top_k to 0 or at least 2."
             )
-    if planned & {"rl_data", "rce_checkpoints", "grpo_checkpoints"} and (zero := zero_weights(e.reward)):
+    weighed = weights(e.reward.mode)
+    judged = planned & {"rl_data", "rce_checkpoints", "grpo_checkpoints"}
+    if judged and weighed and not any(getattr(e.reward, name) for name in weighed):
         yield (
-            f"every pointer earns the same under reward mode {e.reward.mode}, for {' and '.join(zero)} "
-            f"{'is' if len(zero) == 1 else 'are'} 0; set one of them."
+            f"reward mode {e.reward.mode} weighs by {', '.join(weighed)}, and each is 0, so every reward would be "
+            f"0; give one, such as --set reward.{weighed[-1]}=1."
         )
     for name in ("rce_checkpoints", "grpo_checkpoints"):
         if name in planned and e.config(name).require_positive_query and not knows_correct(e.reward):

@@ -10,6 +10,8 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.checks.settings import settings
 from icd_assets.experiment.plan import Plan
 from icd_assets.runtime.finding import Finding
+from icd_assets.scoring.rewards import REWARD_MODES, RewardConfig, RewardMode, reward, weights
+from icd_assets.scoring.rl_data import AnsweredPointer
 from icd_assets_tests.experiment.checks.conftest import Opened, looked, problems
 
 PROPOSERS = ("num_beams", "samples_per_temp", "num_retrieval", "num_random")
@@ -32,11 +34,12 @@ def test_defaults_fit_together(opened: Opened) -> None:
         ({("v2format_checkpoint", "source"): "grpo"}, {}, "GRPO_EPOCHS is 0"),
         ({("rl_data", "temps"): "0,1"}, {}, "sampling temperatures must be above 0"),
         ({}, {"TEST_DATA_NUM": "0"}, "nothing to evaluate"),
+        ({}, {"REWARD_MODE": "legacy"}, "legacy weighs by alpha, beta, and each is 0, so every reward would be 0"),
+        ({}, {"HARD_WEIGHT": "0", "SOFT_WEIGHT": "0"}, "give one, such as --set reward.soft_weight=1"),
+        ({}, {"REWARD_MODE": "soft_only", "SOFT_WEIGHT": "0"}, "soft_only weighs by soft_weight"),
         ({("rl_data", key): "0" for key in PROPOSERS}, {}, "proposes no pointers"),
         ({("rl_data", key): str(int(key == "num_beams")) for key in PROPOSERS}, {}, "one pointer a query"),
-        ({}, {"HARD_WEIGHT": "0", "SOFT_WEIGHT": "0"}, "HARD_WEIGHT and SOFT_WEIGHT are 0"),
-        ({}, {"REWARD_MODE": "hard_only", "HARD_WEIGHT": "0"}, "HARD_WEIGHT is 0"),
-        ({}, {"REWARD_MODE": "legacy"}, "reward.alpha and reward.beta are 0"),
+        ({}, {"REWARD_MODE": "hard_only", "HARD_WEIGHT": "0"}, "hard_only weighs by hard_weight"),
         (
             {
                 ("grpo_checkpoints", "topk_before_advantage"): "true",
@@ -52,6 +55,19 @@ def test_contradictions(opened: Opened, sets: Any, variables: dict[str, str], sa
     found = list(settings(looked(opened(sampler="mix_sampler", sets=sets, **variables))))
     assert {finding.level for finding in found} == {"problem"}
     assert said in " ".join(finding.found for finding in found)
+
+
+@pytest.mark.parametrize("mode", sorted({*REWARD_MODES} - {"cider"}))
+def test_one_weight_above_zero_suffices(opened: Opened, mode: RewardMode) -> None:
+    """A mode's weights are all that its reward of a right answer depends on."""
+    answered = AnsweredPointer(
+        pointer=(0, 1), vqa_correct=1, vqa_acc_score=1.0, vqa_gt_prob=1.0, vqa_rel_score=1.0, beam_score=1.0
+    )
+    none = dict.fromkeys(("hard_weight", "soft_weight", "rel_weight", "alpha", "beta"), 0.0)
+    assert reward(answered, RewardConfig(mode=mode, **none)) == 0
+    for name in weights(mode):
+        sets = {("reward", other): str(float(other == name)) for other in none}
+        assert not problems(settings(looked(opened(sets=sets, REWARD_MODE=mode))))
 
 
 def test_what_a_plan_does_not_reach_contradicts_nothing(opened: Opened) -> None:
