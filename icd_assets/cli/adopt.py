@@ -114,10 +114,13 @@ def _record(adoption: Adoption) -> None:
     from icd_assets.defs.runs.known_cells import add_cells
 
     with open_instance() as home:
-        adopted = (found for dataset in adoption.catalog.datasets for found in adoption.adopted(dataset))
+        adopted = [found for dataset in adoption.catalog.datasets for found in adoption.adopted(dataset)]
+        there = {manifest.cell for _, _, manifest in adopted}  # others share an artifact of these, and have none
+        add_cells(home, there)
         for experiment, asset, manifest in adopted:
             cell = experiment.cell
-            add_cells(home, [cell.key])
+            if cell.key not in there:
+                continue
             if manifest.data_version in _known_versions(home, asset, cell.key):
                 continue
             home.report_runless_asset_event(

@@ -54,7 +54,7 @@ def test_files_lie_where_lever_plus_has_them(trained: Trained) -> None:
     place, _ = trained
     names = sorted(path.name for path in (place.results / V3).iterdir() if path.suffix in (".pt", ".ckpt"))
     expected = [f"rce_epoch{n}.pt" for n in range(1, 6)] + [f"grpo_epoch{n}.pt" for n in range(1, 4)]
-    assert names == sorted([*expected, "grpo_epoch3_v2format.ckpt"])
+    assert names == sorted([*expected, "rce_epoch5_v2format.ckpt", "grpo_epoch3_v2format.ckpt"])
     for relative in (
         "demo/cache/demo-anchor_sample_num:24.json",
         "demo/cache/demo-RandSampler-anchor_sample_num: 24:64.json",
@@ -94,7 +94,7 @@ def test_the_checkpoint_names_its_rl_data_inside_the_file(trained: Trained) -> N
 def test_the_summary_is_upstreams(trained: Trained) -> None:
     _, printed = trained
     assert "demo → demo" in printed
-    assert "RCE, then GRPO (3 epochs)" in printed
+    assert "RCE, then GRPO; 5 RCE epochs, 3 GRPO epochs" in printed
     assert "grpo_epoch3.pt: the last GRPO epoch" in printed
     assert "grpo_epoch3_v2format.ckpt" in printed
     for strategy in ("zero-shot", "random", "image+text similarity", "v2 (SFT)", "RCE", "GRPO", "oracle"):

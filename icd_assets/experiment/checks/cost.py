@@ -38,7 +38,7 @@ def written(
         "rl_data": anchors * _pointers(experiment) * _RL_CANDIDATE,
         "rce_checkpoints": rce.rce_epochs * selector,
         "grpo_checkpoints": grpo.grpo_epochs * selector,
-        "v2format_checkpoint": 3 * selector,
+        "v2format_checkpoint": (2 if grpo.grpo_epochs else 1) * 3 * selector,  # of each phase's last epoch
         "evaluation": _predictions(experiment, rows) * _PREDICTION,
     }
     asked = sum(prompts(experiment, steps, rows).values())

@@ -53,6 +53,11 @@ def _require_metric(look: Look) -> None:
         look.experiment.task.require_tools()
 
 
+def _require_subset(look: Look) -> None:
+    if look.makes("evaluation") and look.experiment.config("evaluation").subset:
+        look.experiment.data.subset_path()
+
+
 def _require_gold_answers(look: Look) -> None:
     config = look.experiment.config("rl_data")
     if look.makes("rl_data") and config.path is None and config.gt_prob:
@@ -91,6 +96,7 @@ def _require_shape(look: Look) -> None:
 _REQUIREMENTS: tuple[Callable[[Look], None], ...] = (
     _require_vlm,
     _require_metric,
+    _require_subset,
     _require_gold_answers,
     _require_shape,
 )
