@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-_MODULES = (["-m", "dagster._daemon"], ["-m", "dagster_webserver"], ["-m", "dagster", "code-server"])
+_COMMANDS = ("-m dagster._daemon ", "-m dagster_webserver ", "-m dagster code-server ")  # after the interpreter
 _PROC = Path("/proc")
 
 
@@ -20,8 +20,9 @@ def left_at_work(home: Path) -> list[int]:
     found = []
     for entry in _PROC.glob("[0-9]*"):
         with suppress(OSError):  # ended meanwhile, or another user's
-            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            is_part = any(words[1 : 1 + len(module)] == module for module in _MODULES)
-            if is_part and wanted in (entry / "environ").read_bytes().split(b"\0"):
+            _, *words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if f"{' '.join(words)} ".startswith(_COMMANDS) and wanted in (entry / "environ").read_bytes().split(
+                b"\0"
+            ):
                 found.append(int(entry.name))
     return sorted(found)

@@ -87,7 +87,7 @@ def test_one_split_of_a_file_of_several(tmp_path):
     ("content", "sentence"),
     [
         (json.dumps([RECORD])[:200], "is not complete JSON"),  # truncated
-        ("", "is not complete JSON"),
+        ("", r"is no JSON file \(it is empty\)"),
         ({"questions": []}, "is not a list of questions"),  # VQA's files
         ([], "is not a list of questions"),
         ([RECORD, RECORD], r"\[1\]: question_id '22jbM6gDxdaMaunuzgrsBB' occurs twice"),
