@@ -12,7 +12,9 @@ from icd_assets.cli.help import SectionOption
 from icd_assets.errors import UserError
 from icd_assets.experiment.misspelt_variables import misspelt
 from icd_assets.experiment.settings import PRESETS, other_spellings, read_settings
+from icd_assets.experiment.settings_origins import GivenBy
 from icd_assets.experiment.settings_table import Setting, every_setting, in_words
+from icd_assets.runtime import home
 
 _SETTINGS = "Settings"
 _FLAGS = "Flags of settings (RCE_EPOCHS=3 in the environment is --rce-epochs 3)"
@@ -24,8 +26,8 @@ def setting_options(
 ) -> Callable[..., Any]:
     """Add ``--preset``, ``--set`` and one flag per environment variable to a command.
 
-    The command receives ``settings``, read from all of them and the environment, and with ``given`` also the
-    ``preset``, ``assignments`` and ``flags`` themselves. ``listed``: its help has a line for each flag.
+    The command receives ``settings``, read from all of them and the environment, and with ``given`` also
+    ``by``, all that they were read from. ``listed``: its help has a line for each flag.
     """
 
     def decorate(decorated: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,7 +43,7 @@ def setting_options(
             beaten = {other for name in texts for other in other_spellings(name)}
             environment = {name: text for name, text in os.environ.items() if name not in beaten} | texts
             settings = read_settings(preset, environment, values)
-            more = {"preset": preset, "assignments": values, "flags": texts} if given else {}
+            more = {"by": GivenBy(preset, os.environ, texts, values, home.FROM_ENV_FILE)} if given else {}
             return decorated(settings=settings, **more, **rest)
 
         wrapped: Any = gathered

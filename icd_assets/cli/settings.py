@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from typing import Any, assert_never
 
@@ -22,7 +21,6 @@ from icd_assets.experiment.settings_origins import Current, GivenBy, current
 from icd_assets.experiment.settings_table import in_words
 from icd_assets.experiment.steps import sections
 from icd_assets.experiment.suggest import did_you_mean
-from icd_assets.runtime import home
 
 SCHEMA = 1
 _WIDEST = 80
@@ -45,9 +43,7 @@ _WIDEST = 80
 def settings(
     words: tuple[str, ...],
     settings: Settings,
-    preset: str | None,
-    flags: dict[str, str],
-    assignments: dict[tuple[str, str], str],
+    by: GivenBy,
     as_json: bool,
 ) -> None:
     """Every setting: its names, its value now and where that comes from, what it may be, what it does.
@@ -61,7 +57,6 @@ def settings(
             f"there is no asset {cell[0]!r}; valid: {', '.join(sections())}{did_you_mean(cell[0], sections())}"
         )
     experiment = _experiment(cell, settings) if cell else None
-    by = GivenBy(preset, os.environ, flags, assignments, home.FROM_ENV_FILE)
     found = [one for one in current(by, settings, experiment) if section in (None, one.setting.section)]
     if as_json:
         print_json(SCHEMA, _document(experiment, found))

@@ -20,6 +20,7 @@ from icd_assets.cli.tree import printable
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import Settings
+from icd_assets.experiment.settings_origins import GivenBy
 from icd_assets.experiment.steps import STEP
 from icd_assets.upkeep.verify import Findings
 from icd_assets.upkeep.verify import verify as verify_all
@@ -49,9 +50,7 @@ _TITLES = {
 def verify(
     cells: tuple[str, ...],
     settings: Settings,
-    preset: str | None,
-    flags: dict[str, str],
-    assignments: dict[tuple[str, str], str],
+    by: GivenBy,
     as_json: bool,
 ) -> None:
     """Read every file under the results root again (or those of CELLs), and name what is not as recorded.
@@ -62,7 +61,7 @@ def verify(
     session = Session.here(settings, rehash=True)
     chosen = session.cells(cells)
     places = None
-    if preset is not None or flags or assignments:
+    if by.preset is not None or by.flags or by.assignments:
         if not chosen:
             raise UserError("flags of settings choose among the artifacts of a cell; name a CELL.")
         places = {

@@ -376,9 +376,9 @@ def test_what_is_not_finite_counts_only_where_it_is_read(path, content, word):
     whole = training_rows(found, RewardConfig())
     assert [len(row.pointers) for row in whole] == [2, 2]
     assert whole == training_rows(DATA, RewardConfig())[::-1]
-    told = facts(found, RewardConfig(mode="hard_only"), "vqa")
-    assert told["not_finite_vqa_gt_prob"] == 1
-    assert "candidates_without_reward" not in told
+    counted = facts(found, RewardConfig(mode="hard_only"), "vqa")
+    assert counted["not_finite_vqa_gt_prob"] == 1
+    assert "candidates_without_reward" not in counted
     gt_prob = RewardConfig(mode="hard01_plus_gtprob")
     assert facts(found, gt_prob, "vqa")["candidates_without_reward"] == 1
     assert facts(found, gt_prob, "vqa")["candidates"] == 3

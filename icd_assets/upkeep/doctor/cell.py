@@ -68,7 +68,7 @@ def check_cell(experiment: Experiment, to: str | None, *, fix: bool, ask: bool |
 
 
 def _everything(experiment: Experiment) -> Plan:
-    """The steps of a cell whose state cannot be told, as if none of them were made."""
+    """The steps of a cell whose state is not known, as if none of them were made."""
     return Plan(experiment, tuple(Planned(step, "unknown", None) for step in STEPS if not step.on_request))
 
 

@@ -88,7 +88,7 @@ def _answers(look: Look, items: Sequence[VqaItem]) -> tuple[list[str], int]:
 
 
 def is_cheap(parameters: int | None) -> bool:
-    """Whether a doctor may ask without being told to; ``parameters``: None of a model that is not known."""
+    """Whether a doctor may ask unasked; ``parameters``: None of a model that is not known."""
     return parameters is not None and parameters <= CHEAP
 
 

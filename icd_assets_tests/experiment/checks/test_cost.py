@@ -8,21 +8,12 @@ from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.checks.cost import prompts, written
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import read_settings
+from icd_assets.experiment.steps import STEP
 from icd_assets_tests.experiment.checks.conftest import Opened
 from icd_assets_tests.worlds.workplace import Workplace
 
 ROWS = {"train": 9009, "validation": 5046}
-STEPS = (
-    "candidate_pools",
-    "beam_data",
-    "v2_checkpoint",
-    "embeddings",
-    "rl_data",
-    "rce_checkpoints",
-    "grpo_checkpoints",
-    "v2format_checkpoint",
-    "evaluation",
-)
+STEPS = tuple(STEP)
 
 
 def test_prompts_by_hand(opened: Opened) -> None:
