@@ -109,6 +109,10 @@ def test_rounds_need_something_that_trains() -> None:
 def test_chunks_change_nothing() -> None:
     whole = collect(rounds=2, retrain=Retraining(), prefix_rewards=True, roles=ROLES)
     assert collect(rounds=2, retrain=Retraining(), prefix_rewards=True, roles=ROLES, chunk=1) == whole
+    for query in whole:  # nor is a prefix asked about in two rounds
+        prefixes = [answered.pointer for answered in query.prefixes]
+        assert len(set(prefixes)) == len(prefixes)
+        assert {answered.round for answered in query.prefixes} <= {0, 1}
 
 
 class Dying(CopyingBackend):

@@ -50,6 +50,11 @@ def test_a_query_has_the_same_prefixes_in_any_company(policy: PointerSelectorV2,
         assert of(policy, embeddings, {row: pool}) == {row: together[row]}
     assert of(policy.train(), embeddings) == together
     assert of(policy, embeddings, seed=1) != together
+    alike = embeddings[[11, *range(1, 30)]]  # one query under two rows
+    alike[25] = alike[11]
+    pools = dict.fromkeys((11, 25), POOLS[2])
+    first, second = of(policy, alike, pools).values()
+    assert (first[0], first != second) == (second[0], True)
 
 
 def test_more_and_longer_prefixes_keep_those_that_were_asked_before(
