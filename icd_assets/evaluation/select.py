@@ -71,7 +71,8 @@ def select(
         if main and policies:
             selections.append(shuffled_labels(selections[-1], pools, library, config.seed))
         if main and config.oracle_beams:
-            search = BeamConfig(beam_size=config.oracle_beams, shots=shots, expand=config.oracle_expand)
+            expand = max(shots, config.oracle_expand)  # as the plan counts its prompts
+            search = BeamConfig(beam_size=config.oracle_beams, shots=shots, expand=expand)
             selections.append(best_in_pool(queries, pools, library, backend, search, on_progress))
     return selections
 

@@ -1,4 +1,4 @@
-"""What a selector trains on, from what was scored: one group of pointers per query.
+"""What a selector trains on, from what was scored: one group of pointers per query and number of shots.
 
 Legend: `N` pointers, `S` shots, `K` pool, `D` embedding.
 """
@@ -47,14 +47,17 @@ def groups_of_rl_data(
     *,
     skip_fallback: bool = True,
     require_positive: bool = False,
+    prefixes: bool = False,
 ) -> list[PointerGroup]:
     """For RCE and GRPO: the usable pointers of each query under ``reward`` (SPEC I), in the data's order.
 
-    embeddings: [n, D], one per row of the train split. The two filters are those of
-    :func:`icd_assets.scoring.training_rows.training_rows`.
+    embeddings: [n, D], one per row of the train split. The two filters, and ``prefixes``, which gives groups of
+    fewer shots too, are those of :func:`icd_assets.scoring.training_rows.training_rows`.
     """
     groups = []
-    rows = training_rows(data, reward, skip_fallback=skip_fallback, require_positive=require_positive)
+    rows = training_rows(
+        data, reward, skip_fallback=skip_fallback, require_positive=require_positive, prefixes=prefixes
+    )
     for row in rows:
         # Imported files may name no behavior policy; importance ratios need it of all pointers of a query.
         known = all(value is not None for value in row.behavior_logprobs)
@@ -66,6 +69,7 @@ def groups_of_rl_data(
                 pointers=torch.tensor(row.pointers),
                 rewards=torch.tensor(row.rewards),
                 behavior_logprobs=torch.tensor(row.behavior_logprobs) if known else None,
+                held_out=row.held_out,
             )
         )
     return groups

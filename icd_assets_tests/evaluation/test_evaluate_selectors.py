@@ -37,9 +37,9 @@ def encode(items: Sequence[VqaItem]) -> tuple[Features, Features]:
     return text, image
 
 
-def evaluated(pools=POOLS, queries=QUERIES, policies=POLICIES, **more) -> Evaluation:
+def evaluated(pools=POOLS, queries=QUERIES, policies=POLICIES, config=CONFIG, **more) -> Evaluation:
     return evaluate_selectors(
-        policies, queries, pools, LIBRARY, encode, CopyingBackend(), VqaAccuracy(), CONFIG, **more
+        policies, queries, pools, LIBRARY, encode, CopyingBackend(), VqaAccuracy(), config, **more
     )
 
 
@@ -74,6 +74,15 @@ def test_the_oracle_knows_the_answer():
     offered = [any(LIBRARY[row].answer == query.answer for row in POOLS[query.row]) for query in QUERIES]
     assert any(offered)
     assert evaluated().outcomes[-1].scores == [float(there) for there in offered]
+
+
+def test_sixteen_shots_are_more_than_the_oracle_expands():
+    pools = {query.row: tuple(row for row in range(33) if row != query.row) for query in QUERIES}
+    config = EvaluationConfig(shot_counts=[1], compare_shots=16, oracle_beams=1)
+    assert config.oracle_expand < 16
+    found = evaluated(pools=pools, config=config)
+    assert (found.outcomes[-1].strategy, found.outcomes[-1].shots) == ("best in pool (oracle)", 16)
+    assert {len(p.pointer_rows) for outcome in found.outcomes[-3:] for p in outcome.predictions} == {16}
 
 
 def test_the_order_of_pools_decides_nothing():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -46,6 +48,14 @@ def test_the_first_ids_train() -> None:
     assert ([g.query_row for g in train], [g.query_row for g in validation]) == ([1, 3, 5, 7], [9])
     with pytest.raises(UserError, match="1 usable queries"):
         split_by_query([group()], 0.8)
+
+
+def test_groups_that_say_who_validates_are_split_so() -> None:
+    groups = [replace(group(row), held_out=row in (1, 7)) for row in (9, 1, 7, 3)]
+    train, validation = split_by_query(groups, 0.5)
+    assert ([g.query_row for g in train], [g.query_row for g in validation]) == ([3, 9], [1, 7])
+    with pytest.raises(UserError, match="of 2 usable queries 2 are to train and 0 to validate"):
+        split_by_query([groups[0], groups[3]], 0.5)
 
 
 @pytest.mark.parametrize(
