@@ -12,12 +12,14 @@ from rich.table import Table
 from icd_assets.cli.cell_arguments import CellArguments
 from icd_assets.cli.screen import console, screen_width
 from icd_assets.errors import UserError
-from icd_assets.evaluation.report import Comparison, Interval
-from icd_assets.evaluation.verdict import verdict
+from icd_assets.evaluation.report import Comparison, DifferenceRow, Interval
+from icd_assets.evaluation.tables import starred
+from icd_assets.evaluation.verdict import footnotes, verdict
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan_notes import other_epochs
 from icd_assets.lever_plus.inference import found_instead, taken_by_inference
 
+_KINDS_SHOWN = 4  # more do not fit a terminal
 _ROOM_FOR_DIGITS = 92  # columns that the table takes with one digit after each point
 
 
@@ -91,22 +93,66 @@ def show_evaluation(experiment: Experiment) -> None:
     comparison = Comparison.read(path)
     shots = comparison.compare_shots
     console.print(f"[bold]{experiment.cell}[/bold]: validation split, {comparison.queries}, {shots} shots")
-    references = list(dict.fromkeys(row.reference for row in comparison.differences))
-    gains = {(row.strategy, row.reference): row.difference for row in comparison.differences if row.shots == shots}
-    headers = (f"− {name.removeprefix('image+text ').removeprefix('v2 ').strip('()')}" for name in references)
-    table = Table("strategy", comparison.label, *headers, box=None, pad_edge=False)
-    digits = 0 if (screen_width() or _ROOM_FOR_DIGITS) < _ROOM_FOR_DIGITS else 1
-    for row in comparison.strategies:
-        if row.shots in (0, shots):
-            cells = [_interval(gains.get((row.strategy, name)), digits, "+") for name in references]
-            table.add_row(row.strategy, _interval(row.score, digits), *cells)
-    console.print(table)
-    note = "; similarity: image+text" if "image+text similarity" in references else ""
-    console.print(f"a…b: {comparison.intervals}{note}")
+    show_table(comparison)
     recommended = comparison.recommended or manifest.facts["recommended"]  # a file of before does not say it
     for sentence in verdict(comparison.model_copy(update={"recommended": recommended})):
         console.print(sentence, style="bold" if sentence.startswith("Warning") else None, markup=False)
     console.print(f"all shots: {_shown(path.with_suffix('.md'))}   as JSON: {_shown(path)}", markup=False)
+
+
+def show_table(comparison: Comparison) -> None:
+    """The scores and the differences of the main table, with what its marks mean."""
+    references = comparison.references
+    gains = {(row.strategy, row.reference): row for row in comparison.family}
+    headers = [f"− {name.removeprefix('image+text ').removeprefix('v2 ').strip('()')}" for name in references]
+    priced = ["prompts"] if any(row.prompts is not None for row in comparison.main) else []
+    table = Table("strategy", comparison.label, *headers, *priced, box=None, pad_edge=False)
+    digits = 0 if (screen_width() or _ROOM_FOR_DIGITS) < _ROOM_FOR_DIGITS else 1
+    for row in comparison.main:
+        cells = [_difference(gains.get((row.strategy, name)), digits) for name in references]
+        price = ["" if row.prompts is None else f"{row.prompts:,}"] if priced else []
+        table.add_row(_fitted(comparison.name(row), digits), _interval(row.score, digits), *cells, *price)
+    console.print(table)
+    note = "; similarity: image+text" if "image+text similarity" in references else ""
+    console.print(f"a…b: {comparison.intervals}{note}")
+    for sentence in footnotes(comparison):
+        console.print(sentence, markup=False)
+    if 0 < len({row.kind for row in comparison.kinds}) <= _KINDS_SHOWN:
+        header, lines = _by_kind(comparison, digits)
+        kinds = Table(*header, box=None, pad_edge=False)
+        for line in lines:
+            kinds.add_row(*line)
+        console.print()
+        console.print(kinds)
+
+
+def _by_kind(comparison: Comparison, digits: int) -> tuple[list[str], list[list[str]]]:
+    header, _ = comparison.kind_table()
+    found = {(row.strategy, row.kind): row.score for row in comparison.kinds}
+    kinds = dict.fromkeys(row.kind for row in comparison.kinds)
+    lines = [
+        [
+            _fitted(comparison.name(row), digits),
+            *(_interval(found.get((row.strategy, kind)), digits) for kind in kinds),
+        ]
+        for row in comparison.main
+    ]
+    return header, lines
+
+
+def _fitted(name: str, digits: int) -> str:
+    """A strategy's name, where room is short without what the lines below the table say."""
+    if digits:
+        return name
+    return name.removeprefix("image+text ").replace(", shuffled labels", ", shuffled").replace(" (oracle)", "")
+
+
+def _difference(row: DifferenceRow | None, digits: int) -> str:
+    """With a star, if it can be told from 0: ``+36.0* 30.2…41.9``, or where room is short ``+36.0*30…42``."""
+    if row is None:
+        return ""
+    value, _, bounds = _interval(row.difference, digits, "+").partition(" ")
+    return f"{value}{starred(row) or ' '}{bounds}" if digits == 0 else f"{value}{starred(row)} {bounds}"
 
 
 def _interval(found: Interval | None, digits: int, sign: str = "") -> str:

@@ -72,7 +72,8 @@ def select(
             selections.append(shuffled_labels(selections[-1], pools, library, config.seed))
         if main and config.oracle_beams:
             search = BeamConfig(beam_size=config.oracle_beams, shots=shots, expand=config.oracle_expand)
-            selections.append(best_in_pool(queries, pools, library, backend, search, on_progress))
+            tried = queries[: config.oracle_queries]
+            selections.append(best_in_pool(tried, pools, library, backend, search, on_progress))
     return selections
 
 

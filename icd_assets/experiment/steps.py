@@ -134,7 +134,7 @@ STEPS = (
         title="evaluated",
         parents=("candidate_pools", "v2_checkpoint", "rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint"),
         config=EvaluationConfig,
-        code_version="4",
+        code_version="5",
         kind="table",
         description="VQA accuracy, or CIDEr of captions, on the validation split: trained selectors, baselines "
         "and the best in the pool.",
