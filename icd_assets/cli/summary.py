@@ -104,14 +104,13 @@ def show_table(comparison: Comparison) -> None:
     """The scores and the differences of the main table, with what its marks mean."""
     references = comparison.references
     gains = {(row.strategy, row.reference): row for row in comparison.family}
-    headers = [f"− {name.removeprefix('image+text ').removeprefix('v2 ').strip('()')}" for name in references]
     priced = ["prompts"] if any(row.prompts is not None for row in comparison.main) else []
-    table = Table("strategy", comparison.label, *headers, *priced, box=None, pad_edge=False)
-    digits = 0 if (screen_width() or _ROOM_FOR_DIGITS) < _ROOM_FOR_DIGITS else 1
+    table = Table("strategy", comparison.label, *reference_headers(comparison), *priced, box=None, pad_edge=False)
+    digits = digits_shown()
     for row in comparison.main:
-        cells = [_difference(gains.get((row.strategy, name)), digits) for name in references]
+        cells = [difference_cell(gains.get((row.strategy, name)), digits) for name in references]
         price = ["" if row.prompts is None else f"{row.prompts:,}"] if priced else []
-        table.add_row(_fitted(comparison.name(row), digits), _interval(row.score, digits), *cells, *price)
+        table.add_row(fitted(comparison.name(row), digits), score_cell(row.score, digits), *cells, *price)
     console.print(table)
     note = "; similarity: image+text" if "image+text similarity" in references else ""
     console.print(f"a…b: {comparison.intervals}{note}")
@@ -126,36 +125,47 @@ def show_table(comparison: Comparison) -> None:
         console.print(kinds)
 
 
+def digits_shown() -> int:
+    """After the point of each bound: none where the terminal is narrow."""
+    return 0 if (screen_width() or _ROOM_FOR_DIGITS) < _ROOM_FOR_DIGITS else 1
+
+
+def reference_headers(comparison: Comparison) -> list[str]:
+    return [
+        f"− {name.removeprefix('image+text ').removeprefix('v2 ').strip('()')}" for name in comparison.references
+    ]
+
+
 def _by_kind(comparison: Comparison, digits: int) -> tuple[list[str], list[list[str]]]:
     header, _ = comparison.kind_table()
     found = {(row.strategy, row.kind): row.score for row in comparison.kinds}
     kinds = dict.fromkeys(row.kind for row in comparison.kinds)
     lines = [
         [
-            _fitted(comparison.name(row), digits),
-            *(_interval(found.get((row.strategy, kind)), digits) for kind in kinds),
+            fitted(comparison.name(row), digits),
+            *(score_cell(found.get((row.strategy, kind)), digits) for kind in kinds),
         ]
         for row in comparison.main
     ]
     return header, lines
 
 
-def _fitted(name: str, digits: int) -> str:
+def fitted(name: str, digits: int) -> str:
     """A strategy's name, where room is short without what the lines below the table say."""
     if digits:
         return name
     return name.removeprefix("image+text ").replace(", shuffled labels", ", shuffled").replace(" (oracle)", "")
 
 
-def _difference(row: DifferenceRow | None, digits: int) -> str:
+def difference_cell(row: DifferenceRow | None, digits: int) -> str:
     """With a star, if it can be told from 0: ``+36.0* 30.2…41.9``, or where room is short ``+36.0*30…42``."""
     if row is None:
         return ""
-    value, _, bounds = _interval(row.difference, digits, "+").partition(" ")
+    value, _, bounds = score_cell(row.difference, digits, "+").partition(" ")
     return f"{value}{starred(row) or ' '}{bounds}" if digits == 0 else f"{value}{starred(row)} {bounds}"
 
 
-def _interval(found: Interval | None, digits: int, sign: str = "") -> str:
+def score_cell(found: Interval | None, digits: int, sign: str = "") -> str:
     """``69.2 63…75``: the value, and its interval, rounded outwards where there is no room for more digits."""
     if found is None:
         return ""

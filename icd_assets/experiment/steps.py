@@ -141,7 +141,7 @@ STEPS = (
         made_from=made_from.evaluation,
         place=lambda paths: manifest_in(paths.evaluation, "evaluation"),
         gpu=True,
-        catalog_fields=frozenset({"num_queries", "oracle_beams", "oracle_expand"}),
+        catalog_fields=frozenset({"num_queries", "oracle_beams", "oracle_expand", "oracle_queries"}),
         asks_vlm=always,
         scores_answers=lambda e: bool(e.config("evaluation").oracle_beams),
     ),

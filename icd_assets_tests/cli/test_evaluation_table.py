@@ -81,4 +81,4 @@ def test_a_file_of_before(shown: Any) -> None:
     ],
 )
 def test_bounds_are_rounded_outwards(value: Interval, digits: int, text: str) -> None:
-    assert summary._interval(value, digits) == text
+    assert summary.score_cell(value, digits) == text
