@@ -13,7 +13,7 @@ from icd_assets.cli.checked import require_no_problem
 from icd_assets.cli.json_output import print_json
 from icd_assets.cli.plan_document import SCHEMA, plan_document
 from icd_assets.cli.screen import console
-from icd_assets.cli.summary import difference_cell, digits_shown, fitted, reference_headers, score_cell
+from icd_assets.cli.summary import difference_cell, digits_shown, fitted, path_shown, reference_headers, score_cell
 from icd_assets.errors import UserError
 from icd_assets.evaluation.seeds import SeedComparison, over_seeds
 from icd_assets.evaluation.verdict import footnotes, verdict
@@ -102,7 +102,7 @@ def show_seeds(found: Mapping[int, Experiment]) -> None:
     console.print("a…b: over questions, for these seeds; below it the seeds' least to greatest, and their sd")
     for sentence in [*footnotes(average), *verdict(average)]:
         console.print(sentence, style="bold" if sentence.startswith("Warning") else None, markup=False)
-    listed = ", ".join(f"{seed}: {path.parent}" for seed, path in files.items())
+    listed = ", ".join(f"{seed}: {path_shown(path.parent)}" for seed, path in files.items())
     console.print(f"each seed's own tables: {listed}", markup=False)
 
 

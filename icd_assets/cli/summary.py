@@ -65,17 +65,17 @@ def show_summary(experiment: Experiment) -> None:
         if manifest is None or (asset == "grpo_checkpoints" and phase == "rce"):
             continue
         for record in (record for record in manifest.files if record.pruned is None):
-            console.print(f"  {_shown(store.resolve(record))}", markup=False)
+            console.print(f"  {path_shown(store.resolve(record))}", markup=False)
     why = "the last GRPO epoch" if phase == "grpo" else "the last RCE epoch"
     if v2format.spec.config["epoch"] == "best":
         why = f"the best {phase.upper()} epoch on held-out RL queries"
     console.print(f"[bold]recommended[/bold]  {v2format.facts['source']}: {why}")
     recommended = store.resolve(v2format.files[0])
     console.print("[bold]v2 format[/bold]    ", end="")
-    console.print(_shown(recommended), markup=False)
+    console.print(path_shown(recommended), markup=False)
     if (instead := found_instead(taken_by_inference(experiment), recommended)) is not None:
         console.print(f"             {instead}; for this one:", markup=False)
-        given = shlex.quote(_shown(recommended))
+        given = shlex.quote(path_shown(recommended))
         console.print(f"             export LEVER_LM_CHECKPOINT_PATH={given}", markup=False)
     for sentence in other_epochs(experiment):
         console.print(f"note: {sentence}", markup=False)
@@ -97,7 +97,7 @@ def show_evaluation(experiment: Experiment) -> None:
     recommended = comparison.recommended or manifest.facts["recommended"]  # a file of before does not say it
     for sentence in verdict(comparison.model_copy(update={"recommended": recommended})):
         console.print(sentence, style="bold" if sentence.startswith("Warning") else None, markup=False)
-    console.print(f"all shots: {_shown(path.with_suffix('.md'))}   as JSON: {_shown(path)}", markup=False)
+    console.print(f"all shots: {path_shown(path.with_suffix('.md'))}   as JSON: {path_shown(path)}", markup=False)
 
 
 def show_table(comparison: Comparison) -> None:
@@ -177,6 +177,6 @@ def score_cell(found: Interval | None, digits: int, sign: str = "") -> str:
     return f"{100 * found.value:{sign}.1f} {low:.{digits}f}…{high:.{digits}f}"
 
 
-def _shown(path: Path) -> str:
+def path_shown(path: Path) -> str:
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

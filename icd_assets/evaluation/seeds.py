@@ -62,7 +62,7 @@ class SeedComparison:
         count, one = len(self.seeds), self.average
         seeds = f"{count} seed{'s' * (count > 1)}"
         return (
-            f"{seeds}, {one.queries}, {one.compare_shots} shots; {one.intervals} over questions, for these seeds"
+            f"{seeds}, {one.queries}, {one.compare_shots} shots; {one.intervals}; over questions, for these seeds"
         )
 
     def as_json(self) -> dict[str, Any]:
