@@ -9,7 +9,7 @@ import pytest
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.seeds import of_seeds, read_seeds
-from icd_assets.experiment.settings import Settings
+from icd_assets.experiment.v2_source import importable_v2
 from icd_assets.store.names import half_commits, pending_of, results_of_seed, shared_root, temporaries
 from icd_assets.store.store import Store
 from icd_assets_tests.worlds.manifests import World, new_world
@@ -52,13 +52,14 @@ def test_the_seed_of_the_settings_lies_where_train_puts_it(world: World) -> None
     assert again[42].store.root == base.store.root / "seeds" / "42"
 
 
-def test_a_v2_checkpoint_of_the_users_own_is_that_of_every_seed(world: World, tmp_path: Path) -> None:
-    own = tmp_path / "mine.ckpt"
-    own.write_bytes(b"v2")
+def test_a_v2_checkpoint_of_the_users_own_is_that_of_every_seed(world: World) -> None:
+    """It lies in the results folder, where the other seeds would not look for it."""
     base = world.experiment()
-    settings = Settings(explicit={"v2_checkpoint": {"checkpoint": str(own)}})
-    other = of_seeds(Experiment(base.cell, settings, base.store, base.catalog), (43,))[43]
-    assert other.config("v2_checkpoint").checkpoint == str(own)
+    own = base.paths.v2_checkpoint
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"v2")
+    other = of_seeds(base, (42, 43))[43]
+    assert importable_v2(other) == importable_v2(base) == own
 
 
 def test_a_dataset_with_the_folders_name(world: World) -> None:
