@@ -52,7 +52,7 @@ def sampler_features(
     if not SAMPLERS[experiment.cell.sampler].needs_features:
         return None
     other = experiment.task.candidate_text if offered else None
-    folder = experiment.store.private / "features" / run.spec.inputs["sampler_encoder"].data_version[:16]
+    folder = experiment.store.caches / "features" / run.spec.inputs["sampler_encoder"].data_version[:16]
     return read_or_make(
         features_base(folder, split, items, texts=other.name if other else None),
         len(items),
@@ -78,7 +78,7 @@ def require_images(run: StepRun, items: Iterable[VqaItem]) -> None:
     """The images that the step is about to read are there and whole."""
     from icd_assets.datasets.images import require_images
 
-    require_images(items, run.experiment.store.private, run.on_progress)
+    require_images(items, run.experiment.store.caches, run.on_progress)
 
 
 def metric(run: StepRun, corpus: Sequence[VqaItem]) -> Metric:
@@ -99,7 +99,7 @@ def open_vlm(run: StepRun) -> CachedBackend:
         generation=model.generation,
         device=run.device,
     )
-    return CachedBackend(backend, AnswerStore(run.experiment.store.private / "answers.sqlite"))
+    return CachedBackend(backend, AnswerStore(run.experiment.store.answers))
 
 
 def catalog_encoder(run: StepRun) -> ClipEncoder:

@@ -17,6 +17,14 @@ SCHEMA = 1
 def show_plan_as_json(plan: Plan) -> None:
     """Print it; raises ``UserError`` after it, if something is in the way."""
     from icd_assets.cli.checked import require_no_problem
+
+    document, found = plan_document(plan)
+    print_json(SCHEMA, document)
+    require_no_problem(found)
+
+
+def plan_document(plan: Plan) -> tuple[dict[str, Any], list[Finding]]:
+    """The plan as an object, and what the checks found."""
     from icd_assets.experiment.checks import Look, check
     from icd_assets.experiment.plan_notes import notes
 
@@ -24,8 +32,7 @@ def show_plan_as_json(plan: Plan) -> None:
         click.echo(f"icd-assets: {sentence}", err=True)
 
     besides, found = list(notes(plan)), list(check(Look(plan, note=note)))
-    print_json(SCHEMA, _document(plan, besides, found))
-    require_no_problem(found)
+    return _document(plan, besides, found), found
 
 
 def _document(plan: Plan, besides: Sequence[str], found: Sequence[Finding]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from icd_assets.cli.options import note_misspelt, setting_options
 from icd_assets.cli.plan_document import show_plan_as_json
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Plan, require_assets
+from icd_assets.experiment.seeds import read_seeds
 from icd_assets.experiment.settings import Settings, read_settings
 from icd_assets.runtime.home import find_home
 from icd_assets.runtime.locks import Holder
@@ -31,6 +32,7 @@ _DEMO = CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_
         "icd-assets train vqa demo 0 query_img_text_icd_img_text rand_sampler tiny_vl",
         "icd-assets train vqa okvqa_local --rce-epochs 3 --dry-run",
         "icd-assets train vqa okvqa_local --to rl_data --set rl_data.num_beams=8",
+        "icd-assets train demo rand_sampler tiny_vl --seeds 42,43,44",
     ),
 )
 @click.argument("words", nargs=-1, metavar="[CELL]")
@@ -38,6 +40,7 @@ _DEMO = CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_
 @click.option("--dry-run", is_flag=True, help="Print what would be made and why, and stop.")
 @json_option
 @click.option("--to", metavar="ASSET", help="Stop after this asset, e.g. --to rl_data.")
+@click.option("--seeds", metavar="N,N,…", help="Under each of these seeds, and a table over them.")
 @click.option("--force", multiple=True, metavar="ASSET", help="Make this asset again in any case.")
 def train(
     words: tuple[str, ...],
@@ -45,6 +48,7 @@ def train(
     dry_run: bool,
     as_json: bool,
     to: str | None,
+    seeds: str | None,
     force: tuple[str, ...],
 ) -> None:
     """Make everything one cell needs, and only that: from candidate pools to the evaluation table.
@@ -54,7 +58,13 @@ def train(
     """
     if as_json and not dry_run:
         raise click.UsageError("--json shows a plan: give --dry-run too.")
-    run_cell(CellArguments.of(words), settings, dry_run=dry_run, as_json=as_json, to=to, force=force)
+    arguments = CellArguments.of(words)
+    if seeds is None:
+        run_cell(arguments, settings, dry_run=dry_run, as_json=as_json, to=to, force=force)
+        return
+    from icd_assets.cli.seeds import run_seeds
+
+    run_seeds(arguments, settings, read_seeds(seeds), dry_run=dry_run, as_json=as_json, to=to, force=force)
 
 
 @click.command(
@@ -86,20 +96,30 @@ def run_cell(
     force: tuple[str, ...] = (),
 ) -> None:
     """Plan one cell, make what is missing or changed, and print the summary."""
-    from icd_assets.cli.summary import show_configuration, show_summary
+    from icd_assets.cli.summary import show_summary
 
     require_assets(to, force)  # before another command of the cell is waited for
     experiment = arguments.open(settings)
     if as_json:
         show_plan_as_json(Plan.of(experiment, to=to, force=force).as_read_only())
         return
+    plan = make(experiment, arguments, dry_run=dry_run, to=to, force=force)
+    if plan.evaluates and not dry_run:
+        show_summary(experiment)
+
+
+def make(
+    experiment: Experiment, arguments: CellArguments, *, dry_run: bool, to: str | None, force: tuple[str, ...]
+) -> Plan:
+    """Show what is to be made of one cell, and unless it is a dry run make it."""
+    from icd_assets.cli.summary import show_configuration
+
     show_configuration(experiment, arguments, force)
     with nullcontext() if dry_run else _turn(experiment):
         plan = _planned(experiment, to, force, dry_run=dry_run)
         if not dry_run:
             _make(plan)
-            if plan.evaluates:
-                show_summary(experiment)
+    return plan
 
 
 @contextmanager

@@ -33,6 +33,12 @@ class EvaluationConfig(BaseModel):
         description="Beams of the search for the best demonstrations in each pool, with the true answer in hand; "
         "it costs at least K scored prompts a question, and 0 leaves it out.",
     )
+    oracle_queries: int | None = Field(
+        None,
+        ge=1,
+        description="How many of the first questions the oracle is tried on; unset: all. It is compared with the "
+        "others on these alone.",
+    )
     oracle_expand: int = Field(
         12, ge=1, description="After the first demonstration, the oracle tries only this many best singles."
     )

@@ -73,7 +73,8 @@ def select(
         if main and config.oracle_beams:
             expand = max(shots, config.oracle_expand)  # as the plan counts its prompts
             search = BeamConfig(beam_size=config.oracle_beams, shots=shots, expand=expand)
-            selections.append(best_in_pool(queries, pools, library, backend, search, on_progress))
+            tried = queries[: config.oracle_queries]
+            selections.append(best_in_pool(tried, pools, library, backend, search, on_progress))
     return selections
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+ORACLE = "best in pool (oracle)"  # it alone may choose for some of the queries only
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:

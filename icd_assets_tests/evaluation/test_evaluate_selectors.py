@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,28 @@ def test_sixteen_shots_are_more_than_the_oracle_expands():
     found = evaluated(pools=pools, config=config)
     assert (found.outcomes[-1].strategy, found.outcomes[-1].shots) == ("best in pool (oracle)", 16)
     assert {len(p.pointer_rows) for outcome in found.outcomes[-3:] for p in outcome.predictions} == {16}
+
+
+def test_the_oracle_on_the_first_queries_is_compared_on_these():
+    whole, part = evaluated(), evaluated(config=CONFIG.model_copy(update={"oracle_queries": 3}))
+    assert part.outcomes[:-1] == whole.outcomes[:-1]
+    assert part.outcomes[-1].predictions == whole.outcomes[-1].predictions[:3]
+    row = part.comparison.row("best in pool (oracle)")
+    assert row.num_queries == 3
+    assert row.score.value == pytest.approx(np.mean(whole.outcomes[-1].scores[:3]))
+    gains = {(d.strategy, d.reference): d.difference.value for d in part.comparison.family}
+    own, random = (np.array(whole.outcomes[at].scores[:3]) for at in (-1, 5))
+    assert whole.outcomes[5].strategy == "random"
+    assert gains[row.strategy, "random"] == pytest.approx((own - random).mean(), abs=1e-6)
+
+
+def test_prices_and_kinds_are_in_the_comparison():
+    queries = [replace(query, question_type="color" if query.row % 2 else "shape") for query in QUERIES]
+    found = evaluated(queries=queries, prices={"b": 1200}).comparison
+    assert {row.strategy: row.prompts for row in found.strategies}["b"] == 1200
+    assert {row.prompts for row in found.strategies if row.strategy != "b"} == {None}
+    assert {(row.kind, row.num_queries) for row in found.kinds} == {("shape", 3), ("color", 2)}
+    assert {row.strategy for row in found.kinds} == {row.strategy for row in found.main}
 
 
 def test_the_order_of_pools_decides_nothing():

@@ -72,7 +72,8 @@ def _oracle(experiment: Experiment, rows: Mapping[str, int]) -> int:
     shots = config.compare_shots
     search = BeamConfig(beam_size=config.oracle_beams, shots=shots, expand=max(shots, config.oracle_expand))
     pool = experiment.settings.shared.pool_size
-    return int(config.query_count(rows["validation"]) * prompts_at_most(pool, search))
+    tried = min(config.query_count(rows["validation"]), config.oracle_queries or rows["validation"])
+    return int(tried * prompts_at_most(pool, search))
 
 
 def _selector_bytes(experiment: Experiment, width: int) -> int:
