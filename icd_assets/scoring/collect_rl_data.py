@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from icd_assets.pools.rl_queries import Role
     from icd_assets.scoring.metric import Metric
     from icd_assets.selector.config import ProposalConfig
-    from icd_assets.selector.model import PointerSelectorV2
+    from icd_assets.selector.model import PointerSelector
     from icd_assets.vlm.backend import Backend
 
 
 def collect_rl_data(
-    policy: PointerSelectorV2,
+    policy: PointerSelector,
     pools: Mapping[int, Sequence[int]],
     library: Sequence[VqaItem],
     embeddings: Tensor,
@@ -42,7 +42,7 @@ def collect_rl_data(
     prefix_rewards: bool = False,
     roles: Mapping[int, Role] | None = None,
     rounds: int = 1,
-    retrain: Callable[[list[RlQuery]], PointerSelectorV2] | None = None,
+    retrain: Callable[[list[RlQuery]], PointerSelector] | None = None,
     chunk: int = 64,
     on_progress: OnProgress = ignore,
 ) -> list[RlQuery]:
@@ -90,7 +90,7 @@ def _of_round(config: ProposalConfig, refresh: int) -> ProposalConfig:
 
 def rl_data_of_chunk(
     rows: Sequence[int],
-    policy: PointerSelectorV2,
+    policy: PointerSelector,
     pools: Mapping[int, Sequence[int]],
     library: Sequence[VqaItem],
     embeddings: Tensor,
