@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -17,6 +19,7 @@ from icd_assets.evaluation.tables import starred
 from icd_assets.evaluation.verdict import footnotes, verdict
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan_notes import other_epochs
+from icd_assets.experiment.recipes import STAGES, no_v2_format, recipe_of, stages
 from icd_assets.lever_plus.inference import found_instead, taken_by_inference
 
 _KINDS_SHOWN = 4  # more do not fit a terminal
@@ -26,22 +29,31 @@ _ROOM_FOR_DIGITS = 92  # columns that the table takes with one digit after each 
 def show_configuration(experiment: Experiment, arguments: CellArguments, force: Collection[str] = ()) -> None:
     """The resolved configuration, as train_v3.sh prints it. ``force``: what is trained again although adopted."""
     cell, shared = experiment.cell, experiment.settings.shared
-    grpo = experiment.config("grpo_checkpoints").grpo_epochs > 0
-    mode = "RCE, then GRPO" if grpo else "RCE only"
-    epochs = ", ".join(_epochs(experiment, phase, force) for phase in (("rce", "grpo") if grpo else ("rce",)))
     lines = [
         ("task", experiment.dataset.task),
         ("dataset", f"{arguments.dataset} → {cell.dataset}"),
         ("sampler", f"{arguments.sampler} → {cell.sampler}"),
         ("model", f"{arguments.model} → {cell.model}"),
         ("GPU", arguments.gpu_id),
-        ("mode", f"{mode}; {epochs}, reward {experiment.reward.mode}"),
+        ("recipe", _recipe(experiment, force)),
         *([("name", f"{shared.name} → {experiment.paths.v3_folder.name}")] if shared.name is not None else []),
         ("results", str(experiment.store.root)),
     ]
     for name, value in lines:
         console.print(f"{name:>8}  {value}", markup=False)
     console.print()
+
+
+def _recipe(experiment: Experiment, force: Collection[str]) -> str:
+    """The recipe, and what it will train."""
+    if (recipe := recipe_of(experiment)) != "beams":
+        names = " → ".join(STAGES[asset] for asset in stages(experiment))
+        reward = f", reward {experiment.reward.mode}" if recipe == "rl" else ""
+        return f"{recipe}; {experiment.settings.shared.architecture} selector: {names}{reward}"
+    grpo = experiment.config("grpo_checkpoints").grpo_epochs > 0
+    mode = "RCE, then GRPO" if grpo else "RCE only"
+    epochs = ", ".join(_epochs(experiment, phase, force) for phase in (("rce", "grpo") if grpo else ("rce",)))
+    return f"beams; {mode}; {epochs}, reward {experiment.reward.mode}"
 
 
 def _epochs(experiment: Experiment, phase: str, force: Collection[str]) -> str:
@@ -56,6 +68,45 @@ def _epochs(experiment: Experiment, phase: str, force: Collection[str]) -> str:
 
 def show_summary(experiment: Experiment) -> None:
     """Where the checkpoints are, which is recommended and why, the table, and how to see it all."""
+    if own := stages(experiment):
+        _show_selectors(experiment, own)
+    else:
+        _show_checkpoints(experiment)
+    console.print()
+    show_evaluation(experiment)
+    console.print("\nsee runs, lineage and curves in the UI:  make ui   (or: icd-assets ui)", markup=False)
+
+
+def _show_selectors(experiment: Experiment, own: Sequence[str]) -> None:
+    """The folders of a recipe of labels, the last recommended."""
+    console.print("\n[bold]selectors[/bold]")
+    for asset in own:
+        facts = experiment.facts(asset)
+        console.print(f"  {path_shown(experiment.paths.selector(asset))}", markup=False)
+        console.print(f"    {facts['prompts']:,} prompts; {kept_in_words(facts)}", markup=False)
+    console.print("[bold]recommended[/bold]  ", end="")
+    console.print(f"{own[-1]}, the last of the recipe {recipe_of(experiment)}", markup=False)
+    if (exported := experiment.manifest("v2format_checkpoint")) is not None and no_v2_format(experiment) is None:
+        console.print("[bold]v2 format[/bold]    ", end="")
+        console.print(path_shown(experiment.store.resolve(exported.files[0])), markup=False)
+    else:
+        console.print(f"note: {no_v2_format(experiment)}", markup=False)
+
+
+def kept_in_words(facts: Mapping[str, Any]) -> str:
+    """Which epoch of a training stayed, and why."""
+    which = f"epoch {facts['best_epoch']} of {facts['epochs']} kept"
+    match facts["kept_by"]:
+        case "greedy_reward":
+            return f"{which}: its greedy choices earn the most, {facts['val_greedy_reward']:.3f}, held-out queries"
+        case "expected_reward":
+            return f"{which}: the highest expected reward, {facts['val_expected_reward']:.3f}, held-out queries"
+        case _:
+            return f"{which}: the last"
+
+
+def _show_checkpoints(experiment: Experiment) -> None:
+    """Lever-Plus' files, and which of them its inference takes."""
     store = experiment.store
     v2format = store.require(experiment.manifest_path("v2format_checkpoint"), "v2format_checkpoint")
     phase = v2format.facts["phase"]
@@ -79,9 +130,6 @@ def show_summary(experiment: Experiment) -> None:
         console.print(f"             export LEVER_LM_CHECKPOINT_PATH={given}", markup=False)
     for sentence in other_epochs(experiment):
         console.print(f"note: {sentence}", markup=False)
-    console.print()
-    show_evaluation(experiment)
-    console.print("\nsee runs, lineage and curves in the UI:  make ui   (or: icd-assets ui)", markup=False)
 
 
 def show_evaluation(experiment: Experiment) -> None:
@@ -131,9 +179,13 @@ def digits_shown() -> int:
 
 
 def reference_headers(comparison: Comparison) -> list[str]:
-    return [
-        f"− {name.removeprefix('image+text ').removeprefix('v2 ').strip('()')}" for name in comparison.references
-    ]
+    return [f"− {_short(name)}" for name in comparison.references]
+
+
+def _short(name: str) -> str:
+    """``similarity``, ``SFT``, ``singles``: what tells a reference from the others."""
+    inside = re.fullmatch(r"\S+ \((.+)\)", name)
+    return inside[1] if inside is not None else name.removeprefix("image+text ")
 
 
 def _by_kind(comparison: Comparison, digits: int) -> tuple[list[str], list[list[str]]]:

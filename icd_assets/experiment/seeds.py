@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.recipes import recipe_of
 from icd_assets.experiment.v2_source import importable_v2
 from icd_assets.store.names import SEEDS, results_of_seed
 from icd_assets.store.store import Store
@@ -52,7 +53,8 @@ def _of_seed(experiment: Experiment, seed: int) -> Experiment:
     explicit = dict(settings.explicit)
     if (own := importable_v2(experiment)) is not None:
         explicit["v2_checkpoint"] = {**explicit.get("v2_checkpoint", {}), "checkpoint": str(own)}
-    shared = settings.shared.model_copy(update={"seed": seed})
+    # The recipe is that of the results root, whatever the other seed's own has.
+    shared = settings.shared.model_copy(update={"seed": seed, "recipe": recipe_of(experiment)})
     return replace(
         experiment,
         settings=settings.model_copy(update={"shared": shared, "explicit": explicit}),

@@ -13,8 +13,9 @@ from torch import Tensor
 from icd_assets.scoring.infoscore import QueryBeams
 from icd_assets.scoring.rewards import RewardConfig
 from icd_assets.scoring.rl_data import RlData
+from icd_assets.scoring.step_labels import StepLabels
 from icd_assets.scoring.training_rows import training_rows
-from icd_assets.selector.groups import PointerGroup
+from icd_assets.selector.groups import DenseGroup, PointerGroup, RewardGroup
 
 
 def groups_of_beams(
@@ -73,3 +74,24 @@ def groups_of_rl_data(
             )
         )
     return groups
+
+
+def dense_groups(
+    labels: Mapping[int, Sequence[StepLabels]], pools: Mapping[int, Sequence[int]]
+) -> list[DenseGroup]:
+    """A query's step labels; of prefixes with which every prompt was refused nothing is learned."""
+    groups = []
+    for row, steps in labels.items():
+        known = [(step.prefix, step.values) for step in steps if any(value is not None for value in step.values)]
+        if known:
+            groups.append(DenseGroup.of(row, pools[row], known))
+    return groups
+
+
+def reward_groups(data: RlData, reward: RewardConfig, *, skip_fallback: bool = True) -> list[RewardGroup]:
+    """The usable pointers of each query under ``reward``, and what they begin with, by number of shots."""
+    rows = training_rows(data, reward, skip_fallback=skip_fallback, prefixes=True)
+    return [
+        RewardGroup(row.query_row, row.pool_ids, torch.tensor(row.pointers), torch.tensor(row.rewards))
+        for row in rows
+    ]

@@ -21,13 +21,13 @@ from icd_assets.selector.decoding import evaluating, greedy, log_prob, sample
 
 if TYPE_CHECKING:
     from icd_assets.scoring.step_labels import Prefix
-    from icd_assets.selector.model import PointerSelectorV2
+    from icd_assets.selector.model import PointerSelector
 
 _DRAWS = 64
 
 
 def propose_prefixes(
-    policy: PointerSelectorV2,
+    policy: PointerSelector,
     pools: Mapping[int, Sequence[int]],
     embeddings: Tensor,
     *,
@@ -56,7 +56,7 @@ def propose_prefixes(
 
 
 def _of_query(
-    policy: PointerSelectorV2, row: int, query: Tensor, pool: Tensor, per_length: int, longest: int, seed: int
+    policy: PointerSelector, row: int, query: Tensor, pool: Tensor, per_length: int, longest: int, seed: int
 ) -> list[Prefix]:
     """query: [1, D], pool: [1, K, D]"""
     best = greedy(policy, query, pool, longest)[0].tolist()
@@ -82,7 +82,7 @@ def _distinct(prefixes: Iterable[Prefix], count: int) -> list[Prefix]:
     return list(by_set.values())
 
 
-def _siblings(policy: PointerSelectorV2, query: Tensor, pool: Tensor, prefix: Sequence[int]) -> Iterator[Prefix]:
+def _siblings(policy: PointerSelector, query: Tensor, pool: Tensor, prefix: Sequence[int]) -> Iterator[Prefix]:
     """``prefix`` with each other last pick, the most probable first."""
     *before, _ = prefix
     others = [(*before, place) for place in range(pool.size(1)) if place not in prefix]

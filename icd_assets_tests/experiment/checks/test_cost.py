@@ -10,6 +10,7 @@ from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import read_settings
 from icd_assets.experiment.steps import STEP
 from icd_assets_tests.experiment.checks.conftest import Opened
+from icd_assets_tests.worlds.manifests import STEP_NAMES
 from icd_assets_tests.worlds.workplace import Workplace
 
 ROWS = {"train": 9009, "validation": 5046}
@@ -47,12 +48,12 @@ def test_a_run_writes_what_was_foretold(trained: tuple[Workplace, str], monkeypa
     place = trained[0]
     monkeypatch.chdir(place.folder)
     monkeypatch.setenv("ICD_CATALOG", str(place.folder / "catalog.yaml"))
-    settings = read_settings(None, {"RCE_EPOCHS": "5", "GRPO_EPOCHS": "3"})
+    settings = read_settings(None, {"RECIPE": "beams", "RCE_EPOCHS": "5", "GRPO_EPOCHS": "3"})
     catalog = Catalog.load()
     experiment = Experiment.open(catalog.cell("demo", "rand_sampler", "tiny_vl"), settings, place.results, catalog)
     rows = {"train": len(experiment.data.train), "validation": len(experiment.data.validation)}
     foretold = written(experiment, STEPS, rows, encoder=1_100_000, width=64)
-    for asset in STEPS[1:]:
+    for asset in STEP_NAMES[1:]:
         manifest = experiment.manifest(asset)
         assert manifest is not None
         size = sum(record.size for record in manifest.files)
