@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from icd_assets.evaluation.baselines import baseline_selections
+from icd_assets.evaluation.baselines.asked import Asked
 from icd_assets.evaluation.config import EvaluationConfig
 from icd_assets.evaluation.oracle import best_in_pool
 from icd_assets.evaluation.selections import Selection
@@ -60,12 +62,20 @@ def select(
     of_offered = SamplerFeatures(*encode([library[row] for row in offered]))
     query, candidates = _embedded(of_queries), _embedded(of_offered)
 
+    def embed(items: Sequence[VqaItem]) -> Features:
+        return _embedded(SamplerFeatures(*encode(items))).numpy()
+
     selections = [zero_shot(list(pools))]
     for shots in config.all_shots:
         main = shots == config.compare_shots
         selections.append(random_selection(pools, shots, config.seed))
         for kind in similarities if main else similarities[-1:]:
             selections.append(similarity_selection(kind, places, shots, of_queries, of_offered))
+        if main:
+            asked = Asked(
+                queries, pools, places, library, query.numpy(), candidates.numpy(), embed, shots, config.seed
+            )
+            selections += baseline_selections(config.baselines, asked)
         for name, policy in policies.items():
             selections.append(greedy_selection(name, policy, places, shots, query, candidates))
         if main and policies:

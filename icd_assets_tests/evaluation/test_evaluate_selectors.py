@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,9 +38,9 @@ def encode(items: Sequence[VqaItem]) -> tuple[Features, Features]:
     return text, image
 
 
-def evaluated(pools=POOLS, queries=QUERIES, policies=POLICIES, **more) -> Evaluation:
+def evaluated(pools=POOLS, queries=QUERIES, policies=POLICIES, config=CONFIG, **more) -> Evaluation:
     return evaluate_selectors(
-        policies, queries, pools, LIBRARY, encode, CopyingBackend(), VqaAccuracy(), CONFIG, **more
+        policies, queries, pools, LIBRARY, encode, CopyingBackend(), VqaAccuracy(), config, **more
     )
 
 
@@ -55,6 +56,11 @@ def test_every_strategy_is_evaluated_on_every_query():
         ("image similarity", 2),
         ("text similarity", 2),
         ("image+text similarity", 2),
+        ("MMR", 2),
+        ("DPP", 2),
+        ("BM25", 2),
+        ("vote-k", 2),
+        ("random, same type", 2),
         ("a", 2),
         ("b", 2),
         ("b, shuffled labels", 2),
@@ -63,7 +69,8 @@ def test_every_strategy_is_evaluated_on_every_query():
     for outcome in found.outcomes:
         assert [prediction.question_id for prediction in outcome.predictions] == [90, 20, 60, 30, 0]
         for prediction in outcome.predictions:
-            assert {*prediction.pointer_rows} <= {*POOLS[prediction.question_id // 10]}
+            if outcome.strategy != "vote-k":  # which has rows of its own
+                assert {*prediction.pointer_rows} <= {*POOLS[prediction.question_id // 10]}
     assert (found.comparison.metric, found.comparison.num_queries) == ("accuracy", 5)
     references = dict.fromkeys(row.reference for row in found.comparison.differences)
     assert list(references) == ["random", "image+text similarity", "a"]
@@ -82,9 +89,26 @@ def test_the_order_of_pools_decides_nothing():
 
 
 def test_without_policies_baselines_are_compared():
-    found = evaluated(policies={}, similarities=("image",))
+    found = evaluated(
+        policies={}, similarities=("image",), config=CONFIG.model_copy(update={"baselines": ["dpp"]})
+    )
     names = dict.fromkeys(outcome.strategy for outcome in found.outcomes)
-    assert list(names) == ["zero-shot", "random", "image similarity", "best in pool (oracle)"]
+    assert list(names) == ["zero-shot", "random", "image similarity", "DPP", "best in pool (oracle)"]
+
+
+def test_baselines_stand_in_the_tables_order_once():
+    config = CONFIG.model_copy(update={"baselines": ["same_type", "mmr", "same_type"], "shot_counts": [1, 2, 3]})
+    found = [(outcome.strategy, outcome.shots) for outcome in evaluated(policies={}, config=config).outcomes]
+    assert [one for one in found if one[0] in ("MMR", "random, same type")] == [
+        ("MMR", 2),
+        ("random, same type", 2),
+    ]
+
+
+def test_what_a_data_set_lacks_is_left_out():
+    captions = [replace(query, question="", question_type="") for query in QUERIES]
+    names = {outcome.strategy for outcome in evaluated(queries=captions, policies={}).outcomes}
+    assert {"MMR", "DPP", "vote-k"} <= names and not {"BM25", "random, same type"} & names
 
 
 def test_what_is_missing_is_named():
