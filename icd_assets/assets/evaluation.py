@@ -40,6 +40,7 @@ def evaluation(run: StepRun) -> Report:
         metric,
         run.config,
         similarities=experiment.task.similarities,
+        embeddings=inputs.embeddings(run) if "embeddings" in run.spec.inputs else None,
         on_progress=run.on_progress,
     )
 

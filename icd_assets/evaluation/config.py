@@ -45,6 +45,12 @@ class EvaluationConfig(BaseModel):
         description="Further strategies of the main table: mmr, dpp, bm25 (on the question), vote_k, same_type "
         "(random, of the query's question type). Each asks one prompt a question; an empty list leaves them out.",
     )
+    library_candidates: int = Field(
+        64,
+        ge=0,
+        description="Rows of the whole train split, the nearest to the query, that each selector may choose from "
+        "besides its pool, in a further row of the main table; 0 leaves these rows out.",
+    )
     seed: int = Field(42, ge=0, description="Seed of random demonstrations and shuffled labels.")
 
     @field_validator("baselines")

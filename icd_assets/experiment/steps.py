@@ -132,7 +132,14 @@ STEPS = (
     Step(
         name="evaluation",
         title="evaluated",
-        parents=("candidate_pools", "v2_checkpoint", "rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint"),
+        parents=(
+            "candidate_pools",
+            "v2_checkpoint",
+            "embeddings",
+            "rce_checkpoints",
+            "grpo_checkpoints",
+            "v2format_checkpoint",
+        ),
         config=EvaluationConfig,
         code_version="4",
         kind="table",

@@ -7,15 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from icd_assets.datasets.vqa import VqaItem
 from icd_assets.errors import UserError
 from icd_assets.evaluation.config import EvaluationConfig
 from icd_assets.evaluation.evaluate_selectors import Evaluation, evaluate_selectors
 from icd_assets.pools.config import PoolConfig
+from icd_assets.pools.rows import candidate_rows
 from icd_assets.pools.samplers import build_pools
 from icd_assets.pools.similarity import Features
 from icd_assets.selector.config import SelectorConfig
+from icd_assets.selector.encoder import combine
 from icd_assets.selector.model import new_policy
 from icd_assets.tasks.vqa.metric import VqaAccuracy
 from icd_assets_tests.worlds.copying_backend import CopyingBackend
@@ -64,12 +67,14 @@ def test_every_strategy_is_evaluated_on_every_query():
         ("a", 2),
         ("b", 2),
         ("b, shuffled labels", 2),
+        ("a, whole library", 2),
+        ("b, whole library", 2),
         ("best in pool (oracle)", 2),
     ]
     for outcome in found.outcomes:
         assert [prediction.question_id for prediction in outcome.predictions] == [90, 20, 60, 30, 0]
         for prediction in outcome.predictions:
-            if outcome.strategy != "vote-k":  # which has rows of its own
+            if outcome.strategy != "vote-k" and "whole library" not in outcome.strategy:
                 assert {*prediction.pointer_rows} <= {*POOLS[prediction.question_id // 10]}
     assert (found.comparison.metric, found.comparison.num_queries) == ("accuracy", 5)
     references = dict.fromkeys(row.reference for row in found.comparison.differences)
@@ -103,6 +108,36 @@ def test_baselines_stand_in_the_tables_order_once():
         ("MMR", 2),
         ("random, same type", 2),
     ]
+
+
+def test_the_whole_library_is_within_reach_if_it_is_asked_for():
+    names = {outcome.strategy for outcome in evaluated().outcomes}
+    without = evaluated(config=CONFIG.model_copy(update={"library_candidates": 0}))
+    assert names - {outcome.strategy for outcome in without.outcomes} == {"a, whole library", "b, whole library"}
+
+
+def test_embeddings_that_are_there_are_taken():
+    """They are what the library's items would be encoded to, and nothing else is encoded."""
+    text, image = map(torch.from_numpy, encode(LIBRARY))
+    seen = []
+
+    def noting(items):
+        seen.append(len(items))
+        return encode(items)
+
+    given = evaluate_selectors(
+        POLICIES,
+        QUERIES,
+        POOLS,
+        LIBRARY,
+        noting,
+        CopyingBackend(),
+        VqaAccuracy(),
+        CONFIG,
+        embeddings=combine(text, image),
+    )
+    assert given == evaluated()
+    assert seen == [len(QUERIES), len(candidate_rows(POOLS))]
 
 
 def test_what_a_data_set_lacks_is_left_out():

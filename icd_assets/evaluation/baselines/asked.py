@@ -26,7 +26,7 @@ class Asked:
     library: Sequence[VqaItem]
     query: Features
     offered: Features
-    embed: Callable[[Sequence[VqaItem]], Features]  # of other rows of the library
+    embed: Callable[[Sequence[int]], Features]  # of any rows of the library
     shots: int
     seed: int
 

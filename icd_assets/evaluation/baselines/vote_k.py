@@ -27,7 +27,7 @@ def vote_k(asked: Asked) -> Selection:
     size = len(asked.library)
     rng = python_rng(asked.seed, "evaluation", "vote-k")
     rows = sorted(rng.sample(range(size), min(size, CANDIDATES)))
-    vectors = asked.embed([asked.library[row] for row in rows])
+    vectors = asked.embed(rows)
     elected = election(vectors, max(map(len, asked.pools.values())))
     banned = on_same_image(asked.queries, asked.library)
     pools, pointers = {}, {}

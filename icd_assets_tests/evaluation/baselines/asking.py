@@ -39,7 +39,7 @@ def asked(
         library,
         query,
         vectors[offered],
-        lambda items: vectors[[item.row for item in items]],
+        lambda rows: vectors[list(rows)],
         shots,
         seed,
     )

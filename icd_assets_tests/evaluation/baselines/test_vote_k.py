@@ -87,7 +87,7 @@ def test_of_a_large_library_a_drawn_part_stands(monkeypatch):
     def pools(seed: int):
         asking = asked([item(900)], {900: [0, 1, 2]}, library, vectors=vectors, seed=seed)
         embed = asking.embed
-        found = vote_k(replace(asking, embed=lambda items: asked_of.append(len(items)) or embed(items)))
+        found = vote_k(replace(asking, embed=lambda rows: asked_of.append(len(rows)) or embed(rows)))
         return found.pools
 
     assert pools(1) == pools(1) != pools(2)
