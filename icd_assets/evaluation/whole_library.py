@@ -100,8 +100,10 @@ def point(
     for row, (pool, rows) in enumerate(zip(pools, reach, strict=True)):
         if len(rows) < shots:
             raise ValueError(f"query {row}: {shots} demonstrations cannot be chosen from {len(rows)} rows")
-        own, seen, offered = (vectors[None].to(device) for vectors in (query[row], library[pool], library[rows]))
-        picks = _greedy(policy, own, seen, offered, shots)
+        # Lists, as a tensor takes a tuple for an index of each dimension.
+        seen, offered = library[list(pool)], library[list(rows)]
+        own = query[row : row + 1].to(device)
+        picks = _greedy(policy, own, seen[None].to(device), offered[None].to(device), shots)
         chosen.append(tuple(rows[place] for place in picks))
     return chosen
 

@@ -23,6 +23,7 @@ def unit(*shape, seed=0):
 
 LIBRARY, QUERY = unit(50, 8), unit(6, 8, seed=1)
 POOLS = [[(7 * query + 3 * place) % 50 for place in range(10)] for query in range(6)]
+AS_BUILT = [tuple(pool) for pool in POOLS]  # as samplers give them
 NONE_BANNED = [[]] * 6
 
 
@@ -53,7 +54,7 @@ def by_hand(query, pool, rows):
 
 
 def test_it_looks_at_the_pool_and_points_at_what_is_near():
-    found = select_from_library(Subtracting(), QUERY, LIBRARY, POOLS, NONE_BANNED, 2, nearest=12)
+    found = select_from_library(Subtracting(), QUERY, LIBRARY, AS_BUILT, NONE_BANNED, 2, nearest=12)
     outside = 0
     for query, pool, rows in zip(QUERY, POOLS, found, strict=True):
         near = sorted(set(range(50)) - set(pool), key=lambda row: -float(query @ LIBRARY[row]))[:12]
