@@ -42,6 +42,7 @@ def evaluation(run: StepRun) -> Report:
         run.config,
         similarities=experiment.task.similarities,
         prices=_prices(run),
+        embeddings=inputs.embeddings(run) if "embeddings" in run.spec.inputs else None,
         on_progress=run.on_progress,
     )
 

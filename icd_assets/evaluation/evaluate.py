@@ -71,7 +71,7 @@ def evaluate(
 ) -> list[Outcome]:
     """One outcome per selection. Equal prompts of different strategies are asked once, all in one call.
 
-    ``pools``: row of the query → train rows, and ``library`` is the train split.
+    ``pools``: row of the query → train rows, where a selection has none of its own; ``library``: the train split.
     """
     require_queries(queries)
     covered = [_covered(selection, queries) for selection in selections]
@@ -112,7 +112,8 @@ def _prompt(
 ) -> tuple[Prompt, tuple[int, ...]]:
     """The prompt and the train rows that it shows."""
     pointer = selection.pointers[query.row]
-    rows = tuple(pools[query.row][place] for place in pointer) if pointer else ()
+    own = pools if selection.pools is None else selection.pools
+    rows = tuple(own[query.row][place] for place in pointer) if pointer else ()
     shown = [library[row] for row in rows]
     if selection.labels is not None:
         labels = selection.labels[query.row]

@@ -235,6 +235,8 @@ def evaluation(e: Experiment) -> Ingredients:
         inputs["encoder"] = e.weights_of(e.encoder(e.dataset.encoder))
     inputs |= {"dataset": e.data.digest("train", "validation"), "vlm": e.vlm()}
     config = e.config("evaluation").model_dump()
+    if config["library_candidates"] or "vote_k" in config["baselines"]:  # they look at the whole train split
+        inputs["embeddings"] = e.input("embeddings")
     if config["subset"]:
         inputs["subset"] = Input(data_version=e.store.digests.file(e.data.subset_path()))
     else:

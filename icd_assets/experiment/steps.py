@@ -249,7 +249,7 @@ STEPS = (
         name="evaluation",
         title="evaluated",
         parents=(
-            *("candidate_pools", "singles_selector", "sequence_selector", "rl_selector"),
+            *("candidate_pools", "embeddings", "singles_selector", "sequence_selector", "rl_selector"),
             *("v2_checkpoint", "rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint"),
         ),
         config=EvaluationConfig,

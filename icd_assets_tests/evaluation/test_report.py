@@ -206,9 +206,19 @@ def test_config():
         {"shots": [1]},
         {"compare_shots": 0},
         {"shot_counts": [0]},
+        {"baselines": ["mmr", ["dpp"]]},
+        {"baselines": None},
     ):
         with pytest.raises(ValidationError):
             EvaluationConfig(**bad)
+
+
+def test_a_misspelt_baseline_is_named_with_what_may_be_meant():
+    with pytest.raises(ValidationError, match=r"'bm-25' is no baseline \(known: mmr, .*\); did you mean bm25\?"):
+        EvaluationConfig(baselines=["mmr", "bm-25"])
+    with pytest.raises(ValidationError, match=r"'' is no baseline \(known: mmr, [^?]*$"):
+        EvaluationConfig(baselines=[""])
+    assert EvaluationConfig(baselines=[]).baselines == []
 
 
 def test_captions_are_printed_as_the_field_prints_cider():

@@ -91,10 +91,11 @@ def _pointers(experiment: Experiment) -> int:
 
 def _predictions(experiment: Experiment, rows: Mapping[str, int]) -> int:
     """Zero-shot once; at each number of shots random, image+text similarity and the policies; in the main table
-    the other two similarities and shuffled labels as well."""
+    the other two similarities, the baselines, shuffled labels and each policy over the whole library as well."""
     config = experiment.config("evaluation")
     policies = len(stages(experiment)) or (3 if experiment.config("grpo_checkpoints").grpo_epochs else 2)
-    return int(config.query_count(rows["validation"]) * (1 + len(config.all_shots) * (2 + policies) + 3))
+    main = 3 + len(set(config.baselines)) + (policies if config.library_candidates else 0)
+    return int(config.query_count(rows["validation"]) * (1 + len(config.all_shots) * (2 + policies) + main))
 
 
 def _oracle(experiment: Experiment, rows: Mapping[str, int]) -> int:

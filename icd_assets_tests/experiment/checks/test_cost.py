@@ -22,13 +22,13 @@ def test_prompts_by_hand(opened: Opened) -> None:
     assert found["beam_data"] == 24 * (1 + 64 + 5 * 3)  # alone, singles, and 5 beams over the 4 best less one
     assert found["rl_data"] == 24 * (5 + 5 + 2 * 2 + 1)
     oracle = 40 * (1 + 64 + 1 * 3)
-    assert found["evaluation"] == 40 * (1 + 4 * (2 + 2) + 3) + oracle
+    assert found["evaluation"] == 40 * (1 + 4 * (2 + 2) + 3 + 5 + 2) + oracle  # five baselines
     assert prompts(opened(), ["rl_data"], ROWS) == {"rl_data": 360}
 
 
 def test_grpo_is_asked_too(opened: Opened) -> None:
     with_grpo = prompts(opened(GRPO_EPOCHS="3"), ["evaluation"], ROWS)["evaluation"]
-    assert with_grpo - prompts(opened(), ["evaluation"], ROWS)["evaluation"] == 40 * 4
+    assert with_grpo - prompts(opened(), ["evaluation"], ROWS)["evaluation"] == 40 * (4 + 1)
 
 
 def test_bytes_by_hand(opened: Opened) -> None:
