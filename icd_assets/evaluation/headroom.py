@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -115,6 +115,16 @@ def stored_sentence(kind: str, found: StoredHeadroom) -> str:
         f"({low:.1f} to {high:.1f}), which loses {100 * found.lost.value:.1f} points to the best stored one "
         f"({100 * found.lost.low:.1f} to {100 * found.lost.high:.1f})"
     )
+
+
+def stored_facts(kinds: Mapping[str, StoredHeadroom]) -> dict[str, Any]:
+    """Flat, as an artifact's facts: the sentence and its two numbers, by kind of row."""
+    found: dict[str, Any] = {}
+    for kind, one in kinds.items():
+        found[f"headroom_{kind}"] = stored_sentence(kind, one)
+        found[f"headroom_{kind}_beaten"] = one.beaten.value
+        found[f"headroom_{kind}_lost"] = one.lost.value
+    return found
 
 
 def as_json(found: StoredHeadroom | SampledHeadroom) -> dict[str, Any]:

@@ -27,5 +27,9 @@ def test_after_a_run_the_policy_is_its_selector(copied: Workplace) -> None:
     kinds = found["stored"]
     assert kinds["seen"]["rows"] + kinds["not_seen"]["rows"] == 24
     assert kinds["seen"]["rows"] == 21  # of 24 anchors, nine tenths
-    shown = copied.run("headroom", KEY, "--budget", "0").stdout
-    assert "21 rows that SFT was fitted to: a stored pointer beats the policy's first beam in " in shown
+    sentence = "21 rows that SFT was fitted to: a stored pointer beats the policy's first beam in "
+    assert sentence in copied.run("headroom", KEY, "--budget", "0").stdout
+    facts = json.loads(next(copied.results.rglob("rl_data*.manifest.json")).read_text())["facts"]
+    assert facts["headroom_seen"].startswith(sentence)
+    assert facts["headroom_seen_lost"] == kinds["seen"]["lost"]["value"]
+    assert sentence in copied.run("doctor", KEY, "--no-smoke", COLUMNS="300").stdout
