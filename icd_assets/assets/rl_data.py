@@ -32,7 +32,20 @@ def rl_data(run: StepRun) -> Report:
     found = facts(data, experiment.reward, experiment.task.metric_name.lower())
     if refused:
         found["vlm_prompts_refused"] = refused
+    found |= _headroom(run, data)
     return Report(files={path: staged}, facts=found, origin=origin)
+
+
+def _headroom(run: StepRun, data: RlData) -> dict[str, Any]:
+    """What the policy's first beam loses to the best stored pointer, on rows SFT was fitted to and on others."""
+    from icd_assets.evaluation.headroom import of_stored, stored_facts, stored_sentence
+    from icd_assets.experiment.fitted_rows import fitted_rows, score_limit
+    from icd_assets.scoring.headroom import stored_losses
+
+    kinds = of_stored(stored_losses(data), fitted_rows(run.experiment), score_limit(run.experiment))
+    for kind, found in kinds.items():
+        run.note(stored_sentence(kind, found))
+    return stored_facts(kinds)
 
 
 def _imported(run: StepRun, path: Path) -> RlData:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from icd_assets.selector.advantages import advantages, top_k
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.decoding import log_prob, sample
-from icd_assets.selector.divergence import entropy, estimate, kl_divergence
+from icd_assets.selector.divergence import entropy, estimate, stored_divergence
 from icd_assets.selector.losses import pick_cross_entropy, ppo_loss, rce_loss, rce_weights
 from icd_assets.selector.model import PointerSelectorV2, new_policy
 from icd_assets.selector.reward_normalization import normalize_rewards
@@ -204,13 +204,15 @@ def test_exact_divergences_equal_what_samples_estimate(world: Tiny) -> None:
     full = [model(query, pool, every).log_softmax(-1).detach() for model in (policy, reference)]
     by_prefix = torch.stack(
         [
-            kl_divergence("exact", *[f[:, i : i + 1] for f in full], every[:, i : i + 1], MASK[:1, :1])
+            stored_divergence(
+                "stored_prefixes", *[f[:, i : i + 1] for f in full], every[:, i : i + 1], MASK[:1, :1]
+            )
             for i in range(30)
         ]
     )
     assert torch.allclose((new.exp() * by_prefix).sum(), true_kl, atol=1e-5)
-    forward = kl_divergence("exact_forward", *full, every, torch.ones(1, 30, dtype=torch.bool))
-    backward = kl_divergence("exact", full[1], full[0], every, torch.ones(1, 30, dtype=torch.bool))
+    forward = stored_divergence("stored_prefixes_forward", *full, every, torch.ones(1, 30, dtype=torch.bool))
+    backward = stored_divergence("stored_prefixes", full[1], full[0], every, torch.ones(1, 30, dtype=torch.bool))
     assert torch.allclose(forward, backward)
     assert (new.exp() * estimate("k1", new - ref)).sum().item() == pytest.approx(true_kl.item(), abs=1e-5)
     other = (ref.exp() * (ref - new)).sum()
