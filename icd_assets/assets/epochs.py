@@ -12,7 +12,7 @@ from icd_assets.store.journal import Journal
 
 if TYPE_CHECKING:
     from icd_assets.selector.groups import PointerGroup
-    from icd_assets.selector.model import PointerSelectorV2
+    from icd_assets.selector.model import PointerSelector
     from icd_assets.selector.training import EpochResult, Metrics, Resumed
 
 
@@ -85,9 +85,7 @@ class Epochs:
         finals = [paths.epoch_checkpoint(self._phase, number) for number in range(1, len(self.history) + 1)]
         return {final: self._run.staging / final.name for final in finals}
 
-    def report(
-        self, groups: Sequence[PointerGroup], *, start: PointerSelectorV2, policy: PointerSelectorV2
-    ) -> Report:
+    def report(self, groups: Sequence[PointerGroup], *, start: PointerSelector, policy: PointerSelector) -> Report:
         """Of a phase that is trained: its checkpoints, and the facts that RCE and GRPO share. ``start`` and
         ``policy``: before the first epoch and after the last."""
         from icd_assets.selector.groups import split_by_query

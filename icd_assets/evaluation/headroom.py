@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from icd_assets.evaluation.paired import paired
 from icd_assets.evaluation.report import Interval
 from icd_assets.evaluation.statistics import interval
 from icd_assets.scoring.headroom import Sampled, Stored, seen_and_not
@@ -41,8 +42,8 @@ def of_stored(losses: Sequence[Stored], seen: Collection[int], limit: float) -> 
         images = [_image(one) for one in rows]
         found[kind] = StoredHeadroom(
             len(rows),
-            interval([float(one.lost > 0) for one in rows], images, 0, 1),
-            interval([one.lost for one in rows], images, 0, limit),
+            interval([float(one.lost > 0) for one in rows], images),
+            interval([one.lost for one in rows], images, limit),
         )
     return found
 
@@ -51,7 +52,7 @@ def of_sampled(sample: Sequence[Sampled], limit: float) -> SampledHeadroom:
     images = [_image(one) for one in sample]
 
     def difference(values: Sequence[float]) -> Interval:
-        return interval(values, images, -limit, limit)
+        return paired(values, images, limit).interval
 
     return SampledHeadroom(
         queries=len(sample),

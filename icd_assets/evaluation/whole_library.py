@@ -26,11 +26,11 @@ from icd_assets.selector.decoding import evaluating
 
 if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaItem
-    from icd_assets.selector.model import PointerSelectorV2
+    from icd_assets.selector.model import PointerSelector
 
 
 def library_selections(
-    policies: Mapping[str, PointerSelectorV2],
+    policies: Mapping[str, PointerSelector],
     queries: Sequence[VqaItem],
     pools: Mapping[int, Sequence[int]],
     library: Sequence[VqaItem],
@@ -54,7 +54,7 @@ def library_selections(
 
 
 def select_from_library(
-    policy: PointerSelectorV2,
+    policy: PointerSelector,
     query: Tensor,
     library: Tensor,
     pools: Sequence[Sequence[int]],
@@ -87,7 +87,7 @@ def within_reach(
 
 
 def point(
-    policy: PointerSelectorV2,
+    policy: PointerSelector,
     query: Tensor,
     library: Tensor,
     pools: Sequence[Sequence[int]],
@@ -108,7 +108,7 @@ def point(
     return chosen
 
 
-def _greedy(policy: PointerSelectorV2, query: Tensor, seen: Tensor, offered: Tensor, shots: int) -> list[int]:
+def _greedy(policy: PointerSelector, query: Tensor, seen: Tensor, offered: Tensor, shots: int) -> list[int]:
     """Places in offered: [1, K, D], after looking at seen: [1, K', D]; query: [1, D]."""
     with evaluating(policy):
         state = policy.encode(query, seen).state.unsqueeze(1)  # [1, 1, X]

@@ -24,7 +24,7 @@ from icd_assets.scoring.headroom import measure, prompts_of_a_query, stored_loss
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from icd_assets.selector.model import PointerSelectorV2
+    from icd_assets.selector.model import PointerSelector
 
 _SHOTS = 2
 
@@ -165,7 +165,7 @@ def _choices(
     return chosen, "similarity" if policy is None else "the v2 selector"
 
 
-def _v2(experiment: Experiment, device: str) -> PointerSelectorV2:
+def _v2(experiment: Experiment, device: str) -> PointerSelector:
     from icd_assets.selector.v2_file import read_v2
     from icd_assets.selector.v3_file import load_policy
 
