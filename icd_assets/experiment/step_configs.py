@@ -102,7 +102,7 @@ class StepLabelsConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prefixes: int = Field(
-        2, ge=1, description="Prefixes of each length per query, proposed by the selector of singles."
+        1, ge=1, description="Prefixes of each length per query, proposed by the selector of singles."
     )
     steps: int | None = Field(
         None,
