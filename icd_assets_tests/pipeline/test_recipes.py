@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from icd_assets.scoring.rl_file import read_rl_data
 from icd_assets.selector.selector_file import read_selector
 from icd_assets_tests.worlds.workplace import CELL, KEY, Workplace, new_workplace, shrink
 
@@ -58,9 +59,8 @@ def test_what_is_whole_is_kept_however_it_is_asked_for(whole: tuple[Workplace, s
         assert "nothing had to be done: every artifact is up to date" in again.stdout, again.stdout
     status = json.loads(place.run("status", "--json", RECIPE="auto").stdout)["cells"][KEY]
     states = {asset: one["state"] for asset, one in status.items()}
-    assert {states[asset] for asset in ("single_labels", "sequence_selector", "rl_selector", "evaluation")} == {
-        "fresh"
-    }
+    made = ("single_labels", "sequence_selector", "rl_selector", "evaluation")
+    assert {states[asset] for asset in made} == {"fresh"}
     assert states["beam_data"] == states["v2_checkpoint"] == "left out"
 
 
@@ -89,10 +89,9 @@ def test_validation_rows_of_rl_are_seen_by_nobody(whole: tuple[Workplace, str]) 
     assert len(roles["train"]) == 24 and len(roles["validation"]) == 8
     assert not roles["validation"].keys() & (anchors.keys() | roles["train"].keys())
     (data,) = place.results.rglob("own_rl_data_*_tiny_vl.json")
-    of_rows = {
-        row: one["role"] for row, one in json.loads(data.read_text(encoding="utf-8")).items() if row[0] != "_"
-    }
-    assert {row for row, role in of_rows.items() if role == "validation"} == roles["validation"].keys()
+    found = read_rl_data(data)
+    assert found.held_out == {int(row) for row in roles["validation"]}
+    assert {query.row for query in found.queries} == {int(row) for own in roles.values() for row in own}
 
 
 def test_other_settings_of_rl_keep_the_labels(whole: tuple[Workplace, str]) -> None:
@@ -125,4 +124,5 @@ def test_settings_of_lever_plus_mean_its_chain_in_one_line(tmp_path: Path) -> No
     place = new_workplace(tmp_path / "work")
     ended = place.train("--dry-run", "--grpo-epochs", "3", RECIPE="")
     assert ended.stderr.count("recipe beams, for grpo_checkpoints.grpo_epochs is set") == 1
-    assert "grpo_checkpoints" in ended.stdout and "single_labels  " not in ended.stdout
+    planned = ended.stdout[: ended.stdout.index("VLM prompts")]
+    assert "grpo_checkpoints" in planned and "single_labels" not in planned

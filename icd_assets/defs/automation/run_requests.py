@@ -17,7 +17,7 @@ from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.catalog_entries import AutomationEntry
 from icd_assets.experiment.experiment import Experiment, results_root
 from icd_assets.experiment.plan import Plan
-from icd_assets.experiment.recipes import recipe_of, with_recipe
+from icd_assets.experiment.recipes import STAGES, recipe_of, with_recipe
 from icd_assets.experiment.settings import assigned
 from icd_assets.experiment.steps import STEP, STEPS
 from icd_assets.lineage.as_made import Warn, chosen
@@ -49,6 +49,11 @@ def job_of(experiment: Experiment) -> JobName:
             return "rl_recipe"
         case "beams":
             return _of_phase(experiment)
+
+
+def begun(experiment: Experiment) -> bool:
+    """Whether a recipe of labels has trained a selector of the cell."""
+    return any(experiment.manifest_path(asset).exists() for asset in STAGES)
 
 
 def _of_phase(experiment: Experiment) -> JobName:

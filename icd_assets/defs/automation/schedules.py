@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from icd_assets.defs.automation.jobs import grpo_recipe, rce_recipe
-from icd_assets.defs.automation.run_requests import JobName, entry, experiments, job_of, request
+from icd_assets.defs.automation.run_requests import JobName, begun, entry, experiments, job_of, request
 from icd_assets.defs.runs.dagster_private import is_valid_cron_schedule
 from icd_assets.errors import UserError
 
@@ -30,7 +30,7 @@ def _schedule(name: str, recipe: JobName, job: dg.JobDefinition | object) -> dg.
         requests, quiet = [], []
         for experiment in experiments(found, context.log.warning):
             own = job_of(experiment)
-            if own not in ("rce_recipe", "grpo_recipe"):
+            if own not in ("rce_recipe", "grpo_recipe") and begun(experiment):
                 context.log.info(f"{experiment.cell}: it is of {own}; the sensor new_inputs runs it again.")
                 continue
             if recipe == "rce_recipe" and own == "grpo_recipe":
