@@ -70,7 +70,6 @@ def test_sixteen_shots_are_decoded_one_after_the_other(architecture: Any) -> Non
     policy, query, pool = selector(architecture), random(2, 12), random(2, 20, 12)
     pointers = greedy(policy, query, pool, 16)
     assert all(len(set(pointer)) == 16 for pointer in pointers.tolist())
-    assert torch.equal(beam_search(policy, query, pool, 16, 1).pointers[:, 0], pointers)
     drawn = sample(policy, query, pool, torch.rand(2, 3, 16, dtype=torch.float64), 1.3)
     assert all(len(set(pointer)) == 16 for pointer in drawn.pointers.flatten(0, 1).tolist())
     logits = policy(query, pool, pointers.unsqueeze(1))  # [B, 1, S, K]
@@ -131,21 +130,6 @@ def test_dropout_is_set_on_the_whole_selector(architecture: Any) -> None:
     assert (policy.config.dropout, policy.config.attn_dropout) == (0, 0)
     assert torch.allclose(policy(query, pool, pointers), still, atol=1e-5)
     assert torch.equal(policy(query, pool, pointers), policy(query, pool, pointers))
-
-
-def test_coverage_scores_are_the_marginal_gains_of_what_is_covered() -> None:
-    """The picks' gains add up to Σ_h u_h·(1 − Π_c (1 − a_h(c))) in any order, but for what repetitions meet."""
-    policy, query, pool = selector("coverage"), random(1, 12), random(1, 5, 12)
-    state, covered = policy.encode(query, pool)
-    needs, covered, share = state[0, :4], covered[0], torch.sigmoid(dict(policy.named_parameters())["repetition"])
-    assert (needs > 0).all() and ((covered > 0) & (covered < 1)).all()
-    assert share.tolist() == pytest.approx([0.05] * 4)
-    at_once = (1 - share) * (1 - (1 - covered[[4, 1, 3]]).prod(0))
-    whole = (needs * (at_once + share * covered[[4, 1, 3]].sum(0))).sum()
-    for pointer in permutations((4, 1, 3)):
-        logits = policy(query, pool, torch.tensor([[pointer]]))[0, 0]  # [S, K]
-        gains = logits[range(3), pointer] / 6
-        assert gains.sum().item() == pytest.approx(whole.item(), rel=1e-5)
 
 
 def test_coverage_turns_away_from_what_was_picked() -> None:
