@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from icd_assets.datasets.vqa import VqaItem
     from icd_assets.evaluation.report import Comparison
-    from icd_assets.selector.model import PointerSelectorV2
+    from icd_assets.selector.model import PointerSelector
 
 
 def evaluation(run: StepRun) -> Report:
@@ -101,7 +101,7 @@ def _pools(run: StepRun, queries: Sequence[VqaItem]) -> dict[int, tuple[int, ...
     )
 
 
-def _policies(run: StepRun) -> dict[str, PointerSelectorV2]:
+def _policies(run: StepRun) -> dict[str, PointerSelector]:
     """The trained selectors as the table names them, all on the CPU: the v2 selector, of an earlier phase the last
     epoch, and last the recommended one, as the v2-format file holds it."""
     from icd_assets.selector.v2_file import read_v2

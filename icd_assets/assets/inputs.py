@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from icd_assets.scoring.metric import Metric
     from icd_assets.selector.encoder import ClipEncoder
     from icd_assets.selector.groups import PointerGroup
-    from icd_assets.selector.model import PointerSelectorV2
+    from icd_assets.selector.model import PointerSelector
     from icd_assets.selector.v2_file import V2Checkpoint
     from icd_assets.tasks import CandidateText
     from icd_assets.vlm.cached_backend import CachedBackend
@@ -129,7 +129,7 @@ def v2_encoder(run: StepRun) -> ClipEncoder:
     return encoder_of(run, v2_checkpoint(run))
 
 
-def v2_policy(run: StepRun) -> PointerSelectorV2:
+def v2_policy(run: StepRun) -> PointerSelector:
     """The supervised selector, in eval mode."""
     from icd_assets.selector.v2_file import read_v2
     from icd_assets.selector.v3_file import load_policy
@@ -139,7 +139,7 @@ def v2_policy(run: StepRun) -> PointerSelectorV2:
     )
 
 
-def last_epoch(run: StepRun, asset: str) -> PointerSelectorV2:
+def last_epoch(run: StepRun, asset: str) -> PointerSelector:
     """The selector of a training's last ``.pt``, in eval mode."""
     from icd_assets.selector.v3_file import load_policy, read_v3
 

@@ -17,7 +17,7 @@ from icd_assets.runtime.progress import OnProgress, ignore
 if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaItem
     from icd_assets.scoring.metric import Metric
-    from icd_assets.selector.model import PointerSelectorV2
+    from icd_assets.selector.model import PointerSelector
     from icd_assets.vlm.backend import Backend
 
 
@@ -30,7 +30,7 @@ class Evaluation:
 
 
 def evaluate_selectors(
-    policies: Mapping[str, PointerSelectorV2],
+    policies: Mapping[str, PointerSelector],
     queries: Sequence[VqaItem],
     pools: Mapping[int, Sequence[int]],
     library: Sequence[VqaItem],

@@ -30,7 +30,7 @@ from icd_assets.selector.encoder import combine
 
 if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaItem
-    from icd_assets.selector.model import PointerSelectorV2
+    from icd_assets.selector.model import PointerSelector
     from icd_assets.vlm.backend import Backend
 
 # (text [n, D], image [n, D]) of n items: ``ClipEncoder.features``.
@@ -38,7 +38,7 @@ Encode = Callable[[Sequence["VqaItem"]], tuple[Features, Features]]
 
 
 def select(
-    policies: Mapping[str, PointerSelectorV2],
+    policies: Mapping[str, PointerSelector],
     queries: Sequence[VqaItem],
     pools: Mapping[int, Sequence[int]],
     library: Sequence[VqaItem],
@@ -78,7 +78,7 @@ def select(
 
 def greedy_selection(
     name: str,
-    policy: PointerSelectorV2,
+    policy: PointerSelector,
     places: Mapping[int, Sequence[int]],
     shots: int,
     query: Tensor,

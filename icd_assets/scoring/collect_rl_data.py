@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaItem
     from icd_assets.scoring.metric import Metric
     from icd_assets.selector.config import ProposalConfig
-    from icd_assets.selector.model import PointerSelectorV2
+    from icd_assets.selector.model import PointerSelector
     from icd_assets.vlm.backend import Backend
 
 
 def collect_rl_data(
-    policy: PointerSelectorV2,
+    policy: PointerSelector,
     pools: Mapping[int, Sequence[int]],
     library: Sequence[VqaItem],
     embeddings: Tensor,
@@ -59,7 +59,7 @@ def collect_rl_data(
 
 def rl_data_of_chunk(
     rows: Sequence[int],
-    policy: PointerSelectorV2,
+    policy: PointerSelector,
     pools: Mapping[int, Sequence[int]],
     library: Sequence[VqaItem],
     embeddings: Tensor,

@@ -22,6 +22,9 @@ Scale = Literal["none", "group", "batch"]
 RatioLevel = Literal["sequence", "sequence_mean", "step"]
 TopKTies = Literal["first", "torch"]
 Divergence = Literal["exact", "exact_forward", "k1", "k2", "k3"]
+Architecture = Literal["coverage", "v2", "gru", "additive", "mmr", "transformer"]
+DenseLoss = Literal["cross_entropy", "expectation", "log_expectation", "marginal"]
+KeptBy = Literal["expected_reward", "greedy_reward", "last"]
 
 
 class _Settings(BaseModel):
@@ -44,9 +47,11 @@ class SelectorShape(_Settings):
 
 
 class SelectorConfig(SelectorShape):
-    """All that a :class:`~icd_assets.selector.model.PointerSelectorV2` is built from."""
+    """All that a :class:`~icd_assets.selector.architectures.interface.PointerSelector` is built from."""
 
     embedding_dim: int = Field(512, ge=1, description="Width of query and candidate embeddings (D).")
+    architecture: Architecture = Field("v2", description="How picks are scored and taken into account.")
+    aspects: int = Field(8, ge=1, description="Aspects of a coverage selector (A); must divide the width.")
 
 
 class ProposalConfig(_Settings):
@@ -104,6 +109,79 @@ class SftConfig(SelectorShape, _SftSchedule):  # pydantic lists the fields of th
         0.1, gt=0, lt=1, description="Share of queries, the last by id, held out to pick the epoch."
     )
     seed: int = Field(42, ge=0, description="Initial weights, order and dropout are derived from it.")
+
+
+class SelectorTraining(_Settings):
+    """Training of a selector on step labels, pointers and beams, together or alone."""
+
+    architecture: Architecture = Field(
+        "coverage",
+        description="coverage: picks cover what a query needs; v2: Lever-Plus' selector, the only one in its "
+        "format; gru, additive: v2 with another update or score; mmr: relevance minus redundancy; "
+        "transformer: reads query and picks as a sequence.",
+    )
+    hidden_dim: int = Field(64, ge=1, description="Width of the selector (H).")
+    aspects: int = Field(8, ge=1, description="Aspects of a coverage selector (A); must divide the width.")
+    num_layers: int = Field(1, ge=1, description="Layers of attention (v2, gru, additive, transformer).")
+    num_heads: int = Field(1, ge=1, description="Heads of each layer of attention; must divide the width.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout of the embeddings, or before v2's projections.")
+    attn_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of attention (of whole transformer layers).")
+    dense_loss: DenseLoss = Field(
+        "cross_entropy",
+        description="cross_entropy: imitate softmax(label/temperature); expectation: raise the expected label; "
+        "log_expectation: raise its logarithm; marginal: raise the mass on labels within 90 % of the best.",
+    )
+    temperature: float = Field(0.05, gt=0, description="Temperature of the target of cross_entropy.")
+    step_weights: list[float] = Field(
+        [1.0],
+        min_length=1,
+        description="Weights of the labels after 0, 1, 2, … picks; the last holds for all longer prefixes.",
+    )
+    pointer_weight: float = Field(1.0, ge=0, description="Weight of the expected reward of stored pointers.")
+    shot_weights: list[float] = Field(
+        [1.0],
+        min_length=1,
+        description="Weights of the rewards of pointers of 1, 2, … demonstrations, on top of pointer_weight; the "
+        "last holds for all longer ones.",
+    )
+    beam_weight: float = Field(1.0, ge=0, description="Weight of the cross-entropy of beams.")
+    updates: int = Field(2500, ge=1, description="Updates in all; the learning rate falls linearly to a tenth.")
+    updates_per_epoch: int = Field(
+        100, ge=1, description="Updates after which the selector is validated, and training can be resumed."
+    )
+    batch_size: int = Field(16, ge=1, description="Queries per update.")
+    lr: float = Field(2e-3, gt=0, description="First learning rate of AdamW.")
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW.")
+    grad_clip: float = Field(1.0, ge=0, description="Largest norm of the gradient; 0 does not clip.")
+    kept_by: KeptBy = Field(
+        "expected_reward",
+        description="Which epoch stays: that of the highest label or reward of held-out queries, expected under "
+        "the policy or of its greedy choice, or the last one.",
+    )
+    val_fraction: float = Field(
+        0.1, gt=0, lt=1, description="Share of queries, the last by id, held out where none are named."
+    )
+    seed: int = Field(42, ge=0, description="Initial weights, order and dropout are derived from it.")
+
+    @field_validator("step_weights", "shot_weights")
+    @classmethod
+    def _none_negative(cls, weights: list[float]) -> list[float]:
+        if min(weights) < 0:
+            raise ValueError("a weight below 0 would teach the opposite of the labels")
+        return weights
+
+    def selector(self, embedding_dim: int) -> SelectorConfig:
+        """The selector that is trained, for embeddings of this width."""
+        shared = {name: getattr(self, name) for name in SelectorConfig.model_fields if name != "embedding_dim"}
+        return SelectorConfig(embedding_dim=embedding_dim, **shared)
+
+    def step_weight(self, picks: int) -> float:
+        """Weight of the labels after so many picks."""
+        return self.step_weights[min(picks, len(self.step_weights) - 1)]
+
+    def shot_weight(self, shots: int) -> float:
+        """Weight of the rewards of pointers of so many demonstrations."""
+        return self.pointer_weight * self.shot_weights[min(shots, len(self.shot_weights)) - 1]
 
 
 class RlConfig(RowsConfig):

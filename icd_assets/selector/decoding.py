@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from icd_assets.runtime.threads import one_thread
-from icd_assets.selector.model import PointerSelectorV2
+from icd_assets.selector.model import PointerSelector
 
 
 class Decoded(NamedTuple):
@@ -31,7 +31,7 @@ class Decoded(NamedTuple):
 
 
 @contextmanager
-def evaluating(policy: PointerSelectorV2) -> Iterator[None]:
+def evaluating(policy: PointerSelector) -> Iterator[None]:
     """Without dropout and gradients, whatever mode the policy is in; on a CPU on one thread."""
     training = policy.training
     policy.eval()
@@ -42,13 +42,13 @@ def evaluating(policy: PointerSelectorV2) -> Iterator[None]:
         policy.train(training)
 
 
-def greedy(policy: PointerSelectorV2, query: Tensor, candidates: Tensor, shots: int) -> Tensor:
+def greedy(policy: PointerSelector, query: Tensor, candidates: Tensor, shots: int) -> Tensor:
     """Pointers [B, S]: the best next pick each time; query: [B, D], candidates: [B, K, D]."""
     return _roll_out(policy, query, candidates, shots, 1, lambda _, logits: logits.argmax(-1)).pointers[:, 0]
 
 
 def sample(
-    policy: PointerSelectorV2, query: Tensor, candidates: Tensor, uniforms: Tensor, temperature: float = 1.0
+    policy: PointerSelector, query: Tensor, candidates: Tensor, uniforms: Tensor, temperature: float = 1.0
 ) -> Decoded:
     """Pointers drawn pick by pick, without replacement, from softmax(logits / temperature).
 
@@ -66,7 +66,7 @@ def sample(
 
 
 def _roll_out(
-    policy: PointerSelectorV2,
+    policy: PointerSelector,
     query: Tensor,
     candidates: Tensor,
     shots: int,
@@ -92,7 +92,7 @@ def _roll_out(
     return Decoded(torch.cat(picks, 2), torch.cat(log_probs, 2))
 
 
-def beam_search(policy: PointerSelectorV2, query: Tensor, candidates: Tensor, shots: int, beams: int) -> Decoded:
+def beam_search(policy: PointerSelector, query: Tensor, candidates: Tensor, shots: int, beams: int) -> Decoded:
     """The ``beams`` most probable pointers found by keeping that many prefixes; fewer if fewer exist."""
     _check(shots, candidates)
     batch, pool = candidates.shape[:2]
@@ -117,14 +117,14 @@ def beam_search(policy: PointerSelectorV2, query: Tensor, candidates: Tensor, sh
     return Decoded(pointers, steps)
 
 
-def step_log_probs(policy: PointerSelectorV2, query: Tensor, candidates: Tensor, pointers: Tensor) -> Tensor:
+def step_log_probs(policy: PointerSelector, query: Tensor, candidates: Tensor, pointers: Tensor) -> Tensor:
     """Log-probability [B, N, S] of each pick of pointers [B, N, S] (SPEC K.2; a repeated pick sees logit −100)."""
     logits = policy(query, candidates, pointers)  # [B, N, S, K]
     picked: Tensor = logits.log_softmax(-1).gather(3, pointers.unsqueeze(-1)).squeeze(-1)
     return picked
 
 
-def log_prob(policy: PointerSelectorV2, query: Tensor, candidates: Tensor, pointers: Tensor) -> Tensor:
+def log_prob(policy: PointerSelector, query: Tensor, candidates: Tensor, pointers: Tensor) -> Tensor:
     """Log-probability [B, N] of whole pointers [B, N, S]."""
     return step_log_probs(policy, query, candidates, pointers).sum(-1)
 

@@ -1,13 +1,13 @@
-"""A query's pointers with their rewards, and batches of such groups.
+"""A query's pointers with their rewards, its step labels, and batches of groups.
 
-Legend: `B` queries, `N` pointers, `S` shots, `K` pool, `D` embedding.
+Legend: `B` queries, `N` pointers, `P` prefixes, `S` shots, `K` pool, `D` embedding.
 Groups of one batch share K and S; groups with fewer pointers are padded and masked, so that BATCH_SIZE is obeyed
 (upstream silently runs with 1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -44,6 +44,59 @@ class PointerGroup:
     def constant(self) -> bool:
         """Whether all pointers earned the same, so that none is preferable."""
         return bool((self.rewards == self.rewards[0]).all())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DenseGroup:
+    """One query's step labels: after each prefix, a label for every candidate that was asked about.
+
+    Embeddings are named by row, not copied: K of them per query would be gigabytes at real size.
+    """
+
+    query_row: int
+    pool: tuple[int, ...]  # [K] rows of the train split
+    prefixes: tuple[tuple[int, ...], ...]  # P of any lengths: positions in the pool, in the order picked
+    values: Tensor  # [P, K] from 0 upward, 0 where not asked
+    asked: Tensor  # [P, K] bool
+
+    @classmethod
+    def of(
+        cls,
+        query_row: int,
+        pool: Sequence[int],
+        steps: Iterable[tuple[Sequence[int], Sequence[float | None]]],
+    ) -> DenseGroup:
+        """From (prefix, K labels) of each step; None: not asked."""
+        found = list(steps)
+        values = torch.tensor([[0.0 if v is None else v for v in labels] for _, labels in found])
+        asked = torch.tensor([[v is not None for v in labels] for _, labels in found])
+        return cls(query_row, tuple(pool), tuple(tuple(prefix) for prefix, _ in found), values, asked)
+
+    def __post_init__(self) -> None:
+        shape = (len(self.prefixes), len(self.pool))
+        if self.values.shape != shape or self.asked.shape != shape or 0 in shape:
+            raise ValueError(f"query {self.query_row}: shapes of pool, prefixes and labels do not fit")
+        for prefix, asked in zip(self.prefixes, self.asked, strict=True):
+            if len(set(prefix)) < len(prefix) or not all(0 <= place < len(self.pool) for place in prefix):
+                raise ValueError(f"query {self.query_row}: {prefix} are not different positions in its pool")
+            if not asked.any() or asked[list(prefix)].any():
+                raise ValueError(f"query {self.query_row}: after {prefix} nothing, or a pick again, was asked")
+        if not torch.isfinite(self.values).all() or (self.values < 0).any():
+            raise ValueError(f"query {self.query_row}: a label is not a finite number from 0 upward")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RewardGroup:
+    """One query's pointers of one length with their rewards (of beams: their scores), embeddings named by row."""
+
+    query_row: int
+    pool: tuple[int, ...]  # [K] rows of the train split
+    pointers: Tensor  # [N, S] long, positions in the pool
+    rewards: Tensor  # [N]
+
+    def __post_init__(self) -> None:
+        pool = torch.zeros(len(self.pool), 0)
+        PointerGroup(self.query_row, torch.zeros(0), pool, self.pointers, self.rewards)  # its checks are ours
 
 
 @dataclass(frozen=True, slots=True, eq=False)

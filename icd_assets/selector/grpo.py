@@ -32,7 +32,7 @@ from icd_assets.selector.config import GrpoConfig
 from icd_assets.selector.divergence import entropy, kl_divergence, next_beta
 from icd_assets.selector.groups import Batch, PointerGroup, collate, shuffled_batches, split_by_query
 from icd_assets.selector.losses import picked, ppo_loss
-from icd_assets.selector.model import PointerSelectorV2
+from icd_assets.selector.model import PointerSelector
 from icd_assets.selector.reward_normalization import normalize_rewards
 from icd_assets.selector.training import (
     Metrics,
@@ -53,12 +53,12 @@ DEFAULT_BETA = 0.15
 
 
 def train_grpo(
-    policy: PointerSelectorV2,
+    policy: PointerSelector,
     groups: Sequence[PointerGroup],
     config: GrpoConfig,
     *,
-    sft: PointerSelectorV2,
-    rce: PointerSelectorV2,
+    sft: PointerSelector,
+    rce: PointerSelector,
     resumed: Resumed | None = None,
     on_epoch: OnEpoch = ignore_epoch,
 ) -> list[Metrics]:
@@ -106,7 +106,7 @@ def starting_beta(config: GrpoConfig) -> float:
 
 
 def _loss(
-    policy: PointerSelectorV2,
+    policy: PointerSelector,
     batch: Batch,
     old: Tensor,
     reference: Tensor,
@@ -174,7 +174,7 @@ def _advantages(batch: Batch, epoch: int, config: GrpoConfig) -> tuple[Tensor, T
 
 
 def _reference_log_probs(
-    config: GrpoConfig, groups: Sequence[PointerGroup], *, sft: PointerSelectorV2, rce: PointerSelectorV2
+    config: GrpoConfig, groups: Sequence[PointerGroup], *, sft: PointerSelector, rce: PointerSelector
 ) -> list[Tensor]:
     """Per group [N, S, K]: the policy that the KL term holds on to."""
     match config.reference:
@@ -187,12 +187,12 @@ def _reference_log_probs(
 
 
 def _old_log_probs(
-    policy: PointerSelectorV2,
+    policy: PointerSelector,
     groups: Sequence[PointerGroup],
     config: GrpoConfig,
     *,
-    sft: PointerSelectorV2,
-    rce: PointerSelectorV2,
+    sft: PointerSelector,
+    rce: PointerSelector,
 ) -> list[Tensor]:
     """Per group [N, S]: the denominator of the ratio."""
     match config.old_policy:
@@ -216,7 +216,7 @@ def _pad(rows: Sequence[Tensor]) -> Tensor:
 
 
 @contextmanager
-def _frozen(policy: PointerSelectorV2, frozen: bool) -> Iterator[None]:
+def _frozen(policy: PointerSelector, frozen: bool) -> Iterator[None]:
     """Projections without gradient (SPEC K.3, Freezing); attention, norms and gate are trained."""
     held = [p for name, p in policy.named_parameters() if frozen and name.startswith(_FROZEN)]
     for parameter in held:

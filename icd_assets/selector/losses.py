@@ -1,4 +1,4 @@
-"""Losses over pointers: supervised, reward-weighted (RCE) and clipped policy gradient.
+"""Losses over pointers: supervised, dense, expected reward, reward-weighted (RCE) and clipped policy gradient.
 
 Legend: `B` queries, `N` pointers, `S` shots, `K` pool; ``mask`` [B, N] marks real pointers.
 Queries count equally, whatever their number of pointers.
@@ -17,7 +17,7 @@ from typing import NamedTuple, assert_never
 import torch
 from torch import Tensor
 
-from icd_assets.selector.config import Likelihood, RatioLevel, RceTarget
+from icd_assets.selector.config import DenseLoss, Likelihood, RatioLevel, RceTarget
 from icd_assets.selector.model import MASKED
 from icd_assets.selector.reward_normalization import center, masked_mean
 
@@ -87,6 +87,46 @@ def rce_loss(log_probs: Tensor, weights: Tensor, mask: Tensor, likelihood: Likel
         case _:
             assert_never(likelihood)
     return -(weights * log_probs).sum(-1).mean()
+
+
+def dense_loss(log_probs: Tensor, values: Tensor, kind: DenseLoss, temperature: float = 0.05) -> Tensor:
+    """What the labels of all choices teach a policy, without sampling; log_probs, values: [..., K] → [...].
+
+    log_probs are normalized over the choices that have a label, and −∞ for others. Labels are from 0 upward.
+    cross_entropy: −Σ t·log π with t = softmax(values/τ) (as ListNet, Cao et al. 2007).
+    expectation: −Σ π·values, whose gradient is that of the expected label, exactly.
+    log_expectation: −log Σ π·values, whose gradient is that of the expectation divided by it, so that a query of
+    which the policy misses all good choices teaches as much as any. Labels below 1e-6 count as 1e-6.
+    marginal: −log Σ π over the choices within 90 % of the best label (maximum marginal likelihood).
+    """
+    labelled = log_probs > -torch.inf
+    match kind:
+        case "cross_entropy":
+            target = (values / temperature).masked_fill(~labelled, -torch.inf).softmax(-1)
+            return -(target * log_probs.masked_fill(~labelled, 0)).sum(-1)  # 0·(−∞) would be NaN
+        case "expectation":
+            return -(log_probs.exp() * values).sum(-1)
+        case "log_expectation":
+            return -(log_probs + values.clamp(min=1e-6).log()).logsumexp(-1)
+        case "marginal":
+            best = values.masked_fill(~labelled, -torch.inf).amax(-1, keepdim=True)
+            return -log_probs.masked_fill(values < 0.9 * best, -torch.inf).logsumexp(-1)
+        case _:
+            assert_never(kind)
+
+
+def expected_reward(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """−Σ softmax(log π)·R over the stored pointers of each query; all [B, N] → [B].
+
+    The policy renormalized over the stored pointers is a policy over them, and this is its exact expectation: no
+    pointer is sampled, and none whose reward is unknown gains or loses.
+    """
+    return dense_loss(among(log_probs, mask), rewards, "expectation")
+
+
+def among(log_probs: Tensor, mask: Tensor) -> Tensor:
+    """Log-probabilities [..., N] renormalized over the choices of ``mask``; −∞ for others."""
+    return log_probs.masked_fill(~mask, -torch.inf).log_softmax(-1)
 
 
 class Surrogate(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 METRICS = {
-    "train_loss": "SFT: cross-entropy per pick, with dropout and beam weights.",
+    "train_loss": "SFT: cross-entropy per pick, with dropout and beam weights; a selector's training: its loss.",
     "val_first_pick": "SFT: share of held-out queries whose greedy first pick opens one of their beams.",
     "rce_loss": "RCE: weighted negative log-likelihood of a query's pointers, at the update's temperature.",
     "temperature": "RCE: reward temperature of the epoch's last update.",
@@ -20,6 +20,9 @@ METRICS = {
     "max_advantage": "GRPO: largest absolute advantage, mean over updates.",
     "grad_norm": "Norm of the gradient before clipping.",
     "frac_reward_zero_std": "Share of training queries whose pointers all earned the same reward.",
-    "val_loss": "Held-out queries. SFT: cross-entropy per pick; else upstream's RCE loss at τ = 1, raw reward.",
-    "val_expected_reward": "Held-out queries: expected raw reward under the policy, among their stored pointers.",
+    "val_loss": "Held-out queries. SFT: cross-entropy per pick; a selector's training: its loss without "
+    "dropout; else upstream's RCE loss at τ = 1, raw reward.",
+    "val_expected_reward": "Held-out queries: expected raw reward under the policy, among their stored pointers; "
+    "a selector's training: expected label or reward, weighted as the loss is.",
+    "val_greedy_reward": "Held-out queries: the same for the policy's most probable choice.",
 }

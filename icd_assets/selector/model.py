@@ -1,120 +1,44 @@
-"""The pointer selector: points at S demonstrations of a pool, one after the other (SPEC E.1, E.2).
-
-Legend: `B` queries, `N` pointers, `S` shots, `K` pool, `D` embedding, `H` hidden.
-
-Deviations from upstream:
-1. The forward pass is split into :meth:`encode` (once per query) and :meth:`step`, so that N pointers of a query
-   share one encoding. With dropout they therefore share one mask; upstream draws one per pointer.
-2. The number of shots is the pointer's length, not an attribute.
-3. The temperature is a Python number; upstream's is a tensor outside the state dict. Same value, same keys.
-"""
+"""The pointer selectors by name: they point at S demonstrations of a pool, one after the other."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
-from icd_assets.errors import UserError
-from icd_assets.selector.config import SelectorConfig
+from icd_assets.selector.architectures.additive import AdditiveSelector
+from icd_assets.selector.architectures.coverage import CoverageSelector
+from icd_assets.selector.architectures.gru import GruSelector
+from icd_assets.selector.architectures.interface import MASKED, Encoded, PointerSelector
+from icd_assets.selector.architectures.mmr import MmrSelector
+from icd_assets.selector.architectures.transformer import TransformerSelector
+from icd_assets.selector.architectures.v2 import PointerSelectorV2
+from icd_assets.selector.config import Architecture, SelectorConfig
 from icd_assets.selector.randomness import isolated_rng
 
-MASKED = -100.0  # logit of a candidate that was already chosen; finite upstream, hence in the golden numbers
-TEMPERATURE = 0.1
+__all__ = ["ARCHITECTURES", "MASKED", "Encoded", "PointerSelector", "PointerSelectorV2", "new_policy", "shapes_of"]
+
+ARCHITECTURES: Mapping[Architecture, Callable[[SelectorConfig], PointerSelector]] = {
+    "coverage": CoverageSelector,
+    "v2": PointerSelectorV2,
+    "gru": GruSelector,
+    "additive": AdditiveSelector,
+    "mmr": MmrSelector,
+    "transformer": TransformerSelector,
+}
 
 
-class Encoded(NamedTuple):
-    """A query that has looked at its pool; both are unit vectors."""
-
-    state: Tensor  # [B, H]
-    candidates: Tensor  # [B, K, H]
-
-
-class PointerSelectorV2(nn.Module):
-    """``state_dict`` keys and shapes are upstream's; ``input_proj`` is absent when D equals H."""
-
-    def __init__(self, config: SelectorConfig) -> None:
-        super().__init__()
-        if config.hidden_dim % config.num_heads:
-            raise UserError(
-                f"hidden_dim {config.hidden_dim} is not divisible by num_heads {config.num_heads}; fix one."
-            )
-        self.config = config
-        width, heads = config.hidden_dim, config.num_heads
-        self.input_proj: nn.Module = nn.Identity()
-        if config.embedding_dim != width:
-            self.input_proj = nn.Linear(config.embedding_dim, width, bias=False)
-            nn.init.xavier_uniform_(self.input_proj.weight)
-        self.cross_attn_layers = nn.ModuleList(
-            nn.MultiheadAttention(width, heads, dropout=config.attn_dropout, batch_first=True)
-            for _ in range(config.num_layers)
-        )
-        self.attn_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(config.num_layers))
-        self.query_proj = _near_identity(width)
-        self.cand_proj = _near_identity(width)
-        self.query_update_gate = nn.Linear(2 * width, width)
-        nn.init.xavier_uniform_(self.query_update_gate.weight)
-        nn.init.zeros_(self.query_update_gate.bias)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def set_dropout(self, dropout: float, attn_dropout: float) -> None:
-        """Dropout is a setting of each training stage, not of the weights."""
-        self.config = self.config.model_copy(update={"dropout": dropout, "attn_dropout": attn_dropout})
-        self.dropout.p = dropout
-        for layer in self.cross_attn_layers:
-            assert isinstance(layer, nn.MultiheadAttention)
-            layer.dropout = attn_dropout
-
-    def encode(self, query: Tensor, candidates: Tensor) -> Encoded:
-        """query: [B, D], candidates: [B, K, D] (SPEC E.2, items 1 to 4)."""
-        state = self.input_proj(query)  # [B, H]
-        pool = self.input_proj(candidates)  # [B, K, H]
-        for attention, norm in zip(self.cross_attn_layers, self.attn_norms, strict=True):
-            seen, _ = attention(state.unsqueeze(1), pool, pool, need_weights=False)  # [B, 1, H]
-            state = norm(seen.squeeze(1) + state)
-        state = self.query_proj(self.dropout(state))
-        pool = self.cand_proj(self.dropout(pool))
-        return Encoded(functional.normalize(state, dim=-1), functional.normalize(pool, dim=-1))
-
-    def scores(self, state: Tensor, candidates: Tensor, chosen: Tensor) -> Tensor:
-        """Logits [B, N, K] of the next pick; state: [B, N, H], candidates: [B, K, H], chosen: [B, N, K] bool."""
-        logits = state @ candidates.transpose(1, 2) / TEMPERATURE
-        return logits.masked_fill(chosen, MASKED)
-
-    def step(self, state: Tensor, candidates: Tensor, picked: Tensor) -> Tensor:
-        """The state [B, N, H] after picking positions ``picked`` [B, N]: a gated mix, normalized again."""
-        index = picked.unsqueeze(-1).expand(-1, -1, candidates.size(-1))
-        demonstration = candidates.gather(1, index)  # [B, N, H]
-        gate = torch.sigmoid(self.query_update_gate(torch.cat((state, demonstration), dim=-1)))
-        return functional.normalize(gate * state + (1 - gate) * demonstration, dim=-1)
-
-    def forward(self, query: Tensor, candidates: Tensor, pointers: Tensor) -> Tensor:
-        """Teacher-forced logits [B, N, S, K]; query: [B, D], candidates: [B, K, D], pointers: [B, N, S]."""
-        encoded = self.encode(query, candidates)
-        shots, pool = pointers.size(-1), candidates.size(1)
-        state = encoded.state.unsqueeze(1).expand(-1, pointers.size(1), -1)  # [B, N, H]
-        chosen = torch.zeros(*pointers.shape[:2], pool, dtype=torch.bool, device=pointers.device)
-        logits = []
-        for shot in range(shots):
-            logits.append(self.scores(state, encoded.candidates, chosen))
-            if shot + 1 < shots:
-                picked = pointers[:, :, shot]
-                state = self.step(state, encoded.candidates, picked)
-                chosen = chosen.scatter(2, picked.unsqueeze(-1), True)
-        return torch.stack(logits, dim=2)
-
-
-def _near_identity(width: int) -> nn.Linear:
-    """Identity plus 0.01·N(0, 1): an untrained selector compares embeddings almost as they are (SPEC E.1)."""
-    layer = nn.Linear(width, width, bias=False)
-    with torch.no_grad():
-        layer.weight.copy_(torch.eye(width) + 0.01 * torch.randn(width, width))
-    return layer
-
-
-def new_policy(config: SelectorConfig, seed: int) -> PointerSelectorV2:
+def new_policy(config: SelectorConfig, seed: int) -> PointerSelector:
     """An untrained selector whose weights depend on ``config`` and ``seed`` alone."""
     with isolated_rng(seed, "selector", "init"):
-        return PointerSelectorV2(config)
+        return _build(config)
+
+
+def shapes_of(config: SelectorConfig) -> dict[str, tuple[int, ...]]:
+    """Every tensor of a selector, in the order of its ``state_dict``; nothing is allocated."""
+    with torch.device("meta"), isolated_rng(0):
+        return {name: tuple(tensor.shape) for name, tensor in _build(config).state_dict().items()}
+
+
+def _build(config: SelectorConfig) -> PointerSelector:
+    return ARCHITECTURES[config.architecture](config)

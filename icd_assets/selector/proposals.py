@@ -27,7 +27,7 @@ from icd_assets.runtime.seeding import torch_rng
 from icd_assets.runtime.threads import one_thread
 from icd_assets.selector.config import ProposalConfig
 from icd_assets.selector.decoding import beam_search, evaluating, log_prob, sample
-from icd_assets.selector.model import PointerSelectorV2
+from icd_assets.selector.model import PointerSelector
 
 Source = Literal["beam", "retrieval", "sample", "random"]
 
@@ -51,7 +51,7 @@ class Proposal:
 
 
 def propose(
-    policy: PointerSelectorV2,
+    policy: PointerSelector,
     rows: Sequence[int],
     query_emb: Tensor,
     pool_emb: Tensor,
@@ -80,7 +80,7 @@ def propose(
 
 
 def _propose_one(
-    policy: PointerSelectorV2, query: Tensor, pool: Tensor, config: ProposalConfig, rng: torch.Generator
+    policy: PointerSelector, query: Tensor, pool: Tensor, config: ProposalConfig, rng: torch.Generator
 ) -> list[Proposal]:
     """query: [1, D], pool: [1, K, D]"""
     by_set: dict[frozenset[int], Proposal] = {}
@@ -97,7 +97,7 @@ def _propose_one(
 
 
 def _beams(
-    policy: PointerSelectorV2, query: Tensor, pool: Tensor, config: ProposalConfig, rng: torch.Generator
+    policy: PointerSelector, query: Tensor, pool: Tensor, config: ProposalConfig, rng: torch.Generator
 ) -> Iterator[Proposal]:
     if config.num_beams == 0:
         return
@@ -111,7 +111,7 @@ def _beams(
 
 
 def _neighbors(
-    policy: PointerSelectorV2, query: Tensor, pool: Tensor, config: ProposalConfig, rng: torch.Generator
+    policy: PointerSelector, query: Tensor, pool: Tensor, config: ProposalConfig, rng: torch.Generator
 ) -> Iterator[Proposal]:
     similarity = functional.cosine_similarity(query[0, None], pool[0], dim=-1)  # [K]
     ranked = similarity.sort(descending=True, stable=True)
@@ -122,7 +122,7 @@ def _neighbors(
 
 
 def _samples(
-    policy: PointerSelectorV2, query: Tensor, pool: Tensor, config: ProposalConfig, rng: torch.Generator
+    policy: PointerSelector, query: Tensor, pool: Tensor, config: ProposalConfig, rng: torch.Generator
 ) -> Iterator[Proposal]:
     if config.samples_per_temp == 0:
         return
@@ -135,7 +135,7 @@ def _samples(
 
 
 def _random(
-    policy: PointerSelectorV2, query: Tensor, pool: Tensor, config: ProposalConfig, rng: torch.Generator
+    policy: PointerSelector, query: Tensor, pool: Tensor, config: ProposalConfig, rng: torch.Generator
 ) -> Iterator[Proposal]:
     for _ in range(config.num_random):
         drawn = torch.randperm(pool.size(1), generator=rng)[: config.shots]

@@ -24,7 +24,7 @@ from icd_assets.errors import UserError
 from icd_assets.selector.config import RceConfig
 from icd_assets.selector.groups import Batch, PointerGroup, collate, shuffled_batches, split_by_query
 from icd_assets.selector.losses import pick_log_probs, picked, rce_loss, rce_weights
-from icd_assets.selector.model import PointerSelectorV2
+from icd_assets.selector.model import PointerSelector
 from icd_assets.selector.reward_normalization import normalize_rewards
 from icd_assets.selector.training import (
     Metrics,
@@ -42,11 +42,11 @@ from icd_assets.selector.training import (
 
 
 def train_rce(
-    policy: PointerSelectorV2,
+    policy: PointerSelector,
     groups: Sequence[PointerGroup],
     config: RceConfig,
     *,
-    sft: PointerSelectorV2,
+    sft: PointerSelector,
     resumed: Resumed | None = None,
     on_epoch: OnEpoch = ignore_epoch,
 ) -> list[Metrics]:
@@ -107,7 +107,7 @@ def _weights(batch: Batch, config: RceConfig, temperature: float, start: list[Te
     return rce_weights(rewards, batch.mask, temperature, config.rce_target, known)
 
 
-def _loss(policy: PointerSelectorV2, batch: Batch, weights: Tensor, config: RceConfig) -> tuple[Tensor, Metrics]:
+def _loss(policy: PointerSelector, batch: Batch, weights: Tensor, config: RceConfig) -> tuple[Tensor, Metrics]:
     logits = policy(batch.query, batch.pool, batch.pointers)  # [B, N, S, K]
     log_probs = pick_log_probs(logits, batch.pointers).sum(
         -1
@@ -116,7 +116,7 @@ def _loss(policy: PointerSelectorV2, batch: Batch, weights: Tensor, config: RceC
     return loss, {"rce_loss": loss.item()}
 
 
-def _start_log_probs(policy: PointerSelectorV2, groups: Sequence[PointerGroup]) -> list[Tensor]:
+def _start_log_probs(policy: PointerSelector, groups: Sequence[PointerGroup]) -> list[Tensor]:
     """Per group [N], of whole pointers."""
     return [
         picked(log_probs, group.pointers.to(log_probs.device)).sum(-1)

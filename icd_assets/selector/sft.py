@@ -25,7 +25,7 @@ from icd_assets.selector.config import BeamWeighting, SelectorConfig, SelectorSh
 from icd_assets.selector.decoding import evaluating, greedy
 from icd_assets.selector.groups import PointerGroup, collate, ordered_batches, split_by_query
 from icd_assets.selector.losses import pick_cross_entropy
-from icd_assets.selector.model import PointerSelectorV2, new_policy
+from icd_assets.selector.model import PointerSelector, new_policy
 from icd_assets.selector.training import (
     EpochResult,
     Metrics,
@@ -42,7 +42,7 @@ from icd_assets.selector.training import (
 class SftResult:
     """The policy with the weights of the best epoch, in eval mode."""
 
-    policy: PointerSelectorV2
+    policy: PointerSelector
     best_epoch: int  # 0-based
     history: list[Metrics]
 
@@ -142,7 +142,7 @@ def _samples(groups: Sequence[PointerGroup], config: SftConfig) -> _Samples:
 
 
 def _loss(
-    policy: PointerSelectorV2, samples: _Samples, chosen: Tensor, label_smoothing: float
+    policy: PointerSelector, samples: _Samples, chosen: Tensor, label_smoothing: float
 ) -> tuple[Tensor, Metrics]:
     device = device_of(policy)
     owner = samples.group[chosen]  # [B] the query of each beam
@@ -155,7 +155,7 @@ def _loss(
 
 
 def _validate(
-    policy: PointerSelectorV2, samples: _Samples, groups: Sequence[PointerGroup], batch_size: int
+    policy: PointerSelector, samples: _Samples, groups: Sequence[PointerGroup], batch_size: int
 ) -> Metrics:
     """val_loss: mean cross-entropy per pick; val_first_pick: share of queries whose first pick opens a beam."""
     device, loss, hits = device_of(policy), 0.0, 0

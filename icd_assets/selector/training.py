@@ -1,4 +1,4 @@
-"""What the three training stages share: one update, the loop over epochs, validation.
+"""What the training stages share: one update, the loop over epochs, validation.
 
 Legend: `B` queries, `N` pointers, `S` shots, `K` pool.
 Randomness comes from (seed, stage, epoch, update): a run that resumes at an epoch's end ends with the same bytes.
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.threads import one_thread
-from icd_assets.selector.config import RlConfig, SftConfig
+from icd_assets.selector.config import RlConfig, SelectorTraining, SftConfig
 from icd_assets.selector.decoding import evaluating, log_prob
 from icd_assets.selector.groups import PointerGroup, collate, ordered_batches
 from icd_assets.selector.losses import rce_loss, rce_weights
-from icd_assets.selector.model import PointerSelectorV2
+from icd_assets.selector.model import PointerSelector
 from icd_assets.selector.randomness import isolated_rng
 
 Metrics = dict[str, float]
@@ -31,7 +31,7 @@ _EVAL_BATCH = 64
 class EpochResult:
     """All that the next epoch, or a checkpoint, needs. Tensors are copies on the CPU."""
 
-    stage: str  # sft | rce | grpo
+    stage: str  # sft | rce | grpo, or the name of a selector's training
     epoch: int  # 0-based
     model_state: dict[str, Tensor]
     optimizer_state: dict[str, Any]
@@ -63,9 +63,9 @@ class Optimization:
 
     def __init__(
         self,
-        policy: PointerSelectorV2,
+        policy: PointerSelector,
         stage: str,
-        config: SftConfig | RlConfig,
+        config: SftConfig | RlConfig | SelectorTraining,
         *,
         lr: float,
         resumed: Resumed | None = None,
@@ -126,7 +126,7 @@ class Optimization:
         )
 
 
-def copy_state(policy: PointerSelectorV2) -> dict[str, Tensor]:
+def copy_state(policy: PointerSelector) -> dict[str, Tensor]:
     """The weights, copied to the CPU."""
     return {name: value.detach().to("cpu", copy=True) for name, value in policy.state_dict().items()}
 
@@ -142,7 +142,7 @@ def _detached(value: Any) -> Any:
     return value
 
 
-def device_of(policy: PointerSelectorV2) -> torch.device:
+def device_of(policy: PointerSelector) -> torch.device:
     return next(policy.parameters()).device
 
 
@@ -157,7 +157,7 @@ def usable(groups: Sequence[PointerGroup], skip_constant: bool) -> list[PointerG
     return kept
 
 
-def stored_log_probs(policy: PointerSelectorV2, groups: Sequence[PointerGroup]) -> list[Tensor]:
+def stored_log_probs(policy: PointerSelector, groups: Sequence[PointerGroup]) -> list[Tensor]:
     """Per group, log-probabilities [N, S, K] along its stored pointers, without dropout."""
     found, device = [], device_of(policy)
     for i in range(len(groups)):
@@ -181,7 +181,7 @@ def mean_metrics(updates: Iterable[Metrics]) -> Metrics:
     return {name: sum(found) / len(found) for name, found in values.items()}
 
 
-def validate(policy: PointerSelectorV2, groups: Sequence[PointerGroup]) -> Metrics:
+def validate(policy: PointerSelector, groups: Sequence[PointerGroup]) -> Metrics:
     """Mean over queries, without dropout, on raw rewards.
 
     val_loss: RCE loss at τ = 1 (SPEC K.3, Validation). val_expected_reward: E[R] under the policy renormalized

@@ -18,7 +18,7 @@ from torch import Tensor
 from icd_assets.errors import UserError
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.key_names import check_state, infer_config
-from icd_assets.selector.model import PointerSelectorV2, new_policy
+from icd_assets.selector.model import PointerSelector, new_policy
 from icd_assets.selector.torch_file import read_torch_file, tensors, torch_bytes
 from icd_assets.selector.training import EpochResult
 
@@ -79,14 +79,14 @@ def load_policy(
     dropout: float = 0.5,
     attn_dropout: float = 0.1,
     device: str = "cpu",
-) -> PointerSelectorV2:
+) -> PointerSelector:
     """A selector with these weights, in eval mode; ``path`` names their file in errors."""
     config = infer_config(state, path, num_heads)
     config = config.model_copy(update={"dropout": dropout, "attn_dropout": attn_dropout})
     return build_policy(config, check_state(state, config, path)).to(device)
 
 
-def build_policy(config: SelectorConfig, state: Mapping[str, Tensor]) -> PointerSelectorV2:
+def build_policy(config: SelectorConfig, state: Mapping[str, Tensor]) -> PointerSelector:
     """A selector with copies of the given weights, in eval mode, without touching any generator."""
     policy = new_policy(config, 0)
     policy.load_state_dict(dict(state))
@@ -101,8 +101,7 @@ def write_training_state(path: Path, result: EpochResult) -> None:
 def read_training_state(path: Path) -> EpochResult:
     content = read_torch_file(path)
     _require_keys(content, _STATE_KEYS, path)
-    state = tensors(content, "model_state", path)
-    content["model_state"] = check_state(state, infer_config(state, path), path)
+    content["model_state"] = tensors(content, "model_state", path)  # of any architecture: its policy checks shapes
     if not _is_count(content["epoch"]) or not isinstance(content["optimizer_state"], dict):
         raise UserError(f"{path}: is not a training state; delete it to train from the first epoch.")
     return EpochResult(**content)

@@ -1,0 +1,61 @@
+"""Needs that picks cover: a query asks for several things, and what one pick shows need not be shown again.
+
+Legend: `B` queries, `N` pointers, `K` pool, `D` embedding, `H` hidden, `A` aspects, d = H/A.
+
+A candidate covers aspect h to the degree a_h = sigmoid(g_h·(cos(W_h q, W_h c) − t_h)): it is alike in that aspect,
+by one projection for query and candidate. The state u [A] is what the query still needs; a pick takes away what it
+covers, u_h ← u_h·(1 − a_h). A candidate is worth Σ_h u_h·a_h: the marginal gain of the probabilistic coverage
+Σ_h u_h·(1 − Π_c (1 − a_h(c))), which is submodular, as in El-Arini et al. (KDD 2009, "Turning down the noise").
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from icd_assets.errors import UserError
+from icd_assets.selector.architectures.interface import MASKED, Encoded, PointerSelector, at
+from icd_assets.selector.config import SelectorConfig
+
+_SHARPNESS, _THRESHOLD, _SCALE = 6.0, 0.5, 6.0  # where g, t and the scale of the logits start
+
+
+class CoverageSelector(PointerSelector):
+    """X = Y = A: needs of the query, and how far each candidate covers them."""
+
+    def __init__(self, config: SelectorConfig) -> None:
+        super().__init__()
+        if config.hidden_dim % config.aspects:
+            raise UserError(
+                f"hidden_dim {config.hidden_dim} is not divisible by aspects {config.aspects}; fix one."
+            )
+        self.config = config
+        self.aspect_proj = nn.Linear(config.embedding_dim, config.hidden_dim, bias=False)
+        self.need = nn.Linear(config.embedding_dim, config.aspects)
+        self.log_sharpness = nn.Parameter(torch.full((config.aspects,), math.log(_SHARPNESS)))
+        self.threshold = nn.Parameter(torch.full((config.aspects,), _THRESHOLD))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def encode(self, query: Tensor, candidates: Tensor) -> Encoded:
+        """Needs [B, A], coverage [B, K, A] in (0, 1); query: [B, D], candidates: [B, K, D]."""
+        query, candidates = self.dropout(query), self.dropout(candidates)
+        alike = (self._aspects(query).unsqueeze(1) * self._aspects(candidates)).sum(-1)  # [B, K, A] cosines
+        covered = torch.sigmoid(self.log_sharpness.exp() * (alike - self.threshold))
+        return Encoded(functional.softplus(self.need(query)), covered)
+
+    def _aspects(self, embedded: Tensor) -> Tensor:
+        """[..., D] → unit vectors [..., A, d]"""
+        return functional.normalize(self.aspect_proj(embedded).unflatten(-1, (self.config.aspects, -1)), dim=-1)
+
+    def scores(self, state: Tensor, candidates: Tensor, chosen: Tensor) -> Tensor:
+        """Logits [B, N, K] of the next pick; state: [B, N, A], candidates: [B, K, A], chosen: [B, N, K] bool."""
+        gain = state @ candidates.transpose(1, 2)
+        return (self.log_scale.exp() * gain).masked_fill(chosen, MASKED)
+
+    def step(self, state: Tensor, candidates: Tensor, picked: Tensor) -> Tensor:
+        """The needs [B, N, A] that are left after picking positions ``picked`` [B, N]."""
+        return state * (1 - at(candidates, picked))
