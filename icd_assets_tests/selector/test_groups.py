@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from icd_assets.errors import UserError
 from icd_assets.selector.groups import (
+    DenseGroup,
     PointerGroup,
+    RewardGroup,
     collate,
     ordered_batches,
     shuffled_batches,
@@ -61,3 +65,45 @@ def test_the_first_ids_train() -> None:
 def test_a_bad_group_names_its_query(pointers: list[list[int]], rewards: list[float], problem: str) -> None:
     with pytest.raises(ValueError, match=f"query 17: .*{problem}"):
         PointerGroup(17, torch.ones(4), torch.ones(6, 4), torch.tensor(pointers), torch.tensor(rewards))
+
+
+def test_step_labels_name_embeddings_by_row() -> None:
+    group = DenseGroup.of(7, [3, 5, 9], [((), [0.5, 0.2, None]), ((2, 0), [None, 0.0, None])])
+    assert group.pool == (3, 5, 9)
+    assert group.prefixes == ((), (2, 0))
+    assert group.values.tolist() == [pytest.approx([0.5, 0.2, 0]), [0, 0, 0]]
+    assert group.asked.tolist() == [[True, True, False], [False, True, False]]
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ([], "do not fit"),
+        ([((), [0.5, 0.2])], "do not fit"),
+        ([((), [None, None, None])], "nothing, or a pick again"),
+        ([((1,), [0.5, 0.5, 0.5])], "nothing, or a pick again"),
+        ([((1, 1), [0.5, None, 0.5])], "not different positions"),
+        ([((3,), [0.5, None, 0.5])], "not different positions"),
+        ([((-1,), [0.5, 0.5, None])], "not different positions"),
+        ([((), [0.5, -0.1, 0.5])], "finite number from 0"),
+        ([((), [0.5, float("nan"), 0.5])], "finite number from 0"),
+        ([((), [0.5, float("inf"), 0.5])], "finite number from 0"),
+    ],
+)
+def test_step_labels_that_cannot_be(steps: list[Any], said: str) -> None:
+    with pytest.raises(ValueError, match=f"query 7: .*{said}"):
+        DenseGroup.of(7, [3, 5, 9], steps)
+
+
+@pytest.mark.parametrize(
+    ("pointers", "rewards", "said"),
+    [
+        ([[0, 3]], [1.0], "outside its pool of 3"),
+        ([[1, 1]], [1.0], "twice"),
+        ([[0, 1]], [1.0, 2.0], "do not fit"),
+        ([[0, 1]], [float("nan")], "not a finite number"),
+    ],
+)
+def test_stored_pointers_that_cannot_be(pointers: list[list[int]], rewards: list[float], said: str) -> None:
+    with pytest.raises(ValueError, match=f"query 7: .*{said}"):
+        RewardGroup(7, (3, 5, 9), torch.tensor(pointers), torch.tensor(rewards))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import permutations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from icd_assets.selector.advantages import advantages, top_k
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.decoding import log_prob, sample
 from icd_assets.selector.divergence import entropy, estimate, kl_divergence
-from icd_assets.selector.losses import pick_cross_entropy, ppo_loss, rce_loss, rce_weights
+from icd_assets.selector.losses import dense_loss, pick_cross_entropy, ppo_loss, rce_loss, rce_weights
 from icd_assets.selector.model import PointerSelectorV2, new_policy
 from icd_assets.selector.reward_normalization import normalize_rewards
 
@@ -221,3 +222,38 @@ def test_exact_divergences_equal_what_samples_estimate(world: Tiny) -> None:
 def test_entropy_of_an_even_policy() -> None:
     even = torch.zeros(1, 2, 1, 8).log_softmax(-1)
     assert entropy(even, torch.tensor([[True, False]])).item() == pytest.approx(torch.tensor(8.0).log().item())
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("expectation", -(0.5 * 0.8 + 0.25 * 0.2)),
+        ("log_expectation", -math.log(0.5 * 0.8 + 0.25 * 0.2 + 0.25 * 1e-6)),
+        ("marginal", -math.log(0.5)),
+        ("cross_entropy", math.log(4) - math.log(2) / (1 + math.exp(-0.6 / 0.1) + math.exp(-0.8 / 0.1))),
+    ],
+)
+def test_dense_losses_by_hand(kind: Any, expected: float) -> None:
+    """Three labels; the fourth candidate has none and takes no part."""
+    log_probs = torch.tensor([0.5, 0.25, 0.25, 0.0]).log().requires_grad_()
+    loss = dense_loss(log_probs, torch.tensor([0.8, 0.2, 0.0, 0.0]), kind, 0.1)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert log_probs.grad is not None and torch.isfinite(log_probs.grad).all()
+    assert log_probs.grad[3] == 0
+
+
+@pytest.mark.parametrize("kind", ["expectation", "log_expectation", "marginal"])
+def test_equal_labels_teach_nothing(kind: Any) -> None:
+    logits = torch.tensor([0.3, -1.0, 2.0], requires_grad=True)
+    for value in (0.0, 0.7):
+        (gradient,) = torch.autograd.grad(
+            dense_loss(logits.log_softmax(-1), torch.full((3,), value), kind), logits
+        )
+        assert torch.allclose(gradient, torch.zeros(3), atol=1e-6)
+
+
+def test_labels_within_a_tenth_of_the_best_are_marginal() -> None:
+    log_probs = torch.tensor([0.1, 0.2, 0.3, 0.4]).log()
+    loss = dense_loss(log_probs, torch.tensor([1.0, 0.91, 0.89, 0.0]), "marginal")
+    assert loss.exp().item() == pytest.approx(1 / 0.3)
