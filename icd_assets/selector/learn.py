@@ -26,7 +26,7 @@ from icd_assets.runtime.seeding import torch_rng
 from icd_assets.selector.config import KeptBy, SelectorTraining
 from icd_assets.selector.decoding import evaluating
 from icd_assets.selector.labels import Columns, LabelTensors, TrainingLabels, label_tensors
-from icd_assets.selector.losses import among, dense_loss
+from icd_assets.selector.losses import among, dense_loss, expected_reward
 from icd_assets.selector.model import Encoded, PointerSelector, new_policy
 from icd_assets.selector.training import (
     EpochResult,
@@ -225,7 +225,7 @@ def _pointer_terms(
     steps = _step_log_probs(policy, encoded, columns)
     for shots, span in columns.spans():
         stored = _among_stored(steps, columns, span)
-        loss = dense_loss(stored.log_probs, stored.values, "expectation")  # = losses.expected_reward
+        loss = expected_reward(stored.log_probs, stored.values, stored.log_probs > -torch.inf)
         yield stored._replace(kind=f"pointers {shots}", weight=config.shot_weight(shots), loss=loss)
 
 
