@@ -1,4 +1,4 @@
-"""embeddings: the v2 checkpoint's image+question embedding of every train row."""
+"""embeddings: the encoder's image+question embedding of every train row, the v2 checkpoint's or the catalog's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def embeddings(run: StepRun) -> Report:
 
     experiment = run.experiment
     inputs.require_images(run, experiment.data.train)
-    encoder = inputs.v2_encoder(run)
+    encoder = inputs.encoder(run)
     tensor = encoder.encode(experiment.data.train, batch_size=run.config.batch_size, on_progress=run.on_progress)
     paths = experiment.paths
     staged = {paths.query_embeddings: "query.pt", paths.candidate_embeddings: "candidate.pt"}

@@ -12,6 +12,7 @@ from icd_assets.store.journal import Journal
 
 if TYPE_CHECKING:
     from icd_assets.selector.groups import PointerGroup
+    from icd_assets.selector.model import PointerSelector
     from icd_assets.selector.training import EpochResult, Metrics, Resumed
 
 
@@ -84,10 +85,17 @@ class Epochs:
         finals = [paths.epoch_checkpoint(self._phase, number) for number in range(1, len(self.history) + 1)]
         return {final: self._run.staging / final.name for final in finals}
 
-    def report(self, groups: Sequence[PointerGroup]) -> Report:
-        """Of a phase that is trained: its checkpoints, and the facts that RCE and GRPO share."""
+    def report(self, groups: Sequence[PointerGroup], *, start: PointerSelector, policy: PointerSelector) -> Report:
+        """Of a phase that is trained: its checkpoints, and the facts that RCE and GRPO share. ``start`` and
+        ``policy``: before the first epoch and after the last."""
+        from icd_assets.selector.groups import split_by_query
+        from icd_assets.selector.movement import movement
         from icd_assets.selector.training import best_epoch
 
+        config = self._run.config
+        split = split_by_query(groups, config.train_fraction)
+        moved = movement(start, policy, *split, config.seed, self.history[-1].get("clip_fraction"))
+        self._run.note(moved.sentence)
         last, best = self.history[-1], best_epoch(self.history)
         return Report(
             files=self.files,
@@ -97,6 +105,7 @@ class Epochs:
                 "best_epoch": best + 1,
                 "val_expected_reward": last["val_expected_reward"],
                 "frac_reward_zero_std": last["frac_reward_zero_std"],
+                **moved.facts,
                 "history": self.history,
                 "trained_on_rows": [group.query_row for group in groups],
             },

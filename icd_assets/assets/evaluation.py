@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from icd_assets.assets import inputs
 from icd_assets.assets.figures import Markdown, Table
 from icd_assets.assets.step_run import Report, StepRun
+from icd_assets.experiment.recipes import STAGES, stage_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,11 +36,13 @@ def evaluation(run: StepRun) -> Report:
         queries,
         pools,
         library,
-        partial(inputs.v2_encoder(run).features, on_progress=run.on_progress),
+        partial(inputs.encoder(run).features, on_progress=run.on_progress),
         vlm,
         metric,
         run.config,
         similarities=experiment.task.similarities,
+        prices=_prices(run),
+        embeddings=inputs.embeddings(run) if "embeddings" in run.spec.inputs else None,
         on_progress=run.on_progress,
     )
 
@@ -102,8 +105,15 @@ def _pools(run: StepRun, queries: Sequence[VqaItem]) -> dict[int, tuple[int, ...
 
 
 def _policies(run: StepRun) -> dict[str, PointerSelector]:
-    """The trained selectors as the table names them, all on the CPU: the v2 selector, of an earlier phase the last
-    epoch, and last the recommended one, as the v2-format file holds it."""
+    """The trained selectors as the table names them, all on the CPU, the recommended one last."""
+    if own := [asset for asset in STAGES if asset in run.spec.inputs]:
+        policies = ((asset, inputs.selector(run, asset).to("cpu")) for asset in own)
+        return {stage_name(asset, policy.config.architecture): policy for asset, policy in policies}
+    return _of_beams(run)
+
+
+def _of_beams(run: StepRun) -> dict[str, PointerSelector]:
+    """The v2 selector, of an earlier phase the last epoch, and the recommended one of the v2-format file."""
     from icd_assets.selector.v2_file import read_v2
     from icd_assets.selector.v3_file import load_policy
 
@@ -114,6 +124,31 @@ def _policies(run: StepRun) -> dict[str, PointerSelector]:
     found["GRPO" if grpo else "RCE"] = run.read(
         "v2format_checkpoint", lambda files, _: load_policy(read_v2(files[0]).state, files[0])
     )
+    return found
+
+
+def _prices(run: StepRun) -> dict[str, int]:
+    """Policy → distinct prompts that its labels need, as far as it is known."""
+    own = [asset for asset in STAGES if asset in run.spec.inputs]
+    if not own:
+        return _prices_of_beams(run)
+    architecture = run.experiment.settings.shared.architecture
+    return {stage_name(asset, architecture): run.experiment.fact(asset, "prompts") for asset in own}
+
+
+def _prices_of_beams(run: StepRun) -> dict[str, int]:
+    """Of SFT the beams, of RL the answers of RL data besides; none of a checkpoint of the user's own."""
+    experiment = run.experiment
+    beams, data = experiment.manifest("beam_data"), experiment.manifest("rl_data")
+    v2 = experiment.manifest("v2_checkpoint")
+    if beams is None or v2 is None or v2.spec.digests.get("beam_data") != beams.data_version:
+        return {}
+    if "vlm_prompts_asked" not in beams.facts:
+        return {}
+    supervised = int(beams.facts["vlm_prompts_asked"] + beams.facts["vlm_prompts_reused"])
+    found = {"v2 (SFT)": supervised}
+    if data is not None and data.origin == "made":
+        found |= dict.fromkeys(("RCE", "GRPO"), supervised + int(data.facts["candidates"]))
     return found
 
 

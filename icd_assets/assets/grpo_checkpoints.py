@@ -24,8 +24,9 @@ def grpo_checkpoints(run: StepRun) -> Report:
     groups = inputs.training_groups(run)
     rce = inputs.last_epoch(run, "rce_checkpoints")
     epochs = Epochs(run, run.config.grpo_epochs, phase="grpo")
+    policy = copy.deepcopy(rce)
     train_grpo(
-        copy.deepcopy(rce),
+        policy,
         groups,
         run.config,
         sft=inputs.v2_policy(run),
@@ -33,7 +34,7 @@ def grpo_checkpoints(run: StepRun) -> Report:
         resumed=epochs.resumed,
         on_epoch=epochs.finish,
     )
-    return epochs.report(groups)
+    return epochs.report(groups, start=rce, policy=policy)
 
 
 def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:

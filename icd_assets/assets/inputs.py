@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from icd_assets.datasets.vqa import VqaItem, VqaSplit
+    from icd_assets.pools.rl_queries import RlPools
     from icd_assets.pools.similarity import SamplerFeatures
     from icd_assets.scoring.infoscore import QueryBeams
     from icd_assets.scoring.metric import Metric
+    from icd_assets.scoring.rl_data import RlData
+    from icd_assets.scoring.step_label_file import StepLabelFile
     from icd_assets.selector.encoder import ClipEncoder
     from icd_assets.selector.groups import PointerGroup
     from icd_assets.selector.model import PointerSelector
@@ -52,7 +55,7 @@ def sampler_features(
     if not SAMPLERS[experiment.cell.sampler].needs_features:
         return None
     other = experiment.task.candidate_text if offered else None
-    folder = experiment.store.private / "features" / run.spec.inputs["sampler_encoder"].data_version[:16]
+    folder = experiment.store.caches / "features" / run.spec.inputs["sampler_encoder"].data_version[:16]
     return read_or_make(
         features_base(folder, split, items, texts=other.name if other else None),
         len(items),
@@ -78,7 +81,7 @@ def require_images(run: StepRun, items: Iterable[VqaItem]) -> None:
     """The images that the step is about to read are there and whole."""
     from icd_assets.datasets.images import require_images
 
-    require_images(items, run.experiment.store.private, run.on_progress)
+    require_images(items, run.experiment.store.caches, run.on_progress)
 
 
 def metric(run: StepRun, corpus: Sequence[VqaItem]) -> Metric:
@@ -99,7 +102,7 @@ def open_vlm(run: StepRun) -> CachedBackend:
         generation=model.generation,
         device=run.device,
     )
-    return CachedBackend(backend, AnswerStore(run.experiment.store.private / "answers.sqlite"))
+    return CachedBackend(backend, AnswerStore(run.experiment.store.answers))
 
 
 def catalog_encoder(run: StepRun) -> ClipEncoder:
@@ -129,6 +132,11 @@ def v2_encoder(run: StepRun) -> ClipEncoder:
     return encoder_of(run, v2_checkpoint(run))
 
 
+def encoder(run: StepRun) -> ClipEncoder:
+    """Of whose embeddings the cell's selectors are: the catalog's, or that inside its v2 checkpoint."""
+    return catalog_encoder(run) if "encoder" in run.spec.inputs else v2_encoder(run)
+
+
 def v2_policy(run: StepRun) -> PointerSelector:
     """The supervised selector, in eval mode."""
     from icd_assets.selector.v2_file import read_v2
@@ -137,6 +145,43 @@ def v2_policy(run: StepRun) -> PointerSelector:
     return run.read(
         "v2_checkpoint", lambda files, _: load_policy(read_v2(files[0]).state, files[0], device=run.device)
     )
+
+
+def selector(run: StepRun, asset: str) -> PointerSelector:
+    """A trained selector of a recipe of labels, in eval mode."""
+    from icd_assets.selector.selector_file import read_selector
+
+    policy = run.read(asset, lambda files, _: read_selector(files[0].parent).policy)
+    return policy.to(run.device).eval()
+
+
+def labels(run: StepRun, asset: str) -> StepLabelFile:
+    """Labels of candidates, with each query's pool."""
+    from icd_assets.scoring.step_label_file import read_step_labels
+
+    rows = len(run.experiment.data.train)
+    return run.read(asset, lambda files, _: read_step_labels(files[0], n_rows=rows))
+
+
+def rl_data(run: StepRun) -> RlData:
+    from icd_assets.scoring.rl_file import read_rl_data
+
+    return run.read("rl_data", lambda files, _: read_rl_data(files[0], n_rows=len(run.experiment.data.train)))
+
+
+def rl_queries(run: StepRun) -> RlPools | None:
+    """RL's own queries with their pools; None where RL data are of the anchors."""
+    if "rl_queries" not in run.spec.inputs:
+        return None
+    from icd_assets.pools.rl_query_file import read_rl_queries
+
+    size, rows = run.experiment.settings.shared.pool_size, len(run.experiment.data.train)
+    return run.read("rl_queries", lambda files, _: read_rl_queries(files[0], n_rows=rows, size=size))
+
+
+def encoder_digest(run: StepRun) -> str:
+    """Of the encoder whose embeddings the run reads."""
+    return run.read("embeddings", lambda _, facts: str(facts["encoder_digest"]))
 
 
 def last_epoch(run: StepRun, asset: str) -> PointerSelector:
@@ -160,10 +205,8 @@ def training_groups(run: StepRun) -> list[PointerGroup]:
     """RL data under the run's reward as groups to train on (SPEC I)."""
     from icd_assets.scoring.groups import groups_of_rl_data
     from icd_assets.scoring.rewards import computable
-    from icd_assets.scoring.rl_file import read_rl_data
 
-    experiment, config = run.experiment, run.config
-    data = run.read("rl_data", lambda files, _: read_rl_data(files[0], n_rows=len(experiment.data.train)))
+    experiment, config, data = run.experiment, run.config, rl_data(run)
     unusable = sum(not computable(found, experiment.reward) for query in data.queries for found in query.pointers)
     if unusable:
         run.note(f"{unusable} pointers are left out: a label that their reward reads is not a finite number")

@@ -18,8 +18,9 @@ def rce_checkpoints(run: StepRun) -> Report:
     groups = inputs.training_groups(run)
     epochs = Epochs(run, run.config.rce_epochs, phase="rce")
     sft = inputs.v2_policy(run)
-    train_rce(copy.deepcopy(sft), groups, run.config, sft=sft, resumed=epochs.resumed, on_epoch=epochs.finish)
-    return epochs.report(groups)
+    policy = copy.deepcopy(sft)
+    train_rce(policy, groups, run.config, sft=sft, resumed=epochs.resumed, on_epoch=epochs.finish)
+    return epochs.report(groups, start=sft, policy=policy)
 
 
 def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:

@@ -10,13 +10,32 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from icd_assets.assets import inputs
 from icd_assets.assets.step_run import Report, StepRun
 from icd_assets.errors import UserError
 from icd_assets.experiment.made_from import trained_on_todays_rce
+from icd_assets.experiment.recipes import STAGES
 from icd_assets.store.names import beside_the_users
 
 
 def v2format_checkpoint(run: StepRun) -> Report:
+    own = [asset for asset in STAGES if asset in run.spec.inputs]
+    return _of_stage(run, own[-1]) if own else _of_phase(run)
+
+
+def _of_stage(run: StepRun, asset: str) -> Report:
+    """Of a recipe of labels: its last selector, which has the v2 architecture."""
+    from icd_assets.selector.training import copy_state
+    from icd_assets.selector.v2_file import write_v2format
+    from icd_assets.selector.v3_file import V3Checkpoint
+
+    policy, final = inputs.selector(run, asset), run.experiment.paths.v3_folder / f"{asset}_v2format.ckpt"
+    trained = V3Checkpoint(0, STAGES[asset], copy_state(policy), 0.0, {})
+    write_v2format(run.staging / final.name, trained, lineage=run.spec.lineage())
+    return Report(files={final: run.staging / final.name}, facts={"phase": STAGES[asset], "source": asset})
+
+
+def _of_phase(run: StepRun) -> Report:
     from icd_assets.selector.epoch_to_convert import epoch_to_convert, last_kept, v2format_of
     from icd_assets.selector.v2_file import write_v2format
     from icd_assets.selector.v3_file import read_v3

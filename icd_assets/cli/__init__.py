@@ -18,6 +18,7 @@ from icd_assets.cli.diff import diff
 from icd_assets.cli.doctor import doctor
 from icd_assets.cli.evaluation import evaluation
 from icd_assets.cli.gpus import gpus
+from icd_assets.cli.headroom import headroom
 from icd_assets.cli.help import Group
 from icd_assets.cli.init import init
 from icd_assets.cli.lineage import lineage
@@ -43,7 +44,7 @@ def group() -> None:
 group.add(
     {
         "Make": (train, demo, adopt),
-        "See": (status, why, evaluation, lineage, diff, settings),
+        "See": (status, why, evaluation, headroom, lineage, diff, settings),
         "Keep": (verify, prune),
         "Set up": (init, new_dataset, doctor, ui, gpus),
     }

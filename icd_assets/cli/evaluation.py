@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from icd_assets.cli.cell_arguments import GpuCommand
@@ -13,6 +15,7 @@ from icd_assets.cli.tree import printable
 from icd_assets.errors import UserError
 from icd_assets.evaluation.report import Comparison
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.seeds import of_seeds, read_seeds
 from icd_assets.experiment.settings import Settings
 from icd_assets.lineage import Records
 from icd_assets.lineage.there import fitting, flags, others, under
@@ -28,22 +31,28 @@ _DEMO = ("demo", "rand_sampler", "tiny_vl")
         "icd-assets evaluation                     # of the demo",
         "icd-assets evaluation 'okvqa|RandSampler/Qwen2_5-VL-3B-Instruct'",
         "icd-assets evaluation demo rand_sampler tiny_vl --reward-mode legacy",
+        "icd-assets evaluation --seeds 42,43,44    # the table over seeds",
     ),
 )
 @click.argument("cell", nargs=-1)
 @setting_options
+@click.option("--seeds", metavar="N,N,…", help="The table over these seeds, as train --seeds prints it.")
 @json_option
-def evaluation(cell: tuple[str, ...], settings: Settings, as_json: bool) -> None:
+def evaluation(cell: tuple[str, ...], settings: Settings, seeds: str | None, as_json: bool) -> None:
     """Print the evaluation table of CELL again: of the reward and the name that the settings mean.
 
     Those under which the cell is evaluated too are named.
     """
+    chosen = None if seeds is None else read_seeds(seeds)
     session = Session.here(settings)
     short = len(cell) < 3 and not any("|" in word for word in cell)
     words = (*cell, *_DEMO[len(cell) :]) if short else cell
     experiment, problem = fitting(session.open(session.cell(words)))
     if problem is not None:
         click.echo(f"icd-assets: {problem} Shown without it.", err=True)
+    if chosen is not None:
+        _show_seeds(of_seeds(experiment, chosen), as_json)
+        return
     elsewhere = _elsewhere(experiment, Records(session.store))
     if experiment.manifest("evaluation") is None and elsewhere:
         raise UserError(
@@ -62,6 +71,18 @@ def evaluation(cell: tuple[str, ...], settings: Settings, as_json: bool) -> None
     show_evaluation(experiment)
     for text in elsewhere:
         console.print(printable(f"also evaluated: {under(text)}"), markup=False)
+
+
+def _show_seeds(found: Mapping[int, Experiment], as_json: bool) -> None:
+    from icd_assets.cli.seeds import read_evaluations, show_seeds
+
+    if not as_json:
+        show_seeds(found)
+        return
+    over, files = read_evaluations(found)
+    named = {str(seed): str(path) for seed, path in files.items()}
+    cell = str(next(iter(found.values())).cell)
+    print_json(SCHEMA, {"cell": cell, "files": named, "over_seeds": over.as_json()})
 
 
 def _elsewhere(experiment: Experiment, records: Records) -> list[str]:

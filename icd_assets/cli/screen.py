@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -15,6 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from icd_assets.experiment.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from icd_assets.experiment.recipe_cost import RecipeCost
 
 _LOG_COLUMNS = 10_000  # a log has no width: a reason that is cut into columns cannot be searched
 
@@ -132,3 +137,23 @@ def show_plan(plan: Plan) -> None:
         state = present if item.reason is None else "missing" if item.reason == "missing" else "stale"
         table.add_row(item.step.name, state, "" if item.reason in (None, "missing") else item.reason)
     console.print(table)
+
+
+def show_costs(costs: Sequence[RecipeCost]) -> None:
+    """What each recipe would ask of the model, the cell's own marked."""
+    table = Table("recipe", "VLM prompts", "TFLOP", "for", box=None, pad_edge=False, header_style="bold")
+    for column in table.columns[1:3]:
+        column.justify = "right"
+    table.columns[-1].min_width = 20
+    for one in costs:
+        parts = " + ".join(f"{count:,} {name}" for name, count in one.prompts.items())
+        tflop = "" if one.tflop is None else f"{one.tflop:,.1f}"
+        style = "bold" if one.chosen else ""
+        table.add_row(f"{one.recipe}{' ←' if one.chosen else ''}", f"{one.total:,}", tflop, parts, style=style)
+    console.print(table)
+    estimate = " TFLOP: 2 × weights × tokens, tokens estimated from the model's configuration."
+    known = any(one.tflop is not None for one in costs)
+    console.print(
+        f"Prompts at most, to train; what was answered before is not asked again.{estimate if known else ''}\n",
+        markup=False,
+    )

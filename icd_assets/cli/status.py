@@ -101,7 +101,7 @@ def why(asset: str, cell: tuple[str, ...], settings: Settings, as_json: bool) ->
     if one.state == "fresh" and one.manifest is not None:
         console.print(printable(fresh(one.manifest)), markup=False)
     elif one.state == "left out":
-        console.print(STEP[asset].left_out_because)
+        console.print(STEP[asset].left_out(found.experiment) or "", markup=False)
     for cause in found_causes:
         console.print(printable(f"  {cause.asset}: {cause.sentence}"), markup=False)
     for flags, state in elsewhere:

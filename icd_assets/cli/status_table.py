@@ -20,8 +20,9 @@ _GAP = 2
 def lines(found: Sequence[CellStatus], width: int) -> Iterator[Text]:
     """One row a cell; where that is too wide, the name on a line above its row; where that is, words."""
     names = [_name(one) for one in found]
-    rows = [[_mark(asset) for asset in one.assets] for one in found]
-    titles = [Text(step.title, "bold") for step in STEPS]
+    shown = _shown(found)
+    rows = [[_mark(one.assets[column]) for column in shown] for one in found]
+    titles = [Text(STEPS[column].title, "bold") for column in shown]
     columns = [max(cell_len(cell.plain) for cell in column) for column in zip(titles, *rows, strict=True)]
     row, named = sum(columns) + _GAP * (len(columns) - 1), max(map(cell_len, names))
     if named + _GAP + row <= width:
@@ -36,7 +37,16 @@ def lines(found: Sequence[CellStatus], width: int) -> Iterator[Text]:
     else:
         for name, cells in zip(names, rows, strict=True):
             yield Text(name)
-            yield from _in_words(cells, width)
+            yield from _in_words(cells, [STEPS[column].title for column in shown], width)
+
+
+def _shown(found: Sequence[CellStatus]) -> list[int]:
+    """The steps that a recipe of the cells shown has, or of which there is something."""
+    return [
+        column
+        for column in range(len(STEPS))
+        if any(one.assets[column].state != "left out" or one.assets[column].manifest for one in found)
+    ]
 
 
 def _name(one: CellStatus) -> str:
@@ -59,16 +69,16 @@ def _row(cells: Sequence[Text], columns: Sequence[int]) -> Text:
     return found
 
 
-def _in_words(cells: Sequence[Text], width: int) -> Iterator[Text]:
+def _in_words(cells: Sequence[Text], titles: Sequence[str], width: int) -> Iterator[Text]:
     """``fresh: pools, beams`` by state, in the order in which states first show."""
     by_state: dict[str, list[str]] = {}
-    for cell, step in zip(cells, STEPS, strict=True):
-        by_state.setdefault(cell.plain, []).append(step.title)
-    for state, titles in by_state.items():
+    for cell, title in zip(cells, titles, strict=True):
+        by_state.setdefault(cell.plain, []).append(title)
+    for state, own in by_state.items():
         yield from map(
             Text,
             textwrap.wrap(
-                f"{state}: {', '.join(titles)}",
+                f"{state}: {', '.join(own)}",
                 max(width, 20),
                 initial_indent="  ",
                 subsequent_indent="    ",

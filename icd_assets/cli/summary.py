@@ -3,43 +3,57 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
 from icd_assets.cli.cell_arguments import CellArguments
 from icd_assets.cli.screen import console, screen_width
 from icd_assets.errors import UserError
-from icd_assets.evaluation.report import Comparison, Interval
-from icd_assets.evaluation.verdict import verdict
+from icd_assets.evaluation.report import Comparison, DifferenceRow, Interval
+from icd_assets.evaluation.tables import starred
+from icd_assets.evaluation.verdict import footnotes, verdict
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan_notes import other_epochs
+from icd_assets.experiment.recipes import STAGES, no_v2_format, recipe_of, stages
 from icd_assets.lever_plus.inference import found_instead, taken_by_inference
 
+_KINDS_SHOWN = 4  # more do not fit a terminal
 _ROOM_FOR_DIGITS = 92  # columns that the table takes with one digit after each point
 
 
 def show_configuration(experiment: Experiment, arguments: CellArguments, force: Collection[str] = ()) -> None:
     """The resolved configuration, as train_v3.sh prints it. ``force``: what is trained again although adopted."""
     cell, shared = experiment.cell, experiment.settings.shared
-    grpo = experiment.config("grpo_checkpoints").grpo_epochs > 0
-    mode = "RCE, then GRPO" if grpo else "RCE only"
-    epochs = ", ".join(_epochs(experiment, phase, force) for phase in (("rce", "grpo") if grpo else ("rce",)))
     lines = [
         ("task", experiment.dataset.task),
         ("dataset", f"{arguments.dataset} → {cell.dataset}"),
         ("sampler", f"{arguments.sampler} → {cell.sampler}"),
         ("model", f"{arguments.model} → {cell.model}"),
         ("GPU", arguments.gpu_id),
-        ("mode", f"{mode}; {epochs}, reward {experiment.reward.mode}"),
+        ("recipe", _recipe(experiment, force)),
         *([("name", f"{shared.name} → {experiment.paths.v3_folder.name}")] if shared.name is not None else []),
         ("results", str(experiment.store.root)),
     ]
     for name, value in lines:
         console.print(f"{name:>8}  {value}", markup=False)
     console.print()
+
+
+def _recipe(experiment: Experiment, force: Collection[str]) -> str:
+    """The recipe, and what it will train."""
+    if (recipe := recipe_of(experiment)) != "beams":
+        names = " → ".join(STAGES[asset] for asset in stages(experiment))
+        reward = f", reward {experiment.reward.mode}" if recipe == "rl" else ""
+        return f"{recipe}; {experiment.settings.shared.architecture} selector: {names}{reward}"
+    grpo = experiment.config("grpo_checkpoints").grpo_epochs > 0
+    mode = "RCE, then GRPO" if grpo else "RCE only"
+    epochs = ", ".join(_epochs(experiment, phase, force) for phase in (("rce", "grpo") if grpo else ("rce",)))
+    return f"beams; {mode}; {epochs}, reward {experiment.reward.mode}"
 
 
 def _epochs(experiment: Experiment, phase: str, force: Collection[str]) -> str:
@@ -54,6 +68,45 @@ def _epochs(experiment: Experiment, phase: str, force: Collection[str]) -> str:
 
 def show_summary(experiment: Experiment) -> None:
     """Where the checkpoints are, which is recommended and why, the table, and how to see it all."""
+    if own := stages(experiment):
+        _show_selectors(experiment, own)
+    else:
+        _show_checkpoints(experiment)
+    console.print()
+    show_evaluation(experiment)
+    console.print("\nsee runs, lineage and curves in the UI:  make ui   (or: icd-assets ui)", markup=False)
+
+
+def _show_selectors(experiment: Experiment, own: Sequence[str]) -> None:
+    """The folders of a recipe of labels, the last recommended."""
+    console.print("\n[bold]selectors[/bold]")
+    for asset in own:
+        facts = experiment.facts(asset)
+        console.print(f"  {path_shown(experiment.paths.selector(asset))}", markup=False)
+        console.print(f"    {facts['prompts']:,} prompts; {kept_in_words(facts)}", markup=False)
+    console.print("[bold]recommended[/bold]  ", end="")
+    console.print(f"{own[-1]}, the last of the recipe {recipe_of(experiment)}", markup=False)
+    if (exported := experiment.manifest("v2format_checkpoint")) is not None and no_v2_format(experiment) is None:
+        console.print("[bold]v2 format[/bold]    ", end="")
+        console.print(path_shown(experiment.store.resolve(exported.files[0])), markup=False)
+    else:
+        console.print(f"note: {no_v2_format(experiment)}", markup=False)
+
+
+def kept_in_words(facts: Mapping[str, Any]) -> str:
+    """Which epoch of a training stayed, and why."""
+    which = f"epoch {facts['best_epoch']} of {facts['epochs']} kept"
+    match facts["kept_by"]:
+        case "greedy_reward":
+            return f"{which}: its greedy choices earn the most, {facts['val_greedy_reward']:.3f}, held-out queries"
+        case "expected_reward":
+            return f"{which}: the highest expected reward, {facts['val_expected_reward']:.3f}, held-out queries"
+        case _:
+            return f"{which}: the last"
+
+
+def _show_checkpoints(experiment: Experiment) -> None:
+    """Lever-Plus' files, and which of them its inference takes."""
     store = experiment.store
     v2format = store.require(experiment.manifest_path("v2format_checkpoint"), "v2format_checkpoint")
     phase = v2format.facts["phase"]
@@ -63,23 +116,20 @@ def show_summary(experiment: Experiment) -> None:
         if manifest is None or (asset == "grpo_checkpoints" and phase == "rce"):
             continue
         for record in (record for record in manifest.files if record.pruned is None):
-            console.print(f"  {_shown(store.resolve(record))}", markup=False)
+            console.print(f"  {path_shown(store.resolve(record))}", markup=False)
     why = "the last GRPO epoch" if phase == "grpo" else "the last RCE epoch"
     if v2format.spec.config["epoch"] == "best":
         why = f"the best {phase.upper()} epoch on held-out RL queries"
     console.print(f"[bold]recommended[/bold]  {v2format.facts['source']}: {why}")
     recommended = store.resolve(v2format.files[0])
     console.print("[bold]v2 format[/bold]    ", end="")
-    console.print(_shown(recommended), markup=False)
+    console.print(path_shown(recommended), markup=False)
     if (instead := found_instead(taken_by_inference(experiment), recommended)) is not None:
         console.print(f"             {instead}; for this one:", markup=False)
-        given = shlex.quote(_shown(recommended))
+        given = shlex.quote(path_shown(recommended))
         console.print(f"             export LEVER_LM_CHECKPOINT_PATH={given}", markup=False)
     for sentence in other_epochs(experiment):
         console.print(f"note: {sentence}", markup=False)
-    console.print()
-    show_evaluation(experiment)
-    console.print("\nsee runs, lineage and curves in the UI:  make ui   (or: icd-assets ui)", markup=False)
 
 
 def show_evaluation(experiment: Experiment) -> None:
@@ -91,25 +141,83 @@ def show_evaluation(experiment: Experiment) -> None:
     comparison = Comparison.read(path)
     shots = comparison.compare_shots
     console.print(f"[bold]{experiment.cell}[/bold]: validation split, {comparison.queries}, {shots} shots")
-    references = list(dict.fromkeys(row.reference for row in comparison.differences))
-    gains = {(row.strategy, row.reference): row.difference for row in comparison.differences if row.shots == shots}
-    headers = (f"− {name.removeprefix('image+text ').removeprefix('v2 ').strip('()')}" for name in references)
-    table = Table("strategy", comparison.label, *headers, box=None, pad_edge=False)
-    digits = 0 if (screen_width() or _ROOM_FOR_DIGITS) < _ROOM_FOR_DIGITS else 1
-    for row in comparison.strategies:
-        if row.shots in (0, shots):
-            cells = [_interval(gains.get((row.strategy, name)), digits, "+") for name in references]
-            table.add_row(row.strategy, _interval(row.score, digits), *cells)
-    console.print(table)
-    note = "; similarity: image+text" if "image+text similarity" in references else ""
-    console.print(f"a…b: {comparison.intervals}{note}")
+    show_table(comparison)
     recommended = comparison.recommended or manifest.facts["recommended"]  # a file of before does not say it
     for sentence in verdict(comparison.model_copy(update={"recommended": recommended})):
         console.print(sentence, style="bold" if sentence.startswith("Warning") else None, markup=False)
-    console.print(f"all shots: {_shown(path.with_suffix('.md'))}   as JSON: {_shown(path)}", markup=False)
+    console.print(f"all shots: {path_shown(path.with_suffix('.md'))}   as JSON: {path_shown(path)}", markup=False)
 
 
-def _interval(found: Interval | None, digits: int, sign: str = "") -> str:
+def show_table(comparison: Comparison) -> None:
+    """The scores and the differences of the main table, with what its marks mean."""
+    references = comparison.references
+    gains = {(row.strategy, row.reference): row for row in comparison.family}
+    priced = ["prompts"] if any(row.prompts is not None for row in comparison.main) else []
+    table = Table("strategy", comparison.label, *reference_headers(comparison), *priced, box=None, pad_edge=False)
+    digits = digits_shown()
+    for row in comparison.main:
+        cells = [difference_cell(gains.get((row.strategy, name)), digits) for name in references]
+        price = ["" if row.prompts is None else f"{row.prompts:,}"] if priced else []
+        table.add_row(fitted(comparison.name(row), digits), score_cell(row.score, digits), *cells, *price)
+    console.print(table)
+    note = "; similarity: image+text" if "image+text similarity" in references else ""
+    console.print(f"a…b: {comparison.intervals}{note}")
+    for sentence in footnotes(comparison):
+        console.print(sentence, markup=False)
+    if 0 < len({row.kind for row in comparison.kinds}) <= _KINDS_SHOWN:
+        header, lines = _by_kind(comparison, digits)
+        kinds = Table(*header, box=None, pad_edge=False)
+        for line in lines:
+            kinds.add_row(*line)
+        console.print()
+        console.print(kinds)
+
+
+def digits_shown() -> int:
+    """After the point of each bound: none where the terminal is narrow."""
+    return 0 if (screen_width() or _ROOM_FOR_DIGITS) < _ROOM_FOR_DIGITS else 1
+
+
+def reference_headers(comparison: Comparison) -> list[str]:
+    return [f"− {_short(name)}" for name in comparison.references]
+
+
+def _short(name: str) -> str:
+    """``similarity``, ``SFT``, ``singles``: what tells a reference from the others."""
+    inside = re.fullmatch(r"\S+ \((.+)\)", name)
+    return inside[1] if inside is not None else name.removeprefix("image+text ")
+
+
+def _by_kind(comparison: Comparison, digits: int) -> tuple[list[str], list[list[str]]]:
+    header, _ = comparison.kind_table()
+    found = {(row.strategy, row.kind): row.score for row in comparison.kinds}
+    kinds = dict.fromkeys(row.kind for row in comparison.kinds)
+    lines = [
+        [
+            fitted(comparison.name(row), digits),
+            *(score_cell(found.get((row.strategy, kind)), digits) for kind in kinds),
+        ]
+        for row in comparison.main
+    ]
+    return header, lines
+
+
+def fitted(name: str, digits: int) -> str:
+    """A strategy's name, where room is short without what the lines below the table say."""
+    if digits:
+        return name
+    return name.removeprefix("image+text ").replace(", shuffled labels", ", shuffled").replace(" (oracle)", "")
+
+
+def difference_cell(row: DifferenceRow | None, digits: int) -> str:
+    """With a star, if it can be told from 0: ``+36.0* 30.2…41.9``, or where room is short ``+36.0*30…42``."""
+    if row is None:
+        return ""
+    value, _, bounds = score_cell(row.difference, digits, "+").partition(" ")
+    return f"{value}{starred(row) or ' '}{bounds}" if digits == 0 else f"{value}{starred(row)} {bounds}"
+
+
+def score_cell(found: Interval | None, digits: int, sign: str = "") -> str:
     """``69.2 63…75``: the value, and its interval, rounded outwards where there is no room for more digits."""
     if found is None:
         return ""
@@ -121,6 +229,6 @@ def _interval(found: Interval | None, digits: int, sign: str = "") -> str:
     return f"{100 * found.value:{sign}.1f} {low:.{digits}f}…{high:.{digits}f}"
 
 
-def _shown(path: Path) -> str:
+def path_shown(path: Path) -> str:
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,11 +14,18 @@ from icd_assets.cli.help import Command
 from icd_assets.cli.json_output import json_option
 from icd_assets.cli.options import note_misspelt, setting_options
 from icd_assets.cli.plan_document import show_plan_as_json
+from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Plan, require_assets
+from icd_assets.experiment.recipes import implied, with_recipe
+from icd_assets.experiment.seeds import read_seeds
 from icd_assets.experiment.settings import Settings, read_settings
+from icd_assets.experiment.steps import STEP
 from icd_assets.runtime.home import find_home
 from icd_assets.runtime.locks import Holder
+
+if TYPE_CHECKING:
+    from icd_assets.experiment.recipe_cost import RecipeCost
 
 _DEMO = CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_vl")
 
@@ -31,6 +38,7 @@ _DEMO = CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_
         "icd-assets train vqa demo 0 query_img_text_icd_img_text rand_sampler tiny_vl",
         "icd-assets train vqa okvqa_local --rce-epochs 3 --dry-run",
         "icd-assets train vqa okvqa_local --to rl_data --set rl_data.num_beams=8",
+        "icd-assets train demo rand_sampler tiny_vl --seeds 42,43,44",
     ),
 )
 @click.argument("words", nargs=-1, metavar="[CELL]")
@@ -38,6 +46,7 @@ _DEMO = CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_
 @click.option("--dry-run", is_flag=True, help="Print what would be made and why, and stop.")
 @json_option
 @click.option("--to", metavar="ASSET", help="Stop after this asset, e.g. --to rl_data.")
+@click.option("--seeds", metavar="N,N,…", help="Under each of these seeds, and a table over them.")
 @click.option("--force", multiple=True, metavar="ASSET", help="Make this asset again in any case.")
 def train(
     words: tuple[str, ...],
@@ -45,6 +54,7 @@ def train(
     dry_run: bool,
     as_json: bool,
     to: str | None,
+    seeds: str | None,
     force: tuple[str, ...],
 ) -> None:
     """Make everything one cell needs, and only that: from candidate pools to the evaluation table.
@@ -54,7 +64,17 @@ def train(
     """
     if as_json and not dry_run:
         raise click.UsageError("--json shows a plan: give --dry-run too.")
-    run_cell(CellArguments.of(words), settings, dry_run=dry_run, as_json=as_json, to=to, force=force)
+    arguments = CellArguments.of(words)
+    require_assets(to, force)
+    if (meant := implied(settings, to, force)) is not None:
+        settings = with_recipe(settings, meant.recipe)
+        click.echo(f"icd-assets: recipe {meant.recipe}, for {meant.because}; --recipe names another", err=True)
+    if seeds is None:
+        run_cell(arguments, settings, dry_run=dry_run, as_json=as_json, to=to, force=force)
+        return
+    from icd_assets.cli.seeds import run_seeds
+
+    run_seeds(arguments, settings, read_seeds(seeds), dry_run=dry_run, as_json=as_json, to=to, force=force)
 
 
 @click.command(
@@ -73,7 +93,7 @@ def demo() -> None:
 
         show_written(here := Path.cwd(), write_home(here))
     note_misspelt()
-    run_cell(_DEMO, read_settings(environment={"GRPO_EPOCHS": "3", **os.environ}))
+    run_cell(_DEMO, read_settings())
 
 
 def run_cell(
@@ -86,20 +106,30 @@ def run_cell(
     force: tuple[str, ...] = (),
 ) -> None:
     """Plan one cell, make what is missing or changed, and print the summary."""
-    from icd_assets.cli.summary import show_configuration, show_summary
+    from icd_assets.cli.summary import show_summary
 
     require_assets(to, force)  # before another command of the cell is waited for
     experiment = arguments.open(settings)
     if as_json:
         show_plan_as_json(Plan.of(experiment, to=to, force=force).as_read_only())
         return
+    plan = make(experiment, arguments, dry_run=dry_run, to=to, force=force)
+    if plan.evaluates and not dry_run:
+        show_summary(experiment)
+
+
+def make(
+    experiment: Experiment, arguments: CellArguments, *, dry_run: bool, to: str | None, force: tuple[str, ...]
+) -> Plan:
+    """Show what is to be made of one cell, and unless it is a dry run make it."""
+    from icd_assets.cli.summary import show_configuration
+
     show_configuration(experiment, arguments, force)
     with nullcontext() if dry_run else _turn(experiment):
         plan = _planned(experiment, to, force, dry_run=dry_run)
         if not dry_run:
             _make(plan)
-            if plan.evaluates:
-                show_summary(experiment)
+    return plan
 
 
 @contextmanager
@@ -117,17 +147,33 @@ def _planned(experiment: Experiment, to: str | None, force: tuple[str, ...], *, 
     """The plan, shown, and with nothing in its way."""
     from icd_assets.cli.checked import require_clear
     from icd_assets.cli.moving_line import MovingLine
-    from icd_assets.cli.screen import console, show_plan
+    from icd_assets.cli.screen import console, show_costs, show_plan
     from icd_assets.experiment.plan_notes import notes
 
     with MovingLine("looking at what is there"):  # the weights of a large model take a minute to read
         plan = Plan.of(experiment, to=to, force=force)
     show_plan(plan)
+    if costs := _costs(plan):
+        show_costs(costs)
     for sentence in notes(plan):
         console.print(f"note: {sentence}", markup=False)
     with MovingLine("looking for what would stop it"):  # every picture of a large dataset takes minutes to read
         require_clear(plan.as_read_only() if dry_run else plan)
     return plan
+
+
+def _costs(plan: Plan) -> list[RecipeCost]:
+    """Of each recipe, where the VLM is to be asked to train."""
+    from icd_assets.experiment.recipe_cost import recipe_costs
+
+    experiment = plan.experiment
+    asking = [STEP[name] for name in plan.to_make if name != "evaluation" and STEP[name].asks_vlm(experiment)]
+    if not asking or (experiment.dataset.prepare is not None and experiment.read_only):
+        return []
+    try:
+        return recipe_costs(experiment, {"train": len(experiment.data.train), "validation": 0})
+    except UserError:  # of a bad file or setting: the checks name it
+        return []
 
 
 def _make(plan: Plan) -> None:

@@ -40,9 +40,9 @@ HEAD_SCALE = 20.0  # heads read 20 × the unit embedding, so that a quiet attrib
 @dataclass(frozen=True, slots=True)
 class ClipRecipe:
     bank: int = 12000  # pictures
-    vision_steps: int = 6000
+    vision_steps: int = 8000
     vision_batch: int = 64
-    steps: int = 1400
+    steps: int = 2400
     batch: int = 96  # pictures, as many captions, as many questions
     vision_rate: float = 2e-3
     rate: float = 1e-3

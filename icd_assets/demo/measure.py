@@ -5,6 +5,8 @@ Legend: `M` rows, `D` embedding, `A` attributes.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from icd_assets.demo import tiny_clip, tiny_vl
 from icd_assets.demo.bank import Bank
-from icd_assets.demo.episodes import TurnLayout, one_relevant_episode
+from icd_assets.demo.episodes import Turn, TurnLayout, one_relevant_episode, two_word_episode
 from icd_assets.demo.world import KINDS, Wording
 from icd_assets.runtime.seeding import python_rng
 
@@ -22,18 +24,45 @@ WORDING_ATTRIBUTES = ("kind", "opener", "core")
 
 
 def copying(model: Any, tokenizer: Any, *, shots: int, prompts: int, seed: int, same_kind: bool = False) -> float:
-    """Share of lore questions answered with one relevant demonstration among ``shots``."""
-    names = ("measure", "copying", shots, int(same_kind))
-    bank = Bank.draw(tiny_vl.to_patches, max(60, prompts), seed, *map(str, names))
-    rng = python_rng(seed, *names)
+    """Share of one-word lore questions answered with one relevant demonstration among ``shots``."""
+    names = ("copying", str(shots), str(int(same_kind)))
+    return _share_right(
+        model,
+        tokenizer,
+        prompts,
+        seed,
+        names,
+        lambda bank, rng: one_relevant_episode(bank, shots, rng, same_kind=same_kind),
+    )
+
+
+def two_words(model: Any, tokenizer: Any, *, alike: Sequence[str], prompts: int, seed: int) -> float:
+    """Share of two-word questions answered whole, with a demonstration for each of ``alike``."""
+    names = ("two words", *alike)
+    return _share_right(
+        model, tokenizer, prompts, seed, names, lambda bank, rng: two_word_episode(bank, alike, rng)
+    )
+
+
+def _share_right(
+    model: Any,
+    tokenizer: Any,
+    prompts: int,
+    seed: int,
+    names: Sequence[str],
+    draw: Callable[[Bank, random.Random], list[Turn]],
+) -> float:
+    """Share of episodes in which every word of the last turn's answer is the likeliest."""
+    bank = Bank.draw(tiny_vl.to_patches, max(600, prompts), seed, "measure", *names)
+    rng = python_rng(seed, "measure", *names)
     layout = TurnLayout(tokenizer)
     right = 0
     for start in range(0, prompts, 100):
-        size = min(100, prompts - start)
-        batch = layout.batch([one_relevant_episode(bank, shots, rng, same_kind=same_kind) for _ in range(size)])
+        batch = layout.batch([draw(bank, rng) for _ in range(min(100, prompts - start))])
         with torch.no_grad():
-            said = tiny_vl.read(model, batch, bank).answers(model, batch)[:, -1].argmax(-1)
-        right += int((said == batch.ids[torch.arange(size), batch.asks[:, -1] + 1]).sum())
+            wrong = tiny_vl.read(model, batch, bank).words(model, batch).argmax(-1) != batch.targets()
+        last = batch.turns == batch.images.shape[1] - 1
+        right += len(batch.ids) - len(set(batch.rows[wrong & last].tolist()))
     return right / prompts
 
 

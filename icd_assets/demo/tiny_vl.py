@@ -102,9 +102,14 @@ class Reading:
     first: Tensor  # [B, T, H] output of the first layer
     last: Tensor  # [B, T, H] output of the last layer
 
-    def answers(self, model: Any, batch: EpisodeBatch, offset: int = 0) -> Tensor:
-        """Logits [B, N, V] for the token after each ask (offset 0), or after the answer (1)."""
-        logits: Tensor = model.lm_head(self.last[answer_rows(batch), batch.asks + offset])
+    def words(self, model: Any, batch: EpisodeBatch) -> Tensor:
+        """Logits [M, V] for each word of the answers."""
+        logits: Tensor = model.lm_head(self.last[batch.rows, batch.asks])
+        return logits
+
+    def ends(self, model: Any, batch: EpisodeBatch) -> Tensor:
+        """Logits [B, N, V] for the token after each answer."""
+        logits: Tensor = model.lm_head(self.last[torch.arange(len(batch.ids))[:, None], batch.ends])
         return logits
 
 
@@ -118,8 +123,3 @@ def read(model: Any, batch: EpisodeBatch, bank: Bank) -> Reading:
         inputs_embeds=embedded, position_ids=batch.positions, use_cache=False, output_hidden_states=True
     )
     return Reading(tokens, out.hidden_states[1], out.last_hidden_state)
-
-
-def answer_rows(batch: EpisodeBatch) -> Tensor:
-    """[B, N] row of each ask."""
-    return torch.arange(len(batch.ids))[:, None].expand_as(batch.asks)

@@ -23,6 +23,14 @@ import click
 WEIGHTS = Path(__file__).parent / "weights"
 MEASURED_ROWS = 2000  # pictures with questions
 MEASURED_PROMPTS = 500
+MEASURED_PAIRS = 60  # queries of the exhaustive search, each of some 500 prompts
+SHOWN_TWICE = {  # what two demonstrations share with a two-word question
+    "one of the shape, one of the color": ("shape", "color"),
+    "one of both, one of neither": ("both", "none"),
+    "two of the shape": ("shape", "shape"),
+    "two of the color": ("color", "color"),
+    "two of neither": ("none", "none"),
+}
 
 
 @click.command()
@@ -40,25 +48,33 @@ def main(out: Path, seed: int) -> None:
 
 
 def make_vlm(out: Path, seed: int) -> dict[str, Any]:
-    from icd_assets.demo.measure import copying
-    from icd_assets.demo.pieces import qwen_tokenizer
     from icd_assets.demo.vlm_recipe import VlmRecipe, save_vlm, train_vlm
 
     recipe = VlmRecipe()
     model, seconds = _timed(lambda: train_vlm(recipe, seed, _printer("tiny_vl")))
     with _replaced(out / "tiny_vl") as folder:
         save_vlm(model, folder)
-    tokenizer = qwen_tokenizer()
+    return {"tiny_vl": {**_size(model), **seconds, "recipe": asdict(recipe), **measure_vlm(model, seed)}}
+
+
+def measure_vlm(model: Any, seed: int) -> dict[str, Any]:
+    from icd_assets.demo.measure import copying, two_words
+    from icd_assets.demo.pair_search import pair_search
+    from icd_assets.demo.pieces import qwen_tokenizer
+
+    asked = {"model": model, "tokenizer": qwen_tokenizer(), "seed": seed}
     scores = {
         others: {
-            str(shots): copying(
-                model, tokenizer, shots=shots, prompts=MEASURED_PROMPTS, seed=seed, same_kind=same_kind
-            )
+            str(shots): copying(**asked, shots=shots, prompts=MEASURED_PROMPTS, same_kind=same_kind)
             for shots in (1, 2, 3, 4)
         }
         for others, same_kind in (("random", False), ("same_kind", True))
     }
-    return {"tiny_vl": {**_size(model), **seconds, "recipe": asdict(recipe), "one_relevant": scores}}
+    pairs = {
+        name: two_words(**asked, alike=alike, prompts=MEASURED_PROMPTS) for name, alike in SHOWN_TWICE.items()
+    }
+    search = pair_search(**asked, queries=MEASURED_PAIRS)
+    return {"one_relevant": scores, **_rounded({"two_words": pairs, "pair_search": search})}
 
 
 def make_clip(out: Path, seed: int) -> dict[str, Any]:
@@ -99,6 +115,8 @@ def card(facts: dict[str, Any]) -> str:
     shots = "\n".join(
         f"| {n} | {vlm['one_relevant']['random'][n]} | {vlm['one_relevant']['same_kind'][n]} |" for n in "1234"
     )
+    pairs = "\n".join(f"| {name} | {share} |" for name, share in vlm["two_words"].items())
+    search = "\n".join(f"| {name} | {share} |" for name, share in vlm["pair_search"].items())
     seen = "\n".join(
         f"| {name} | {value} | {clip['nearest_of_64']['combined'][name]} |"
         for name, value in clip["probe"]["combined"].items()
@@ -117,6 +135,20 @@ question about other shapes:
 | shots | others random | others of the same kind |
 |---|---|---|
 {shots}
+
+Share of {MEASURED_PROMPTS} two-word questions answered whole, on fresh pictures and fresh knowledge, with two
+demonstrations of the same kind of question:
+
+| the two demonstrations | answered |
+|---|---|
+{pairs}
+
+Exhaustive search for {MEASURED_PAIRS} validation questions of `demo_pairs`, in pools of 64 of its train split,
+by the likelihood of the true answer:
+
+| demonstrations, or what was found | share of the questions |
+|---|---|
+{search}
 
 **tiny_clip** is a `CLIPModel` of {clip["parameters"]:,} parameters, trained in {clip["cpu_seconds"]} CPU-seconds.
 On {MEASURED_ROWS} fresh pictures with questions: accuracy of a linear probe on the combined embedding (probed on

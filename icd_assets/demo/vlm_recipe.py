@@ -30,7 +30,7 @@ class VlmRecipe:
     bank: int = 9000  # pictures
     vision_steps: int = 500
     vision_batch: int = 128
-    steps: int = 800
+    steps: int = 1600
     batch: int = 40  # episodes
     turns: int = 5
     learning_rate: float = 2e-3
@@ -80,7 +80,7 @@ def _learn_to_see(
         index = torch.randint(len(bank), (recipe.vision_batch,), generator=rng)
         seen = look(model, bank.pixels[index]).mean(1)  # [vision_batch, H]
         losses = [cross_entropy(h(seen), bank.attributes[index, a]) for a, h in enumerate(heads)]
-        loss = 2 * losses[0] + losses[1] + 0.3 * losses[2] + 0.3 * losses[3]
+        loss = 2 * losses[0] + 1.5 * losses[1] + 0.3 * losses[2] + 0.3 * losses[3]
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(visual.parameters(), 1.0)
@@ -107,7 +107,7 @@ def _learn_to_copy(
         reading = read(model, batch, bank)
         loss = answer_loss(model, batch, reading)
         if (aid := 1 - step / (recipe.aids_until * recipe.steps)) > 0:
-            loss = loss + aid * aids.loss(model, batch, reading)
+            loss = loss + aid * aids.loss(model, batch, reading, bank.attributes[batch.images.flatten(), :2])
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

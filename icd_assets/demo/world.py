@@ -4,6 +4,10 @@ A creature's *shape* decides the answer to a lore question (which sound it makes
 lives), through a knowledge table drawn at random. The table is nowhere in a model's weights, so a lore question
 can only be answered from a demonstration with the same shape and the same kind of question: that pair is the
 *key*. Color, background, place and wording are nuisances: loud, and of no help.
+
+Two-word questions (its tale, its song, its charm) have two keys: the shape decides the answer's first word, the
+*color* its second, each by a table of the kind. So two demonstrations that complement each other answer them, or
+one creature of the same shape and color.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from typing import Literal
 
 from PIL import Image, ImageDraw
 
-Kind = Literal["sound", "food", "home", "shape", "color"]
+Kind = Literal["sound", "food", "home", "shape", "color", "tale", "song", "charm"]
 
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross")
 COLORS = {
@@ -39,13 +43,28 @@ PLACES = {
 PLACE_NAMES = tuple(PLACES)
 
 LORE: tuple[Kind, ...] = ("sound", "food", "home")
-KINDS: tuple[Kind, ...] = (*LORE, "shape", "color")  # the last two are seen, not known
+TWO_WORD: tuple[Kind, ...] = ("tale", "song", "charm")
+KINDS: tuple[Kind, ...] = (*LORE, "shape", "color", *TWO_WORD)  # shape and color are seen, not known
+FIRST_WORDS: dict[Kind, tuple[str, ...]] = {
+    "tale": ("amber", "brisk", "calm", "dusty", "eager", "frosty", "gentle", "hollow"),
+    "song": ("merry", "solemn", "tender", "rowdy", "dreamy", "proud", "wistful", "breezy"),
+    "charm": ("silver", "copper", "wooden", "velvet", "crystal", "woven", "iron", "paper"),
+}
+SECOND_WORDS: dict[Kind, tuple[str, ...]] = {
+    "tale": ("river", "meadow", "tower", "harbor", "valley", "garden", "island", "bridge"),
+    "song": ("waltz", "march", "ballad", "lullaby", "hymn", "jig", "anthem", "chant"),
+    "charm": ("key", "bell", "ring", "lantern", "feather", "mirror", "coin", "thread"),
+}
 ANSWERS: dict[Kind, tuple[str, ...]] = {
     "sound": ("buzz", "hiss", "roar", "chirp", "moo", "honk", "squeak", "growl"),
     "food": ("honey", "corn", "fish", "grass", "berries", "nuts", "bread", "cheese"),
     "home": ("cave", "nest", "pond", "barn", "desert", "forest", "reef", "burrow"),
     "shape": SHAPES,
     "color": COLOR_NAMES,
+    **{
+        kind: tuple(f"{first} {second}" for first in FIRST_WORDS[kind] for second in SECOND_WORDS[kind])
+        for kind in TWO_WORD
+    },
 }
 OPENERS = (
     "tell me,",
@@ -78,6 +97,24 @@ CORES: dict[Kind, tuple[str, ...]] = {
     ),
     "shape": ("what shape is this?", "which shape is shown?"),
     "color": ("what color is it?", "which color is this creature?"),
+    "tale": (
+        "what tale is told of it?",
+        "which story does this creature tell?",
+        "what legend follows this one?",
+        "how goes the saga of this creature?",
+    ),
+    "song": (
+        "what song is sung for it?",
+        "which tune pleases this creature?",
+        "what would you sing to this one?",
+        "how does this creature dance?",
+    ),
+    "charm": (
+        "what charm does it carry?",
+        "which token protects this creature?",
+        "what would you give to this one?",
+        "how does this creature enchant?",
+    ),
 }
 
 IMAGE_SIZE = 112  # pixels, both sides
@@ -104,19 +141,29 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """A draw of the lore: for each kind, an injective map from shape to answer."""
+    """A draw of the lore: injective maps, for each kind, from shape to the answer or its first word, and for
+    two-word kinds from color to the second word."""
 
-    table: dict[Kind, tuple[int, ...]]
+    table: dict[Kind, tuple[int, ...]]  # by shape
+    second: dict[Kind, tuple[int, ...]]  # by color
 
     @classmethod
     def draw(cls, rng: random.Random) -> Knowledge:
-        return cls({kind: tuple(rng.sample(range(len(ANSWERS[kind])), len(SHAPES))) for kind in LORE})
+        table = {kind: tuple(rng.sample(range(len(ANSWERS[kind])), len(SHAPES))) for kind in LORE}
+        second = {}
+        for kind in TWO_WORD:  # after the one-word kinds, whose draw must not move
+            table[kind] = tuple(rng.sample(range(len(FIRST_WORDS[kind])), len(SHAPES)))
+            second[kind] = tuple(rng.sample(range(len(SECOND_WORDS[kind])), len(COLORS)))
+        return cls(table, second)
 
     def answer(self, scene: Scene, kind: Kind) -> str:
         if kind == "shape":
             return SHAPES[scene.shape]
         if kind == "color":
             return COLOR_NAMES[scene.color]
+        if kind in TWO_WORD:
+            first = FIRST_WORDS[kind][self.table[kind][scene.shape]]
+            return f"{first} {SECOND_WORDS[kind][self.second[kind][scene.color]]}"
         return ANSWERS[kind][self.table[kind][scene.shape]]
 
 

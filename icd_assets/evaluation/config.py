@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+# Strategies without training beside random choice and similarity: icd_assets/evaluation/baselines.
+BASELINES = ("mmr", "dpp", "bm25", "vote_k", "same_type")
 
 
 class EvaluationConfig(BaseModel):
@@ -33,10 +37,37 @@ class EvaluationConfig(BaseModel):
         description="Beams of the search for the best demonstrations in each pool, with the true answer in hand; "
         "it costs at least K scored prompts a question, and 0 leaves it out.",
     )
+    oracle_queries: int | None = Field(
+        None,
+        ge=1,
+        description="How many of the first questions the oracle is tried on; unset: all. It is compared with the "
+        "others on these alone.",
+    )
     oracle_expand: int = Field(
         12, ge=1, description="After the first demonstration, the oracle tries only this many best singles."
     )
+    baselines: list[str] = Field(
+        list(BASELINES),
+        description="Further strategies of the main table: mmr, dpp, bm25 (on the question), vote_k, same_type "
+        "(random, of the query's question type). Each asks one prompt a question; an empty list leaves them out.",
+    )
+    library_candidates: int = Field(
+        64,
+        ge=0,
+        description="Rows of the whole train split, the nearest to the query, that each selector may choose from "
+        "besides its pool, in a further row of the main table; 0 leaves these rows out.",
+    )
     seed: int = Field(42, ge=0, description="Seed of random demonstrations and shuffled labels.")
+
+    @field_validator("baselines")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in BASELINES:
+                near = get_close_matches(name, BASELINES, n=1, cutoff=0.5)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise ValueError(f"{name!r} is no baseline (known: {', '.join(BASELINES)}){hint}")
+        return names
 
     @property
     def all_shots(self) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from icd_assets.errors import UserError
-from icd_assets.evaluation.selections import Selection
+from icd_assets.evaluation.selections import ORACLE, Selection
 from icd_assets.runtime.progress import OnProgress, counting, ignore
 from icd_assets.vlm.prompts import Prompt
 
@@ -71,28 +71,35 @@ def evaluate(
 ) -> list[Outcome]:
     """One outcome per selection. Equal prompts of different strategies are asked once, all in one call.
 
-    ``pools``: row of the query → train rows, and ``library`` is the train split.
+    ``pools``: row of the query → train rows, where a selection has none of its own; ``library``: the train split.
     """
     require_queries(queries)
+    covered = [_covered(selection, queries) for selection in selections]
     asked: list[list[tuple[Prompt, tuple[int, ...]]]] = []
-    for selection in selections:
-        built = [_prompt(selection, query, pools, library) for query in queries]
-        asked.append(built)
+    for selection, own in zip(selections, covered, strict=True):
+        asked.append([_prompt(selection, query, pools, library) for query in own])
     prompts = list(dict.fromkeys(prompt for built in asked for prompt, _ in built))
     raw = dict(zip(prompts, backend.generate(prompts, counting(on_progress, "prompts")), strict=True))
     answers = [metric.clean(raw[prompt]) for built in asked for prompt, _ in built]
-    scores = iter(metric.scores(answers, [query.answers for _ in asked for query in queries]))
+    scores = iter(metric.scores(answers, [query.answers for own in covered for query in own]))
     return [
         Outcome(
             selection.strategy,
             selection.shots,
             tuple(
                 _prediction(selection, query, prompt, rows, raw[prompt], next(scores), metric)
-                for query, (prompt, rows) in zip(queries, built, strict=True)
+                for query, (prompt, rows) in zip(own, built, strict=True)
             ),
         )
-        for selection, built in zip(selections, asked, strict=True)
+        for selection, own, built in zip(selections, covered, asked, strict=True)
     ]
+
+
+def _covered(selection: Selection, queries: Sequence[VqaItem]) -> Sequence[VqaItem]:
+    """The queries that a selection is for: all, but for the oracle's."""
+    if selection.strategy != ORACLE:
+        return queries
+    return [query for query in queries if query.row in selection.pointers]
 
 
 def require_queries(queries: Sequence[VqaItem]) -> None:
@@ -105,7 +112,8 @@ def _prompt(
 ) -> tuple[Prompt, tuple[int, ...]]:
     """The prompt and the train rows that it shows."""
     pointer = selection.pointers[query.row]
-    rows = tuple(pools[query.row][place] for place in pointer) if pointer else ()
+    own = pools if selection.pools is None else selection.pools
+    rows = tuple(own[query.row][place] for place in pointer) if pointer else ()
     shown = [library[row] for row in rows]
     if selection.labels is not None:
         labels = selection.labels[query.row]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from icd_assets.evaluation.compare import compare
+from icd_assets.evaluation.compare import compare, kinds_of
 from icd_assets.evaluation.config import EvaluationConfig
 from icd_assets.evaluation.evaluate import Outcome, evaluate, require_queries
 from icd_assets.evaluation.report import Comparison
@@ -15,6 +15,8 @@ from icd_assets.evaluation.strategies import SimilarityOf
 from icd_assets.runtime.progress import OnProgress, ignore
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from icd_assets.datasets.vqa import VqaItem
     from icd_assets.scoring.metric import Metric
     from icd_assets.selector.model import PointerSelector
@@ -40,6 +42,8 @@ def evaluate_selectors(
     config: EvaluationConfig | None = None,
     *,
     similarities: Sequence[SimilarityOf] = ("image", "text", "image+text"),
+    prices: Mapping[str, int] | None = None,
+    embeddings: Tensor | None = None,
     on_progress: OnProgress = ignore,
 ) -> Evaluation:
     """Let every strategy choose demonstrations, ask the VLM with them, and compare the answers' scores.
@@ -51,7 +55,9 @@ def evaluate_selectors(
     choice; the last gets the shuffled-label control.
     pools: query row → rows of ``library``, for each of ``queries``. ``config.num_queries`` and ``config.subset``
     are not looked at: the queries are those given.
+    prices: strategy → the prompts that the training of its selector asked, for a column of the table.
     similarities: those to compare at ``config.compare_shots``; the last is a reference, at every number of shots.
+    embeddings: [N, D], of every row of ``library``, as ``encode`` would give them, if they are there already.
 
     Raises ``UserError`` without queries, ``ValueError`` for a query without a pool.
     """
@@ -61,8 +67,12 @@ def evaluate_selectors(
         raise ValueError(f"query {without[0]} has no pool")
     pools = {query.row: pools[query.row] for query in queries}  # features follow the queries' order
     selections = select(
-        policies, queries, pools, library, encode, backend, config, similarities, on_progress=on_progress
+        policies, queries, pools, library, encode, backend, config, similarities, embeddings, on_progress
     )
     outcomes = evaluate(selections, queries, pools, library, backend, metric, on_progress)
     references = ("random", *(f"{kind} similarity" for kind in similarities[-1:]), *list(policies)[:1])
-    return Evaluation(outcomes, compare(outcomes, config, references, metric.name, list(policies)[-1:]))
+    kinds = kinds_of([query.question_type for query in queries], [query.answer_type for query in queries])
+    comparison = compare(
+        outcomes, config, references, metric.name, list(policies)[-1:], prices=prices, kinds=kinds
+    )
+    return Evaluation(outcomes, comparison)

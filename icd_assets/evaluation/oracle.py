@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from icd_assets.evaluation.selections import Selection
+from icd_assets.evaluation.selections import ORACLE, Selection
 from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.scoring.collect_beams import collect_beams
 from icd_assets.scoring.infoscore import BeamConfig
@@ -28,4 +28,4 @@ def best_in_pool(
     pointers = {
         row: tuple(list(pools[row]).index(id) for id in found.beams[0].icds) for row, found in beams.items()
     }
-    return Selection("best in pool (oracle)", search.shots, pointers)
+    return Selection(ORACLE, search.shots, pointers)

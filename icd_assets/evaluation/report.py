@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from icd_assets.errors import UserError
-from icd_assets.evaluation.verdict import verdict
+from icd_assets.evaluation.tables import bracketed, percent, signed, text_table
+from icd_assets.evaluation.verdict import footnotes, verdict
 
 if TYPE_CHECKING:
     from icd_assets.evaluation.evaluate import Outcome
@@ -34,22 +35,54 @@ class _Row(BaseModel):
 
 
 class StrategyRow(_Row):
-    """One strategy at one number of shots. The two rates are None without demonstrations."""
+    """One strategy at one number of shots. The two rates are None without demonstrations.
+
+    ``num_queries``: how many of the first queries it was tried on, None for all; ``prompts``: how many the
+    training of its selector asked the VLM, None where nobody counted.
+    """
 
     strategy: str
     shots: int
     score: Interval
     copy_rate: float | None
     gold_shown_rate: float | None
+    num_queries: int | None = None
+    prompts: int | None = None
 
 
 class DifferenceRow(_Row):
-    """Score of ``strategy`` minus score of ``reference``, on the same queries and shots."""
+    """Score of ``strategy`` minus score of ``reference``, on the same queries and shots.
+
+    ``changed``: on how many queries both scores differ; ``p_value``: of the score test, or with fewer than 20
+    changed of the exact sign test; ``p_holm``: Holm's for the family of the main table, None outside it;
+    ``detectable``: the smallest true difference that would show with 80 % power. All None in a file of before.
+    """
 
     strategy: str
     reference: str
     shots: int
     difference: Interval
+    changed: int | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    detectable: float | None = None
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 if it can be told from 0 at 5 % in its family, else 0; in a file of before by its interval."""
+        low, high = self.difference.low, self.difference.high
+        if self.p_holm is None:
+            return 1 if low > 0 else -1 if high < 0 else 0
+        return 0 if self.p_holm >= 0.05 else 1 if self.difference.value > 0 else -1
+
+
+class KindRow(_Row):
+    """One strategy on the queries of one kind, at the main number of shots."""
+
+    strategy: str
+    kind: str
+    num_queries: int
+    score: Interval
 
 
 class Comparison(_Row):
@@ -68,6 +101,7 @@ class Comparison(_Row):
     recommended: str | None = None
     strategies: tuple[StrategyRow, ...]
     differences: tuple[DifferenceRow, ...]
+    kinds: tuple[KindRow, ...] = ()
 
     @property
     def label(self) -> str:
@@ -96,36 +130,59 @@ class Comparison(_Row):
                 return row
         raise KeyError(f"{strategy} at {at} shots was not evaluated")
 
+    @property
+    def main(self) -> tuple[StrategyRow, ...]:
+        """The rows of the main table."""
+        return tuple(row for row in self.strategies if row.shots in (0, self.compare_shots))
+
+    @property
+    def family(self) -> tuple[DifferenceRow, ...]:
+        """The differences of the main table, over which Holm's correction goes."""
+        return tuple(row for row in self.differences if row.shots == self.compare_shots)
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row.reference for row in self.differences))
+
+    def name(self, row: StrategyRow) -> str:
+        """With a mark, if it was tried on some of the queries only."""
+        return row.strategy if row.num_queries is None else f"{row.strategy} †"
+
+    def kind_table(self) -> tuple[list[str], list[list[str]]]:
+        """Header and lines of the scores by kind of query, each kind with its number of queries."""
+        size = {row.kind: max(r.num_queries for r in self.kinds if r.kind == row.kind) for row in self.kinds}
+        found = {(row.strategy, row.kind): row.score for row in self.kinds}
+        lines = [[self.name(r), *(bracketed(found.get((r.strategy, kind))) for kind in size)] for r in self.main]
+        return [f"{self.label} by kind", *(f"{kind} (n={n})" for kind, n in size.items())], lines
+
     def markdown(self) -> str:
-        """The main table: scores with 95 % intervals, then scores by number of shots."""
-        main = [row for row in self.strategies if row.shots in (0, self.compare_shots)]
-        references = list(dict.fromkeys(row.reference for row in self.differences))
-        differences = {
-            (row.strategy, row.reference): row.difference
-            for row in self.differences
-            if row.shots == self.compare_shots
-        }
-        header = ["strategy", self.label, *(f"vs {name}" for name in references), "copies %", "gold shown %"]
+        """The main table: scores with 95 % intervals, then scores by kind of query and by number of shots."""
+        differences = {(row.strategy, row.reference): row for row in self.family}
+        priced = any(row.prompts is not None for row in self.main)
+        header = ["strategy", self.label, *(f"vs {name}" for name in self.references)]
+        header += [*(["prompts"] if priced else []), "copies %", "gold shown %"]
         lines = [
             [
-                row.strategy,
-                _interval(row.score),
-                *(_signed(differences.get((row.strategy, name))) for name in references),
-                _percent(row.copy_rate),
-                _percent(row.gold_shown_rate),
+                self.name(row),
+                bracketed(row.score),
+                *(signed(differences.get((row.strategy, name))) for name in self.references),
+                *(["–" if row.prompts is None else f"{row.prompts:,}"] if priced else []),
+                percent(row.copy_rate),
+                percent(row.gold_shown_rate),
             ]
-            for row in main
+            for row in self.main
         ]
         title = f"{self.queries}, {self.compare_shots} shots; brackets: {self.intervals}"
-        said = "".join(f"{sentence}\n\n" for sentence in verdict(self))
-        return f"{title}\n\n{_table(header, lines)}\n\n{said}{self._by_shots()}\n"
+        said = "".join(f"{sentence}\n\n" for sentence in [*footnotes(self), *verdict(self)])
+        kinds = f"{text_table(*self.kind_table())}\n\n" if self.kinds else ""
+        return f"{title}\n\n{text_table(header, lines)}\n\n{said}{kinds}{self._by_shots()}\n"
 
     def _by_shots(self) -> str:
         shots = sorted({row.shots for row in self.strategies})
         score = {(row.strategy, row.shots): row.score.value for row in self.strategies}
         names = dict.fromkeys(row.strategy for row in self.strategies)
-        lines = [[name, *(_percent(score.get((name, count))) for count in shots)] for name in names]
-        return _table([f"{self.label} by shots", *map(str, shots)], lines)
+        lines = [[name, *(percent(score.get((name, count))) for count in shots)] for name in names]
+        return text_table([f"{self.label} by shots", *map(str, shots)], lines)
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(self.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
@@ -139,27 +196,6 @@ class Comparison(_Row):
         except ValidationError as error:
             where = ".".join(str(part) for part in error.errors()[0]["loc"])
             raise UserError(f"{path} is not a comparison of ours (at {where!r}); evaluate again.") from None
-
-
-def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[column]) for line in [header, *lines]) for column in range(len(header))]
-    rule = ["-" * width for width in widths]
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
-        for line in [header, rule, *lines]
-    )
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.2f}"
-
-
-def _interval(found: Interval) -> str:
-    return f"{100 * found.value:.2f} [{100 * found.low:.2f}, {100 * found.high:.2f}]"
-
-
-def _signed(found: Interval | None) -> str:
-    return "–" if found is None else f"{100 * found.value:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
 
 
 def upstream_metrics(outcomes: Sequence[Outcome], strategy: str) -> dict[str, float]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from icd_assets.evaluation.baselines import baseline_selections
+from icd_assets.evaluation.baselines.asked import Asked
 from icd_assets.evaluation.config import EvaluationConfig
 from icd_assets.evaluation.oracle import best_in_pool
 from icd_assets.evaluation.selections import Selection
@@ -21,6 +23,7 @@ from icd_assets.evaluation.strategies import (
     similarity_selection,
     zero_shot,
 )
+from icd_assets.evaluation.whole_library import library_selections
 from icd_assets.pools.rows import candidate_rows
 from icd_assets.pools.similarity import Features, SamplerFeatures
 from icd_assets.runtime.progress import OnProgress, ignore
@@ -46,12 +49,14 @@ def select(
     backend: Backend,
     config: EvaluationConfig,
     similarities: Sequence[SimilarityOf],
+    embeddings: Tensor | None = None,
     on_progress: OnProgress = ignore,
 ) -> list[Selection]:
     """All strategies at the main number of shots; at the others those worth following.
 
     ``pools`` has the queries' order. Of ``similarities`` the last is followed; of ``policies`` the last is the one
-    that the shuffled-label control is made of. Only the oracle asks ``backend``.
+    that the shuffled-label control is made of. ``embeddings`` [N, D] are the library's; without them, what is
+    needed is encoded. Only the oracle asks ``backend``.
     """
     offered = candidate_rows(pools)  # encode what pools offer, not a whole split
     place = {row: index for index, row in enumerate(offered)}
@@ -60,19 +65,44 @@ def select(
     of_offered = SamplerFeatures(*encode([library[row] for row in offered]))
     query, candidates = _embedded(of_queries), _embedded(of_offered)
 
+    def embed(rows: Sequence[int]) -> Tensor:
+        if embeddings is not None:
+            return embeddings[list(rows)]
+        return _embedded(SamplerFeatures(*encode([library[row] for row in rows])))
+
     selections = [zero_shot(list(pools))]
     for shots in config.all_shots:
         main = shots == config.compare_shots
         selections.append(random_selection(pools, shots, config.seed))
         for kind in similarities if main else similarities[-1:]:
             selections.append(similarity_selection(kind, places, shots, of_queries, of_offered))
+        if main:
+            asked = Asked(
+                queries,
+                pools,
+                places,
+                library,
+                query.numpy(),
+                candidates.numpy(),
+                lambda rows: embed(rows).numpy(),
+                shots,
+                config.seed,
+            )
+            selections += baseline_selections(config.baselines, asked)
         for name, policy in policies.items():
             selections.append(greedy_selection(name, policy, places, shots, query, candidates))
         if main and policies:
             selections.append(shuffled_labels(selections[-1], pools, library, config.seed))
+        if main and policies and config.library_candidates:
+            whole = embed(range(len(library))) if embeddings is None else embeddings
+            selections += library_selections(
+                policies, queries, pools, library, query, whole, shots, config.library_candidates
+            )
         if main and config.oracle_beams:
-            search = BeamConfig(beam_size=config.oracle_beams, shots=shots, expand=config.oracle_expand)
-            selections.append(best_in_pool(queries, pools, library, backend, search, on_progress))
+            expand = max(shots, config.oracle_expand)  # as the plan counts its prompts
+            search = BeamConfig(beam_size=config.oracle_beams, shots=shots, expand=expand)
+            tried = queries[: config.oracle_queries]
+            selections.append(best_in_pool(tried, pools, library, backend, search, on_progress))
     return selections
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+ORACLE = "best in pool (oracle)"  # it alone may choose for some of the queries only
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,13 +13,15 @@ class Selection:
     """One strategy at one number of shots.
 
     ``pointers``: query row → positions in that query's pool, in prompt order. ``labels``, if given: query
-    row → the answers shown instead of the demonstrations' own (the shuffled-label control).
+    row → the answers shown instead of the demonstrations' own (the shuffled-label control). ``pools``, if given:
+    query row → the library rows that the positions count, where they are not those of the query's own pool.
     """
 
     strategy: str
     shots: int
     pointers: Mapping[int, tuple[int, ...]]
     labels: Mapping[int, tuple[str, ...]] | None = None
+    pools: Mapping[int, Sequence[int]] | None = None
 
     def __post_init__(self) -> None:
         for row, pointer in self.pointers.items():

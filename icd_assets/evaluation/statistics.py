@@ -1,4 +1,4 @@
-"""How sure a mean score or a difference of means is: a score interval at the effective number of queries.
+"""How sure a mean score is: a score interval at the effective number of queries. Differences: :mod:`.paired`.
 
 Queries are clustered: those that share an image are alike. With `n` queries on `m` images:
 
@@ -10,7 +10,7 @@ Queries are clustered: those that share an image are alike. With `n` queries on 
    for independent trials, and by Franco et al. 2019, *J. Survey Statistics and Methodology* 7, for clustered).
    It is right where the normal approximation is not: 0 of 30 is 0 to 11.4 %, not 0 to 0.
 
-Deviations, for scores that are not only 0 or 1 and for paired differences, which lie in [-1, 1]:
+Deviations, for scores that are not only 0 or 1:
 1. Scores of smaller variance than right and wrong have count for more queries, by the ratio of both variances.
 2. Half an observation at each bound enters those two variances, so that equal scores are not taken for certainty
    (the idea of Bonett and Price 2012, *J. Educational and Behavioral Statistics* 37, who add one). Scores of 0 and
@@ -37,41 +37,53 @@ _HALF = 0.5
 _Z = NormalDist().inv_cdf(0.975)
 
 
-def interval(values: ArrayLike, images: ArrayLike, low: float, high: float) -> Interval:
-    """The mean of ``values`` [n], all in [low, high], with its 95 % interval.
+def interval(values: ArrayLike, images: ArrayLike, high: float = 1.0) -> Interval:
+    """The mean of ``values`` [n], all in [0, high], with its 95 % interval.
 
     images: [n], equal where queries share one. From one image of several queries nothing follows: the interval is
-    all of [low, high]. Raises ValueError without queries, or for a value out of bounds.
+    all of [0, high]. Raises ValueError without queries, or for a value out of bounds.
 
     Rounded to six decimals: below that, the order in which numbers are added would show.
     """
-    shares = (np.asarray(values, dtype=np.float64) - low) / (high - low)  # [n] in [0, 1]
+    shares = np.asarray(values, dtype=np.float64) / high  # [n] in [0, 1]
+    require_within(shares, 0, 1)
+    mean = float(shares.mean())
+    n = len(shares) / design_effect(shares, images) if len(shares) else 0.0
+    below, above = _wilson(mean, n * _graded(shares))
+    return rounded(mean * high, min(below, mean) * high, max(above, mean) * high)
+
+
+def require_within(shares: Floats, low: float, high: float) -> None:
     if not len(shares):
         raise ValueError("no queries, so no mean")
-    if not ((shares >= -1e-9) & (shares <= 1 + 1e-9)).all():
-        raise ValueError(f"a value lies outside [{low}, {high}]")
-    mean = float(shares.mean())
-    below, above = _wilson(mean, _effective_number(shares, np.unique(np.asarray(images), return_inverse=True)[1]))
-    found = (mean, min(below, mean), max(above, mean))
-    return Interval(*(round(low + share * (high - low), 6) + 0.0 for share in found))  # + 0.0: never -0.0
+    if not ((shares >= low - 1e-9) & (shares <= high + 1e-9)).all():
+        raise ValueError(f"a value lies outside the bounds, which are {low} and {high} times the largest")
 
 
-def _effective_number(shares: Floats, image: NDArray[np.intp]) -> float:
-    """How many independent trials of 0 or 1 say as much; ``image`` [n] counts from 0."""
-    n, sizes = len(shares), np.bincount(image)
+def rounded(value: float, low: float, high: float) -> Interval:
+    return Interval(*(round(number, 6) + 0.0 for number in (value, low, high)))  # + 0.0: never -0.0
+
+
+def design_effect(values: Floats, images: ArrayLike) -> float:
+    """How many of ``values`` [n] say as much as one independent query; infinite where all are on one image.
+
+    images: [n], equal where queries share one.
+    """
+    image = np.unique(np.asarray(images), return_inverse=True)[1]
+    n, sizes = len(values), np.bincount(image)
     m = len(sizes)
     if m == 1 and n > 1:
-        return 0.0
-    apart = shares - shares.mean()
+        return math.inf
+    apart = values - values.mean()
     independent = float(apart @ apart) / max(n - 1, 1) / n
     if independent > 1e-12:
         totals = np.bincount(image, weights=apart)  # [m]
-        design_effect = float(totals @ totals) * m / (m - 1) / n**2 / independent
+        effect = float(totals @ totals) * m / (m - 1) / n**2 / independent
         if m < n:
-            design_effect *= (t_quantile(m - 1) / t_quantile(n - 1)) ** 2
+            effect *= (t_quantile(m - 1) / t_quantile(n - 1)) ** 2
     else:  # all scores are equal: as if the questions of an image had one answer (Kish)
-        design_effect = float(sizes @ sizes) / n
-    return n / max(design_effect, 0.5) * _graded(shares)
+        effect = float(sizes @ sizes) / n
+    return max(effect, 0.5)
 
 
 def _graded(shares: Floats) -> float:

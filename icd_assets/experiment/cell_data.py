@@ -33,7 +33,7 @@ class CellData:
     @property
     def folder(self) -> Path:
         """The cache of what was found out about splits."""
-        return self.store.private / "datasets"
+        return self.store.caches / "datasets"
 
     def prepare(self) -> None:
         """Write what is missing of a dataset that can be generated (the catalog's ``prepare``)."""

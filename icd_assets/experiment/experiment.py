@@ -18,6 +18,7 @@ from icd_assets.experiment.catalog_entries import DatasetEntry, EncoderEntry, Mo
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.cell_data import CellData
 from icd_assets.experiment.paths import CellPaths, v3_prefix
+from icd_assets.experiment.recipes import own_rl_rows
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.steps import STEP
 from icd_assets.runtime.home import local_path
@@ -86,6 +87,8 @@ class Experiment:
             beam_size=shared.beam_size,
             seed=shared.seed,
             suffix=lambda: self.suffix,
+            name=shared.name,
+            own_rl_rows=lambda: own_rl_rows(self),
         )
 
     @cached_property

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icd_assets.errors import MissingInput, UserError
+from icd_assets.experiment.recipes import one_shot, own_rl_rows, recipe_of, stages
 from icd_assets.experiment.v2_source import importable_v2
 from icd_assets.pools.config import SAMPLERS, PoolConfig
 from icd_assets.scoring.rewards import needs_gt_prob
-from icd_assets.store.manifest import Input
+from icd_assets.store.manifest import Input, Manifest
 
 if TYPE_CHECKING:
     from icd_assets.experiment.experiment import Experiment
@@ -46,10 +48,32 @@ def v2_checkpoint(e: Experiment) -> Ingredients:
 
 
 def embeddings(e: Experiment) -> Ingredients:
-    return e.config("embeddings").model_dump(), {
-        "v2_checkpoint.encoder": encoder_inside(e),
-        "dataset": e.data.digest("train"),
-    }
+    """Cells of all recipes share them: what was made of the same encoder under its other name is up to date."""
+    config, there = e.config("embeddings").model_dump(), e.manifest("embeddings")
+    inputs = {"dataset": e.data.digest("train")}
+    if recipe_of(e) == "beams":
+        inside = encoder_inside(e)
+        if there is not None and there.facts.get("encoder_digest") == inside.data_version:
+            inputs |= {name: there.spec.inputs[name] for name in ("encoder",) if name in there.spec.inputs}
+        return config, inputs if "encoder" in inputs else {"v2_checkpoint.encoder": inside, **inputs}
+    encoder = e.weights_of(e.encoder(e.dataset.encoder))
+    if there is not None and _is_of(e, there, encoder):
+        return config, {"v2_checkpoint.encoder": there.spec.inputs["v2_checkpoint.encoder"], **inputs}
+    return config, {"encoder": encoder, **inputs}
+
+
+def _is_of(e: Experiment, embeddings: Manifest, encoder: Input) -> bool:
+    """Whether embeddings of an encoder inside a v2 checkpoint are those of the catalog's, which trained it."""
+    given = embeddings.spec.inputs.get("v2_checkpoint.encoder")
+    if given is None or given.manifest is None:
+        return False
+    v2 = e.store.read(e.store.root / given.manifest)
+    return (
+        v2 is not None
+        and v2.origin == "made"
+        and v2.facts.get("encoder_digest") == given.data_version
+        and v2.spec.digests.get("encoder") == encoder.data_version
+    )
 
 
 def encoder_inside(e: Experiment) -> Input:
@@ -57,6 +81,74 @@ def encoder_inside(e: Experiment) -> Input:
     if (manifest := e.manifest("v2_checkpoint")) is None:
         raise MissingInput("v2_checkpoint")
     return e.as_input("v2_checkpoint", manifest, manifest.fact("encoder_digest"))
+
+
+def single_labels(e: Experiment) -> Ingredients:
+    return {**e.config("single_labels").model_dump(), **_vlm(e), **_judging(e, e.config("single_labels").label)}, {
+        "candidate_pools": e.input("candidate_pools"),
+        "dataset": e.data.digest("train"),
+        "vlm": e.vlm(),
+    }
+
+
+def singles_selector(e: Experiment) -> Ingredients:
+    return _of_labels(e, "singles_selector", "single_labels")
+
+
+def step_labels(e: Experiment) -> Ingredients:
+    parents = ("candidate_pools", "single_labels", "singles_selector", "embeddings")
+    inputs = {parent: e.input(parent) for parent in parents}
+    label = label_of(e)
+    return {**e.config("step_labels").model_dump(), "label": label, **_vlm(e), **_judging(e, label)}, {
+        **inputs,
+        "dataset": e.data.digest("train"),
+        "vlm": e.vlm(),
+    }
+
+
+def label_of(e: Experiment) -> str:
+    """What the labels of singles measure, which those of sequences follow."""
+    return str(e.store.require(e.manifest_path("single_labels"), "single_labels").spec.config["label"])
+
+
+def _judging(e: Experiment, label: str) -> dict[str, Any]:
+    """What decides the labels besides the VLM: for answers, how they are generated and judged."""
+    return {} if label == "likelihood" else {**e.task.rl_config, "generation": e.model.generation.model_dump()}
+
+
+def sequence_selector(e: Experiment) -> Ingredients:
+    return _of_labels(e, "sequence_selector", "single_labels", "step_labels", "singles_selector")
+
+
+def rl_queries(e: Experiment) -> Ingredients:
+    return {
+        **e.config("rl_queries").model_dump(),
+        "pools": {**_pools_as_made(e).model_dump(), "sampler": e.cell.sampler},
+    }, {
+        "candidate_pools": e.input("candidate_pools"),
+        "dataset": e.data.digest("train"),
+        **_sampler_encoder(e),
+    }
+
+
+def rl_selector(e: Experiment) -> Ingredients:
+    config, inputs = _of_labels(e, "rl_selector", *_labels(e), before(e), "rl_data")
+    return {**config, "reward": e.reward.model_dump()}, inputs
+
+
+def _labels(e: Experiment) -> tuple[str, ...]:
+    """The labels that a cell has."""
+    return ("single_labels",) if one_shot(e) else ("single_labels", "step_labels")
+
+
+def before(e: Experiment) -> str:
+    """The selector that RL starts from."""
+    return "singles_selector" if one_shot(e) else "sequence_selector"
+
+
+def _of_labels(e: Experiment, asset: str, *parents: str) -> Ingredients:
+    every = ("candidate_pools", *parents, "embeddings")
+    return e.config(asset).model_dump(), {parent: e.input(parent) for parent in every}
 
 
 def rl_data(e: Experiment) -> Ingredients:
@@ -68,19 +160,30 @@ def rl_data(e: Experiment) -> Ingredients:
         return {"path": str(path.absolute())}, {"file": Input(data_version=e.store.digests.file(path))}
     if config.gt_prob:
         e.task.require_gt_prob()
+    proposing = "v2_checkpoint" if recipe_of(e) == "beams" else before(e)
+    rows = "rl_queries" if own_rl_rows(e) else "candidate_pools"
+    again = config.rounds > 1  # a selector is trained between two rounds, on labels and rewards
+    if again and recipe_of(e) == "beams":
+        raise UserError("rl_data.rounds is more than 1, and only the recipe rl trains between them; set it to 1.")
+    relearned = ("candidate_pools", *_labels(e)) if again else ()
+    retraining = {"reward": e.reward.model_dump(), "architecture": e.settings.shared.architecture} if again else {}
     return {
-        **config.model_dump(exclude={"path"}),
+        **retraining,
+        **_but_defaults(config.model_dump(exclude={"path"}), rounds=1, prefix_rewards=False),
         "gt_prob": scores_gold_answers(e),
         **e.task.rl_config,
         "generation": e.model.generation.model_dump(),
         **_vlm(e),
     }, {
-        "candidate_pools": e.input("candidate_pools"),
-        "v2_checkpoint": e.input("v2_checkpoint"),
-        "embeddings": e.input("embeddings"),
+        **{name: e.input(name) for name in dict.fromkeys((rows, proposing, *relearned, "embeddings"))},
         "dataset": e.data.digest("train"),
         "vlm": e.vlm(),
     }
+
+
+def _but_defaults(config: dict[str, Any], **defaults: Any) -> dict[str, Any]:
+    """Without newer settings at their default: what was made before there were any stays up to date."""
+    return {name: value for name, value in config.items() if name not in defaults or value != defaults[name]}
 
 
 def scores_gold_answers(e: Experiment) -> bool:
@@ -97,13 +200,13 @@ def grpo_checkpoints(e: Experiment) -> Ingredients:
 
 
 def _training(e: Experiment, asset: str, *parents: str) -> Ingredients:
-    config = {**e.config(asset).model_dump(), "reward": e.reward.model_dump()}
-    if config.get("topk_ties") == "first":
-        del config["topk_ties"]  # what was trained before there was a choice stays up to date
+    config = _but_defaults(e.config(asset).model_dump(), topk_ties="first") | {"reward": e.reward.model_dump()}
     return config, {parent: e.input(parent) for parent in parents}
 
 
 def v2format_checkpoint(e: Experiment) -> Ingredients:
+    if own := stages(e):
+        return {"stage": own[-1]}, {own[-1]: e.input(own[-1])}
     phase = phase_to_convert(e)
     config = {"phase": phase, "epoch": e.config("v2format_checkpoint").epoch}
     # GRPO that is not recommended but lies there is converted too. No input: nobody learned from it.
@@ -127,12 +230,13 @@ def trained_on_todays_rce(e: Experiment) -> bool:
 
 
 def evaluation(e: Experiment) -> Ingredients:
-    parents = ["candidate_pools", "v2_checkpoint", "rce_checkpoints", "v2format_checkpoint"]
-    inputs = {parent: e.input(parent) for parent in parents}
-    if e.fact("v2format_checkpoint", "phase") == "grpo":
-        inputs["grpo_checkpoints"] = e.input("grpo_checkpoints")
+    inputs = {parent: e.input(parent) for parent in ("candidate_pools", *_evaluated(e))}
+    if recipe_of(e) != "beams":
+        inputs["encoder"] = e.weights_of(e.encoder(e.dataset.encoder))
     inputs |= {"dataset": e.data.digest("train", "validation"), "vlm": e.vlm()}
     config = e.config("evaluation").model_dump()
+    if config["library_candidates"] or "vote_k" in config["baselines"]:  # they look at the whole train split
+        inputs["embeddings"] = e.input("embeddings")
     if config["subset"]:
         inputs["subset"] = Input(data_version=e.store.digests.file(e.data.subset_path()))
     else:
@@ -143,6 +247,14 @@ def evaluation(e: Experiment) -> Ingredients:
         "generation": e.model.generation.model_dump(),
         **_vlm(e),
     }, {**inputs, **_sampler_encoder(e)}
+
+
+def _evaluated(e: Experiment) -> Sequence[str]:
+    """The assets whose selectors the table compares; the last is recommended."""
+    if own := stages(e):
+        return own
+    grpo = ["grpo_checkpoints"] if e.fact("v2format_checkpoint", "phase") == "grpo" else []
+    return ["v2_checkpoint", "rce_checkpoints", "v2format_checkpoint", *grpo]
 
 
 def _pools_as_made(e: Experiment) -> PoolConfig:

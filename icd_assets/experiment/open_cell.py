@@ -8,6 +8,7 @@ from typing import Any
 
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.experiment import Experiment, results_root
+from icd_assets.experiment.recipes import with_implied
 from icd_assets.experiment.settings import Settings, assigned, read_settings
 from icd_assets.runtime.home import load_env_file, local_path
 
@@ -41,7 +42,7 @@ def open_cell(
 
 def as_typed(settings: Settings, dataset: str) -> Settings:
     """The settings with what a recipe and the dataset's typed name imply; explicit ones are stronger."""
-    return _with_subset(_with_source(settings), dataset)
+    return _with_subset(_with_source(with_implied(settings)), dataset)
 
 
 def _with_source(settings: Settings) -> Settings:

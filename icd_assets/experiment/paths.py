@@ -28,6 +28,8 @@ class CellPaths:
     # Of reward and name, see folder_name. Asked for when a v3 folder is: a reward that does not fit the task stops
     # no other step.
     suffix: Callable[[], str] = lambda: ""
+    name: str | None = None  # of the experiment
+    own_rl_rows: Callable[[], bool] = lambda: False  # whether RL data are of queries of their own
 
     @property
     def cache(self) -> Path:
@@ -81,7 +83,32 @@ class CellPaths:
 
     @property
     def rl_data(self) -> Path:
+        """Of the anchors in upstream's place, of queries of their own beside it."""
+        if self.own_rl_rows():
+            return self.generated / f"own_rl_data_{self._of_experiment}.json"
         return self.generated / f"rl_data_{self.cell.sampler}_{self.cell.model}.json"
+
+    @property
+    def single_labels(self) -> Path:
+        return self.generated / f"single_labels_{self.cell.sampler}_{self.cell.model}.json"
+
+    @property
+    def step_labels(self) -> Path:
+        """Of each experiment its own: its selector proposed the prefixes."""
+        return self.generated / f"step_labels_{self._of_experiment}.json"
+
+    @property
+    def rl_queries(self) -> Path:
+        return self.cache / f"{self.cell.dataset}-{self.cell.sampler}-rl_queries:{self.pool_size}.json"
+
+    def selector(self, asset: str) -> Path:
+        """The folder of a trained selector: its config and its weights."""
+        return self.v3_folder / asset
+
+    @property
+    def _of_experiment(self) -> str:
+        named = "" if self.name is None else f"_{self.name}"
+        return f"{self.cell.sampler}_{self.cell.model}{named}"
 
     @property
     def v3_folder(self) -> Path:

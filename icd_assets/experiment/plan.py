@@ -44,9 +44,9 @@ class Plan:
         coming: set[str] = set()  # the steps that this plan will make
         for step in STEPS:
             on_request = step.on_request and step.name in {to, *force}
-            if not on_request and step.left_out(experiment):
+            if not on_request and (because := step.left_out(experiment)) is not None:
                 if step.name == to:
-                    raise UserError(f"there is no {to} to stop at: {step.left_out_because}.")
+                    raise UserError(f"there is no {to} to stop at: {because}.")
                 continue
             why = "forced" if step.name in force else reason(experiment, step, coming)
             if why is not None:

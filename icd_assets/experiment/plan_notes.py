@@ -15,8 +15,11 @@ from icd_assets.scoring.rewards import suffix
 from icd_assets.store.manifest import flatten
 from icd_assets.store.names import BESIDE, set_aside
 
-_OF_AN_EXPERIMENT = ("rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint", "evaluation")
-_SHARED = ("candidate_pools", "beam_data", "v2_checkpoint", "embeddings", "rl_data")
+_OF_AN_EXPERIMENT = (
+    *("singles_selector", "step_labels", "sequence_selector", "rl_selector"),
+    *("rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint", "evaluation"),
+)
+_SHARED = ("candidate_pools", "beam_data", "v2_checkpoint", "embeddings", "single_labels", "rl_queries", "rl_data")
 _NO_SETTING = "grpo_beside"  # of a v2-format file: what lies there, not what was asked for
 _SHOWN = 4
 
@@ -144,6 +147,10 @@ def _files(e: Experiment, asset: str) -> list[Path]:
             return [paths.query_embeddings, paths.candidate_embeddings]
         case "rl_data":
             return [] if e.config(asset).path is not None else [paths.rl_data]
+        case "single_labels" | "step_labels" | "rl_queries":
+            return [getattr(paths, asset)]
+        case "singles_selector" | "sequence_selector" | "rl_selector":
+            return [paths.selector(asset) / name for name in ("config.json", "model.safetensors")]
         case "rce_checkpoints" | "grpo_checkpoints":
             phase = asset.partition("_")[0]
             count = getattr(e.config(asset), f"{phase}_epochs")

@@ -221,7 +221,7 @@ def _decide_contradictions(values: dict[str, dict[str, Any]]) -> None:
         rce["rce_use_raw_reward"] = False
 
 
-# Named recipes: section → field → value. Flags and environment variables win over them.
+# Named groups of settings: section → field → value. Flags and environment variables win over them.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # Upstream's arithmetic wherever ours differs (SPEC K, O.2), for comparison.
     "lever_plus": {
@@ -234,6 +234,15 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "rce_checkpoints": {"rce_epochs": 5, "rce_use_raw_reward": True},
         "grpo_checkpoints": {"grpo_epochs": 50, "grpo_lr": 5e-6, "kl_beta": 0.1},
         "v2format_checkpoint": {"epoch": "best"},
+    },
+    # The cheapest labels alone.
+    "dense": {"shared": {"recipe": "singles"}},
+    "sequences": {"shared": {"recipe": "sequences"}},
+    # 50 labelled queries, then two rounds of rewards on others.
+    "weak_start": {
+        "shared": {"recipe": "rl"},
+        "single_labels": {"rows": 50},
+        "rl_data": {"rounds": 2},
     },
 }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel
 
 from icd_assets.experiment.paths import CellPaths
+from icd_assets.experiment.recipes import RECIPES, STEPS_OF, recipe_of
 from icd_assets.store.manifest import Input
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # The config that matters, and the inputs by name.
 Ingredients = tuple[dict[str, Any], dict[str, Input]]
 Question = Callable[["Experiment"], bool]
+Reason = Callable[["Experiment"], str | None]
 
 
 def never(experiment: Experiment) -> bool:
@@ -26,6 +28,11 @@ def never(experiment: Experiment) -> bool:
 
 def always(experiment: Experiment) -> bool:
     return True
+
+
+def in_every_case(experiment: Experiment) -> str | None:
+    """No reason to leave a step out."""
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +58,16 @@ class Step:
     asks_vlm: Question = never
     scores_answers: Question = never  # asks for likelihoods of answers that the VLM would not give itself
     replaces_adopted: Question = never  # the settings name another file than the one that was adopted
-    left_out: Question = never
-    left_out_because: str = ""
+    unneeded: Reason = in_every_case  # why a cell whose recipe has the step still has no use for it
     on_request: bool = False  # made although left out, where the user names it
+
+    def left_out(self, experiment: Experiment) -> str | None:
+        """Why a run of the cell does not make it; None if it does."""
+        recipe = recipe_of(experiment)
+        if self.name in STEPS_OF[recipe]:
+            return self.unneeded(experiment)
+        having = [one for one in RECIPES if self.name in STEPS_OF[one]]
+        return f"the recipe {recipe} has no {self.name}; --recipe {' or '.join(having)} has"
 
     def needs_gpu(self, experiment: Experiment) -> bool:
         """Whether making it keeps a GPU of this machine busy. Where a server answers, what is left to do here is

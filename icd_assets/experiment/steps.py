@@ -6,14 +6,29 @@ from pydantic import BaseModel
 
 from icd_assets.evaluation.config import EvaluationConfig
 from icd_assets.experiment import made_from
+from icd_assets.experiment.recipes import no_v2_format, one_shot, own_rl_rows
 from icd_assets.experiment.step import Step, always
-from icd_assets.experiment.step_configs import ConvertConfig, EmbeddingConfig, RlDataConfig, Shared, V2Config
-from icd_assets.experiment.v2_source import has_own_v2
+from icd_assets.experiment.step_configs import (
+    ConvertConfig,
+    EmbeddingConfig,
+    RlDataConfig,
+    RlQueriesConfig,
+    RlTraining,
+    SequenceTraining,
+    Shared,
+    SingleLabelsConfig,
+    StepLabelsConfig,
+    V2Config,
+)
+from icd_assets.experiment.v2_source import beams_left_out
 from icd_assets.pools.config import PoolConfig
 from icd_assets.scoring.infoscore import BeamConfig
 from icd_assets.scoring.rewards import RewardSettings
-from icd_assets.selector.config import GrpoConfig, RceConfig
+from icd_assets.selector.config import GrpoConfig, RceConfig, SelectorTraining
 from icd_assets.store.names import manifest_beside, manifest_in
+
+# Settings of a selector's training that fit a dataset, and so its catalog entry.
+_OF_A_SELECTOR = frozenset({"hidden_dim", "aspects", "updates", "batch_size", "lr", "dropout", "weight_decay"})
 
 STEPS = (
     Step(
@@ -42,8 +57,7 @@ STEPS = (
         catalog_fields=frozenset({"expand"}),
         asks_vlm=always,
         scores_answers=always,
-        left_out=has_own_v2,
-        left_out_because="only the training of a v2 checkpoint reads them, and this cell's is your own",
+        unneeded=beams_left_out,
         on_request=True,
     ),
     Step(
@@ -70,19 +84,94 @@ STEPS = (
         config=EmbeddingConfig,
         code_version="1",
         kind="pytorch",
-        description="The v2 checkpoint's image+question embedding of every train row.",
+        description="The encoder's image+question embedding of every train row: that of the v2 checkpoint, or the "
+        "catalog's.",
         made_from=made_from.embeddings,
         place=lambda paths: manifest_beside(paths.query_embeddings),
         gpu=True,
     ),
     Step(
+        name="single_labels",
+        title="singles",
+        parents=("candidate_pools",),
+        config=SingleLabelsConfig,
+        code_version="1",
+        kind="json",
+        description="Per anchor, the likelihood of the true answer with each single candidate, and with none.",
+        made_from=made_from.single_labels,
+        place=lambda paths: manifest_beside(paths.single_labels),
+        gpu=True,
+        catalog_fields=frozenset({"rows"}),
+        asks_vlm=always,
+        scores_answers=lambda e: e.config("single_labels").label == "likelihood",
+    ),
+    Step(
+        name="singles_selector",
+        title="by singles",
+        parents=("candidate_pools", "single_labels", "embeddings"),
+        config=SelectorTraining,
+        code_version="1",
+        kind="pytorch",
+        description="The selector trained on labels of single candidates.",
+        made_from=made_from.singles_selector,
+        place=lambda paths: manifest_in(paths.v3_folder, "singles_selector"),
+        gpu=True,
+        catalog_fields=_OF_A_SELECTOR,
+    ),
+    Step(
+        name="step_labels",
+        title="steps",
+        parents=("candidate_pools", "single_labels", "singles_selector", "embeddings"),
+        config=StepLabelsConfig,
+        code_version="1",
+        kind="json",
+        description="Per anchor, the same label for each candidate after picks of the selector of singles.",
+        made_from=made_from.step_labels,
+        place=lambda paths: manifest_beside(paths.step_labels),
+        gpu=True,
+        catalog_fields=frozenset({"prefixes", "rows"}),
+        asks_vlm=always,
+        scores_answers=lambda e: e.config("single_labels").label == "likelihood",  # which they follow
+        unneeded=one_shot,
+    ),
+    Step(
+        name="sequence_selector",
+        title="by steps",
+        parents=("candidate_pools", "single_labels", "step_labels", "singles_selector", "embeddings"),
+        config=SequenceTraining,
+        code_version="1",
+        kind="pytorch",
+        description="The selector that goes on from that of singles with the labels of sequences.",
+        made_from=made_from.sequence_selector,
+        place=lambda paths: manifest_in(paths.v3_folder, "sequence_selector"),
+        gpu=True,
+        catalog_fields=_OF_A_SELECTOR,
+        unneeded=one_shot,
+    ),
+    Step(
+        name="rl_queries",
+        title="RL rows",
+        parents=("candidate_pools",),
+        config=RlQueriesConfig,
+        code_version="1",
+        kind="json",
+        description="Queries for RL that no selector was fitted to, and the candidates offered to each.",
+        made_from=made_from.rl_queries,
+        place=lambda paths: manifest_beside(paths.rl_queries),
+        catalog_fields=frozenset({"rows", "validation_rows"}),
+        unneeded=lambda e: None if own_rl_rows(e) else "RL data are of the anchors (shared.rl_rows=anchors)",
+    ),
+    Step(
         name="rl_data",
         title="RL data",
-        parents=("candidate_pools", "v2_checkpoint", "embeddings"),
+        parents=(
+            *("candidate_pools", "rl_queries", "v2_checkpoint", "singles_selector", "sequence_selector"),
+            *("single_labels", "step_labels", "embeddings"),
+        ),
         config=RlDataConfig,
         code_version="1",
         kind="json",
-        description="Per anchor, some fifteen pointers, the VLM's answer to each, its accuracy and the parts of "
+        description="Per query, some fifteen pointers, the VLM's answer to each, its accuracy and the parts of "
         "its reward.",
         made_from=made_from.rl_data,
         place=lambda paths: manifest_beside(paths.rl_data),
@@ -90,6 +179,29 @@ STEPS = (
         asks_vlm=lambda e: e.config("rl_data").path is None,  # not for RL data that are the user's own
         scores_answers=made_from.scores_gold_answers,
         replaces_adopted=lambda e: e.config("rl_data").path is not None,
+    ),
+    Step(
+        name="rl_selector",
+        title="by RL",
+        parents=(
+            *(
+                "candidate_pools",
+                "single_labels",
+                "step_labels",
+                "singles_selector",
+                "sequence_selector",
+                "rl_data",
+            ),
+            "embeddings",
+        ),
+        config=RlTraining,
+        code_version="1",
+        kind="pytorch",
+        description="The selector that goes on from that of sequences with rewards, and all labels beside them.",
+        made_from=made_from.rl_selector,
+        place=lambda paths: manifest_in(paths.v3_folder, "rl_selector"),
+        gpu=True,
+        catalog_fields=_OF_A_SELECTOR,
     ),
     Step(
         name="rce_checkpoints",
@@ -114,13 +226,16 @@ STEPS = (
         made_from=made_from.grpo_checkpoints,
         place=lambda paths: manifest_in(paths.v3_folder, "grpo_checkpoints"),
         gpu=True,
-        left_out=lambda e: e.config("grpo_checkpoints").grpo_epochs == 0,  # SPEC K.6: the default recipe
-        left_out_because="the settings have no GRPO epochs (GRPO_EPOCHS=0)",
+        unneeded=lambda e: (
+            "the settings have no GRPO epochs (GRPO_EPOCHS=0)"  # SPEC K.6: the default recipe
+            if e.config("grpo_checkpoints").grpo_epochs == 0
+            else None
+        ),
     ),
     Step(
         name="v2format_checkpoint",
         title="v2format",
-        parents=("rce_checkpoints", "grpo_checkpoints"),
+        parents=("singles_selector", "sequence_selector", "rl_selector", "rce_checkpoints", "grpo_checkpoints"),
         config=ConvertConfig,
         code_version="1",
         kind="pytorch",
@@ -128,20 +243,24 @@ STEPS = (
         "back.",
         made_from=made_from.v2format_checkpoint,
         place=lambda paths: manifest_in(paths.v3_folder, "v2format_checkpoint"),
+        unneeded=no_v2_format,
     ),
     Step(
         name="evaluation",
         title="evaluated",
-        parents=("candidate_pools", "v2_checkpoint", "rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint"),
+        parents=(
+            *("candidate_pools", "embeddings", "singles_selector", "sequence_selector", "rl_selector"),
+            *("v2_checkpoint", "rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint"),
+        ),
         config=EvaluationConfig,
-        code_version="4",
+        code_version="5",
         kind="table",
         description="VQA accuracy, or CIDEr of captions, on the validation split: trained selectors, baselines "
         "and the best in the pool.",
         made_from=made_from.evaluation,
         place=lambda paths: manifest_in(paths.evaluation, "evaluation"),
         gpu=True,
-        catalog_fields=frozenset({"num_queries", "oracle_beams", "oracle_expand"}),
+        catalog_fields=frozenset({"num_queries", "oracle_beams", "oracle_expand", "oracle_queries"}),
         asks_vlm=always,
         scores_answers=lambda e: bool(e.config("evaluation").oracle_beams),
     ),

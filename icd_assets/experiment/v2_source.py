@@ -51,6 +51,22 @@ def has_own_v2(experiment: Experiment) -> bool:
     return importable_v2(experiment) is not None
 
 
+def beams_left_out(experiment: Experiment) -> str | None:
+    """Why beam data are of no use, where they are not."""
+    why = "only the training of a v2 checkpoint reads them, and this cell's is your own"
+    return why if has_own_v2(experiment) else None
+
+
+def v2_is_there(experiment: Experiment) -> bool:
+    """Whether the results hold a v2 checkpoint of this cell, whoever made it, or beams that one would be trained
+    from. Only the disk is asked, no setting of a step's, so that every step sees the same."""
+    paths = experiment.paths
+    if any(experiment.manifest_path(asset).exists() for asset in ("v2_checkpoint", "beam_data")):
+        return True
+    names = (path.name for path in paths.v2_folder.glob(f"*{experiment.cell.sampler}*.ckpt"))
+    return paths.v2_checkpoint.is_file() or any(experiment.model.safe_name in name for name in names)
+
+
 def _adopted(experiment: Experiment) -> Path | None:
     """The checkpoint that was adopted, whatever else lies beside it."""
     manifest = experiment.manifest("v2_checkpoint")

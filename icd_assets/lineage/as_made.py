@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from icd_assets.errors import MissingInput, UserError
+from icd_assets.experiment import recipes
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.folder_name import split
 from icd_assets.experiment.paths import v3_prefix
+from icd_assets.experiment.recipes import STAGES
 from icd_assets.experiment.settings import Settings, assigned
 from icd_assets.experiment.spec import spec_of
 from icd_assets.experiment.step_configs import Shared
 from icd_assets.experiment.steps import STEP, STEPS, own_fields
-from icd_assets.experiment.v2_source import has_own_v2, importable_v2
+from icd_assets.experiment.v2_source import importable_v2
 from icd_assets.lineage.trace import consumed
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.store.digests import sha256_json
@@ -31,7 +33,8 @@ from icd_assets.store.manifest import Manifest
 from icd_assets.store.names import MANIFEST, manifest_in
 from icd_assets.store.store import Store
 
-_ENDS = ("v2format_checkpoint", "grpo_checkpoints", "rce_checkpoints")  # what an experiment came to, last first
+# What an experiment came to, last first.
+_ENDS = ("v2format_checkpoint", "grpo_checkpoints", "rce_checkpoints", *reversed(STAGES))
 Warn = Callable[[str], None]
 _LOG = logging.getLogger(__name__)
 
@@ -45,7 +48,7 @@ def chosen(
     trained under several rewards comes once for each. ``warn`` is given a cell whose artifacts do not say.
     """
     store, named, trained = Store(root), [Cell.parse(key) for key in keys], set()
-    for path in sorted(store.root.glob(f"*/model_cpk/v3_*/v2format_checkpoint{MANIFEST}")):
+    for path in _ends(store):
         try:
             experiment = _as_made(store, path, catalog)
         except UserError as problem:  # one cell's problem does not stop the others
@@ -64,6 +67,15 @@ def chosen(
             warn(f"{cell}: {problem}")
             continue
         yield _with(experiment, assignments)
+
+
+def _ends(store: Store) -> list[Path]:
+    """The manifest of what each experiment that is whole came to: a v2-format file, or the selector evaluated."""
+    exported = {path.parent: path for path in store.root.glob(f"*/model_cpk/v3_*/v2format_checkpoint{MANIFEST}")}
+    evaluated = store.root.glob(f"*/icl_inference/v3_*/evaluation{MANIFEST}")
+    folders = {path: path.parents[2] / "model_cpk" / path.parent.name for path in evaluated}
+    own = {folder: path for path, folder in folders.items() if folder not in exported}
+    return sorted([*exported.values(), *own.values()])
 
 
 def last_made(
@@ -118,7 +130,7 @@ def changed_inputs(experiment: Experiment) -> dict[str, str]:
     for content that changes there and back is another cause each time."""
     changed = {}
     for step in STEPS:
-        if step.name == "beam_data" and has_own_v2(experiment):
+        if step.name != "grpo_checkpoints" and step.left_out(experiment) is not None:
             continue  # of no run that would be asked for
         if (manifest := experiment.manifest(step.name)) is None:
             if step.name == "v2_checkpoint" and (mine := importable_v2(experiment)) is not None:
@@ -137,6 +149,8 @@ def changed_inputs(experiment: Experiment) -> dict[str, str]:
 def rl_data_new_to_grpo(experiment: Experiment) -> str | None:
     """The version of RL data that no GRPO checkpoint on disk has learned from, and the build of the one that is
     there; or None."""
+    if recipes.recipe_of(experiment) != "beams":
+        return None
     rl_data, grpo = experiment.manifest("rl_data"), experiment.manifest("grpo_checkpoints")
     if rl_data is None or (grpo is not None and grpo.spec.digests.get("rl_data") == rl_data.data_version):
         return None
@@ -212,7 +226,7 @@ def _with_checkpoint(experiment: Experiment, manifests: dict[str, Manifest], set
 
 def _settings(manifests: dict[str, Manifest]) -> Settings:
     explicit: dict[str, dict[str, Any]] = {}
-    shared: dict[str, Any] = {}
+    shared: dict[str, Any] = {"recipe": recipes.as_made(manifests)}
     for asset, manifest in manifests.items():
         config = manifest.spec.config
         explicit[asset] = {name: config[name] for name in own_fields(STEP[asset]) if name in config}
@@ -220,8 +234,10 @@ def _settings(manifests: dict[str, Manifest]) -> Settings:
     if "v2_checkpoint" in explicit:
         explicit["v2_checkpoint"]["source"] = "auto"  # a checkpoint that the user adds is taken
     if (v2format := manifests.get("v2format_checkpoint")) is not None:
-        explicit["v2format_checkpoint"]["source"] = v2format.facts["phase"]
-    reward = manifests["rce_checkpoints"].spec.config["reward"] if "rce_checkpoints" in manifests else {}
+        phase = v2format.facts["phase"]
+        explicit["v2format_checkpoint"]["source"] = phase if phase in ("rce", "grpo") else "auto"
+    rewarded = next((manifests[asset] for asset in ("rce_checkpoints", "rl_selector") if asset in manifests), None)
+    reward = rewarded.spec.config["reward"] if rewarded is not None else {}
     return Settings(shared=Shared(**shared), reward=RewardSettings(**reward), explicit=explicit)
 
 

@@ -9,7 +9,7 @@ from icd_assets.lineage.chain import Artifact
 from icd_assets.scoring.rl_file import read_rl_data
 from icd_assets.store.store import Store
 
-_TRAINED = ("grpo_checkpoints", "rce_checkpoints")
+_TRAINED = ("rl_selector", "grpo_checkpoints", "rce_checkpoints")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class TrainedRow:
 
 
 def trained_rows(chain: Artifact, store: Store) -> list[TrainedRow]:
-    """The rows of the nearest RCE or GRPO training in the chain; where its manifest is not here, those of another
-    training behind it are not they."""
+    """The RL rows of the nearest training on rewards in the chain; where its manifest is not here, those of
+    another training behind it are not they."""
     trained = next((node for node in chain.walk() if node.name in _TRAINED), None)
     if trained is None or trained.manifest is None or "trained_on_rows" not in trained.manifest.facts:
         raise UserError(

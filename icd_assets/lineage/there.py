@@ -13,6 +13,7 @@ from typing import Any
 from icd_assets.errors import UserError
 from icd_assets.experiment import folder_name
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.recipes import STAGES
 from icd_assets.experiment.settings_table import every_setting, in_words
 from icd_assets.experiment.step_configs import Shared
 from icd_assets.experiment.variants import variants
@@ -21,9 +22,11 @@ from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.store.manifest import Manifest
 
 _NUMBERS = ("shots", "pool_size", "beam_size", "seed")
-_NUMBERED = ("beam_data", "v2_checkpoint", "rl_data")  # assets of one cell that such a number tells apart
+# Assets of one cell that such a number tells apart.
+_NUMBERED = ("beam_data", "v2_checkpoint", "single_labels", "rl_data")
 _TRAINED = ("rce_checkpoints", "grpo_checkpoints")
-_IN_FOLDER = ("evaluation", "v2format_checkpoint", *reversed(_TRAINED))
+_REWARDED = (*_TRAINED, "rl_selector")
+_IN_FOLDER = ("evaluation", "v2format_checkpoint", *reversed(_TRAINED), *reversed(STAGES))
 
 
 def fitting(experiment: Experiment) -> tuple[Experiment, str | None]:
@@ -160,7 +163,7 @@ def _with_numbers(experiment: Experiment, made: dict[str, Manifest]) -> Experime
 
 
 def _reward(made: dict[str, Manifest]) -> RewardSettings | None:
-    for asset in _TRAINED:
+    for asset in _REWARDED:
         config = made[asset].spec.config.get("reward") if asset in made else None
         try:
             if isinstance(config, dict):

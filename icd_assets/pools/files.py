@@ -16,27 +16,36 @@ _REMEDY = "delete the file to have it made again"
 
 def write_pools(path: Path, pools: Mapping[int, Sequence[int]]) -> None:
     """One query per line, in the mapping's order (upstream: anchor order)."""
+    path.write_text(pools_text(pools) + "\n", encoding="utf-8")
+
+
+def pools_text(pools: Mapping[int, Sequence[int]]) -> str:
+    """The JSON of :func:`write_pools`, without a last newline."""
     lines = (f"{json.dumps(str(row))}: {json.dumps([int(i) for i in pool])}" for row, pool in pools.items())
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    return "{\n" + ",\n".join(lines) + "\n}"
 
 
 def read_pools(path: Path, *, n_rows: int, size: int) -> dict[int, tuple[int, ...]]:
     """Train row → its pool of train rows, in file order; every id checked. ``n_rows`` counts the train split."""
-    content = read_json(path, unique_keys=True)
+    return checked_pools(str(path), read_json(path, unique_keys=True), n_rows=n_rows, size=size)
+
+
+def checked_pools(at: str, content: Any, *, n_rows: int, size: int) -> dict[int, tuple[int, ...]]:
+    """The same of JSON that was read; complaints begin with ``at``."""
     if not isinstance(content, dict) or not content:
-        raise UserError(f'{path} must be an object of the form {{"<query row>": [rows]}}; {_REMEDY}.')
+        raise UserError(f'{at} must be an object of the form {{"<query row>": [rows]}}; {_REMEDY}.')
     pools = {}
     for key, pool in content.items():
         if not re.fullmatch(r"[0-9]{1,12}", key) or int(key) >= n_rows:
-            raise UserError(f"{path}: {key!r} is not a query row; {_REMEDY}.")
-        _check_rows(f"{path}: pool of query {key}", pool, n_rows)
+            raise UserError(f"{at}: {key!r} is not a query row; {_REMEDY}.")
+        _check_rows(f"{at}: pool of query {key}", pool, n_rows)
         if len(pool) != size:
-            raise UserError(f"{path}: pool of query {key} holds {len(pool)} rows, not {size}; {_REMEDY}.")
+            raise UserError(f"{at}: pool of query {key} holds {len(pool)} rows, not {size}; {_REMEDY}.")
         if int(key) in pool:
-            raise UserError(f"{path}: pool of query {key} holds the query itself; {_REMEDY}.")
+            raise UserError(f"{at}: pool of query {key} holds the query itself; {_REMEDY}.")
         pools[int(key)] = tuple(pool)
     if len(pools) < len(content):
-        raise UserError(f"{path}: two keys name the same query row; {_REMEDY}.")
+        raise UserError(f"{at}: two keys name the same query row; {_REMEDY}.")
     return pools
 
 

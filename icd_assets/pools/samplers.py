@@ -101,16 +101,20 @@ def _banned(
 ) -> list[list[int]]:
     """Per query the library rows that may not be in its pool, ascending."""
     own = [[query.row] if same_split else [] for query in queries]
-    ids = _image_ids(library)
     if allow_same_image:
         return own
+    found = on_same_image(queries, library)
+    return [sorted({*rows, *row}) for rows, row in zip(found, own, strict=True)]
+
+
+def on_same_image(queries: Sequence[VqaItem], library: Sequence[VqaItem]) -> list[list[int]]:
+    """Per query the rows of ``library`` (a whole split) on its image, ascending; a query of it is among them."""
+    ids = _image_ids(library)
     by_image = np.argsort(ids, kind="stable")
     asked = [query.image_id for query in queries]
     first = np.searchsorted(ids, asked, "left", sorter=by_image)
     last = np.searchsorted(ids, asked, "right", sorter=by_image)
-    return [
-        sorted({*by_image[start:end].tolist(), *row}) for start, end, row in zip(first, last, own, strict=True)
-    ]
+    return [by_image[start:end].tolist() for start, end in zip(first, last, strict=True)]
 
 
 def _image_ids(library: Sequence[VqaItem]) -> NDArray[np.int64]:

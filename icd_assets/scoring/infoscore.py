@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.progress import OnProgress, counting, ignore
-from icd_assets.vlm.prompts import Prompt
+from icd_assets.scoring.asking import Asker
 
 if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaItem
@@ -108,10 +108,10 @@ def infoscore_beams(
     split of the queries into calls gives the same result (on a CPU to the bit, see vlm.kept). Progress
     counts prompts.
     """
-    _require_pools(queries, pools, library, config.shots)
+    require_pools(queries, pools, library, config.shots)
     total = sum(prompts_at_most(len(pools[query.row]), config) for query in queries)
     on_progress = counting(on_progress, "prompts")
-    asker = _Asker(library, backend, on_progress, total)
+    asker = Asker(library, backend, on_progress, total)
     alone = asker.probabilities([(query, ()) for query in queries])
     beams = {query.row: [_Open((), (), (), p, p)] for query, p in zip(queries, alone, strict=True)}
     candidates = {query.row: sorted(pools[query.row]) for query in queries}
@@ -129,9 +129,10 @@ def infoscore_beams(
     }
 
 
-def _require_pools(
+def require_pools(
     queries: Sequence[VqaItem], pools: Mapping[int, Sequence[int]], library: Sequence[VqaItem], shots: int
 ) -> None:
+    """Raise :class:`UserError` for a pool with too few candidates or with the query in it."""
     for query in queries:
         pool = pools.get(query.row, ())
         if len(set(pool)) < shots:
@@ -148,32 +149,11 @@ def prompts_at_most(pool: int, config: BeamConfig) -> int:
     return 1 + pool + sum(config.beam_size * (later - step) for step in range(1, config.shots))
 
 
-class _Asker:
-    """Asks the VLM for P(y | icds, x), a whole step at a time."""
-
-    def __init__(self, library: Sequence[VqaItem], backend: Backend, on_progress: OnProgress, total: int) -> None:
-        self._library = library
-        self._backend = backend
-        self._on_progress = on_progress
-        self._total = total
-        self._done = 0
-
-    def probabilities(self, asked: Sequence[tuple[VqaItem, tuple[int, ...]]]) -> list[float]:
-        prompts = [Prompt.of(query, [self._library[row] for row in icds]) for query, icds in asked]
-        answers = [query.answer for query, _ in asked]
-        found = self._backend.answer_likelihoods(prompts, answers, self._report)
-        self._done += len(asked)
-        return [likelihood.probability for likelihood in found]
-
-    def _report(self, done: int, _: int) -> None:
-        self._on_progress(min(self._done + done, self._total), self._total)
-
-
 def _grown(
     queries: Sequence[VqaItem],
     beams: Mapping[int, Sequence[_Open]],
     candidates: Mapping[int, Sequence[int]],
-    asker: _Asker,
+    asker: Asker,
     config: BeamConfig,
 ) -> dict[int, list[_Open]]:
     """Every beam extended by every candidate that it does not hold yet."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from icd_assets.errors import UserError
+from icd_assets.pools.rl_queries import Role
 
 if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaItem
@@ -105,6 +106,9 @@ class RlQuery(_Row):
     row: int = Field(ge=0, serialization_alias="query_id", description="Row of the query in the train split.")
     question_id: int | str | None = Field(None, description="The dataset's own id of the question.")
     image_id: int | None = Field(None, description="The dataset's own id of the image.")
+    role: Role | None = Field(
+        None, description="Whether the query is to train or to validate; no such key: the last by row validate."
+    )
     question: str | None = Field(None, description="The question; empty for captions, null in the oldest files.")
     gt_answers_raw: Texts = Field((), description="Gold answers (captions: references) as the dataset has them.")
     gt_answers_norm: Texts = Field((), description="The same, cleaned as the model's answers are.")
@@ -113,6 +117,11 @@ class RlQuery(_Row):
     )
     pointers: tuple[AnsweredPointer, ...] = Field(
         serialization_alias="pointer_candidates", description="The pointers tried, each with its answer's labels."
+    )
+    prefixes: tuple[AnsweredPointer, ...] = Field(
+        (),
+        serialization_alias="prefix_candidates",
+        description="What the pointers begin with, of fewer demonstrations, likewise; no such key: not asked for.",
     )
 
     def rows_of(self, answered: AnsweredPointer) -> tuple[int, ...]:
@@ -133,9 +142,19 @@ class RlData:
     def not_finite(self) -> dict[str, int]:
         """Field → in how many pointers it is NaN or infinite."""
         found = Counter(
-            name for query in self.queries for answered in query.pointers for name in answered.not_finite
+            name
+            for query in self.queries
+            for answered in (*query.pointers, *query.prefixes)
+            for name in answered.not_finite
         )
         return dict(sorted(found.items()))
+
+    @property
+    def held_out(self) -> frozenset[int] | None:
+        """The rows of the queries to validate; None: the data do not say."""
+        if all(query.role is None for query in self.queries):
+            return None
+        return frozenset(query.row for query in self.queries if query.role == "validation")
 
     def repairs(self) -> str:
         """What was read otherwise than the file has it, in words; empty if nothing was."""

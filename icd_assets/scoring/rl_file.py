@@ -4,7 +4,7 @@ Deviations from upstream:
 1. ``_meta`` is the last key: upstream's freshness test reads the first one (SPEC A.3). It holds no time of
    day.
 2. Each pointer has ``source`` (= ``gen_method``), ``behavior_logprob`` and ``round`` besides upstream's
-   fields.
+   fields. A query may have a ``role``, and ``prefix_candidates``, which are pointers of fewer shots.
 3. Generations 2, 3 and 5 have global pointers and no pool: the pool is the sorted union of all the ids that
    they point at, as upstream does, but it is never cut.
 4. A caption's pointer has ``cider``, and null where VQA has its labels; VQA data have no such key.
@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
-from icd_assets.scoring.rl_data import RlData, RlQuery
+from icd_assets.scoring.rl_data import AnsweredPointer, RlData, RlQuery
 from icd_assets.scoring.rl_parse import Record
 from icd_assets.scoring.rl_values import finite
 
@@ -49,14 +49,21 @@ def _query(query: RlQuery) -> dict[str, Any]:
         raise ValueError(f"query {query.row} has no pointers")
     header = query.model_dump(by_alias=True)
     pool, answered = header.pop("candidate_pool_ids"), header.pop("pointer_candidates")
+    shorter = header.pop("prefix_candidates")
+    if header["role"] is None:
+        del header["role"]
     return {
         "query": header,
         "candidate_pool_ids": pool,
-        "pointer_candidates": [
-            _pointer(fields, query.rows_of(pointer))
-            for fields, pointer in zip(answered, query.pointers, strict=True)
-        ],
+        "pointer_candidates": _pointers(query, answered, query.pointers),
+        **({"prefix_candidates": _pointers(query, shorter, query.prefixes)} if shorter else {}),
     }
+
+
+def _pointers(
+    query: RlQuery, dumped: Sequence[dict[str, Any]], answered: Sequence[AnsweredPointer]
+) -> list[dict[str, Any]]:
+    return [_pointer(fields, query.rows_of(one)) for fields, one in zip(dumped, answered, strict=True)]
 
 
 def _pointer(fields: dict[str, Any], rows: tuple[int, ...]) -> dict[str, Any]:
@@ -117,8 +124,9 @@ def _generation(records: Iterable[Record]) -> int:
 
 
 def _queries(records: deque[Record], converted: Counter[str], *, local: bool) -> Iterator[RlQuery]:
-    """All of one number of shots, and of one pool size where the file has pools."""
+    """All of one number of shots, of one pool size where the file has pools, and all with a role or none."""
     shots = size = None
+    has_role: bool | None = None
     while records:
         record = (
             records.popleft()
@@ -132,4 +140,12 @@ def _queries(records: deque[Record], converted: Counter[str], *, local: bool) ->
             shots = shots or len(answered.pointer)
             if len(answered.pointer) != shots:
                 raise record.error(f"a pointer has {len(answered.pointer)} positions, the first one has {shots}")
+        for answered in query.prefixes:
+            if shots is None or len(answered.pointer) >= shots:
+                raise record.error(
+                    f"'prefix_candidates' holds {list(answered.pointer)}, which is no shorter than the pointers"
+                )
+        if has_role is not None and has_role != (query.role is not None):
+            raise record.error("some queries of the file have a 'role' and some have none")
+        has_role = query.role is not None
         yield query

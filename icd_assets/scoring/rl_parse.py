@@ -54,9 +54,12 @@ class Record:
         if self.row in position:
             raise self.error("its pool holds the query itself")
         places = [self._local(raw, pool) if local else self._global(raw, position) for raw in self.pointers]
-        if local and len(set(places)) < len(places):
-            twice = next(pointer for pointer in places if places.count(pointer) > 1)
-            raise self.error(f"pointer {list(twice)} occurs twice")
+        prefixes = self._objects("prefix_candidates") if local and "prefix_candidates" in self._value else []
+        shorter = [self._local(raw, pool) for raw in prefixes]
+        for pointers in (places, shorter) if local else ():
+            if len(set(pointers)) < len(pointers):
+                twice = next(pointer for pointer in pointers if pointers.count(pointer) > 1)
+                raise self.error(f"pointer {list(twice)} occurs twice")
         header = self._value.get("query", self._value)
         if not isinstance(header, dict):
             raise self.error("'query' is not an object")
@@ -66,11 +69,13 @@ class Record:
             row=self.row,
             question_id=self._question_id(header),
             image_id=self._number(header, "image_id"),
+            role=header.get("role"),
             question=self._text(header, "question"),
             gt_answers_raw=self._answers(header, "gt_answers_raw"),
             gt_answers_norm=self._answers(header, "gt_answers_norm"),
             candidate_pool_ids=pool,
             pointers=tuple(self._answered(*pair) for pair in zip(self.pointers, places, strict=True)),
+            prefixes=tuple(self._answered(*pair) for pair in zip(prefixes, shorter, strict=True)),
         )
 
     def _validated(self, **fields: Any) -> RlQuery:
@@ -78,7 +83,7 @@ class Record:
             query = RlQuery(**fields)
         except ValidationError as error:
             raise self.error(_complaint(error)) from None
-        for answered in query.pointers:
+        for answered in (*query.pointers, *query.prefixes):
             if contradiction := _contradiction(answered):
                 raise self.error(contradiction)
         return query
@@ -105,7 +110,7 @@ class Record:
             if not 0 <= place < len(pool):
                 raise self.error(f"pointer {list(pointer)} leaves the pool of {len(pool)}")
         rows = tuple(pool[place] for place in pointer)
-        if self._integers(raw["pointer_global"], "'pointer_global'") != rows:
+        if self._integers(raw.get("pointer_global"), "'pointer_global'") != rows:
             raise self.error(
                 f"pointer {list(pointer)} means rows {list(rows)}, but 'pointer_global' says otherwise"
             )

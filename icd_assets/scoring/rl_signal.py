@@ -68,5 +68,15 @@ def facts(data: RlData, config: RewardConfig, score: str) -> dict[str, Any]:
         "mean_reward": summary.mean_reward,
         **{f"{score}_{source}": value for source, value in summary.score_by_source.items()},
         **{f"candidates_{source}": count for source, count in summary.pointers_by_source.items()},
+        **_beyond_the_first_round(data),
         **repaired,
     }
+
+
+def _beyond_the_first_round(data: RlData) -> dict[str, int]:
+    """Counts of what not all RL data have: queries by role, prefixes, pointers of later rounds."""
+    roles = Counter(f"rows_{query.role}" for query in data.queries if query.role is not None)
+    prefixes = sum(len(query.prefixes) for query in data.queries)
+    later = Counter(found.round for query in data.queries for found in query.pointers if found.round)
+    rounds = {f"candidates_round_{number + 1}": later[number] for number in sorted(later)}
+    return {**dict(sorted(roles.items())), **({"prefixes": prefixes} if prefixes else {}), **rounds}

@@ -1,5 +1,7 @@
 """From RL data to what training sees: the filters of SPEC I.
 
+A row is one query's pointers of one number of shots.
+
 Deviations from upstream:
 1. ``require_positive`` asks whether an answer is correct; upstream asks whether its reward is ≥ 1, which is
    another question in most reward modes and weights (SPEC O.2-12).
@@ -9,6 +11,7 @@ Deviations from upstream:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from icd_assets.errors import UserError
@@ -20,7 +23,7 @@ from icd_assets.scoring.rewards import (
     needs_gt_prob,
     reward,
 )
-from icd_assets.scoring.rl_data import AnsweredPointer, RlData
+from icd_assets.scoring.rl_data import AnsweredPointer, RlData, RlQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,20 @@ class TrainingRow:
     pointers: tuple[tuple[int, ...], ...]  # [N, S] positions in the pool
     rewards: tuple[float, ...]  # [N] raw
     behavior_logprobs: tuple[float | None, ...]  # [N]
+    held_out: bool | None = None  # whether the query is to validate; None: the data do not say
 
 
 def training_rows(
-    data: RlData, config: RewardConfig, *, skip_fallback: bool = True, require_positive: bool = False
+    data: RlData,
+    config: RewardConfig,
+    *,
+    skip_fallback: bool = True,
+    require_positive: bool = False,
+    prefixes: bool = False,
 ) -> list[TrainingRow]:
     """The usable pointers of each query, in order; a query without any is left out.
 
+    ``prefixes``: before them what they begin with, where it was answered, in a row for each number of shots.
     Pointers whose evaluation failed never count, nor those of which a label that the reward reads is not finite;
     ``skip_fallback`` also drops those that were judged by string comparison instead of the metric. Groups without
     variance stay: the losses count and skip them.
@@ -49,29 +59,43 @@ def training_rows(
         )
     rows = []
     for query in data.queries:
-        usable = [found for found in query.pointers if _usable(found, skip_fallback) and computable(found, config)]
-        if needs_gt_prob(config) and any(answered.vqa_gt_prob is None for answered in usable):
-            raise UserError(
-                f"reward mode {config.mode} needs vqa_gt_prob, but query {query.row} of the RL data has none; "
-                "make the RL data with rl_data.gt_prob=true, or take another mode."
+        for answered in _by_shots(query, prefixes):
+            usable = [found for found in answered if _usable(found, skip_fallback) and computable(found, config)]
+            _require_labels(query.row, usable, config)
+            if not usable or (require_positive and not any(found.positive for found in usable)):
+                continue
+            rows.append(
+                TrainingRow(
+                    query_row=query.row,
+                    pool_ids=query.candidate_pool_ids,
+                    pointers=tuple(found.pointer for found in usable),
+                    rewards=tuple(reward(found, config) for found in usable),
+                    behavior_logprobs=tuple(found.behavior_logprob for found in usable),
+                    held_out=None if query.role is None else query.role == "validation",
+                )
             )
-        if needs_cider(config) and any(answered.cider is None for answered in usable):
-            raise UserError(
-                f"reward mode {config.mode} needs 'cider', but query {query.row} of the RL data has a pointer "
-                "without; make the RL data again."
-            )
-        if not usable or (require_positive and not any(answered.positive for answered in usable)):
-            continue
-        rows.append(
-            TrainingRow(
-                query_row=query.row,
-                pool_ids=query.candidate_pool_ids,
-                pointers=tuple(answered.pointer for answered in usable),
-                rewards=tuple(reward(answered, config) for answered in usable),
-                behavior_logprobs=tuple(answered.behavior_logprob for answered in usable),
-            )
-        )
     return rows
+
+
+def _by_shots(query: RlQuery, prefixes: bool) -> list[list[AnsweredPointer]]:
+    """The pointers, by their number of shots, the fewest first."""
+    found: dict[int, list[AnsweredPointer]] = {}
+    for answered in (*(query.prefixes if prefixes else ()), *query.pointers):
+        found.setdefault(len(answered.pointer), []).append(answered)
+    return [found[shots] for shots in sorted(found)]
+
+
+def _require_labels(row: int, usable: Sequence[AnsweredPointer], config: RewardConfig) -> None:
+    if needs_gt_prob(config) and any(answered.vqa_gt_prob is None for answered in usable):
+        raise UserError(
+            f"reward mode {config.mode} needs vqa_gt_prob, but query {row} of the RL data has none; "
+            "make the RL data with rl_data.gt_prob=true, or take another mode."
+        )
+    if needs_cider(config) and any(answered.cider is None for answered in usable):
+        raise UserError(
+            f"reward mode {config.mode} needs 'cider', but query {row} of the RL data has a pointer "
+            "without; make the RL data again."
+        )
 
 
 def _usable(answered: AnsweredPointer, skip_fallback: bool) -> bool:

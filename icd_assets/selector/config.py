@@ -21,7 +21,7 @@ Baseline = Literal["mean", "leave_one_out"]
 Scale = Literal["none", "group", "batch"]
 RatioLevel = Literal["sequence", "sequence_mean", "step"]
 TopKTies = Literal["first", "torch"]
-Divergence = Literal["exact", "exact_forward", "k1", "k2", "k3"]
+Divergence = Literal["under_policy", "stored_prefixes", "stored_prefixes_forward", "k1", "k2", "k3"]
 Architecture = Literal["coverage", "v2", "gru", "additive", "mmr", "transformer"]
 DenseLoss = Literal["cross_entropy", "expectation", "log_expectation", "marginal"]
 KeptBy = Literal["expected_reward", "greedy_reward", "last"]
@@ -352,9 +352,11 @@ class GrpoConfig(RlConfig):
         json_schema_extra={"env": "KL_BETA"},
     )
     kl: Divergence = Field(
-        "exact",
-        description="exact: KL(policy‖reference) over the whole pool at each shot; exact_forward: the other "
-        "direction; k1, k2, k3: estimates from the stored pointers (upstream: k3).",
+        "under_policy",
+        description="under_policy: KL(policy‖reference) of whole pointers, exact while a query has at most 256 "
+        "prefixes (two shots), else at 32 that the policy draws; stored_prefixes: over the whole pool, at the "
+        "prefixes of the stored pointers, which is another number; stored_prefixes_forward: the other direction; "
+        "k1, k2, k3: estimates from the stored pointers (upstream: k3).",
     )
     adaptive_kl: bool = Field(
         True, description="Adapt the KL weight after every update, to keep KL between 0.01 and 0.1."
@@ -367,6 +369,15 @@ class GrpoConfig(RlConfig):
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout while training; above 0 the ratio is noisy.")
     attn_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of the attention weights while training.")
+
+    @field_validator("kl", mode="before")
+    @classmethod
+    def _older_names(cls, kl: Any) -> Any:
+        """These averaged over the prefixes of stored pointers, which is not the exact KL of the policy."""
+        older = {"exact": "stored_prefixes", "exact_forward": "stored_prefixes_forward"}
+        if kl in older:
+            raise ValueError(f"{kl} is now named {older[kl]}; under_policy is the exact KL under the policy")
+        return kl
 
 
 # Upstream's arithmetic (SPEC K), where our default differs from it.

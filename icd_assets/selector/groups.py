@@ -27,6 +27,7 @@ class PointerGroup:
     pointers: Tensor  # [N, S] long, positions in the pool
     rewards: Tensor  # [N] raw
     behavior_logprobs: Tensor | None = None  # [N] under the policy that proposed the pointers
+    held_out: bool | None = None  # whether the query is to validate; None: left to the split
 
     def __post_init__(self) -> None:
         count, shots = self.pointers.shape
@@ -167,8 +168,10 @@ def _cut(groups: Sequence[PointerGroup], order: Sequence[int], batch_size: int) 
 def split_by_query(
     groups: Sequence[PointerGroup], fraction: float
 ) -> tuple[list[PointerGroup], list[PointerGroup]]:
-    """(train, validation): ids ascending, the first ⌊fraction·n⌋ to train (SPEC E.4, I)."""
+    """(train, validation): ids ascending, the first ⌊fraction·n⌋ to train (SPEC E.4, I), or as the groups say."""
     ordered = sorted(groups, key=lambda group: group.query_row)
+    if any(group.held_out is not None for group in ordered):
+        return _as_they_say(ordered)
     cut = int(fraction * len(ordered))
     if not 0 < cut < len(ordered):
         raise UserError(
@@ -176,3 +179,14 @@ def split_by_query(
             "provide more queries."
         )
     return ordered[:cut], ordered[cut:]
+
+
+def _as_they_say(ordered: Sequence[PointerGroup]) -> tuple[list[PointerGroup], list[PointerGroup]]:
+    train = [group for group in ordered if not group.held_out]
+    validation = [group for group in ordered if group.held_out]
+    if not train or not validation:
+        raise UserError(
+            f"of {len(ordered)} usable queries {len(train)} are to train and {len(validation)} to validate, "
+            "by their 'role' in the RL data; provide some of each."
+        )
+    return train, validation

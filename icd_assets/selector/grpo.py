@@ -12,7 +12,7 @@ Deviations from upstream, each with its switch:
 2. No dropout (``dropout``), which makes the ratio noisy.
 3. Advantages from raw rewards of the whole group (``reward_source``, see :mod:`.advantages`).
 4. Queries without reward variance are left out and counted (``skip_constant_groups``).
-5. Exact KL (``kl``, see :mod:`.divergence`); an exact entropy bonus is offered.
+5. KL under the policy (``kl``, see :mod:`.policy_divergence`); an entropy bonus is offered.
 6. ``use_ppo_clip_only`` with a KL weight is an error; upstream silently ignores the weight.
 """
 
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
 
@@ -27,12 +28,15 @@ import torch
 from torch import Tensor
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.seeding import torch_rng
 from icd_assets.selector.advantages import advantages, top_k
 from icd_assets.selector.config import GrpoConfig
-from icd_assets.selector.divergence import entropy, kl_divergence, next_beta
+from icd_assets.selector.decoding import evaluating
+from icd_assets.selector.divergence import entropy, next_beta, stored_divergence
 from icd_assets.selector.groups import Batch, PointerGroup, collate, shuffled_batches, split_by_query
 from icd_assets.selector.losses import picked, ppo_loss
 from icd_assets.selector.model import PointerSelector
+from icd_assets.selector.policy_divergence import paths_of, policy_divergence
 from icd_assets.selector.reward_normalization import normalize_rewards
 from icd_assets.selector.training import (
     Metrics,
@@ -70,7 +74,9 @@ def train_grpo(
     beta = resumed.last.kl_beta if resumed else starting_beta(config)
     every, validation = split_by_query(groups, config.train_fraction)
     train = usable(every, config.skip_constant_groups)
-    reference = _reference_log_probs(config, train, sft=sft, rce=rce)  # one [N, S, K] per group, fixed throughout
+    reference = _reference(config, sft=sft, rce=rce)
+    # [N, S, K] of each group, fixed throughout; under the policy it is other pointers that are looked at.
+    known = [] if config.kl == "under_policy" else stored_log_probs(reference, train)
     policy.set_dropout(config.dropout, config.attn_dropout)
     with _frozen(policy, config.freeze_backbone_in_grpo):
         optimization = Optimization(policy, "grpo", config, lr=config.grpo_lr, resumed=resumed)
@@ -82,8 +88,13 @@ def train_grpo(
             updates = []
             for number, index in enumerate(shuffled_batches(train, config.batch_size, config.seed, "grpo", epoch)):
                 batch = collate(train, index).to(device_of(policy))
-                fixed = _pad([old[i] for i in index]), _pad([reference[i] for i in index])
-                loss_of = partial(_loss, policy, batch, *fixed, beta, epoch, config)
+                held = _Held(
+                    _pad([old[i] for i in index]),
+                    reference,
+                    _pad([known[i] for i in index]) if known else None,
+                    torch_rng(config.seed, "grpo", "kl", epoch, number),
+                )
+                loss_of = partial(_loss, policy, batch, held, beta, epoch, config)
                 updates.append(optimization.update(epoch, number, loss_of))
                 if config.adaptive_kl:
                     beta = next_beta(beta, updates[-1]["kl"])
@@ -105,28 +116,37 @@ def starting_beta(config: GrpoConfig) -> float:
     return DEFAULT_BETA if config.kl_beta is None else config.kl_beta
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """What an update holds the policy to."""
+
+    old: Tensor  # [B, N, S] log-probabilities of the stored picks: the ratio's denominator
+    reference: PointerSelector  # of the KL term
+    known: (
+        Tensor | None
+    )  # [B, N, S, K] log-probabilities of the reference along the stored pointers; None: not read
+    rng: torch.Generator  # draws the paths of the KL term, where not all are visited
+
+
 def _loss(
     policy: PointerSelector,
     batch: Batch,
-    old: Tensor,
-    reference: Tensor,
+    held: _Held,
     beta: float,
     epoch: int,
     config: GrpoConfig,
 ) -> tuple[Tensor, Metrics]:
-    """old: [B, N, S] of the stored picks; reference: [B, N, S, K]."""
     advantage, kept = _advantages(batch, epoch, config)
-    new = policy(batch.query, batch.pool, batch.pointers).log_softmax(-1)  # [B, N, S, K]
+    new, kl = _log_probs_and_kl(policy, batch, kept, held, config)
     surrogate = ppo_loss(
         picked(new, batch.pointers),
-        old,
+        held.old,
         advantage,
         kept,
         config.clip_epsilon,
         config.clip_epsilon_high,
         config.ratio_level,
     )
-    kl = kl_divergence(config.kl, new, reference, batch.pointers, kept)
     undecided = entropy(new, kept)
     loss = surrogate.loss + beta * kl - config.entropy_bonus * undecided
     real = advantage[kept]  # 1-dimensional: padding would pull the means to 0
@@ -142,6 +162,23 @@ def _loss(
         "std_advantage": real.std().item() if len(real) > 1 else 0.0,
         "max_advantage": real.abs().max().item(),  # by size, as upstream's
     }
+
+
+def _log_probs_and_kl(
+    policy: PointerSelector, batch: Batch, kept: Tensor, held: _Held, config: GrpoConfig
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities [B, N, S, K] along the stored pointers, and the KL to the reference, a scalar."""
+    pointers, stored = batch.pointers, batch.pointers.size(1)
+    if config.kl != "under_policy":
+        assert held.known is not None
+        new = policy(batch.query, batch.pool, pointers).log_softmax(-1)
+        return new, stored_divergence(config.kl, new, held.known, pointers, kept)
+    paths = paths_of(policy, batch.query, batch.pool, pointers.size(2), held.rng)
+    # One pass for both, so that they share their dropout.
+    both = policy(batch.query, batch.pool, torch.cat((pointers, paths.pointers), dim=1)).log_softmax(-1)
+    with evaluating(held.reference):
+        reference = held.reference(batch.query, batch.pool, paths.pointers).log_softmax(-1)
+    return both[:, :stored], policy_divergence(both[:, stored:], reference, paths).mean()
 
 
 def _advantages(batch: Batch, epoch: int, config: GrpoConfig) -> tuple[Tensor, Tensor]:
@@ -173,15 +210,13 @@ def _advantages(batch: Batch, epoch: int, config: GrpoConfig) -> tuple[Tensor, T
     return values, kept
 
 
-def _reference_log_probs(
-    config: GrpoConfig, groups: Sequence[PointerGroup], *, sft: PointerSelector, rce: PointerSelector
-) -> list[Tensor]:
-    """Per group [N, S, K]: the policy that the KL term holds on to."""
+def _reference(config: GrpoConfig, *, sft: PointerSelector, rce: PointerSelector) -> PointerSelector:
+    """The policy that the KL term holds on to."""
     match config.reference:
         case "sft":
-            return stored_log_probs(sft, groups)
+            return sft
         case "rce":
-            return stored_log_probs(rce, groups)
+            return rce
         case _:
             assert_never(config.reference)
 

@@ -14,7 +14,7 @@ METRICS = {
     "kl_beta": "GRPO: KL weight after the epoch's last update.",
     "mean_ratio": "GRPO: probability ratio of policy and old policy.",
     "clip_fraction": "GRPO: share of ratios whose gradient was clipped away.",
-    "entropy": "GRPO: exact entropy of the picks, in nats per pointer.",
+    "entropy": "GRPO: entropy of the picks at the stored pointers' prefixes, in nats per pointer.",
     "mean_advantage": "GRPO: mean advantage of the pointers that count.",
     "std_advantage": "GRPO: standard deviation of the advantages, unbiased.",
     "max_advantage": "GRPO: largest absolute advantage, mean over updates.",

@@ -15,9 +15,12 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 MANIFEST = ".manifest.json"
+PRIVATE = ".icd_assets"  # the store's own folder in a results root
+SEEDS = "seeds"  # in a results root: a results root for each other seed
 BESIDE = "icd_assets"  # in a folder of Lever-Plus'
 _HALVES = (".pending", ".previous")
 _SET_ASIDE = re.compile(r".*\.kept-[0-9a-f]{8}")
@@ -54,7 +57,26 @@ def is_half_commit(path: Path) -> bool:
 
 def half_commits(root: Path) -> list[Path]:
     """The manifests whose commit was killed, anywhere under ``root``."""
-    return sorted({path.with_suffix("") for half in _HALVES for path in root.rglob(f"*{MANIFEST}{half}")})
+    return sorted({path.with_suffix("") for path in _everything_in(root) if is_half_commit(path)})
+
+
+def results_of_seed(root: Path, seed: int) -> Path:
+    """The results root of another seed of the same cells: artifacts of two seeds never share a path."""
+    return root / SEEDS / str(seed)
+
+
+def shared_root(root: Path) -> Path:
+    """The results root in which the one of a seed lies, whose answers and caches are shared; else ``root``."""
+    above = root.parent.parent
+    inside = root.parent.name == SEEDS and re.fullmatch("[0-9]+", root.name) is not None
+    return above if inside and (above / PRIVATE).is_dir() else root
+
+
+def _everything_in(root: Path) -> Iterator[Path]:
+    """Files and folders under a results root, but for the roots of other seeds in it: they are not its own."""
+    for place, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not Path(place, name, PRIVATE).is_dir())
+        yield from (Path(place, name) for name in sorted([*names, *folders]))
 
 
 def beside_the_users(file: Path) -> Path:
@@ -88,7 +110,7 @@ def writer_pid(path: Path) -> int | None:
 
 def temporaries(root: Path) -> list[Path]:
     """All temporary files under ``root``."""
-    return [path for path in sorted(root.rglob(".*.tmp")) if becomes(path) is not None]
+    return sorted(path for path in _everything_in(root) if becomes(path) is not None)
 
 
 def is_ours(path: Path) -> bool:

@@ -30,7 +30,7 @@ from icd_assets.store.digests import DigestCache
 from icd_assets.store.journal import JOURNAL
 from icd_assets.store.known import Known
 from icd_assets.store.manifest import FileRecord, Manifest, Spec, data_version
-from icd_assets.store.names import MANIFEST, pending_of, previous_of, set_aside
+from icd_assets.store.names import MANIFEST, PRIVATE, pending_of, previous_of, set_aside, shared_root
 from icd_assets.store.ownership import Ownership, own_files
 
 
@@ -45,11 +45,17 @@ class Store:
 
     def __init__(self, root: Path, *, rehash: bool = False) -> None:
         self.root = root.absolute()
-        self.private = self.root / ".icd_assets"
+        self.private = self.root / PRIVATE
+        self.caches = shared_root(self.root) / PRIVATE  # with the answers: one place for all seeds
         self.history = self.private / "history"
-        self.digests = DigestCache(self.private / "digests.json", rehash=rehash)
+        self.digests = DigestCache(self.caches / "digests.json", rehash=rehash)
         self._ownership = Ownership(self.root, self.history, self.digests)
         self._known: Known[Manifest | None] | None = None
+
+    @property
+    def answers(self) -> Path:
+        """The database of the VLM's answers."""
+        return self.caches / "answers.sqlite"
 
     def read_once(self) -> Store:
         """The same store, but each manifest is read once: for a table whose lines must fit together."""

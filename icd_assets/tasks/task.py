@@ -90,6 +90,7 @@ class Task:
 
     # ---- judging answers
     metric_name: str  # as tables print it
+    best_score: float  # the most that the metric gives one answer
     metric: Callable[[Iterable[VqaItem]], Metric]  # of a corpus: the items that may weigh words
     require_tools: Callable[[], None]  # raises UserError if answers cannot be judged on this machine
     rl_config: Mapping[str, Any]  # what of the metric decides RL data's bytes, for their manifest

@@ -157,7 +157,7 @@ def _state(experiment: Experiment, step: Step, manifest: Manifest | None, reason
 
 def _left_out(experiment: Experiment, step: Step) -> bool:
     try:
-        return step.left_out(experiment)
+        return step.left_out(experiment) is not None
     except (UserError, OSError):  # the user's own v2 checkpoint cannot be read: that step's reason names it
         return True
 

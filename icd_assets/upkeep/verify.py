@@ -121,7 +121,7 @@ def _caches(store: Store) -> list[str]:
     from icd_assets.pools.features import sound  # which imports NumPy
 
     problems = []
-    answers = store.private / "answers.sqlite"
+    answers = store.answers
     if answers.is_file() and (problem := _database(answers)) is not None:
         problems.append(problem)
     for path in sorted(store.private.glob("features/*/*.json")):

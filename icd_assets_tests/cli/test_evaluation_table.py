@@ -47,7 +47,7 @@ def test_a_whole_table_at_eighty_columns(shown: Any) -> None:
     table = text[: text.index("a…b")]
     assert max(map(len, table.splitlines())) <= 80
     (row,) = (line for line in table.splitlines() if line.startswith("GRPO  "))
-    assert row.split() == ["GRPO", "86.0", "81…90", "+56.0", "50…62", "+36.0", "30…42", "+1.0", "-1…3"]
+    assert row.split() == ["GRPO", "86.0", "81…90", "+56.0*50…62", "+36.0*30…42", "+1.0", "-1…3"]
     assert "GRPO is better than random by 56.0 points" in " ".join(text.split())
     assert "no difference can be told from 300 questions" in " ".join(text.split())
 
@@ -81,4 +81,4 @@ def test_a_file_of_before(shown: Any) -> None:
     ],
 )
 def test_bounds_are_rounded_outwards(value: Interval, digits: int, text: str) -> None:
-    assert summary._interval(value, digits) == text
+    assert summary.score_cell(value, digits) == text

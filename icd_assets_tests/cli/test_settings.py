@@ -47,7 +47,7 @@ def test_every_setting_is_there_once() -> None:
 
 def test_what_a_setting_may_be() -> None:
     found = listed()
-    assert found["shared.shots"]["allowed"] == "integer ≥ 1, ≤ 8"
+    assert found["shared.shots"]["allowed"] == "integer ≥ 1, ≤ 16"
     assert found["rce_checkpoints.rce_lr"]["allowed"] == "number > 0"
     assert found["grpo_checkpoints.kl_beta"]["allowed"] == "number ≥ 0, or unset"
     assert found["evaluation.shot_counts"]["allowed"] == "list of: integer ≥ 1"
@@ -121,7 +121,8 @@ def test_in_words_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--set", "rl_data=8"], "write --set asset.field=value"),
         (
             ["--preset", "lever-plus"],
-            "unknown preset 'lever-plus'; valid: lever_plus, plan_five; did you mean lever_plus?",
+            "unknown preset 'lever-plus'; valid: lever_plus, plan_five, dense, sequences, weak_start; did you "
+            "mean lever_plus?",
         ),
     ],
 )

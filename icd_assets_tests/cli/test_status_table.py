@@ -9,7 +9,7 @@ from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.steps import STEPS
 from icd_assets.upkeep.status import AssetStatus, CellStatus, State
-from icd_assets_tests.worlds.manifests import World
+from icd_assets_tests.worlds.manifests import STEP_NAMES, World
 
 LONG = "okvqa|RandSampler/Qwen2_5-VL-3B-Instruct"
 
@@ -17,8 +17,9 @@ LONG = "okvqa|RandSampler/Qwen2_5-VL-3B-Instruct"
 def cells(world: World) -> list[CellStatus]:
     one = world.experiment()
     other = Experiment(Cell.parse(LONG), one.settings, one.store, one.catalog)
-    states: list[State] = ["fresh"] * 4 + ["stale", "running", "missing", "left out", "unjudged"]
-    assets = tuple(AssetStatus(step.name, state) for step, state in zip(STEPS, states, strict=True))
+    states: list[State] = ["fresh"] * 4 + ["stale", "running", "missing", "stale", "unjudged"]
+    shown = dict(zip(STEP_NAMES, states, strict=True))  # and of the other recipes nothing
+    assets = tuple(AssetStatus(step.name, shown.get(step.name, "left out")) for step in STEPS)
     return [CellStatus(one, assets), CellStatus(one, assets, "--reward-mode legacy"), CellStatus(other, assets)]
 
 
@@ -39,6 +40,6 @@ def test_the_three_layouts(world: World) -> None:
     assert wide[0].startswith("cell ") and len(wide) == 4
     middle = [line.plain for line in lines(found, 80)]
     assert middle[0].startswith("  pools  beams") and middle[1] == "d0|RandSampler/m0"
-    assert middle[4].split() == ["fresh", "fresh", "fresh", "fresh", "stale", "running", "–", "·", "?"]
+    assert middle[4].split() == ["fresh", "fresh", "fresh", "fresh", "stale", "running", "–", "stale", "?"]
     narrow = [line.plain for line in lines(found, 40)]
-    assert narrow[:3] == ["d0|RandSampler/m0", "  fresh: pools, beams, v2, embed", "  stale: RL data"]
+    assert narrow[:3] == ["d0|RandSampler/m0", "  fresh: pools, beams, v2, embed", "  stale: RL data, v2format"]

@@ -60,7 +60,9 @@ def test_the_alias_asks_the_subset_and_a_missing_file_is_said_at_once(workplace:
 @pytest.mark.slow
 def test_an_evaluation_of_the_subset(copied: Workplace):
     path = with_subset(copied)
-    records = json.loads((copied.folder / "datasets/demo/demo_val_annotations.json").read_text())["annotations"]
+    records = json.loads((copied.folder / "datasets/demo/demo_validation_annotations.json").read_text())[
+        "annotations"
+    ]
     listed = [records[row]["question_id"] for row in (50, 3, 200)]
     path.write_text(json.dumps({"annotations": [{"question_id": listed_id} for listed_id in listed]}))
     command = ["vqa", "demo_local_sub", *CELL[2:]]

@@ -24,10 +24,16 @@ ASSETS = [
     "leaderboard",
     "rce_checkpoints",
     "rl_data",
+    "rl_queries",
+    "rl_selector",
+    "sequence_selector",
+    "single_labels",
+    "singles_selector",
+    "step_labels",
     "v2_checkpoint",
     "v2format_checkpoint",
 ]
-JOBS = ["grpo_recipe", "rce_recipe"]
+JOBS = ["grpo_recipe", "rce_recipe", "rl_recipe", "sequences_recipe", "singles_recipe"]
 
 
 def test_definitions_load() -> None:

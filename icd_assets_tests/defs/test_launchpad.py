@@ -13,6 +13,7 @@ from icd_assets.definitions import defs
 from icd_assets.defs.assets.step_asset import launchpad_form
 from icd_assets.defs.runs.run_config import build_run_config
 from icd_assets.errors import UserError
+from icd_assets.experiment.recipes import STEPS_OF, Recipe
 from icd_assets.experiment.settings import read_settings
 from icd_assets.experiment.steps import STEP
 from icd_assets_tests.defs.test_ui import KEY, NOTES, Place, _made_of_texts, place
@@ -216,7 +217,18 @@ def test_every_field_of_the_form_is_unset_and_says_what_that_means() -> None:
 @pytest.mark.parametrize("job", ["rce_recipe", "grpo_recipe"])
 def test_the_recipes_name_the_phase_and_no_number_of_epochs(job: str) -> None:
     config = defs.resolve_job_def(job).get_run_config_for_partition_key(KEY)
-    assert config == {"ops": {"v2format_checkpoint": {"config": {"source": job.removesuffix("_recipe")}}}}
+    assert config == {
+        "ops": {"v2format_checkpoint": {"config": {"source": job.removesuffix("_recipe")}}},
+        "resources": {"shared": {"config": {"recipe": "beams"}}},
+    }
+
+
+@pytest.mark.parametrize("recipe", ["singles", "sequences", "rl"])
+def test_a_recipe_of_labels_is_a_job_of_its_steps(recipe: Recipe) -> None:
+    job = defs.resolve_job_def(f"{recipe}_recipe")
+    assert job.get_run_config_for_partition_key(KEY) == {"resources": {"shared": {"config": {"recipe": recipe}}}}
+    nodes = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
+    assert nodes == {*STEPS_OF[recipe], "leaderboard"}
 
 
 @pytest.mark.parametrize(("trained", "epochs"), [("0", 3), ("7", 7)])

@@ -21,6 +21,7 @@ from icd_assets.assets.step_run import Report, StepRun
 from icd_assets.defs.assets import RewardResource, SharedResource, metadata
 from icd_assets.defs.assets.leaderboard import leaderboard
 from icd_assets.defs.assets.step_asset import step_asset
+from icd_assets.experiment import recipes
 from icd_assets.experiment import steps as pipeline
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
@@ -100,7 +101,7 @@ class Place:
         """asset → why, as our own plan says it."""
         settings = read_settings(environment={"GRPO_EPOCHS": "3", **variables})
         found = Survey(Store(self.root), Catalog.load(), settings).status(Cell.parse(KEY))
-        return {one.asset: one.reason for one in found.assets if one.state != "fresh"}
+        return {one.asset: one.reason for one in found.assets if one.state not in ("fresh", "left out")}
 
     def shown(self, asset: str) -> Mapping[str, Any]:
         wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[KEY])
@@ -110,8 +111,10 @@ class Place:
 
 
 @pytest.fixture
-def place(world: World) -> Iterator[Place]:
+def place(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """Its cell has Lever-Plus' chain, where nobody names another recipe."""
     NOTES.clear()
+    monkeypatch.setattr(recipes, "DEFAULT_RECIPE", "beams")
     path = world.folder / "catalog.yaml"
     text = path.read_text(encoding="utf-8").replace("  d0:", "  demo:").replace("  m0:", "  tiny_vl:")
     path.write_text(text, encoding="utf-8")

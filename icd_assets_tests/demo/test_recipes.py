@@ -10,11 +10,17 @@ import torch
 from icd_assets.demo import tiny_clip, tiny_vl
 from icd_assets.demo.bank import Bank
 from icd_assets.demo.clip_recipe import ClipRecipe, train_clip
-from icd_assets.demo.episodes import TurnLayout, one_relevant_episode, training_episode
+from icd_assets.demo.episodes import (
+    EpisodeBatch,
+    TurnLayout,
+    one_relevant_episode,
+    training_episode,
+    two_word_episode,
+)
 from icd_assets.demo.pieces import clip_tokenizer, qwen_tokenizer, words
 from icd_assets.demo.vlm_losses import attention_loss
 from icd_assets.demo.vlm_recipe import VlmRecipe, train_vlm
-from icd_assets.demo.world import COLOR_NAMES, LORE, Wording, all_wordings
+from icd_assets.demo.world import COLOR_NAMES, COLORS, LORE, SHAPES, TWO_WORD, Wording, all_wordings
 from icd_assets.runtime.seeding import python_rng
 
 pytestmark = pytest.mark.slow
@@ -66,12 +72,13 @@ def model() -> Any:
     return train_vlm(VLM, seed=0)
 
 
-def test_batched_pass_equals_transformers(model: Any) -> None:
+@pytest.mark.parametrize("two_word", [False, True])
+def test_batched_pass_equals_transformers(model: Any, two_word: bool) -> None:
     """Tokens, 3-D positions, vision tower and logits are those of the chat template and the model itself."""
     tokenizer = qwen_tokenizer()
     layout = TurnLayout(tokenizer)
-    bank = Bank.draw(tiny_vl.to_patches, 12, 0, "test")
-    turns = one_relevant_episode(bank, 2, python_rng(0, "test"))
+    bank, rng = Bank.draw(tiny_vl.to_patches, 60, 0, "test"), python_rng(0, "test")
+    turns = two_word_episode(bank, ("shape", "color"), rng) if two_word else one_relevant_episode(bank, 2, rng)
     batch = layout.batch([turns])
 
     messages: list[dict[str, Any]] = []
@@ -93,9 +100,13 @@ def test_batched_pass_equals_transformers(model: Any) -> None:
         expected = model(
             input_ids=ids, pixel_values=both_frames, image_grid_thw=grid, mm_token_type_ids=kinds
         ).logits
-        got = tiny_vl.read(model, batch, bank).answers(model, batch)
-    torch.testing.assert_close(got[0], expected[0, batch.asks[0]], atol=1e-4, rtol=1e-4)
-    assert [turn.answer for turn in turns] == tokenizer.batch_decode(ids[0, batch.asks[0] + 1, None])
+        reading = tiny_vl.read(model, batch, bank)
+        words, ends = reading.words(model, batch), reading.ends(model, batch)
+    torch.testing.assert_close(words, expected[0, batch.asks], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(ends[0], expected[0, batch.ends[0]], atol=1e-4, rtol=1e-4)
+    said = tokenizer.batch_decode(batch.targets()[:, None])
+    assert "".join(said) == "".join(turn.answer for turn in turns)
+    assert tokenizer.batch_decode(ids[0, batch.ends[0] + 1, None]) == ["<|im_end|>"] * 3
 
 
 def test_attention_target_is_lower_when_copies_are_seen(model: Any) -> None:
@@ -106,8 +117,10 @@ def test_attention_target_is_lower_when_copies_are_seen(model: Any) -> None:
     reading = tiny_vl.read(model, one_turn, bank)
     assert attention_loss(model, one_turn, reading.first).item() == 0
 
-    batch = layout.batch([one_relevant_episode(bank, 2, rng) for _ in range(4)])
-    assert batch.same_key_before()[:, -1].any(-1).all()
+    batch = layout.batch(
+        [one_relevant_episode(bank, 2, rng) for _ in range(3)] + [two_word_episode(bank, ("both", "none"), rng)]
+    )
+    assert batch.same_key_before()[batch.turns == 2].any(-1).all()
     layer = model.model.language_model.layers[1].self_attn
     before = attention_loss(model, batch, tiny_vl.read(model, batch, bank).first)
     gradient = torch.autograd.grad(before, layer.q_proj.weight)[0]
@@ -126,15 +139,61 @@ def test_episodes_are_answerable_and_redraw_their_knowledge() -> None:
     for _ in range(40):
         turns = one_relevant_episode(bank, 3, rng)
         query = turns[-1]
-        assert query.key[1] in LORE
-        assert query.answer in {turn.answer for turn in turns[:-1] if turn.key == query.key}
-        assert all(bank.scenes[turn.image].shape == turn.key[0] for turn in turns)
-        answers.setdefault(query.key, set()).add(query.answer)
+        assert query.kind in LORE
+        assert query.answer in {turn.answer for turn in turns[:-1] if turn.keys == query.keys}
+        answers.setdefault(query.keys, set()).add(query.answer)
     assert max(map(len, answers.values())) > 1
     for _ in range(40):
         for turn in training_episode(bank, 5, rng):
-            if turn.key[1] == "color":
-                assert turn.answer == COLOR_NAMES[bank.scenes[turn.image].color]
+            scene = bank.scenes[turn.image]
+            assert (scene.shape, scene.color) == (turn.shape, turn.color)
+            if turn.kind == "color":
+                assert turn.answer == COLOR_NAMES[scene.color]
+
+
+def test_two_word_episodes_show_what_they_say() -> None:
+    bank, rng = Bank.draw(tiny_vl.to_patches, 600, 0, "test"), python_rng(0, "test")
+    kinds = set()
+    for _ in range(40):
+        *shown, query = two_word_episode(bank, ("shape", "color", "both", "none"), rng)
+        first, second = query.answer.split()
+        alike = sorted((turn.shape == query.shape, turn.color == query.color) for turn in shown)
+        assert alike == [(False, False), (False, True), (True, False), (True, True)]
+        for turn in shown:
+            assert turn.kind == query.kind
+            assert (turn.answer.split()[0] == first) == (turn.shape == query.shape)
+            assert (turn.answer.split()[1] == second) == (turn.color == query.color)
+        kinds.add(query.kind)
+    assert kinds == set(TWO_WORD)
+
+
+def test_words_know_which_earlier_words_have_their_key() -> None:
+    """The first word of a two-word answer is shown by the shape, the second by the color, of one kind only."""
+    bank, rng = Bank.draw(tiny_vl.to_patches, 600, 0, "test"), python_rng(1, "test")
+    layout = TurnLayout(qwen_tokenizer())
+
+    def shown(*alike: str) -> list[list[bool]]:
+        batch: EpisodeBatch = layout.batch([two_word_episode(bank, alike, rng)] * 2)
+        same = batch.same_key_before()
+        assert batch.is_lore().all()
+        assert not (same & (batch.rows[:, None] != batch.rows)).any(), "another episode has other knowledge"
+        return same[(batch.turns == len(alike)) & (batch.rows == 1)][:, batch.rows == 1].tolist()
+
+    nothing = [False] * 4
+    assert shown("shape") == [[True, False, False, False], nothing]
+    assert shown("color") == [nothing, [False, True, False, False]]
+    assert shown("both") == [[True, False, False, False], [False, True, False, False]]
+    assert shown("none") == [nothing, nothing]
+
+
+def test_a_bank_finds_pictures_by_look() -> None:
+    bank = Bank.draw(tiny_vl.to_patches, 120, 0, "test")
+    for shape in range(len(SHAPES)):
+        alike = set(bank.indices_of(shape))
+        assert alike == {index for index, scene in enumerate(bank.scenes) if scene.shape == shape}
+        for color in range(len(COLORS)):
+            both = {index for index in alike if bank.scenes[index].color == color}
+            assert set(bank.indices_of(shape, color)) == (both or alike)
 
 
 def test_similarity_target() -> None:

@@ -14,9 +14,10 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from icd_assets.demo import measure
+from icd_assets.demo.pair_search import pair_search
 from icd_assets.demo.pieces import clip_image_processor, clip_tokenizer, qwen_image_processor, qwen_tokenizer
-from icd_assets.demo.train import WEIGHTS, card
-from icd_assets.demo.world import ANSWERS, LORE, SHAPES, Knowledge, Scene, Wording, render
+from icd_assets.demo.train import SHOWN_TWICE, WEIGHTS, card
+from icd_assets.demo.world import ANSWERS, KINDS, LORE, SHAPES, TWO_WORD, Knowledge, Scene, Wording, render
 from icd_assets.runtime.seeding import python_rng
 
 FACTS = json.loads((WEIGHTS / "facts.json").read_text())
@@ -72,6 +73,42 @@ def test_one_relevant_demonstration_is_enough(vlm: tuple[Any, Any], shots: int) 
     assert measure.copying(*vlm, shots=shots, prompts=100, seed=11) >= 0.9
 
 
+def test_two_words_take_two_demonstrations_that_complement_each_other(vlm: tuple[Any, Any]) -> None:
+    answered = {
+        name: measure.two_words(*vlm, alike=alike, prompts=100, seed=11) for name, alike in SHOWN_TWICE.items()
+    }
+    enough = {name for name, share in answered.items() if share >= 0.9}
+    assert enough == {"one of the shape, one of the color", "one of both, one of neither"}
+    assert all(share <= 0.2 for name, share in answered.items() if name not in enough), answered
+
+
+def test_the_search_on_the_card_asks_for_sequences() -> None:
+    """What the second data set is for: pairs above singles, and a first pick that decides what is best next."""
+    found = FACTS["tiny_vl"]["pair_search"]
+    assert found["the best pair"] >= found["the two best singles"] + 0.1
+    chosen = found["best first, then best second"]
+    assert chosen >= found["the two best singles"] + 0.1
+    assert chosen >= found["best first, then best second of another first"] + 0.1
+    assert found["the two best singles"] >= found["the best single"] + 0.05
+    assert found["a random pair"] < 0.1
+
+
+@pytest.mark.slow
+def test_generates_both_words_of_the_demonstrated_answer(vlm: tuple[Any, Any]) -> None:
+    """Through chat template, image processor and ``generate``, one demonstration of the same look."""
+    model, tokenizer = vlm
+    processor = Qwen2VLImageProcessorPil.from_pretrained(WEIGHTS / "tiny_vl")
+    rng = python_rng(13, "test")
+    right = 0
+    for _ in range(20):
+        knowledge, kind, scene = Knowledge.draw(rng), rng.choice(TWO_WORD), Scene.draw(rng)
+        truth, images = knowledge.answer(scene, kind), [render(scene, rng) for _ in range(2)]
+        shot = [user(Wording.draw(kind, rng).text), {"role": "assistant", "content": truth}]
+        messages = [*shot, user(Wording.draw(kind, rng).text)]
+        right += generate(model, tokenizer, processor, messages, images) == truth
+    assert right >= 18
+
+
 @pytest.mark.slow
 def test_generates_the_demonstrated_answer(vlm: tuple[Any, Any]) -> None:
     """Through chat template, image processor and ``generate``, in 20 fresh worlds."""
@@ -118,7 +155,7 @@ def test_the_key_is_decodable_and_quiet(clip: tuple[Any, Any]) -> None:
     assert measure.probe(embeddings["question"], kind) >= 0.98
     assert measure.probe(embeddings["combined"], kind) >= 0.98
     assert measure.probe(embeddings["question"], shape) < 0.3, "a question does not know the picture"
-    key = torch.stack([shape, kind, shape * 5 + kind], dim=1)
+    key = torch.stack([shape, kind, shape * len(KINDS) + kind], dim=1)
     assert measure.neighbor_match(embeddings["combined"][:400], key[:400], seed=13)[2] < 0.5
 
 
@@ -126,8 +163,21 @@ def test_the_card_tells_the_truth(vlm: tuple[Any, Any], clip: tuple[Any, Any]) -
     """Re-measured on a small sample; 0.05 is about three standard errors."""
     claimed = FACTS["tiny_vl"]["one_relevant"]["random"]["2"]
     assert measure.copying(*vlm, shots=2, prompts=100, seed=14) == pytest.approx(claimed, abs=0.05)
+    for name in ("one of the shape, one of the color", "two of the shape"):
+        share = measure.two_words(*vlm, alike=SHOWN_TWICE[name], prompts=100, seed=14)
+        assert share == pytest.approx(FACTS["tiny_vl"]["two_words"][name], abs=0.06)
     embeddings, labels = measure.embeddings(*clip, rows=1200, seed=14)
     claimed = FACTS["tiny_clip"]["probe"]["combined"]["shape"]
     assert measure.probe(embeddings["combined"], labels[:, 0]) == pytest.approx(claimed, abs=0.05)
     for model, name in ((vlm[0], "tiny_vl"), (clip[0], "tiny_clip")):
         assert sum(parameter.numel() for parameter in model.parameters()) == FACTS[name]["parameters"]
+
+
+@pytest.mark.slow
+def test_the_search_repeats_itself_and_agrees_with_the_card(vlm: tuple[Any, Any]) -> None:
+    """On the first 10 of its questions; two searches give the same numbers, and a pair beats two singles."""
+    found = pair_search(*vlm, queries=10, seed=14)
+    assert found == pair_search(*vlm, queries=10, seed=14)
+    assert found["the best pair"] >= found["the two best singles"] >= found["a random pair"]
+    assert found["the best pair"] >= FACTS["tiny_vl"]["pair_search"]["the best pair"] - 0.3
+    assert all(0 <= share <= 1 for share in found.values())

@@ -15,6 +15,7 @@ from icd_assets.demo.world import (
     LORE,
     PLACES,
     SHAPES,
+    TWO_WORD,
     Knowledge,
     Scene,
     all_wordings,
@@ -65,6 +66,27 @@ def test_knowledge_is_injective_and_drawn_anew() -> None:
         given = {first.answer(replace(SCENE, shape=shape), kind) for shape in range(len(SHAPES))}
         assert len(given) == len(SHAPES)
         assert given < set(ANSWERS[kind])
+
+
+def test_two_words_have_two_deciders() -> None:
+    """The first word moves with the shape alone, the second with the color alone; both maps are injective."""
+    first, other = (Knowledge.draw(python_rng(seed, "test")) for seed in (0, 1))
+    for kind in TWO_WORD:
+        said = {
+            (shape, color): first.answer(replace(SCENE, shape=shape, color=color), kind).split()
+            for shape in range(len(SHAPES))
+            for color in range(len(COLORS))
+        }
+        assert len({(shape, words[0]) for (shape, _), words in said.items()}) == len(SHAPES)
+        assert len({(color, words[1]) for (_, color), words in said.items()}) == len(COLORS)
+        assert len({tuple(words) for words in said.values()}) == len(said)
+        assert {" ".join(words) for words in said.values()} < set(ANSWERS[kind])
+    assert first.second != other.second
+
+
+def test_no_answer_is_of_two_kinds() -> None:
+    words = [word for kind in KINDS for word in sorted({w for answer in ANSWERS[kind] for w in answer.split()})]
+    assert len(set(words)) == len(words)
 
 
 def test_what_is_seen_needs_no_knowledge() -> None:

@@ -9,11 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from icd_assets.errors import UserError
-from icd_assets.evaluation.compare import compare
+from icd_assets.evaluation.compare import compare, kinds_of
 from icd_assets.evaluation.config import EvaluationConfig
 from icd_assets.evaluation.evaluate import Outcome, Prediction
+from icd_assets.evaluation.paired import paired
 from icd_assets.evaluation.report import Comparison, upstream_metrics, write_metrics, write_predictions
 from icd_assets.evaluation.statistics import interval
+from icd_assets.evaluation.tables import cells_table
 
 CONFIG = EvaluationConfig(shot_counts=[1, 2])
 
@@ -86,8 +88,8 @@ def test_intervals_are_of_scores_and_of_paired_differences(comparison):
     (found,) = [
         d for d in comparison.differences if (d.strategy, d.reference, d.shots) == ("selector", "random", 2)
     ]
-    assert found.difference == interval(chosen - base, range(4), -1, 1)
-    assert comparison.row("selector").score == interval(chosen, range(4), 0, 1)
+    assert found.difference == paired(chosen - base, range(4)).interval
+    assert comparison.row("selector").score == interval(chosen, range(4))
 
 
 def test_intervals_are_clustered_by_image():
@@ -109,7 +111,7 @@ def test_cider_is_bounded_by_the_best_caption_seen():
         "CIDEr",
     )
     (gain,) = found.differences
-    assert found.row("selector").score == interval([0.3, 2.5, 0.1, 0.9], range(4), 0, 2.5)
+    assert found.row("selector").score == interval([0.3, 2.5, 0.1, 0.9], range(4), 2.5)
     assert -1.1 <= gain.difference.low < 0.325 < gain.difference.high <= 1.1
 
 
@@ -204,9 +206,19 @@ def test_config():
         {"shots": [1]},
         {"compare_shots": 0},
         {"shot_counts": [0]},
+        {"baselines": ["mmr", ["dpp"]]},
+        {"baselines": None},
     ):
         with pytest.raises(ValidationError):
             EvaluationConfig(**bad)
+
+
+def test_a_misspelt_baseline_is_named_with_what_may_be_meant():
+    with pytest.raises(ValidationError, match=r"'bm-25' is no baseline \(known: mmr, .*\); did you mean bm25\?"):
+        EvaluationConfig(baselines=["mmr", "bm-25"])
+    with pytest.raises(ValidationError, match=r"'' is no baseline \(known: mmr, [^?]*$"):
+        EvaluationConfig(baselines=[""])
+    assert EvaluationConfig(baselines=[]).baselines == []
 
 
 def test_captions_are_printed_as_the_field_prints_cider():
@@ -214,3 +226,62 @@ def test_captions_are_printed_as_the_field_prints_cider():
     assert text.startswith("4 images, 2 shots;")
     assert "| CIDEr " in text and "accuracy" not in text
     assert "87.50 [" in text
+
+
+def test_only_the_oracle_may_cover_some_queries_and_is_paired_with_the_same():
+    """On the two that it was tried on, random has .15: unpaired, its .3 of all four would be taken."""
+    oracle = outcome("best in pool (oracle)", 2, [1.0, 0.0])
+    found = compare([*OUTCOMES, oracle], CONFIG)
+    row = found.row("best in pool (oracle)")
+    assert (row.num_queries, row.score.value, found.num_queries) == (2, 0.5, 4)
+    (gain,) = [d for d in found.family if (d.strategy, d.reference) == (row.strategy, "random")]
+    assert gain.difference.value == pytest.approx(0.35)
+    text = found.markdown()
+    assert "| best in pool (oracle) †" in text
+    assert "†: on the first 2 alone; its differences are on the same." in text
+    assert found.row("random").num_queries is None
+    with pytest.raises(ValueError, match="different queries"):
+        compare([*OUTCOMES, outcome("best in pool (oracle)", 2, [1.0] * 5)], CONFIG)
+    with pytest.raises(ValueError, match="different queries"):
+        compare([*OUTCOMES, outcome("best in pool (oracle)", 2, [])], CONFIG)
+
+
+def test_prices_are_a_column_where_one_is_known(comparison):
+    assert "prompts" not in comparison.markdown()
+    text = compare(OUTCOMES, CONFIG, prices={"selector": 20_000}).markdown()
+    header, _, *lines = text.split("\n\n")[1].splitlines()
+    assert "| prompts |" in header
+    assert [line for line in lines if "20,000" in line] == [lines[-1]]
+
+
+def test_scores_by_kind():
+    found = compare(OUTCOMES, CONFIG, kinds=["one", "two", "one", "one"])
+    rows = {(row.strategy, row.kind): row for row in found.kinds}
+    assert {kind for _, kind in rows} == {"one", "two"}
+    assert rows["selector", "one"].score == interval([1.0, 1.0, 0.9], range(3))
+    assert (rows["selector", "one"].num_queries, rows["selector", "two"].score.value) == (3, 0.6)
+    assert "| accuracy % by kind | one (n=3) " in found.markdown()
+    with pytest.raises(ValueError, match="2 kinds for 4 queries"):
+        compare(OUTCOMES, CONFIG, kinds=["one", "two"])
+
+
+def test_kinds_are_few_question_types_or_answer_types():
+    assert kinds_of(["a", "b", "a"], ["x"] * 3) == ["a", "b", "a"]
+    assert kinds_of(["what", *map(str, range(12))], ["yes/no", "", *["number"] * 11])[:2] == ["yes/no", "other"]
+    assert kinds_of(["a", "a"], ["x", "x"]) is None
+    assert kinds_of([str(n) for n in range(13)], [str(n) for n in range(13)]) is None
+
+
+def test_one_table_of_several_cells(comparison):
+    other = compare([OUTCOMES[0], outcome("additive", 2, [1.0, 1.0, 1.0, 0.0]), OUTCOMES[4]], CONFIG)
+    header, lines = cells_table({"demo": comparison, "demo_pairs": other})
+    assert header == ["strategy", "demo, accuracy % (n=4)", "demo_pairs, accuracy % (n=4)"]
+    assert [line[0] for line in lines] == ["zero-shot", "additive", "random", "selector"]
+    assert lines[1][1] == lines[2][2] == "–"
+    assert lines[3][1].startswith("87.5 [") and lines[3][1] == lines[3][2]
+
+
+def test_holm_is_over_the_main_table(comparison):
+    assert {row.p_holm is None for row in comparison.differences if row.shots == 1} == {True}
+    assert len(comparison.family) == 3
+    assert all(row.p_holm >= row.p_value for row in comparison.family)

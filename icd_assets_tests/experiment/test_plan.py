@@ -11,13 +11,12 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.checks.possible import require_possible
 from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.settings import assigned
-from icd_assets.experiment.steps import STEPS
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.model import new_policy
 from icd_assets.selector.v2_file import V2Checkpoint, write_v2
-from icd_assets_tests.worlds.manifests import World, new_world
+from icd_assets_tests.worlds.manifests import STEP_NAMES, World, new_world
 
-ALL = [step.name for step in STEPS]
+ALL = STEP_NAMES
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.settings import PRESETS, Settings, environment_fields, read_settings
+from icd_assets.experiment.step_configs import Shared
 from icd_assets.experiment.steps import STEP, STEPS, sections
 from icd_assets.selector.grpo import starting_beta
 
@@ -167,7 +168,11 @@ def test_the_catalog_may_not_set_what_the_launchpad_shows() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_valid_and_differ_from_the_defaults(name: str) -> None:
     settings = read_settings(name, environment={})
-    assert any(settings.config(asset, {}) != STEP[asset].config() for asset in PRESETS[name])
+    assert settings.shared != Shared() or any(
+        settings.config(asset, {}) != STEP[asset].config() for asset in PRESETS[name]
+    )
+    for asset in PRESETS[name].keys() & STEP.keys():
+        settings.config(asset, {})
 
 
 def test_an_unknown_preset_is_one_sentence() -> None:

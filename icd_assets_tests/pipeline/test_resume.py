@@ -15,23 +15,34 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from icd_assets_tests.torture.cases import MATRIX, MORE, OFTEN, Case
+from icd_assets_tests.torture.cases import MATRIX, MORE, OFTEN, Case, recipe_of
 from icd_assets_tests.worlds.workplace import CELL, KEY, ROOT, Workplace, shrink
 
 pytestmark = pytest.mark.slow
 
 EPOCHS = {"v2_checkpoint": 3, "rce_checkpoints": 3, "grpo_checkpoints": 2}
+EPOCHS |= dict.fromkeys(("singles_selector", "sequence_selector", "rl_selector"), 3)
 # A disk of our own to fill, in a mount namespace that ends with the process.
 _OWN_DISK = 'mkdir -p "$1/disk" && mount -t tmpfs -o size=96m none "$1/disk" && shift && exec "$@"'
 
 
 def run_cases(folder: Path, cases: list[Case], timeout: float) -> dict[str, dict[str, Any]]:
-    """All cases in one driver; their results by name."""
+    """All cases, those of each recipe in one driver; their results by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for recipe in ("beams", "rl"):
+        if own := [case for case in cases if recipe_of(case) == recipe]:
+            (folder / recipe).mkdir()
+            found |= _run(folder / recipe, recipe, own, timeout)
+    return found
+
+
+def _run(folder: Path, recipe: str, cases: list[Case], timeout: float) -> dict[str, dict[str, Any]]:
     kept = ("PATH", "HOME", "LANG", "PYTHON", "COV", "LD_LIBRARY_PATH")
     environment = {name: value for name, value in os.environ.items() if name.startswith(kept)} | {
         "ICD_CATALOG": str(folder / "clean" / "catalog.yaml"),
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONPATH": str(ROOT),
+        "TORTURE_RECIPE": recipe,
     }
     driver = [sys.executable, "-m", "icd_assets_tests.torture.driver", str(folder)]
     ended = subprocess.run(

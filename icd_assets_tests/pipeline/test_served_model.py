@@ -210,7 +210,7 @@ def test_rl_data_of_a_served_model_from_one_command(
 def _experiment(place: Workplace, monkeypatch: pytest.MonkeyPatch, **variables: str) -> Experiment:
     monkeypatch.setenv("ICD_CATALOG", str(place.folder / "catalog.yaml"))
     monkeypatch.chdir(place.folder)
-    settings = read_settings(environment=variables)
+    settings = read_settings(environment={"RECIPE": "beams", **variables})
     return Experiment.open(Cell("demo", "RandSampler", "served"), settings, place.results)
 
 
@@ -226,6 +226,9 @@ def test_a_plan_needs_no_server_and_says_what_this_one_cannot_give(
     without = _experiment(place, monkeypatch)
     with pytest.raises(UserError, match=r"^beam_data scores answers, but .* import a v2 checkpoint"):
         require_possible(Plan.of(without, to="rl_data"))
+    labels = _experiment(place, monkeypatch, RECIPE="singles")
+    with pytest.raises(UserError, match=r"^single_labels scores answers.*--set single_labels\.label=accuracy"):
+        require_possible(Plan.of(labels, to="single_labels"))
     gt = _experiment(place, monkeypatch, **own, REWARD_MODE="hard01_plus_gtprob")
     with pytest.raises(UserError, match=r"^rl_data scores answers"):
         require_possible(Plan.of(gt, to="rl_data"))

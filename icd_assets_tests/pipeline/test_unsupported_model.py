@@ -20,7 +20,9 @@ FLAMINGO = [*CELL[:-1], "flamingo_3B"]
 
 def experiment(root: Path, **environment: str) -> Experiment:
     return Experiment.open(
-        Cell("demo", "RandSampler", "flamingo_3B"), read_settings(environment=environment), root
+        Cell("demo", "RandSampler", "flamingo_3B"),
+        read_settings(environment={"RECIPE": "beams", **environment}),
+        root,
     )
 
 

@@ -194,6 +194,52 @@ def test_a_broken_field_names_the_query(path, content, where, value, says):
         read_rl_data(path, n_rows=100)
 
 
+PREFIX = ("17", "prefix_candidates", 0)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "says"),
+    [
+        (("17", "prefix_candidates"), {}, "'prefix_candidates' is missing or not a list"),
+        (PREFIX, 3, "not a list of objects"),
+        ((*PREFIX, "pointer"), [], "'pointer' is .., not a list of integers"),
+        ((*PREFIX, "pointer"), [4], r"pointer \[4\] leaves the pool of 4"),
+        ((*PREFIX, "pointer"), [1], "'pointer_global' says otherwise"),
+        ((*PREFIX, "pointer_global"), None, "'pointer_global' is None"),
+        ((*PREFIX, "vqa_correct"), 0, "'vqa_correct' is 0 although"),
+        ((*PREFIX, "vqa_acc_score"), 30, "'vqa_acc_score' is 30, not at most 1"),
+        (("17", "prefix_candidates", 1), {"pointer": [2], "pointer_global": [12]}, r"pointer \[2\] occurs twice"),
+        (PREFIX, {"pointer": [2, 1], "pointer_global": [12, 7]}, r"holds \[2, 1\], which is no shorter than"),
+        (("17", "query", "role"), "test", "'role' is 'test', not 'train' or 'validation'"),
+        (("17", "query", "role"), ["train"], r"'role' is \['train'\], not 'train' or"),
+        (("17", "query", "role"), None, "some queries of the file have a 'role' and some have none"),
+    ],
+)
+def test_a_broken_prefix_or_role_names_the_query(path, where, value, says):
+    own = query().pointers[0]
+    shorter = tuple(own.model_copy(update={"pointer": pointer}) for pointer in ((2,), (3,)))
+    queries = [query(row).model_copy(update={"prefixes": shorter, "role": "train"}) for row in (3, 17)]
+    write_rl_data(path, RlData(tuple(queries)))
+    assert read_rl_data(path, n_rows=100).queries == tuple(queries)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    _in(content, *where[:-1])[where[-1]] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"query 17: .*{says}"):
+        read_rl_data(path, n_rows=100)
+
+
+def test_what_is_not_finite_in_a_prefix_is_counted_and_never_trained_on(path):
+    own = query().pointers[0]
+    shorter = own.model_copy(update={"pointer": (2,)})
+    write_rl_data(path, RlData((query(3).model_copy(update={"prefixes": (shorter,)}),)))
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["3"]["prefix_candidates"][0]["vqa_acc_score"] = float("nan")
+    path.write_text(json.dumps(content))
+    data = read_rl_data(path)
+    assert data.not_finite == {"vqa_acc_score": 1}
+    assert [len(row.pointers[0]) for row in training_rows(data, RewardConfig(), prefixes=True)] == [2]
+
+
 def test_mixed_pointers_are_refused(path, content):
     del content["17"]["pointer_candidates"][1]["pointer_global"]
     path.write_text(json.dumps(content))

@@ -238,7 +238,7 @@ def test_every_rce_option_trains(
     [
         {"kl": "k1", "ratio_level": "step"},
         {"kl": "k2", "ratio_level": "sequence_mean", "scale_rewards": "batch"},
-        {"kl": "exact_forward", "use_rank_advantage": True, "clip_epsilon_high": 0.3},
+        {"kl": "stored_prefixes_forward", "use_rank_advantage": True, "clip_epsilon_high": 0.3},
         {"reward_source": "normalized", "later_epochs_top_k": 2, "entropy_bonus": 0.01, "batch_size": 4},
     ],
 )

@@ -12,13 +12,25 @@ _MIDWAY: dict[str, tuple[str, int]] = {
     "beam_data": ("icd_assets.vlm.answer_store:AnswerStore.add", 10),
     "v2_checkpoint": ("icd_assets.store.journal:Journal.write", 3),
     "embeddings": ("icd_assets.selector.embedding_file:write_embeddings", 2),
+    "single_labels": ("icd_assets.vlm.answer_store:AnswerStore.add", 3),
+    "singles_selector": ("icd_assets.store.journal:Journal.write", 3),
+    "step_labels": ("icd_assets.vlm.answer_store:AnswerStore.add", 3),
+    "sequence_selector": ("icd_assets.store.journal:Journal.write", 3),
+    "rl_queries": ("icd_assets.pools.rl_query_file:write_rl_queries", 1),
     "rl_data": ("icd_assets.vlm.answer_store:AnswerStore.add", 3),
+    "rl_selector": ("icd_assets.store.journal:Journal.write", 3),
     "rce_checkpoints": ("icd_assets.store.journal:Journal.write", 3),
     "grpo_checkpoints": ("icd_assets.store.journal:Journal.write", 2),
     "v2format_checkpoint": ("icd_assets.selector.v2_file:write_v2format", 1),
     "evaluation": ("icd_assets.vlm.answer_store:AnswerStore.add", 10),
 }
 _WAYS = ("kill", "kill_parent", "fill")
+_OF_LABELS = ("single_labels", "singles_selector", "step_labels", "sequence_selector", "rl_queries", "rl_selector")
+
+
+def recipe_of(case: Case) -> str:
+    """The recipe of the chain that a case's asset is made in; what both have is struck in Lever-Plus'."""
+    return "rl" if case["asset"] in _OF_LABELS else "beams"
 
 
 def _moments(asset: str, way: str) -> dict[str, Case]:
@@ -90,6 +102,10 @@ OFTEN = [
         "v2_checkpoint: mid-way: kill",
         "rce_checkpoints: mid-way: kill_parent",
         "grpo_checkpoints: data, no manifest: kill",
+        "single_labels: mid-way: kill",
+        "step_labels: mid-way: kill",
+        "sequence_selector: mid-way: kill_parent",
+        "rl_selector: data, no manifest: kill",
         "v2format_checkpoint: manifest, no event: kill",
     )
 ]

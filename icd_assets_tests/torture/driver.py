@@ -28,7 +28,9 @@ from icd_assets_tests.torture import faults
 from icd_assets_tests.torture.faults import Fault
 from icd_assets_tests.worlds.workplace import CELL, KEY, new_workplace, shrink
 
-RECIPE = {"RCE_EPOCHS": "3", "GRPO_EPOCHS": "2"}
+# What the cases of one driver are of: the chain of rewards on queries of its own, or Lever-Plus'.
+LABELS = os.environ.get("TORTURE_RECIPE") == "rl"
+RECIPE = {"RECIPE": "rl"} if LABELS else {"RECIPE": "beams", "RCE_EPOCHS": "3", "GRPO_EPOCHS": "2"}
 # The same recipe as Dagster's Launchpad takes it.
 LAUNCHPAD: dict[str, dict[str, Any]] = {
     "rce_checkpoints": {"rce_epochs": 3},
@@ -83,7 +85,9 @@ class Workshop:
         sums = [0]
         for count in counts(self.clean / "asked"):
             sums = [*sums, 0] if count == 0 else [*sums[:-1], sums[-1] + count]
-        return dict(zip((step.name for step in STEPS), sums[1:], strict=False)) | {"leaderboard": 0}
+        made = [step for step in STEPS if (self.before / step.name).is_dir()]
+        made.sort(key=lambda step: (self.before / step.name).stat().st_ctime_ns)
+        return dict(zip((step.name for step in made), sums[1:], strict=False)) | {"leaderboard": 0}
 
     def run(self, case: Mapping[str, Any]) -> dict[str, Any]:
         began = time.monotonic()
@@ -133,7 +137,8 @@ class Workshop:
 
             return process(struck, work, variables)
 
-        config: dict[str, Any] = {"resources": {"shared": {"config": {"results_root": variables["RESULT_DIR"]}}}}
+        shared = {"results_root": variables["RESULT_DIR"], "recipe": RECIPE["RECIPE"]}
+        config: dict[str, Any] = {"resources": {"shared": {"config": shared}}}
         if asset in LAUNCHPAD:
             config["ops"] = {asset: {"config": LAUNCHPAD[asset]}}
         arguments = ["asset", "materialize", "-m", "icd_assets.definitions", "--select", asset]
@@ -268,7 +273,7 @@ def main() -> None:
     workshop = Workshop(Path(sys.argv[1]))
     cases = json.load(sys.stdin)
     evaluated = {"evaluation", "leaderboard"} & {case["asset"] for case in cases}
-    workshop.prepare("evaluation" if evaluated else "v2format_checkpoint")
+    workshop.prepare("evaluation" if evaluated else "rl_selector" if LABELS else "v2format_checkpoint")
     for case in cases:
         print(json.dumps(workshop.run(case)), flush=True)
 

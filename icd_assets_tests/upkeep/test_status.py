@@ -28,7 +28,8 @@ def table(run: Run, *words: str) -> Any:
 
 
 def states(run: Run, *words: str, key: str = KEY) -> dict[str, str]:
-    return {asset: one["state"] for asset, one in table(run, *words)[key].items()}
+    """Of the steps of Lever-Plus' chain."""
+    return {asset: one["state"] for asset, one in table(run, *words)[key].items() if asset in STEP_NAMES}
 
 
 def reasons(run: Run, *words: str) -> dict[str, str]:
@@ -44,7 +45,7 @@ def test_nothing_then_all_fresh(world: World, run: Run) -> None:
     assert states(run) == dict.fromkeys(STEP_NAMES, "fresh")
     one = table(run)[KEY]["rl_data"]
     assert (one["run_id"], one["origin"], one["reason"]) == ("run-7", "made", None)
-    assert "has never been made" in run("why", "rl_data", "d0", "MixSampler", "m0").output
+    assert "has never been made" in run("why", "single_labels", "d0", "MixSampler", "m0").output
     assert "made by run run-7" in run("why", "rl_data", KEY).output
 
 
@@ -229,7 +230,7 @@ def test_weights_that_are_not_here_leave_the_rest_judged(world: World, run: Run)
 def test_nothing_is_fetched_or_generated(world: World, run: Run) -> None:
     """The packaged catalog's cells: a hub model that is not here, a demo dataset that is not written."""
     found = table(run, "demo", "rand_sampler", "--all")
-    assert found["demo|RandSampler/tiny_vl"]["beam_data"]["state"] == "missing"
+    assert found["demo|RandSampler/tiny_vl"]["single_labels"]["state"] == "missing"
     assert not (world.folder / "datasets/demo").exists()
 
 

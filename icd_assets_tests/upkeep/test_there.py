@@ -26,7 +26,8 @@ def status(run: Run, *words: str) -> Any:
 
 
 def states(assets: dict[str, Any]) -> dict[str, str]:
-    return {name: one["state"] for name, one in assets.items()}
+    """Of the steps of Lever-Plus' chain."""
+    return {name: one["state"] for name, one in assets.items() if name in STEP_NAMES}
 
 
 def others(found: Any) -> dict[str, dict[str, str]]:

@@ -82,13 +82,16 @@ def lever_plus_folder(made: Workplace, folder: Path, *, trained: bool = False) -
 
 def _datasets(demo: Path, folder: Path) -> None:
     """Official OK-VQA files, and COCO images under COCO's names."""
-    (folder / "okvqa").mkdir()
-    for ours, theirs in (("train", "train2014"), ("val", "val2014")):
+    official = folder / "okvqa"
+    official.mkdir()
+    for split, ours, theirs in (("train", "train", "train2014"), ("validation", "val", "val2014")):
         shutil.copy(
-            demo / f"OpenEnded_demo_{ours}_questions.json",
-            folder / "okvqa" / f"OpenEnded_mscoco_{theirs}_questions.json",
+            demo / f"OpenEnded_demo_{split}_questions.json",
+            official / f"OpenEnded_mscoco_{theirs}_questions.json",
         )
-        shutil.copy(demo / f"demo_{ours}_annotations.json", folder / "okvqa" / f"mscoco_{theirs}_annotations.json")
+        shutil.copy(
+            demo / f"demo_{split}_annotations.json", folder / "okvqa" / f"mscoco_{theirs}_annotations.json"
+        )
         images = folder / "coco/mscoco2014" / theirs
         images.mkdir(parents=True)
         for image in (demo / ours).glob("*.jpg"):

@@ -19,6 +19,7 @@ import yaml
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.recipes import STAGES, STEPS_OF
 from icd_assets.experiment.settings import read_settings
 from icd_assets.experiment.spec import spec_of
 from icd_assets.experiment.steps import STEPS
@@ -29,7 +30,8 @@ from icd_assets.store.digests import sha256_json
 from icd_assets.store.manifest import Manifest, Spec
 from icd_assets.store.store import Store
 
-STEP_NAMES = [step.name for step in STEPS]
+# Lever-Plus' chain, with RL data of the anchors.
+STEP_NAMES = [step.name for step in STEPS if step.name in STEPS_OF["beams"] and step.name != "rl_queries"]
 KEY = "d0|RandSampler/m0"
 ENVIRONMENT = {"python": "3.11", "torch": "2.13", "device": "cpu"}
 
@@ -51,7 +53,8 @@ class World:
 
     def experiment(self, key: str = KEY, **variables: str) -> Experiment:
         catalog = Catalog.load(self.folder / "catalog.yaml")
-        return Experiment(Cell.parse(key), read_settings(environment=variables), self.store, catalog)
+        settings = read_settings(environment={"RECIPE": "beams", **variables})  # Lever-Plus' chain, if not said
+        return Experiment(Cell.parse(key), settings, self.store, catalog)
 
     def cell(self, key: str = KEY, run_id: str = "run-1", **variables: str) -> Experiment:
         """All nine artifacts, GRPO too; what is shared with another cell is made once."""
@@ -151,11 +154,20 @@ def content(e: Experiment, asset: str, spec: Spec, note: str) -> tuple[dict[str,
         return {"rows": 40}, {paths.query_embeddings: text, paths.candidate_embeddings: text}
     if asset == "rl_data":
         return {"rows": 4}, {paths.rl_data: _rl_data(spec, note)}
+    if asset in ("single_labels", "step_labels"):
+        return {"rows": 4, "prompts": 12, "label": "likelihood"}, {getattr(paths, asset): text}
+    if asset == "rl_queries":
+        return {"rows": 4, "train_rows": 40}, {paths.rl_queries: text}
+    if asset in STAGES:
+        facts = {"prompts": 12, "best_epoch": 2, "epochs": 3, "trained_on_rows": [3, 5]}
+        return facts, {paths.selector(asset) / name: text for name in ("config.json", "model.safetensors")}
     if asset in ("rce_checkpoints", "grpo_checkpoints"):
         phase = asset[: asset.index("_")]
         epochs = spec.config[f"{phase}_epochs"]
         facts = {"epochs": epochs, "best_epoch": 2, "trained_on_rows": [3, 5]}
         return facts, {folder / f"{phase}_epoch{n}.pt": text + b"%d" % n for n in range(1, epochs + 1)}
+    if asset == "v2format_checkpoint" and "stage" in spec.config:
+        return {"phase": "singles", "source": spec.config["stage"]}, {folder / "singles_v2format.ckpt": text}
     if asset == "v2format_checkpoint":
         phase = spec.config["phase"]
         epochs = e.facts(f"{phase}_checkpoints")["epochs"]

@@ -37,6 +37,7 @@ class Workplace:
             "ICD_CATALOG": str(self.folder / "catalog.yaml"),
             "OMP_WAIT_POLICY": "PASSIVE",
             "PYTHONPATH": str(ROOT),
+            "RECIPE": "beams",  # Lever-Plus' chain; a test of another says so
         }
 
     def run(self, *arguments: str, timeout: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -66,6 +67,9 @@ def new_workplace(folder: Path) -> Workplace:
         "settings": {
             "beam_data": {"expand": 4},
             "v2_checkpoint": {"epochs": 3, "lr": 0.001},
+            **{name: {"updates": 300} for name in ("singles_selector", "sequence_selector", "rl_selector")},
+            "step_labels": {"prefixes": 1},
+            "rl_queries": {"rows": 24, "validation_rows": 8},
             "evaluation": {"oracle_beams": 1, "oracle_expand": 4, "num_queries": 40},
         },
     }

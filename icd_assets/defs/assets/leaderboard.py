@@ -49,12 +49,26 @@ def leaderboard(context: dg.AssetExecutionContext, shared: SharedResource) -> dg
     )
 
 
+# What a cell may recommend, the last of a recipe first.
+_RECOMMENDED = ("rl_selector", "sequence_selector", "singles_selector", "v2format_checkpoint")
+
+
 def _pairs(store: Store) -> Iterator[tuple[Manifest | None, Manifest | None]]:
-    """(v2-format checkpoint, evaluation) of each cell and reward; one of the two may be missing."""
-    checkpoints = _by_name(store, "model_cpk", "v2format_checkpoint")
+    """(recommended checkpoint, evaluation) of each cell and experiment; one of the two may be missing."""
+    checkpoints = {asset: _by_name(store, "model_cpk", asset) for asset in _RECOMMENDED}
     evaluations = _by_name(store, "icl_inference", "evaluation")
-    for name in sorted({*checkpoints, *evaluations}):
-        yield checkpoints.get(name), evaluations.get(name)
+    for name in sorted({*evaluations, *(name for found in checkpoints.values() for name in found)}):
+        own = {asset: found[name] for asset, found in checkpoints.items() if name in found}
+        evaluation = evaluations.get(name)
+        if evaluation is not None:
+            yield own.get(_evaluated(evaluation)), evaluation
+        else:
+            yield max(own.values(), key=lambda made: made.created_at), None
+
+
+def _evaluated(evaluation: Manifest) -> str:
+    """The asset that an evaluation recommends."""
+    return next(asset for asset in _RECOMMENDED if asset in evaluation.spec.inputs)
 
 
 def _by_name(store: Store, kind: str, asset: str) -> dict[tuple[str, str], Manifest]:
@@ -66,8 +80,8 @@ def _by_name(store: Store, kind: str, asset: str) -> dict[tuple[str, str], Manif
 
 
 def _row(store: Store, checkpoint: Manifest | None, evaluation: Manifest | None) -> dict[str, Any]:
-    given = evaluation.spec.inputs["v2format_checkpoint"] if evaluation else None
-    evaluated = consumed(store, "v2format_checkpoint", given) if given else None
+    asset = _evaluated(evaluation) if evaluation else None
+    evaluated = consumed(store, asset, evaluation.spec.inputs[asset]) if evaluation and asset else None
     shown = checkpoint or evaluated
     known = checkpoint or evaluation
     assert known is not None
@@ -97,6 +111,6 @@ def _whose(checkpoint: Manifest | None, evaluation: Manifest | None) -> str:
         return "not evaluated yet"
     if checkpoint is None:
         return "a checkpoint that was removed"
-    if evaluation.spec.digests["v2format_checkpoint"] == checkpoint.data_version:
+    if evaluation.spec.digests[checkpoint.spec.asset] == checkpoint.data_version:
         return "this checkpoint"
     return "an earlier checkpoint"

@@ -96,18 +96,18 @@ def launchpad_form(step: Step) -> type[dg.Config]:
 def _lacks_epochs(step: Step, experiment: Experiment, explicit: dict[str, Any], run: dg.DagsterRun) -> bool:
     """Whether the job that is about GRPO runs a cell that was made without, and says no number of epochs."""
     of_the_job = run.job_name == GRPO_RECIPE and step.name == "grpo_checkpoints"
-    return of_the_job and "grpo_epochs" not in explicit and step.left_out(experiment)
+    return of_the_job and "grpo_epochs" not in explicit and step.left_out(experiment) is not None
 
 
 def _nothing_to_do(step: Step, experiment: Experiment, config: Any, run: dg.DagsterRun) -> bool:
     """Whether the cell's recipe has no such step, and nobody asked for it by name."""
     alone = run.asset_selection == {dg.AssetKey(step.name)}
-    return not config.force and not (step.on_request and alone) and step.left_out(experiment)
+    return not config.force and not (step.on_request and alone) and step.left_out(experiment) is not None
 
 
 def _nothing(step: Step, experiment: Experiment, origin: str | None) -> dg.MaterializeResult[Any]:
     """To make nothing is no failure, and what is there stays: the steps after this one go on."""
-    why = f"nothing to do: {step.left_out_because}"
+    why = f"nothing to do: {step.left_out(experiment)}"
     if (there := experiment.manifest(step.name)) is not None:
         return _result(step, experiment, there, origin, skipped=True, note=why)
     return dg.MaterializeResult(data_version=dg.DataVersion("none"), metadata={"note": why})

@@ -17,12 +17,12 @@ from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.catalog_entries import AutomationEntry
 from icd_assets.experiment.experiment import Experiment, results_root
 from icd_assets.experiment.plan import Plan
+from icd_assets.experiment.recipes import STAGES, recipe_of, with_recipe
 from icd_assets.experiment.settings import assigned
 from icd_assets.experiment.steps import STEP, STEPS
-from icd_assets.experiment.v2_source import has_own_v2
 from icd_assets.lineage.as_made import Warn, chosen
 
-Recipe = Literal["rce_recipe", "grpo_recipe"]
+JobName = Literal["rce_recipe", "grpo_recipe", "singles_recipe", "sequences_recipe", "rl_recipe"]
 
 
 def entry(name: str) -> AutomationEntry:
@@ -38,27 +38,42 @@ def experiments(found: AutomationEntry, warn: Warn) -> Iterator[Experiment]:
     yield from chosen(results_root(), Catalog.load(), found.cells, found.settings, warn)
 
 
-def recipe_of(experiment: Experiment) -> Recipe:
-    """The recipe of what a cell recommends; where it recommends nothing yet, of its settings."""
+def job_of(experiment: Experiment) -> JobName:
+    """The job of what a cell recommends; where it recommends nothing yet, of its settings."""
+    match recipe_of(experiment):
+        case "singles":
+            return "singles_recipe"
+        case "sequences":
+            return "sequences_recipe"
+        case "rl":
+            return "rl_recipe"
+        case "beams":
+            return _of_phase(experiment)
+
+
+def begun(experiment: Experiment) -> bool:
+    """Whether a recipe of labels has trained a selector of the cell."""
+    return any(experiment.manifest_path(asset).exists() for asset in STAGES)
+
+
+def _of_phase(experiment: Experiment) -> JobName:
     source = experiment.config("v2format_checkpoint").source
     if source == "auto":
         source = "grpo" if experiment.config("grpo_checkpoints").grpo_epochs else "rce"
     return "grpo_recipe" if source == "grpo" else "rce_recipe"
 
 
-def request(experiment: Experiment, found: AutomationEntry, recipe: Recipe, reason: str) -> dg.RunRequest | None:
+def request(experiment: Experiment, found: AutomationEntry, job: JobName, reason: str) -> dg.RunRequest | None:
     """The run, or None if it would find nothing to do; ``reason`` makes its key unique, so that the same cause
     never asks twice."""
-    experiment = _under(experiment, recipe)
-    left_out = set() if recipe == "grpo_recipe" else {"grpo_checkpoints"}
-    if "beam_data" not in found.force and has_own_v2(experiment):
-        left_out.add("beam_data")
+    experiment = _under(experiment, job)
+    forced = {step.name for step in STEPS if step.on_request and step.name in found.force}
+    names = [step.name for step in STEPS if step.name in forced or step.left_out(experiment) is None]
     if _finds_nothing(experiment, found):
         return None
-    names = [step.name for step in STEPS if step.name not in left_out]
     return dg.RunRequest(
         run_key=f"{found.name}:{experiment.cell.key}{experiment.suffix}:{reason}",
-        job_name=recipe,
+        job_name=job,
         partition_key=experiment.cell.key,
         run_config=build_run_config(experiment.settings, experiment.store.root, names, frozenset(found.force)),
         asset_selection=[dg.AssetKey(name) for name in [*names, "leaderboard"]],
@@ -74,10 +89,15 @@ def _finds_nothing(experiment: Experiment, found: AutomationEntry) -> bool:
     return not plan.to_make and not may_be_unrecorded(plan)
 
 
-def _under(experiment: Experiment, recipe: Recipe) -> Experiment:
-    """The cell with what a recipe decides: whether there is GRPO, and which phase is recommended."""
-    places: dict[str, Any] = {"v2format_checkpoint.source": recipe.removesuffix("_recipe")}
-    if recipe == "rce_recipe":
+def _under(experiment: Experiment, job: JobName) -> Experiment:
+    """The cell with what a job decides: the recipe, whether there is GRPO, and which phase is recommended."""
+    if job not in ("rce_recipe", "grpo_recipe"):
+        return replace(experiment, settings=with_recipe(experiment.settings, recipe_of(experiment)))
+    places: dict[str, Any] = {
+        "shared.recipe": "beams",
+        "v2format_checkpoint.source": job.removesuffix("_recipe"),
+    }
+    if job == "rce_recipe":
         places["grpo_checkpoints.grpo_epochs"] = 0
     elif not experiment.config("grpo_checkpoints").grpo_epochs:
         places["grpo_checkpoints.grpo_epochs"] = GRPO_EPOCHS

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dagster as dg
 
 from icd_assets.defs.automation.jobs import grpo_recipe, rce_recipe
-from icd_assets.defs.automation.run_requests import Recipe, entry, experiments, recipe_of, request
+from icd_assets.defs.automation.run_requests import JobName, begun, entry, experiments, job_of, request
 from icd_assets.defs.runs.dagster_private import is_valid_cron_schedule
 from icd_assets.errors import UserError
 
 
-def _schedule(name: str, recipe: Recipe, job: dg.JobDefinition | object) -> dg.ScheduleDefinition:
+def _schedule(name: str, recipe: JobName, job: dg.JobDefinition | object) -> dg.ScheduleDefinition:
     declared = entry(name)
     if not is_valid_cron_schedule(declared.cron):
         raise UserError(f"catalog: automation.{name}.cron {declared.cron!r} is no cron schedule; fix that field.")
@@ -29,7 +29,11 @@ def _schedule(name: str, recipe: Recipe, job: dg.JobDefinition | object) -> dg.S
         when = context.scheduled_execution_time.isoformat()
         requests, quiet = [], []
         for experiment in experiments(found, context.log.warning):
-            if recipe == "rce_recipe" and recipe_of(experiment) == "grpo_recipe":
+            own = job_of(experiment)
+            if own not in ("rce_recipe", "grpo_recipe") and begun(experiment):
+                context.log.info(f"{experiment.cell}: it is of {own}; the sensor new_inputs runs it again.")
+                continue
+            if recipe == "rce_recipe" and own == "grpo_recipe":
                 context.log.info(f"{experiment.cell}: its GRPO stays recommended; grpo_schedule runs it again.")
                 continue
             try:

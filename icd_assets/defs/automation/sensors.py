@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from icd_assets.defs.automation.jobs import grpo_recipe, rce_recipe
-from icd_assets.defs.automation.run_requests import at_work, entry, experiments, recipe_of, request
+from icd_assets.defs.automation.jobs import JOBS, grpo_recipe
+from icd_assets.defs.automation.run_requests import at_work, entry, experiments, job_of, request
 from icd_assets.defs.runs.known_cells import add_cells_of, fingerprint
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
@@ -42,7 +42,7 @@ def _each_cell(context: dg.SensorEvaluationContext, name: str, judge: Judge) -> 
 
 @dg.sensor(
     name="new_inputs",
-    jobs=[rce_recipe, grpo_recipe],
+    jobs=JOBS,
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Trains a cell again when its v2 checkpoint, dataset files or models have other content than "
@@ -54,7 +54,7 @@ def new_inputs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         if not changed:
             return None
         context.log.info(f"{experiment.cell}: {', '.join(changed)}")
-        return request(experiment, found, recipe_of(experiment), digest_of(changed))
+        return request(experiment, found, job_of(experiment), digest_of(changed))
 
     return _each_cell(context, "new_inputs", judge)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.recipes import own_rl_rows, stages
 from icd_assets.scoring.infoscore import BeamConfig, prompts_at_most
 
 # Bytes of one entry, measured on the demo's files and rounded up.
 _POOL_ENTRY, _BEAM, _RL_CANDIDATE, _ANSWER, _PREDICTION = 9, 600, 768, 128, 400
+_LABEL = 32  # a position's value, in JSON
+_SELECTOR = 4_000_000  # a hidden width of 512 at most
 _CHECKPOINT = 6000  # names and shapes around the numbers
 
 
@@ -17,7 +20,9 @@ def prompts(experiment: Experiment, steps: Collection[str], rows: Mapping[str, i
     anchors, pool = _anchors(experiment, rows), experiment.settings.shared.pool_size
     asked = {
         "beam_data": anchors * prompts_at_most(pool, experiment.config("beam_data")),
-        "rl_data": anchors * _pointers(experiment),
+        "single_labels": _single_rows(experiment, rows) * (pool + 1),
+        "step_labels": _step_labels(experiment, rows),
+        "rl_data": _rl_rows(experiment, rows) * _pointers(experiment) * experiment.config("rl_data").rounds,
         "evaluation": _predictions(experiment, rows) + _oracle(experiment, rows),
     }
     return {name: count for name, count in asked.items() if name in steps}
@@ -35,7 +40,13 @@ def written(
         "beam_data": anchors * experiment.settings.shared.beam_size * _BEAM,
         "v2_checkpoint": encoder + selector,
         "embeddings": 2 * rows["train"] * width * 4,
-        "rl_data": anchors * _pointers(experiment) * _RL_CANDIDATE,
+        "single_labels": _single_rows(experiment, rows) * (pool + 1) * _LABEL,
+        "singles_selector": _CHECKPOINT + _SELECTOR,
+        "step_labels": _step_labels(experiment, rows) * _LABEL,
+        "sequence_selector": _CHECKPOINT + _SELECTOR,
+        "rl_queries": _rl_rows(experiment, rows) * pool * _POOL_ENTRY,
+        "rl_data": _rl_rows(experiment, rows) * _pointers(experiment) * _RL_CANDIDATE,
+        "rl_selector": _CHECKPOINT + _SELECTOR,
         "rce_checkpoints": rce.rce_epochs * selector,
         "grpo_checkpoints": grpo.grpo_epochs * selector,
         "v2format_checkpoint": (2 if grpo.grpo_epochs else 1) * 3 * selector,  # of each phase's last epoch
@@ -51,6 +62,27 @@ def _anchors(experiment: Experiment, rows: Mapping[str, int]) -> int:
     return min(experiment.dataset.sample_num, rows["train"])
 
 
+def _single_rows(experiment: Experiment, rows: Mapping[str, int]) -> int:
+    anchors, asked = _anchors(experiment, rows), experiment.config("single_labels").rows
+    return anchors if asked is None else min(anchors, asked)
+
+
+def _step_labels(experiment: Experiment, rows: Mapping[str, int]) -> int:
+    """After one pick the prefix itself was asked before; after more it is a prompt of its own."""
+    config, pool = experiment.config("step_labels"), experiment.settings.shared.pool_size
+    labelled = _single_rows(experiment, rows)
+    of_query = sum(pool - picks + (picks > 1) for picks in range(1, config.longest + 1)) * config.prefixes
+    return int(min(labelled, config.rows or labelled) * of_query)
+
+
+def _rl_rows(experiment: Experiment, rows: Mapping[str, int]) -> int:
+    anchors = _anchors(experiment, rows)
+    if not own_rl_rows(experiment):
+        return anchors
+    config = experiment.config("rl_queries")
+    return int(min(config.rows + config.validation_rows, rows["train"]))
+
+
 def _pointers(experiment: Experiment) -> int:
     config = experiment.config("rl_data")
     sampled = config.samples_per_temp * len(config.temps)
@@ -59,10 +91,11 @@ def _pointers(experiment: Experiment) -> int:
 
 def _predictions(experiment: Experiment, rows: Mapping[str, int]) -> int:
     """Zero-shot once; at each number of shots random, image+text similarity and the policies; in the main table
-    the other two similarities and shuffled labels as well."""
+    the other two similarities, the baselines, shuffled labels and each policy over the whole library as well."""
     config = experiment.config("evaluation")
-    policies = 3 if experiment.config("grpo_checkpoints").grpo_epochs else 2
-    return int(config.query_count(rows["validation"]) * (1 + len(config.all_shots) * (2 + policies) + 3))
+    policies = len(stages(experiment)) or (3 if experiment.config("grpo_checkpoints").grpo_epochs else 2)
+    main = 3 + len(set(config.baselines)) + (policies if config.library_candidates else 0)
+    return int(config.query_count(rows["validation"]) * (1 + len(config.all_shots) * (2 + policies) + main))
 
 
 def _oracle(experiment: Experiment, rows: Mapping[str, int]) -> int:
@@ -72,7 +105,8 @@ def _oracle(experiment: Experiment, rows: Mapping[str, int]) -> int:
     shots = config.compare_shots
     search = BeamConfig(beam_size=config.oracle_beams, shots=shots, expand=max(shots, config.oracle_expand))
     pool = experiment.settings.shared.pool_size
-    return int(config.query_count(rows["validation"]) * prompts_at_most(pool, search))
+    tried = min(config.query_count(rows["validation"]), config.oracle_queries or rows["validation"])
+    return int(tried * prompts_at_most(pool, search))
 
 
 def _selector_bytes(experiment: Experiment, width: int) -> int:

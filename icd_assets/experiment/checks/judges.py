@@ -11,14 +11,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.checks.look import Look
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.recipes import STAGES
 from icd_assets.runtime.finding import Finding
 from icd_assets.scoring.rewards import RewardConfig, knows_correct, reward
 from icd_assets.scoring.rl_data import RlData, RlQuery
+
+if TYPE_CHECKING:
+    from icd_assets.selector.model import PointerSelector
 
 _SHOWN = 40  # characters of an answer
 _ALIKE = 0.5  # share of one answer from which on the model seems not to look
@@ -120,6 +125,51 @@ def _quoted(text: str) -> str:
     return repr(flat if len(flat) <= _SHOWN else f"{flat[:_SHOWN]}…")
 
 
+def single_labels(experiment: Experiment) -> Verdict:
+    return _labels(experiment, "single_labels")
+
+
+def step_labels(experiment: Experiment) -> Verdict:
+    return _labels(experiment, "step_labels")
+
+
+def _labels(experiment: Experiment, asset: str) -> Verdict:
+    """Re-reads the file; labels that are alike for all candidates of every query teach no choice."""
+    from icd_assets.scoring.step_label_file import read_step_labels
+
+    found = read_step_labels(experiment.files(asset)[0])
+    steps = [step for own in found.steps.values() for step in own]
+    differing = sum(len({value for value in step.values if value is not None}) > 1 for step in steps)
+    measured = {"queries": len(found.steps), "prefixes": len(steps), "prefixes_that_teach": differing}
+    if differing:
+        return Verdict(measured)
+    return Verdict(
+        measured,
+        f"after none of its {len(steps):,} prefixes one candidate is better than another; ask the model a few "
+        "questions with icd-assets doctor --smoke, or let labels be likelihoods (single_labels.label)",
+    )
+
+
+def singles_selector(experiment: Experiment) -> Verdict:
+    return _selector(experiment, "singles_selector")
+
+
+def sequence_selector(experiment: Experiment) -> Verdict:
+    return _selector(experiment, "sequence_selector")
+
+
+def rl_selector(experiment: Experiment) -> Verdict:
+    return _selector(experiment, "rl_selector")
+
+
+def _selector(experiment: Experiment, asset: str) -> Verdict:
+    """Strict reading is the judgement; it raises the sentence."""
+    from icd_assets.selector.selector_file import read_selector
+
+    found = read_selector(experiment.files(asset)[0].parent)
+    return Verdict({"tensors": len(found.policy.state_dict()), "architecture": found.policy.config.architecture})
+
+
 def v2_checkpoint(experiment: Experiment) -> Verdict:
     """Strict reading is the judgement; it raises the sentence."""
     from icd_assets.selector.v2_file import read_v2
@@ -156,14 +206,11 @@ def v2format_checkpoint(experiment: Experiment) -> Verdict:
 
     from icd_assets.runtime.seeding import torch_rng
     from icd_assets.selector.v2_file import read_v2
-    from icd_assets.selector.v3_file import load_policy, read_v3
+    from icd_assets.selector.v3_file import load_policy
 
     converted = experiment.files("v2format_checkpoint")[0]
-    facts = experiment.facts("v2format_checkpoint")
-    epochs = experiment.files(f"{facts['phase']}_checkpoints")  # not beside it where its place was taken
-    source = next(path for path in epochs if path.name == facts["source"])
     one = load_policy(read_v2(converted).state, converted)
-    other = load_policy(read_v3(source).model_state_dict, source)
+    source, other = _converted_from(experiment)
     rng = torch_rng(experiment.settings.shared.seed, "check", "v2format")
     width = one.config.embedding_dim
     query = torch.randn(4, width, generator=rng)
@@ -171,7 +218,7 @@ def v2format_checkpoint(experiment: Experiment) -> Verdict:
     pointers = torch.tensor([[[1, 0], [0, 1]]]).expand(4, -1, -1)
     with torch.no_grad():
         difference = (one(query, pool, pointers) - other(query, pool, pointers)).abs().max().item()
-    measured = {"largest_difference": difference, "source": facts["source"]}
+    measured = {"largest_difference": difference, "source": source.name}
     if difference == 0.0:
         return Verdict(measured)
     return Verdict(
@@ -181,7 +228,25 @@ def v2format_checkpoint(experiment: Experiment) -> Verdict:
     )
 
 
+def _converted_from(experiment: Experiment) -> tuple[Path, PointerSelector]:
+    from icd_assets.selector.selector_file import read_selector
+    from icd_assets.selector.v3_file import load_policy, read_v3
+
+    facts = experiment.facts("v2format_checkpoint")
+    if (asset := facts["source"]) in STAGES:
+        folder = experiment.files(asset)[0].parent
+        return folder, read_selector(folder).policy
+    epochs = experiment.files(f"{facts['phase']}_checkpoints")  # not beside it where its place was taken
+    source = next(path for path in epochs if path.name == asset)
+    return source, load_policy(read_v3(source).model_state_dict, source)
+
+
 JUDGES: dict[str, Judge] = {
+    "single_labels": single_labels,
+    "singles_selector": singles_selector,
+    "step_labels": step_labels,
+    "sequence_selector": sequence_selector,
+    "rl_selector": rl_selector,
     "rl_data": rl_data,
     "v2_checkpoint": v2_checkpoint,
     "rce_checkpoints": rce_checkpoints,

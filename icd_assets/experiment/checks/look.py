@@ -44,7 +44,7 @@ class Look:
     @cached_property
     def scans(self) -> Scans:
         experiment = self.experiment
-        return Scans(experiment.store.private / "checks.json", read_only=experiment.read_only)
+        return Scans(experiment.store.caches / "checks.json", read_only=experiment.read_only)
 
     def makes(self, *steps: str) -> bool:
         """Whether one of ``steps`` is to be made."""

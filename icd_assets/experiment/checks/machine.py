@@ -20,7 +20,7 @@ def answers(look: Look) -> Iterator[Finding]:
     """Where the model's answers are kept: raises ``UserError`` if it is damaged, foreign or locked."""
     from icd_assets.vlm.answer_store import AnswerStore
 
-    path = look.experiment.store.private / "answers.sqlite"
+    path = look.experiment.store.answers
     if look.asks and path.is_file():
         with AnswerStore(path) as store:
             store.texts([b""])

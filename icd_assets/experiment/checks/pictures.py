@@ -36,7 +36,7 @@ def _of_split(look: Look, split: Split, items: VqaSplit, needed: _Needed) -> Ite
     images = first_questions(items)
     if len(images) > _MANY:
         look.note(f"looking at the {len(images):,} pictures of {experiment.cell.dataset} {split}")
-    folder = experiment.store.private
+    folder = experiment.store.caches
     looked = look_at(list(images), folder, look.on_progress, read_only=experiment.read_only)
     look.sizes[split] = list(looked.sizes.values())
     if looked.bad:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from icd_assets.errors import UserError
+from icd_assets.experiment.catalog_entries import ModelEntry
 from icd_assets.experiment.checks.look import Look
 from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.v2_source import importable_v2, layers_inside, require_one_head
@@ -45,11 +46,25 @@ def _require_vlm(look: Look) -> None:
         model.backend.require_decoding(model.generation)
     for step in asking:
         if step.scores_answers(experiment):
-            model.backend.require_likelihoods(f"{step.name} scores answers")
+            _require_likelihoods(model, step.name)
+
+
+def _require_likelihoods(model: ModelEntry, asset: str) -> None:
+    try:
+        model.backend.require_likelihoods(f"{asset} scores answers")
+    except UserError:
+        if asset not in ("single_labels", "step_labels"):
+            raise
+        raise UserError(
+            f"{asset} scores answers, which {model.name} cannot be asked for; --set single_labels.label=accuracy "
+            "labels by the answers that it gives."
+        ) from None
 
 
 def _require_metric(look: Look) -> None:
-    if any(step.name in ("rl_data", "evaluation") for step in look.asking):
+    answers = look.experiment.config("single_labels").label == "accuracy"
+    judged = ("rl_data", "evaluation", *(("single_labels", "step_labels") if answers else ()))
+    if any(step.name in judged for step in look.asking):
         look.experiment.task.require_tools()
 
 

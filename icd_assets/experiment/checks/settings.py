@@ -44,6 +44,11 @@ def _contradictions(e: Experiment, planned: set[str]) -> Iterator[str]:
             f"evaluation asks for {most} shots, but a pool has {shared.pool_size} candidates; set "
             "evaluation.shot_counts and evaluation.compare_shots lower, or take larger pools."
         )
+    elif "evaluation" in planned and 2 * (main := e.config("evaluation").compare_shots) > shared.pool_size:
+        yield (
+            f"evaluation.compare_shots is {main}, and the control with shuffled labels needs as many other "
+            f"candidates, but a pool has {shared.pool_size}; set it lower or take larger pools."
+        )
     mixed = pools.mix_rand + pools.mix_text + pools.mix_image
     if e.cell.sampler == "MixSampler" and abs(mixed - 1) > 1e-9:
         yield f"mix_rand + mix_text + mix_image is {mixed:g}; the three shares must sum to 1."

@@ -29,6 +29,7 @@ CAPTION = Task(
     prompt={"system": None, "question": "Caption:{question}", "answer": "{answer}"},
     generation={"max_new_tokens": 20},
     metric_name="CIDEr",
+    best_score=10.0,
     metric=_metric,
     require_tools=require_caption_tools,
     rl_config={"cider": {"document_frequencies": "train split"}},

@@ -35,6 +35,7 @@ MULTIPLE_CHOICE = Task(
     prompt={"question": "Question:{question}\nAnswer:", "answer": "{answer}"},
     generation={"max_new_tokens": 12},
     metric_name="accuracy",
+    best_score=1.0,
     metric=_metric,
     require_tools=lambda: None,
     rl_config={},

@@ -26,6 +26,7 @@ VQA = Task(
     prompt={},
     generation={},
     metric_name="accuracy",
+    best_score=1.0,
     metric=_metric,
     require_tools=lambda: None,
     rl_config={},

@@ -49,6 +49,7 @@ def check_cell(experiment: Experiment, to: str | None, *, fix: bool, ask: bool |
         yield from ()  # the list of checks says what it is
 
     found += findings("plan", make_plan)
+    found += findings("headroom", lambda: _headroom(experiment))
     look = Look(planned[0] if planned else _everything(experiment), thorough=True)
     checked = list(check(look))
     found += checked
@@ -65,6 +66,14 @@ def check_cell(experiment: Experiment, to: str | None, *, fix: bool, ask: bool |
             text = f"not asked: icd-assets doctor --smoke asks the model {smoke.QUESTIONS} questions"
             found.append(Finding("smoke", "ok", text))
     return found
+
+
+def _headroom(experiment: Experiment) -> Iterator[Finding]:
+    """What rl_data's facts say can be won; RL data made before they had such a fact say nothing."""
+    manifest = experiment.manifest("rl_data")
+    for kind in ("seen", "not_seen"):
+        if manifest is not None and (text := manifest.facts.get(f"headroom_{kind}")) is not None:
+            yield Finding("headroom", "ok", str(text))
 
 
 def _everything(experiment: Experiment) -> Plan:

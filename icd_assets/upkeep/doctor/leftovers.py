@@ -60,7 +60,7 @@ def leftovers(store: Store, *, fix: bool) -> Iterator[Finding]:
 
 def answers(store: Store) -> Iterator[Finding]:
     """The answers of the VLM: what was paid for."""
-    path = store.private / "answers.sqlite"
+    path = store.answers
     if path.is_file():
         todo = "restore it from a backup or move it away, then answers are collected anew"
         yield from databases("answers", [path], todo)

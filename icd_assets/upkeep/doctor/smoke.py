@@ -82,7 +82,7 @@ def _answers(look: Look, items: Sequence[VqaItem]) -> tuple[list[str], int]:
             generation=model.generation,
             device=device,
         )
-        with AnswerStore(experiment.store.private / "answers.sqlite") as store:
+        with AnswerStore(experiment.store.answers) as store:
             cached = CachedBackend(backend, store)
             return cached.generate([Prompt.of(item, ()) for item in items]), cached.asked
 

@@ -30,7 +30,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
 
     def open_cell(sampler: str = "rand_sampler", sets: Any = None, **variables: str) -> Experiment:
         catalog = Catalog.load()
-        settings = read_settings(None, variables, sets)
+        settings = read_settings(None, {"RECIPE": "beams", **variables}, sets)
         cell = catalog.cell("demo", sampler, "tiny_vl")
         return replace(Experiment.open(cell, settings, place.results, catalog), read_only=True)
 

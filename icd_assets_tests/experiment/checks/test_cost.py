@@ -10,6 +10,7 @@ from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import read_settings
 from icd_assets.experiment.steps import STEP
 from icd_assets_tests.experiment.checks.conftest import Opened
+from icd_assets_tests.worlds.manifests import STEP_NAMES
 from icd_assets_tests.worlds.workplace import Workplace
 
 ROWS = {"train": 9009, "validation": 5046}
@@ -21,13 +22,13 @@ def test_prompts_by_hand(opened: Opened) -> None:
     assert found["beam_data"] == 24 * (1 + 64 + 5 * 3)  # alone, singles, and 5 beams over the 4 best less one
     assert found["rl_data"] == 24 * (5 + 5 + 2 * 2 + 1)
     oracle = 40 * (1 + 64 + 1 * 3)
-    assert found["evaluation"] == 40 * (1 + 4 * (2 + 2) + 3) + oracle
+    assert found["evaluation"] == 40 * (1 + 4 * (2 + 2) + 3 + 5 + 2) + oracle  # five baselines
     assert prompts(opened(), ["rl_data"], ROWS) == {"rl_data": 360}
 
 
 def test_grpo_is_asked_too(opened: Opened) -> None:
     with_grpo = prompts(opened(GRPO_EPOCHS="3"), ["evaluation"], ROWS)["evaluation"]
-    assert with_grpo - prompts(opened(), ["evaluation"], ROWS)["evaluation"] == 40 * 4
+    assert with_grpo - prompts(opened(), ["evaluation"], ROWS)["evaluation"] == 40 * (4 + 1)
 
 
 def test_bytes_by_hand(opened: Opened) -> None:
@@ -47,12 +48,12 @@ def test_a_run_writes_what_was_foretold(trained: tuple[Workplace, str], monkeypa
     place = trained[0]
     monkeypatch.chdir(place.folder)
     monkeypatch.setenv("ICD_CATALOG", str(place.folder / "catalog.yaml"))
-    settings = read_settings(None, {"RCE_EPOCHS": "5", "GRPO_EPOCHS": "3"})
+    settings = read_settings(None, {"RECIPE": "beams", "RCE_EPOCHS": "5", "GRPO_EPOCHS": "3"})
     catalog = Catalog.load()
     experiment = Experiment.open(catalog.cell("demo", "rand_sampler", "tiny_vl"), settings, place.results, catalog)
     rows = {"train": len(experiment.data.train), "validation": len(experiment.data.validation)}
     foretold = written(experiment, STEPS, rows, encoder=1_100_000, width=64)
-    for asset in STEPS[1:]:
+    for asset in STEP_NAMES[1:]:
         manifest = experiment.manifest(asset)
         assert manifest is not None
         size = sum(record.size for record in manifest.files)

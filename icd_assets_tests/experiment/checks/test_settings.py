@@ -27,6 +27,11 @@ def test_defaults_fit_together(opened: Opened) -> None:
     [
         ({("shared", "pool_size"): "3", ("shared", "shots"): "4"}, {}, "shared.shots is 4, but a pool has 3"),
         ({("shared", "pool_size"): "3"}, {}, "evaluation asks for 4 shots, but a pool has 3"),
+        (
+            {("shared", "pool_size"): "20", ("evaluation", "compare_shots"): "16"},
+            {},
+            "evaluation.compare_shots is 16, and the control",
+        ),
         ({("candidate_pools", "mix_rand"): "0.9"}, {}, "the three shares must sum to 1"),
         ({("v2_checkpoint", "num_heads"): "3"}, {}, "hidden_dim is 256, which 3 heads do not divide"),
         ({("v2_checkpoint", "source"): "train"}, {"LEVER_LM_CHECKPOINT_PATH": "x"}, "unset one of them"),

@@ -1,0 +1,18 @@
+"""sequence_selector: goes on from the selector of singles with the labels of sequences, and those of singles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from icd_assets.assets.figures import Markdown, Table
+from icd_assets.assets.learned import show_learned, train_stage
+from icd_assets.assets.step_run import Report, StepRun
+
+
+def sequence_selector(run: StepRun) -> Report:
+    return train_stage(run, "sequence_selector", start="singles_selector")
+
+
+def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:
+    return show_learned(facts)

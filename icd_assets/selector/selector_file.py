@@ -1,0 +1,131 @@
+"""A trained selector of any architecture on disk: ``config.json`` and ``model.safetensors`` in its own folder.
+
+Reading is strict: what is missing, foreign, truncated, of another shape or not finite is refused in one sentence,
+and nothing in a file is executed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from icd_assets.errors import UserError
+from icd_assets.selector.config import SelectorConfig
+from icd_assets.selector.model import ARCHITECTURES, PointerSelector, new_policy, shapes_of
+
+FORMAT = 1
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_KEYS = frozenset({"format", "selector", "stage", "encoder_digest", "lineage"})
+_WIDEST = 16_384  # of any size in a config: what is larger is no selector, and would not fit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SelectorFile:
+    """What a folder holds; the policy is in eval mode on the CPU."""
+
+    policy: PointerSelector
+    stage: str
+    encoder_digest: str  # of the encoder whose embeddings it reads
+    lineage: Mapping[str, Any]
+
+
+def write_selector(
+    folder: Path, policy: PointerSelector, *, stage: str, encoder_digest: str, lineage: Mapping[str, Any]
+) -> None:
+    """Make ``folder`` with both files; equal selectors give equal bytes. Verified by reading it back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
+    content = {
+        "format": FORMAT,
+        "selector": policy.config.model_dump(),
+        "stage": stage,
+        "encoder_digest": encoder_digest,
+        "lineage": dict(lineage),
+    }
+    (folder / WEIGHTS).write_bytes(save(state))
+    (folder / CONFIG).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    again = read_selector(folder).policy.state_dict()
+    if any(not torch.equal(again[name], tensor) for name, tensor in state.items()):
+        raise RuntimeError(f"{folder}: the files do not hold the selector that was written")
+
+
+def read_selector(folder: Path) -> SelectorFile:
+    """The selector of a folder; raises ``UserError`` that names the file and what is wrong with it."""
+    path = folder / CONFIG
+    content = _content(path)
+    config = _config(path, content["selector"])
+    state = _state(folder / WEIGHTS, config)
+    policy = new_policy(config, 0)
+    policy.load_state_dict(state)
+    return SelectorFile(policy.eval(), content["stage"], content["encoder_digest"], content["lineage"])
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; a selector's folder holds {CONFIG} and {WEIGHTS}.") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{path} is no whole JSON file; make the selector again.") from None
+    if not isinstance(content, dict) or "format" not in content:
+        raise UserError(f"{path} is not the config of a selector: it has no format.")
+    found = content["format"]
+    if type(found) is not int or found != FORMAT:
+        newer = type(found) is int and found > FORMAT
+        todo = "it is of a newer version, update icd-assets" if newer else "make the selector again"
+        raise UserError(f"{path} has the format {found!r}, and {FORMAT} is read here; {todo}.")
+    if odd := sorted(map(str, _KEYS ^ content.keys())):
+        raise UserError(f"{path}: {odd[0]} is {'missing' if odd[0] in _KEYS else 'unknown'}.")
+    texts = isinstance(content["stage"], str) and isinstance(content["encoder_digest"], str)
+    if not texts or not isinstance(content["lineage"], dict):
+        raise UserError(f"{path}: stage and encoder_digest must be texts, and lineage an object.")
+    return content
+
+
+def _config(path: Path, given: Any) -> SelectorConfig:
+    if isinstance(given, dict) and str(name := given.get("architecture")) not in ARCHITECTURES:
+        raise UserError(f"{path}: the architecture {name!r} is unknown; known: {', '.join(ARCHITECTURES)}.")
+    try:
+        if odd := sorted(SelectorConfig.model_fields.keys() - dict(given).keys()):
+            raise UserError(f"{path}: selector.{odd[0]} is missing.")
+        config = SelectorConfig.model_validate(given, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: selector.{field}: {first['msg'].lower()}.") from None
+    except (TypeError, ValueError):
+        raise UserError(f"{path}: selector must be an object.") from None
+    if max(value for _, value in config if isinstance(value, int)) > _WIDEST:
+        raise UserError(f"{path}: a selector as wide as it says cannot be; a size is above {_WIDEST}.")
+    return config
+
+
+def _state(path: Path, config: SelectorConfig) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = load(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; make the selector again.") from None
+    except (SafetensorError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is no whole safetensors file; make the selector again.") from None
+    try:
+        shapes = shapes_of(config)
+    except (UserError, ValueError, RuntimeError) as error:
+        problem = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"{path.with_name(CONFIG)}: {problem}.") from None
+    if odd := sorted(shapes.keys() ^ state.keys()):
+        raise UserError(f"{path}: tensor {odd[0]} is {'missing' if odd[0] in shapes else 'unknown'}.")
+    for name, tensor in state.items():
+        if tuple(tensor.shape) != shapes[name]:
+            raise UserError(f"{path}: {name} has shape {list(tensor.shape)}, expected {list(shapes[name])}.")
+        if tensor.dtype != torch.float32 or not torch.isfinite(tensor).all():
+            raise UserError(f"{path}: {name} holds what is not a finite float32 number.")
+    return state
