@@ -2,10 +2,9 @@
 
 Legend: `Q` queries, `B` queries of an update, `C` columns (a query's sequences), `K` pool, `N` pointers.
 
-loss = Σ_s w_s·dense(labels after s picks) + w_pointers·Σ_S expected_reward(pointers of S shots)
-+ w_beams·CE(beams), each a mean over a query's sequences, then over the queries of the update that have such
-labels. Trained together, none of them can undo another. All share one encoding of the query and its pool, and
-so one dropout mask.
+loss = Σ_s w_s·dense(labels after s picks) + Σ_S w_S·expected_reward(pointers of S shots) + w·cross-entropy(beams),
+each a mean over a query's sequences, then over the queries of the update that have such labels. Trained together,
+none of them can undo another. All share one encoding of the query and its pool, and so one dropout mask.
 """
 
 from __future__ import annotations
@@ -20,13 +19,14 @@ from typing import NamedTuple, assert_never
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.seeding import torch_rng
 from icd_assets.selector.config import KeptBy, SelectorTraining
 from icd_assets.selector.decoding import evaluating
 from icd_assets.selector.labels import Columns, LabelTensors, TrainingLabels, label_tensors
-from icd_assets.selector.losses import among, dense_loss
+from icd_assets.selector.losses import among, dense_loss, expected_reward
 from icd_assets.selector.model import Encoded, PointerSelector, new_policy
 from icd_assets.selector.training import (
     EpochResult,
@@ -173,9 +173,13 @@ def _validate(policy: PointerSelector, labels: LabelTensors, config: SelectorTra
                 weights[term.kind] = term.weight
     totals = {kind: torch.stack(found).sum(0).tolist() for kind, found in sums.items()}
     means = {kind: [x / queries for x in found] for kind, (*found, queries) in totals.items() if queries}
+    loss, reward, greedy_reward = (sum(weights[kind] * means[kind][i] for kind in means) for i in range(3))
     whole = sum(weights[kind] for kind in means)
-    loss, expected_, greedy_ = (sum(weights[kind] * means[kind][i] for kind in means) for i in range(3))
-    return {"val_loss": loss, "val_expected_reward": expected_ / whole, "val_greedy_reward": greedy_ / whole}
+    return {
+        "val_loss": loss,
+        "val_expected_reward": reward / whole,
+        "val_greedy_reward": greedy_reward / whole,
+    }
 
 
 def terms(
@@ -205,7 +209,7 @@ def _dense_terms(
     policy: PointerSelector, encoded: Encoded, columns: Columns, config: SelectorTraining
 ) -> Iterator[Term]:
     spans = dict(columns.spans())
-    for picks, state, taken in _roll_out(policy, encoded, columns):
+    for picks, state, taken in _roll_out(policy, encoded, columns, columns.lengths[0]):
         if picks not in spans:
             continue
         span = spans[picks]  # the last of those that are left
@@ -221,7 +225,7 @@ def _pointer_terms(
     steps = _step_log_probs(policy, encoded, columns)
     for shots, span in columns.spans():
         stored = _among_stored(steps, columns, span)
-        loss = dense_loss(stored.log_probs, stored.values, "expectation")  # = losses.expected_reward
+        loss = expected_reward(stored.log_probs, stored.values, stored.log_probs > -torch.inf)
         yield stored._replace(kind=f"pointers {shots}", weight=config.shot_weight(shots), loss=loss)
 
 
@@ -248,28 +252,29 @@ def _among_stored(steps: Tensor, columns: Columns, span: slice) -> Term:
 def _step_log_probs(policy: PointerSelector, encoded: Encoded, columns: Columns) -> Tensor:
     """Log-probability [B, C, L] of each pick of the sequences, 0 after a sequence's end."""
     steps = []
-    for picks, state, taken in _roll_out(policy, encoded, columns):
+    for picks, state, taken in _roll_out(policy, encoded, columns, columns.lengths[0] - 1):
         count = _longer(columns, picks)
-        if count:
-            picked = columns.sequences[:, :count, picks].unsqueeze(-1)
-            logits = policy.scores(state[:, :count], encoded.candidates, taken[:, :count])
-            found = logits.log_softmax(-1).gather(-1, picked).squeeze(-1)  # [B, count]
-            steps.append(torch.nn.functional.pad(found, (0, len(columns.lengths) - count)))
+        picked = columns.sequences[:, :count, picks].unsqueeze(-1)
+        logits = policy.scores(state[:, :count], encoded.candidates, taken[:, :count])
+        found = logits.log_softmax(-1).gather(-1, picked).squeeze(-1)  # [B, count]
+        steps.append(functional.pad(found, (0, len(columns.lengths) - count)))
     return torch.stack(steps, dim=-1)
 
 
-def _roll_out(policy: PointerSelector, encoded: Encoded, columns: Columns) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """(picks, state [B, c, X], chosen [B, c, K]) after 0, 1, … picks of the c columns that are as long."""
+def _roll_out(
+    policy: PointerSelector, encoded: Encoded, columns: Columns, last: int
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """(picks, state [B, c, X], chosen [B, c, K]) after 0 … ``last`` picks of the c columns that are as long."""
     batch, pool = encoded.candidates.shape[:2]
     state = encoded.state.unsqueeze(1).expand(-1, len(columns.lengths), -1)
     chosen = torch.zeros(batch, len(columns.lengths), pool, dtype=torch.bool, device=state.device)
-    for picks in range(columns.lengths[0] + 1):
-        yield picks, state, chosen
+    yield 0, state, chosen
+    for picks in range(last):
         count = _longer(columns, picks)
-        picked = columns.sequences[:, :count, picks] if count else None
-        if picked is not None:
-            state = policy.step(state[:, :count], encoded.candidates, picked)
-            chosen = chosen[:, :count].scatter(2, picked.unsqueeze(-1), True)
+        picked = columns.sequences[:, :count, picks]
+        state = policy.step(state[:, :count], encoded.candidates, picked)
+        chosen = chosen[:, :count].scatter(2, picked.unsqueeze(-1), True)
+        yield picks + 1, state, chosen
 
 
 def _longer(columns: Columns, picks: int) -> int:

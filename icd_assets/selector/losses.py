@@ -116,7 +116,7 @@ def dense_loss(log_probs: Tensor, values: Tensor, kind: DenseLoss, temperature: 
 
 
 def expected_reward(log_probs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
-    """−Σ softmax(log π)·R over the stored pointers of each query; all [B, N] → [B].
+    """−Σ softmax(log π)·R over the stored pointers of each query; all [..., N] → [...].
 
     The policy renormalized over the stored pointers is a policy over them, and this is its exact expectation: no
     pointer is sampled, and none whose reward is unknown gains or loses.

@@ -20,8 +20,8 @@ METRICS = {
     "max_advantage": "GRPO: largest absolute advantage, mean over updates.",
     "grad_norm": "Norm of the gradient before clipping.",
     "frac_reward_zero_std": "Share of training queries whose pointers all earned the same reward.",
-    "val_loss": "Held-out queries. SFT: cross-entropy per pick; a selector's training: its loss without dropout; "
-    "else upstream's RCE loss at τ = 1, raw reward.",
+    "val_loss": "Held-out queries. SFT: cross-entropy per pick; a selector's training: its loss without "
+    "dropout; else upstream's RCE loss at τ = 1, raw reward.",
     "val_expected_reward": "Held-out queries: expected raw reward under the policy, among their stored pointers; "
     "a selector's training: expected label or reward, weighted as the loss is.",
     "val_greedy_reward": "Held-out queries: the same for the policy's most probable choice.",

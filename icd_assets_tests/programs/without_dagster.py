@@ -24,7 +24,8 @@ for block in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8
 
 from icd_assets.experiment.steps import STEP  # noqa: E402  (after the finder is in place)
 
-made = {step: names["experiment"].manifest(step).data_version for step in STEP}
+manifests = {step: names["experiment"].manifest(step) for step in STEP}
+made = {step: manifest.data_version for step, manifest in manifests.items() if manifest is not None}
 compared = [row.strategy for row in names["result"].comparison.strategies]
 assert not [name for name in sys.modules if name.startswith("dagster")]
 print(json.dumps({"made": made, "compared": compared}))

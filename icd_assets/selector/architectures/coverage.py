@@ -3,9 +3,11 @@
 Legend: `B` queries, `N` pointers, `K` pool, `D` embedding, `H` hidden, `A` aspects, d = H/A.
 
 A candidate covers aspect h to the degree a_h = sigmoid(g_h·(cos(W_h q, W_h c) − t_h)): it is alike in that aspect,
-by one projection for query and candidate. The state u [A] is what the query still needs; a pick takes away what it
-covers, u_h ← u_h·(1 − a_h). A candidate is worth Σ_h u_h·a_h: the marginal gain of the probabilistic coverage
-Σ_h u_h·(1 − Π_c (1 − a_h(c))), which is submodular, as in El-Arini et al. (KDD 2009, "Turning down the noise").
+by one projection for query and candidate. The query needs u_h; a pick takes away what it covers, all but a share
+r_h that a repetition still meets, so that after everything is covered the relevant still comes first:
+    logit(c) = scale·Σ_h u_h·(r_h + (1 − r_h)·Π_picks (1 − a_h(p)))·a_h(c)
+With r = 0 this is the marginal gain of the probabilistic coverage Σ_h u_h·(1 − Π_c (1 − a_h(c))) of El-Arini et
+al. (KDD 2009, "Turning down the noise in the blogosphere"), which is submodular; with r = 1 picks do not matter.
 """
 
 from __future__ import annotations
@@ -20,11 +22,11 @@ from icd_assets.errors import UserError
 from icd_assets.selector.architectures.interface import MASKED, Encoded, PointerSelector, at
 from icd_assets.selector.config import SelectorConfig
 
-_SHARPNESS, _THRESHOLD, _SCALE = 6.0, 0.5, 6.0  # where g, t and the scale of the logits start
+_SHARPNESS, _THRESHOLD, _SCALE, _REPETITION = 6.0, 0.5, 6.0, 0.05  # where g, t, scale and r start
 
 
 class CoverageSelector(PointerSelector):
-    """X = Y = A: needs of the query, and how far each candidate covers them."""
+    """X = 2·A: needs that are left, and all of them; Y = A: how far each candidate covers them."""
 
     def __init__(self, config: SelectorConfig) -> None:
         super().__init__()
@@ -37,25 +39,29 @@ class CoverageSelector(PointerSelector):
         self.need = nn.Linear(config.embedding_dim, config.aspects)
         self.log_sharpness = nn.Parameter(torch.full((config.aspects,), math.log(_SHARPNESS)))
         self.threshold = nn.Parameter(torch.full((config.aspects,), _THRESHOLD))
+        self.repetition = nn.Parameter(torch.full((config.aspects,), math.log(_REPETITION / (1 - _REPETITION))))
         self.log_scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
         self.dropout = nn.Dropout(config.dropout)
 
     def encode(self, query: Tensor, candidates: Tensor) -> Encoded:
-        """Needs [B, A], coverage [B, K, A] in (0, 1); query: [B, D], candidates: [B, K, D]."""
+        """Needs [B, 2·A], coverage [B, K, A] in (0, 1); query: [B, D], candidates: [B, K, D]."""
         query, candidates = self.dropout(query), self.dropout(candidates)
         alike = (self._aspects(query).unsqueeze(1) * self._aspects(candidates)).sum(-1)  # [B, K, A] cosines
         covered = torch.sigmoid(self.log_sharpness.exp() * (alike - self.threshold))
-        return Encoded(functional.softplus(self.need(query)), covered)
+        need = functional.softplus(self.need(query))
+        return Encoded(torch.cat((need, need), dim=-1), covered)
 
     def _aspects(self, embedded: Tensor) -> Tensor:
         """[..., D] → unit vectors [..., A, d]"""
         return functional.normalize(self.aspect_proj(embedded).unflatten(-1, (self.config.aspects, -1)), dim=-1)
 
     def scores(self, state: Tensor, candidates: Tensor, chosen: Tensor) -> Tensor:
-        """Logits [B, N, K] of the next pick; state: [B, N, A], candidates: [B, K, A], chosen: [B, N, K] bool."""
-        gain = state @ candidates.transpose(1, 2)
+        """Logits [B, N, K] of the next pick; state: [B, N, 2·A], candidates: [B, K, A], chosen: [B, N, K] bool."""
+        left, whole = state.chunk(2, dim=-1)
+        gain = torch.lerp(left, whole, self.repetition.sigmoid()) @ candidates.transpose(1, 2)
         return (self.log_scale.exp() * gain).masked_fill(chosen, MASKED)
 
     def step(self, state: Tensor, candidates: Tensor, picked: Tensor) -> Tensor:
-        """The needs [B, N, A] that are left after picking positions ``picked`` [B, N]."""
-        return state * (1 - at(candidates, picked))
+        """The needs [B, N, 2·A] after picking positions ``picked`` [B, N]."""
+        left, whole = state.chunk(2, dim=-1)
+        return torch.cat((left * (1 - at(candidates, picked)), whole), dim=-1)
