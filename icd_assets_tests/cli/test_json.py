@@ -30,7 +30,8 @@ def documented() -> dict[str, set[str]]:
     """command → keys, from the table of the page."""
     text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w -]+) --json` \| \d+ \| (.+) \|$", text, re.MULTILINE)
-    return {name: {"schema", *re.findall(r"`(\w+)`", keys)} for name, keys in rows}
+    plain = {name: keys.partition("; with `--seeds`")[0] for name, keys in rows}
+    return {name: {"schema", *re.findall(r"`(\w+)`", keys)} for name, keys in plain.items()}
 
 
 def keys(document: Any) -> set[str]:

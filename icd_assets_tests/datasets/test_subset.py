@@ -54,7 +54,8 @@ def test_the_alias_asks_the_subset_and_a_missing_file_is_said_at_once(workplace:
     for flags in (["--to", "rl_data"], ["--set", "evaluation.subset=false"]):
         assert workplace.run("train", *names, "--dry-run", *flags).returncode == 0
     path.write_text("{}")
-    assert workplace.run("train", *names, "--dry-run").returncode == 0
+    refused = workplace.run("train", *names, "--dry-run")
+    assert refused.returncode == 2 and f"{path} has no key 'annotations'" in refused.stderr
 
 
 @pytest.mark.slow

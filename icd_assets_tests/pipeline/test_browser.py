@@ -65,7 +65,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory, seconds_left: Callable[[]
         cell = [sampler if word == "rand_sampler" else word for word in CELL]
         ended = place.run("train", *cell, "--to", "candidate_pools", timeout=seconds_left())
         assert ended.returncode == 0, ended.stderr + ended.stdout
-    ended = place.run("train", *CELL, "--to", "embeddings", timeout=seconds_left())
+    ended = place.run("train", *CELL, "--recipe", "beams", "--to", "embeddings", timeout=seconds_left())
     assert ended.returncode == 0, ended.stderr + ended.stdout
     found = re.search(r"^run (\S+) ended well$", ended.stdout, re.MULTILINE)
     assert found is not None, ended.stdout

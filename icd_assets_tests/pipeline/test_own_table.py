@@ -19,9 +19,9 @@ CELL = ["vqa", "signs", "0", "query_img_text_icd_img_text", "rand_sampler", "tin
 
 def write_table(place: Workplace, split: str, count: int) -> None:
     """The demo's first questions as a CSV, ids and images by texts."""
-    demo = place.folder / "datasets" / "demo"
-    asked = json.loads((demo / f"OpenEnded_demo_{split}_questions.json").read_bytes())["questions"]
-    answered = json.loads((demo / f"demo_{split}_annotations.json").read_bytes())["annotations"]
+    demo, name = place.folder / "datasets" / "demo", {"train": "train", "val": "validation"}[split]
+    asked = json.loads((demo / f"OpenEnded_demo_{name}_questions.json").read_bytes())["questions"]
+    answered = json.loads((demo / f"demo_{name}_annotations.json").read_bytes())["annotations"]
     answers = {one["question_id"]: [a["answer"] for a in one["answers"]] for one in answered}
     with (place.folder / "signs" / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter=";")

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from icd_assets.experiment.recipes import STEPS_OF
 from icd_assets.experiment.steps import STEP
 from icd_assets_tests.worlds.terminal import Terminal, plain
 from icd_assets_tests.worlds.workplace import CELL, KEY, Workplace, new_workplace, shrink
 
 COMMAND = [sys.executable, "-m", "icd_assets.cli"]
+DENSE = STEPS_OF["rl"] - STEPS_OF["beams"] | {"rl_queries"}
 SENTENCE = "icd-assets: interrupted; what is complete is kept, and the same command goes on from there"
+BEAMS = [asset for asset in STEP if asset in STEPS_OF["beams"] and asset != "rl_queries"]
 SHORT = {"RCE_EPOCHS": "2", "GRPO_EPOCHS": "2", "OMP_NUM_THREADS": "1", "TERM": "xterm-256color"}
 
 
@@ -60,7 +63,7 @@ def test_what_is_left_on_the_screen_is_one_line_per_step(watched: tuple[Workplac
     _, terminal = watched
     lines = [row for row in terminal.rows if re.match(r"\[\d/9\]", row)]
     assert len(lines) == 9
-    for number, (asset, line) in enumerate(zip(STEP, lines, strict=True), start=1):
+    for number, (asset, line) in enumerate(zip(BEAMS, lines, strict=True), start=1):
         assert re.fullmatch(rf"\[{number}/9\] {asset}: made in \d+\.\d s", line)
     assert "\x1b[?25l" not in terminal.text  # the cursor was never hidden
 
@@ -77,7 +80,7 @@ def test_narrow_screens_show_names_whole(watched: tuple[Workplace, Terminal], co
         words = {word for row in terminal.rows for word in row.split()}
         assert not [word for word in words if "…" in word]
     assert any(KEY in row for row in shown["status"])
-    for asset in STEP:
+    for asset in BEAMS:
         assert any(asset in row.split() for row in shown["train"])
 
 
@@ -112,9 +115,12 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("asset", list(STEP))
-def test_ctrl_c_in_a_step_is_one_sentence(interrupted: Workplace, asset: str) -> None:
-    terminal = at_terminal(interrupted, "train", *CELL)
+@pytest.mark.parametrize(
+    ("recipe", "asset"),
+    [*(("beams", asset) for asset in BEAMS), *(("rl", asset) for asset in STEP if asset in DENSE)],
+)
+def test_ctrl_c_in_a_step_is_one_sentence(interrupted: Workplace, recipe: str, asset: str) -> None:
+    terminal = at_terminal(interrupted, "train", *CELL, "--recipe", recipe)
     terminal.read_until(f"] {asset}")
     terminal.press_ctrl_c()
     assert terminal.end(60) == 130

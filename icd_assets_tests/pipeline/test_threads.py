@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from icd_assets.experiment.steps import STEP
+from icd_assets.experiment.recipes import STEPS_OF
 from icd_assets.store.manifest import Manifest
 from icd_assets.store.names import MANIFEST
 from icd_assets_tests.worlds.workplace import Workplace, new_workplace, shrink
@@ -12,7 +12,7 @@ from icd_assets_tests.worlds.workplace import Workplace, new_workplace, shrink
 
 def test_one_and_four_threads(workplace: Workplace, tmp_path: Path) -> None:
     few, many = made(workplace, 1), made(new_workplace(tmp_path / "many"), 4)
-    assert set(few) == set(many) == set(STEP)
+    assert set(few) == set(many) == set(STEPS_OF["beams"])
     assert {name: one.data_version for name, one in few.items()} == {
         name: one.data_version for name, one in many.items()
     }

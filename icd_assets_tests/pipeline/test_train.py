@@ -162,7 +162,7 @@ def test_evaluated_queries_choose_from_the_samplers_own_pools(trained: Trained) 
             files / f"demo_{name}_annotations.json",
             str(files / "COCO_{image_id:012d}.jpg"),
         )
-        for split, name in (("train", "train"), ("validation", "val"))
+        for split, name in (("train", "train"), ("validation", "validation"))
     )
     every = build_pools("RandSampler", validation, train, PoolConfig(), same_split=False)
     assert found == {str(row): list(every[row]) for row in range(40)}

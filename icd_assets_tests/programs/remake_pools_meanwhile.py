@@ -27,7 +27,7 @@ def make(name: str, **config: object) -> str | None:
         partition_key=key,
         instance=instance,
         resources=defs.resources,
-        run_config={"ops": {name: {"config": config}}},
+        run_config={"ops": {name: {"config": config}}, "resources": {"shared": {"config": {"recipe": "beams"}}}},
         raise_on_error=False,
     )
     failed = [event for event in ended.all_events if event.is_step_failure]

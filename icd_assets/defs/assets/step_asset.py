@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from icd_assets.defs.runs.step_process import enter_process
 from icd_assets.errors import MissingInput, UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.recipes import with_implied
 from icd_assets.experiment.step import Step
 from icd_assets.experiment.steps import own_fields
 from icd_assets.runtime import machine_errors
@@ -54,6 +56,8 @@ def step_asset(step: Step) -> dg.AssetsDefinition:
             if _lacks_epochs(step, experiment, explicit, context.run):
                 explicit["grpo_epochs"] = GRPO_EPOCHS
                 experiment, origin = asks()
+            if _alone(step, context.run):  # as the command's --to: who names an asset means a recipe that has it
+                experiment = replace(experiment, settings=with_implied(experiment.settings, step.name))
             add_cells(context.instance, [experiment.cell.key])
             if origin is not None:
                 context.log.info(f"{step.name}: settings {origin}")
@@ -99,10 +103,15 @@ def _lacks_epochs(step: Step, experiment: Experiment, explicit: dict[str, Any], 
     return of_the_job and "grpo_epochs" not in explicit and step.left_out(experiment) is not None
 
 
+def _alone(step: Step, run: dg.DagsterRun) -> bool:
+    """Whether the run was asked for this asset and no other."""
+    return run.asset_selection == {dg.AssetKey(step.name)}
+
+
 def _nothing_to_do(step: Step, experiment: Experiment, config: Any, run: dg.DagsterRun) -> bool:
     """Whether the cell's recipe has no such step, and nobody asked for it by name."""
-    alone = run.asset_selection == {dg.AssetKey(step.name)}
-    return not config.force and not (step.on_request and alone) and step.left_out(experiment) is not None
+    asked_for = config.force or (step.on_request and _alone(step, run))
+    return not asked_for and step.left_out(experiment) is not None
 
 
 def _nothing(step: Step, experiment: Experiment, origin: str | None) -> dg.MaterializeResult[Any]:
