@@ -132,7 +132,7 @@ def test_a_newcomer_sees_the_whole_graph_and_is_asked_for_nothing(
     """All ten assets and all their edges are drawn, and nobody wants an e-mail address."""
     assets, edges = _graph()
     page.goto("/")
-    page.get_by_role("link", name="Lineage").click()
+    page.get_by_role("link", name=re.compile("^lineage")).click()
     expect(page.locator("foreignObject")).to_have_count(len(assets))
     expect(page.locator("svg path[marker-end]")).to_have_count(edges)
     for name in assets:
@@ -296,7 +296,14 @@ def _materialize(page: Page, asset: str, keys: list[str], picture: Callable[[str
     page.goto(f"/assets/{asset}")
     page.get_by_role("button", name="Materialize…").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_text("Select a partition or create one", exact=True).click()
+    choose, sure = (
+        dialog.get_by_text("Select a partition or create one", exact=True),
+        page.get_by_text("Are you sure?"),
+    )
+    expect(choose.or_(sure)).to_be_visible()
+    if sure.is_visible():  # where a step of another recipe, which it may read too, was never made
+        page.get_by_role("button", name="Confirm", exact=True).click()
+    choose.click()
     for key in keys:
         page.get_by_role("menuitem").filter(has_text=key).first.click()
     page.keyboard.press("Escape")
