@@ -1,4 +1,4 @@
-"""sequence_selector: goes on from the selector of singles with the labels of sequences, and those of singles."""
+"""sequence_selector: new weights, trained on the labels of singles and of sequences together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from icd_assets.assets.step_run import Report, StepRun
 
 
 def sequence_selector(run: StepRun) -> Report:
-    return train_stage(run, "sequence_selector", start="singles_selector")
+    return train_stage(run, "sequence_selector", start=None)
 
 
 def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:

@@ -36,7 +36,8 @@ def headroom(cell: tuple[str, ...], settings: Settings, budget: int, as_json: bo
 
     From RL data that are there: how often a stored pointer beats the policy's first beam. From a sample of train
     questions: what the best pair of demonstrations gains on the policy, and on the two best singles. The policy is
-    the v2 selector, or similarity where there is none. Answers are kept and not asked again.
+    the last selector that the cell's recipe trained, or similarity where there is none. Answers are
+    kept and not asked again.
     """
     from icd_assets.evaluation.headroom import as_json as figures
     from icd_assets.evaluation.headroom import recipe, sentences, stored_sentence

@@ -15,12 +15,13 @@ from icd_assets.cli.cell_arguments import CellArguments
 from icd_assets.cli.screen import console, screen_width
 from icd_assets.errors import UserError
 from icd_assets.evaluation.report import Comparison, DifferenceRow, Interval
-from icd_assets.evaluation.tables import starred
+from icd_assets.evaluation.tables import by_strategy, starred
 from icd_assets.evaluation.verdict import footnotes, verdict
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan_notes import other_epochs
 from icd_assets.experiment.recipes import STAGES, no_v2_format, recipe_of, stages
 from icd_assets.lever_plus.inference import found_instead, taken_by_inference
+from icd_assets.pools.config import SAMPLERS
 
 _KINDS_SHOWN = 4  # more do not fit a terminal
 _ROOM_FOR_DIGITS = 92  # columns that the table takes with one digit after each point
@@ -74,7 +75,7 @@ def show_summary(experiment: Experiment) -> None:
         _show_checkpoints(experiment)
     console.print()
     show_evaluation(experiment)
-    console.print("\nsee runs, lineage and curves in the UI:  make ui   (or: icd-assets ui)", markup=False)
+    _show_ui()
 
 
 def _show_selectors(experiment: Experiment, own: Sequence[str]) -> None:
@@ -132,20 +133,57 @@ def _show_checkpoints(experiment: Experiment) -> None:
         console.print(f"note: {sentence}", markup=False)
 
 
+def show_cells(experiments: Mapping[str, Experiment]) -> None:
+    """One table of several cells, a column for each, and how to see more of each."""
+    found = {name: _comparison(experiment)[1] for name, experiment in experiments.items()}
+    digits = digits_shown()
+    table = Table("strategy", *found, "prompts", box=None, pad_edge=False)
+    for rows in by_strategy(found).values():
+        first, *_ = rows.values()
+        prices = dict.fromkeys(f"{row.prompts:,}" for row in rows.values() if row.prompts is not None)
+        scores = (score_cell(rows[cell].score if cell in rows else None, digits) for cell in found)
+        table.add_row(fitted(next(iter(found.values())).name(first), digits), *scores, " / ".join(prices))
+    console.print(table)
+    for name, comparison in found.items():
+        console.print(f"\n[bold]{name}[/bold]: {comparison.queries}, {comparison.compare_shots} shots")
+        _say(verdict(comparison))
+        cell = experiments[name].cell
+        words = f"{cell.dataset} {SAMPLERS[cell.sampler].alias} {cell.model}"
+        console.print(f"differences, kinds, files:  icd-assets evaluation {words}", markup=False)
+    some = next(iter(found.values()))
+    console.print(f"\na…b: {some.intervals}; prompts: what the labels of the selector asked the model")
+    _say([sentence for sentence in footnotes(some) if sentence.startswith("†")])
+    _show_ui()
+
+
+def _show_ui() -> None:
+    console.print("\nsee runs, lineage and curves in the UI:  make ui   (or: icd-assets ui)", markup=False)
+
+
 def show_evaluation(experiment: Experiment) -> None:
     """The main table of one cell, and where the rest of it is."""
+    path, comparison = _comparison(experiment)
+    shots = comparison.compare_shots
+    console.print(f"[bold]{experiment.cell}[/bold]: validation split, {comparison.queries}, {shots} shots")
+    show_table(comparison)
+    _say(verdict(comparison))
+    console.print(f"all shots: {path_shown(path.with_suffix('.md'))}   as JSON: {path_shown(path)}", markup=False)
+
+
+def _comparison(experiment: Experiment) -> tuple[Path, Comparison]:
+    """The table of a cell, and its file."""
     manifest = experiment.manifest("evaluation")
     if manifest is None:
         raise UserError(f"{experiment.cell} is not evaluated yet; run icd-assets train for it.")
     path = experiment.store.files(manifest)[0]
     comparison = Comparison.read(path)
-    shots = comparison.compare_shots
-    console.print(f"[bold]{experiment.cell}[/bold]: validation split, {comparison.queries}, {shots} shots")
-    show_table(comparison)
     recommended = comparison.recommended or manifest.facts["recommended"]  # a file of before does not say it
-    for sentence in verdict(comparison.model_copy(update={"recommended": recommended})):
+    return path, comparison.model_copy(update={"recommended": recommended})
+
+
+def _say(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
         console.print(sentence, style="bold" if sentence.startswith("Warning") else None, markup=False)
-    console.print(f"all shots: {path_shown(path.with_suffix('.md'))}   as JSON: {path_shown(path)}", markup=False)
 
 
 def show_table(comparison: Comparison) -> None:

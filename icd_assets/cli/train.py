@@ -27,7 +27,10 @@ from icd_assets.runtime.locks import Holder
 if TYPE_CHECKING:
     from icd_assets.experiment.recipe_cost import RecipeCost
 
-_DEMO = CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_vl")
+_DEMOS = {
+    "one word": CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_vl"),
+    "two words": CellArguments("vqa", "demo_pairs", "0", SELECTOR_INPUT, "rand_sampler", "tiny_vl"),
+}
 
 
 @click.command(
@@ -83,17 +86,25 @@ def train(
     examples=("icd-assets demo",),
 )
 def demo() -> None:
-    """The whole pipeline on the built-in world: a tiny dataset, a tiny vision-language model.
+    """The whole pipeline on the built-in world: two tiny datasets, a tiny vision-language model.
 
-    Where no home is, this folder becomes one, as by `icd-assets init`.
+    An answer of one word takes one demonstration that shows it; one of two words takes two that complement each
+    other. Where no home is, this folder becomes one, as by `icd-assets init`.
     """
+    from icd_assets.cli.summary import show_cells
+
     if find_home() is None:
         from icd_assets.cli.init import show_written
         from icd_assets.runtime.new_home import write_home
 
         show_written(here := Path.cwd(), write_home(here))
     note_misspelt()
-    run_cell(_DEMO, read_settings())
+    made = {}
+    for kind, arguments in _DEMOS.items():
+        made[kind] = arguments.open(read_settings())
+        make(made[kind], arguments, dry_run=False, to=None, force=())
+        click.echo()
+    show_cells(made)
 
 
 def run_cell(

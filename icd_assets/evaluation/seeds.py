@@ -87,7 +87,7 @@ def over_seeds(found: Mapping[int, tuple[Path, Path]]) -> SeedComparison:
     from icd_assets.evaluation.compare import Scored, compare_scores  # with NumPy
 
     each = {seed: Comparison.read(path) for seed, (path, _) in found.items()}
-    read = {seed: _read_scores(path) for seed, (_, path) in found.items()}
+    read = {seed: read_scores(path) for seed, (_, path) in found.items()}
     (first, reference), *_ = each.items()
     for seed, other in each.items():
         for name, what in (
@@ -128,13 +128,15 @@ def over_seeds(found: Mapping[int, tuple[Path, Path]]) -> SeedComparison:
 
 
 @dataclass(slots=True)
-class _Scores:
+class Scores:
+    """One strategy's scores at one number of shots."""
+
     ids: tuple[int | str, ...]
     images: list[int | str]
     scores: list[float]
 
 
-def _read_scores(path: Path) -> dict[tuple[str, int], _Scores]:
+def read_scores(path: Path) -> dict[tuple[str, int], Scores]:
     """(strategy, shots) → its scores, in the file's order."""
     found: dict[tuple[str, int], tuple[list[int | str], list[int | str], list[float]]] = {}
     try:
@@ -158,7 +160,7 @@ def _read_scores(path: Path) -> dict[tuple[str, int], _Scores]:
         ids.append(values[0])
         images.append(values[1])
         scores.append(values[2])
-    return {key: _Scores(tuple(ids), images, scores) for key, (ids, images, scores) in found.items()}
+    return {key: Scores(tuple(ids), images, scores) for key, (ids, images, scores) in found.items()}
 
 
 def _mean_rate(each: Iterable[Comparison], key: tuple[str, int], name: str) -> float | None:

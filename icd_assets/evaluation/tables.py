@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from icd_assets.evaluation.report import Comparison, DifferenceRow, Interval
+    from icd_assets.evaluation.report import Comparison, DifferenceRow, Interval, StrategyRow
 
 
 def text_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -19,11 +19,10 @@ def text_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def cells_table(comparisons: Mapping[str, Comparison]) -> tuple[list[str], list[list[str]]]:
-    """Header and lines of one table: a row for each strategy of the main tables, a column for each cell.
+def by_strategy(comparisons: Mapping[str, Comparison]) -> dict[str, dict[str, StrategyRow]]:
+    """The main tables of several cells as one: strategy → a cell's name → its row there.
 
-    comparisons: a column's name → its comparison. Strategies stand in the order of the first comparison that has
-    them, and after their neighbour of it; each score has its interval, "–" where a cell has no such row.
+    Strategies stand in the order of the first comparison that has them, each after its neighbour of it.
     """
     names: list[str] = []
     for comparison in comparisons.values():
@@ -32,14 +31,11 @@ def cells_table(comparisons: Mapping[str, Comparison]) -> tuple[list[str], list[
             if row.strategy not in names:
                 names.insert(at, row.strategy)
             at = names.index(row.strategy) + 1
-    found = {(cell, r.strategy): r for cell, comparison in comparisons.items() for r in comparison.main}
-    lines = []
-    for name in names:
-        rows = [found.get((cell, name)) for cell in comparisons]
-        mark = " †" if any(row is not None and row.num_queries is not None for row in rows) else ""
-        lines.append([name + mark, *(bracketed(None if row is None else row.score, 1) for row in rows)])
-    header = ["strategy", *(f"{cell}, {one.label} (n={one.num_queries})" for cell, one in comparisons.items())]
-    return header, lines
+    found: dict[str, dict[str, StrategyRow]] = {name: {} for name in names}
+    for cell, comparison in comparisons.items():
+        for row in comparison.main:
+            found[row.strategy][cell] = row
+    return found
 
 
 def percent(share: float | None) -> str:

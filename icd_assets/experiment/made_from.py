@@ -117,7 +117,7 @@ def _judging(e: Experiment, label: str) -> dict[str, Any]:
 
 
 def sequence_selector(e: Experiment) -> Ingredients:
-    return _of_labels(e, "sequence_selector", "single_labels", "step_labels", "singles_selector")
+    return _of_labels(e, "sequence_selector", "single_labels", "step_labels")
 
 
 def rl_queries(e: Experiment) -> Ingredients:

@@ -1,7 +1,7 @@
 """Recipes: which steps a cell has, from the cheapest labels to Lever-Plus' whole chain.
 
-``singles``: one selector, trained on a label for each single candidate. ``sequences``: goes on from it with labels
-of what comes after a first pick. ``rl``: goes on with rewards on queries that no selector was fitted to.
+``singles``: one selector, trained on a label for each single candidate. ``sequences``: another, trained on labels
+of what comes after its first picks too. ``rl``: goes on with rewards on queries that no selector was fitted to.
 ``beams``: Lever-Plus' (beam search, a v2 checkpoint, RCE, GRPO), whose files its own inference reads.
 """
 

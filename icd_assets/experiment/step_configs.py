@@ -134,7 +134,7 @@ class RlQueriesConfig(BaseModel):
 
 
 class SequenceTraining(SelectorTraining):
-    """Training on the labels of singles and of sequences together, from the selector of singles."""
+    """Training on the labels of singles and of sequences together, from new weights."""
 
 
 class RlTraining(SelectorTraining):

@@ -137,11 +137,11 @@ STEPS = (
     Step(
         name="sequence_selector",
         title="by steps",
-        parents=("candidate_pools", "single_labels", "step_labels", "singles_selector", "embeddings"),
+        parents=("candidate_pools", "single_labels", "step_labels", "embeddings"),
         config=SequenceTraining,
         code_version="1",
         kind="pytorch",
-        description="The selector that goes on from that of singles with the labels of sequences.",
+        description="The selector trained on the labels of singles and of sequences together.",
         made_from=made_from.sequence_selector,
         place=lambda paths: manifest_in(paths.v3_folder, "sequence_selector"),
         gpu=True,
@@ -260,7 +260,9 @@ STEPS = (
         made_from=made_from.evaluation,
         place=lambda paths: manifest_in(paths.evaluation, "evaluation"),
         gpu=True,
-        catalog_fields=frozenset({"num_queries", "oracle_beams", "oracle_expand", "oracle_queries"}),
+        catalog_fields=frozenset(
+            {"num_queries", "shot_counts", "oracle_beams", "oracle_expand", "oracle_queries"}
+        ),
         asks_vlm=always,
         scores_answers=lambda e: bool(e.config("evaluation").oracle_beams),
     ),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from icd_assets.datasets.images import require_images
 from icd_assets.errors import UserError
 from icd_assets.evaluation.headroom import SampledHeadroom, StoredHeadroom, of_sampled, of_stored
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.fitted_rows import fitted_rows, score_limit
+from icd_assets.experiment.recipes import stage_name, stages
 from icd_assets.runtime.device import lease
 from icd_assets.runtime.locks import Holder
 from icd_assets.runtime.progress import OnProgress, ignore
@@ -42,7 +43,7 @@ class Sample:
 @dataclass(frozen=True, slots=True)
 class Measured:
     found: SampledHeadroom
-    policy: str  # the v2 selector, or similarity
+    policy: str  # a selector as tables call it, or similarity
     asked: int
     reused: int
 
@@ -144,9 +145,8 @@ def _choices(
     from icd_assets.selector.decoding import greedy
     from icd_assets.selector.embedding_file import read_embeddings
 
-    policy = None
-    if experiment.manifest("v2_checkpoint") is not None and experiment.manifest("embeddings") is not None:
-        policy = _v2(experiment, device)
+    trained = _trained(experiment) if experiment.manifest("embeddings") is not None else None
+    if trained is not None:
         embeddings = read_embeddings(experiment.files("embeddings")[0], rows=len(experiment.data.train))
         place = {row: row for row in needed}
     else:
@@ -155,22 +155,36 @@ def _choices(
     for row in drawn.rows:
         pool = drawn.pools[row]
         query, candidates = embeddings[place[row]], embeddings[[place[other] for other in pool]]
-        if policy is None:
+        if trained is None:
             # The most similar one next to the query, as the similarity strategies of an evaluation.
             near = torch.nn.functional.cosine_similarity(query[None], candidates).argsort(descending=True)
             picks = near[:_SHOTS].flip(0).tolist()
         else:
+            policy = trained.policy.to(device)
             picks = greedy(policy, query[None].to(device), candidates[None].to(device), _SHOTS)[0].tolist()
         chosen[row] = tuple(pool[at] for at in picks)
-    return chosen, "similarity" if policy is None else "the v2 selector"
+    return chosen, "similarity" if trained is None else trained.name
 
 
-def _v2(experiment: Experiment, device: str) -> PointerSelector:
+class _Trained(NamedTuple):
+    policy: PointerSelector
+    name: str
+
+
+def _trained(experiment: Experiment) -> _Trained | None:
+    """The last selector that the cell's recipe trained; of beams the v2 selector, from which RL goes on."""
+    from icd_assets.selector.selector_file import read_selector
     from icd_assets.selector.v2_file import read_v2
     from icd_assets.selector.v3_file import load_policy
 
+    for asset in reversed(stages(experiment)):
+        if experiment.manifest(asset) is not None:
+            policy = read_selector(experiment.paths.selector(asset)).policy
+            return _Trained(policy, stage_name(asset, policy.config.architecture))
+    if experiment.manifest("v2_checkpoint") is None:
+        return None
     path = experiment.files("v2_checkpoint")[0]
-    return load_policy(read_v2(path).state, path, device=device)
+    return _Trained(load_policy(read_v2(path).state, path), "the v2 selector")
 
 
 def _encoded(experiment: Experiment, rows: Sequence[int], device: str) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
@@ -13,7 +14,7 @@ Value = TypeVar("Value")
 class ByteLru(Generic[Key, Value]):
     """Keeps the values used last, as long as their ``size_of`` sum fits ``limit`` bytes.
 
-    A value larger than the limit is handed through and not kept.
+    A value larger than the limit is handed through and not kept. Threads may share it; one of them makes a value.
     """
 
     def __init__(self, limit: int, size_of: Callable[[Value], int]) -> None:
@@ -21,19 +22,21 @@ class ByteLru(Generic[Key, Value]):
         self.size = 0
         self._size_of = size_of
         self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._lock = threading.RLock()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         """The kept value, or a new one from ``make``."""
-        if key in self._values:
-            self._values.move_to_end(key)
-            return self._values[key]
-        value = make()
-        self._values[key] = value
-        self.size += self._size_of(value)
-        while self.size > self.limit:
-            _, dropped = self._values.popitem(last=False)
-            self.size -= self._size_of(dropped)
-        return value
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+            value = make()
+            self._values[key] = value
+            self.size += self._size_of(value)
+            while self.size > self.limit:
+                _, dropped = self._values.popitem(last=False)
+                self.size -= self._size_of(dropped)
+            return value
 
     def __len__(self) -> int:
         return len(self._values)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby, takewhile
@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.threads import SMALL_MODEL, one_thread
+from icd_assets.runtime.threads import SMALL_MODEL, one_thread, shared_out
 from icd_assets.store.digests import sha256_json
 from icd_assets.vlm.backend import Answer, Backend, Generation, HandOver, Likelihood
 from icd_assets.vlm.cached_inputs import CachedInputs
@@ -76,7 +76,8 @@ class TransformersBackend(Backend):
         self._chat = Chat(inputs.processor, style)
         # generate() fills what an explicit config leaves open from this one, so it must be ours as well.
         model.generation_config = self._decoding = decoding_config(generation, model, self._tokenizer)
-        self._small = sum(weights.numel() for weights in model.parameters()) < SMALL_MODEL
+        parameters = sum(weights.numel() for weights in model.parameters())
+        self._small = parameters < SMALL_MODEL and model.device.type == "cpu"
 
     @classmethod
     def load(
@@ -155,7 +156,7 @@ class TransformersBackend(Backend):
 
     def _threads(self) -> AbstractContextManager[None]:
         """A small model's numbers do not depend on how many threads there are; a large one needs them all."""
-        return one_thread(self._model.device) if self._small else nullcontext()
+        return one_thread() if self._small else nullcontext()
 
     def _run(
         self,
@@ -165,25 +166,43 @@ class TransformersBackend(Backend):
     ) -> None:
         """Batches hold rows of similar length and depend on ``jobs`` alone."""
         ordered = sorted(jobs, key=lambda job: (self._inputs.width(job.row), len(job.row.ids)))
-        for _, group in groupby(ordered, key=lambda job: self._inputs.width(job.row)):
-            waiting = list(group)
+        alike = [list(group) for _, group in groupby(ordered, key=lambda job: self._inputs.width(job.row))]
+        for batch, computed in self._several(alike, compute) if self._small else self._one_by_one(alike, compute):
+            answers: dict[int, Answer] = {}
+            for job, found in zip(batch, computed, strict=True):
+                answers.update(zip(job.requests, found, strict=True))
+            hand_over(answers)
+
+    def _several(
+        self, alike: Sequence[Sequence[_Job]], compute: Callable[[Sequence[_Job]], list[list[Answer]]]
+    ) -> Iterator[tuple[Sequence[_Job], list[list[Answer]]]]:
+        """On a CPU as many batches of a small model at a time as there are threads."""
+        size = self.batch_size
+        batches = [jobs[start : start + size] for jobs in alike for start in range(0, len(jobs), size)]
+
+        def computed(batch: Sequence[_Job]) -> tuple[Sequence[_Job], list[list[Answer]]]:
+            with torch.inference_mode():  # holds for one thread
+                return batch, compute(batch)
+
+        return shared_out(computed, batches)
+
+    def _one_by_one(
+        self, alike: Sequence[Sequence[_Job]], compute: Callable[[Sequence[_Job]], list[list[Answer]]]
+    ) -> Iterator[tuple[Sequence[_Job], list[list[Answer]]]]:
+        for jobs in alike:
+            waiting = jobs
             while waiting:
                 batch = waiting[: self.batch_size]
-                computed = self._unless_out_of_memory(batch, compute)
-                if computed is None:
-                    continue
-                answers: dict[int, Answer] = {}
-                for job, found in zip(batch, computed, strict=True):
-                    answers.update(zip(job.requests, found, strict=True))
-                waiting = waiting[len(batch) :]
-                hand_over(answers)
+                if (computed := self._unless_out_of_memory(batch, compute)) is not None:
+                    waiting = waiting[len(batch) :]
+                    yield batch, computed
 
     def _unless_out_of_memory(
         self, batch: Sequence[_Job], compute: Callable[[Sequence[_Job]], list[list[Answer]]]
     ) -> list[list[Answer]] | None:
         """The batch's results, or None after the batch size was halved."""
         try:
-            with self._threads(), torch.inference_mode():
+            with torch.inference_mode():
                 return compute(batch)
         except torch.OutOfMemoryError:
             if len(batch) == 1:

@@ -15,7 +15,7 @@ from icd_assets.evaluation.evaluate import Outcome, Prediction
 from icd_assets.evaluation.paired import paired
 from icd_assets.evaluation.report import Comparison, upstream_metrics, write_metrics, write_predictions
 from icd_assets.evaluation.statistics import interval
-from icd_assets.evaluation.tables import cells_table
+from icd_assets.evaluation.tables import by_strategy
 
 CONFIG = EvaluationConfig(shot_counts=[1, 2])
 
@@ -274,11 +274,10 @@ def test_kinds_are_few_question_types_or_answer_types():
 
 def test_one_table_of_several_cells(comparison):
     other = compare([OUTCOMES[0], outcome("additive", 2, [1.0, 1.0, 1.0, 0.0]), OUTCOMES[4]], CONFIG)
-    header, lines = cells_table({"demo": comparison, "demo_pairs": other})
-    assert header == ["strategy", "demo, accuracy % (n=4)", "demo_pairs, accuracy % (n=4)"]
-    assert [line[0] for line in lines] == ["zero-shot", "additive", "random", "selector"]
-    assert lines[1][1] == lines[2][2] == "–"
-    assert lines[3][1].startswith("87.5 [") and lines[3][1] == lines[3][2]
+    rows = by_strategy({"demo": comparison, "demo_pairs": other})
+    assert list(rows) == ["zero-shot", "additive", "random", "selector"]
+    assert list(rows["additive"]) == ["demo_pairs"] and list(rows["random"]) == ["demo"]
+    assert rows["selector"]["demo"].score == rows["selector"]["demo_pairs"].score
 
 
 def test_holm_is_over_the_main_table(comparison):

@@ -16,7 +16,7 @@ for python in "$@"; do
   (
     cd "$work/empty"
     "$work/venv/bin/icd-assets" demo | tee output | tail -22
-    grep -q '^GRPO ' output                              # the table
+    grep -q '^coverage (sequences) ' output              # the table
     grep -q 'enabled: false' dagster.yaml && [ ! -e .telemetry ]
     "$work/venv/bin/icd-assets" demo | grep -q 'nothing had to be done'
   )

@@ -99,6 +99,12 @@ def test_other_settings_of_rl_keep_the_labels(whole: tuple[Workplace, str]) -> N
     assert json.loads(plan.stdout)["to_make"] == ["rl_selector", "evaluation"]
 
 
+def test_headroom_is_over_the_last_selector_trained(whole: tuple[Workplace, str]) -> None:
+    shown = whole[0].run("headroom", KEY, "--budget", "270", RECIPE="rl")
+    assert shown.returncode == 0, shown.stderr
+    assert "the policy is coverage (RL): " in shown.stdout
+
+
 def test_v2_exports_and_one_choice_reaches_every_stage(tmp_path: Path) -> None:
     place = new_workplace(tmp_path / "work")
     shrink(place)

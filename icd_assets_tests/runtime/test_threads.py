@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from icd_assets.runtime.threads import one_thread
+from icd_assets.runtime.threads import one_thread, shared_out
 from icd_assets.selector.config import GrpoConfig, ProposalConfig, RceConfig, SelectorConfig, SftConfig
 from icd_assets.selector.encoder import ClipEncoder
 from icd_assets.selector.grpo import train_grpo
@@ -173,3 +174,33 @@ def test_with_a_gpu_nothing_changes() -> None:
     torch.set_num_threads(2)
     with one_thread("cuda:0"):
         assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_shared_out_keeps_the_order_and_one_thread_for_each(count: int) -> None:
+    torch.set_num_threads(count)
+
+    def work(item: int) -> tuple[int, int]:
+        time.sleep(0.01 * (item % 3))  # the later ones are ready first
+        return item, torch.get_num_threads()
+
+    assert list(shared_out(work, range(12))) == [(item, 1) for item in range(12)]
+    assert torch.get_num_threads() == count
+
+
+def test_what_fails_ends_the_work_where_it_stands() -> None:
+    torch.set_num_threads(2)
+    begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        if item == 1:
+            raise ValueError("the second")
+        return item
+
+    found = []
+    with pytest.raises(ValueError, match="the second"):
+        for result in shared_out(work, range(100)):
+            found.append(result)
+    assert found == [0] and len(begun) < 10
+    assert torch.get_num_threads() == 2
