@@ -63,12 +63,17 @@ def _imported(run: StepRun, path: Path) -> RlData:
 
 def _collected(run: StepRun) -> tuple[RlData, int]:
     """The data, and how many prompts the model's server refused."""
+    from icd_assets.pools.rl_queries import paid_for, rows_for
     from icd_assets.pools.rows import all_rows
     from icd_assets.scoring.collect_rl_data import collect_rl_data
     from icd_assets.scoring.rl_data import RlData
 
     library, own = run.experiment.data.train, inputs.rl_queries(run)
-    pools = inputs.train_pools(run) if own is None else own.pools
+    pools, roles = (inputs.train_pools(run), None) if own is None else (own.pools, own.roles)
+    if run.config.answers is not None:
+        rows = rows_for(run.config.answers, run.config.pointers * run.config.rounds)
+        pools = paid_for(pools, roles, rows)
+        roles = None if roles is None else {row: roles[row] for row in pools}
     metric = inputs.metric(run, library)
     inputs.require_images(run, (library[row] for row in all_rows(pools)))
     embeddings = inputs.embeddings(run)
@@ -83,7 +88,7 @@ def _collected(run: StepRun) -> tuple[RlData, int]:
         run.config,
         gt_prob=run.spec.config["gt_prob"],
         prefix_rewards=run.config.prefix_rewards,
-        roles=None if own is None else own.roles,
+        roles=roles,
         rounds=run.config.rounds,
         retrain=None if run.config.rounds == 1 else partial(_retrained, run, policy),
         on_progress=run.on_progress,

@@ -169,7 +169,7 @@ def rl_data(e: Experiment) -> Ingredients:
     retraining = {"reward": e.reward.model_dump(), "architecture": e.settings.shared.architecture} if again else {}
     return {
         **retraining,
-        **_but_defaults(config.model_dump(exclude={"path"}), rounds=1, prefix_rewards=False),
+        **_but_defaults(config.model_dump(exclude={"path"}), rounds=1, prefix_rewards=False, answers=None),
         "gt_prob": scores_gold_answers(e),
         **e.task.rl_config,
         "generation": e.model.generation.model_dump(),

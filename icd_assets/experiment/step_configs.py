@@ -152,7 +152,11 @@ class RlDataConfig(ProposalConfig):
         ge=1,
         description="Rounds of the recipe rl: after each but the last a selector is trained for the next.",
     )
-
+    answers: int | None = Field(
+        None,
+        ge=1,
+        description="Answers of the model at most: the first queries that they suffice for; unset: all queries.",
+    )
     gt_prob: bool = Field(
         False,
         description="Also measure the likelihood of the true answers (vqa_gt_prob), one VLM pass per distinct "

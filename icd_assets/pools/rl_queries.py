@@ -49,6 +49,21 @@ def rows_for(answers: int, pointers: int) -> int:
     return answers // pointers
 
 
+def paid_for(
+    pools: Mapping[int, tuple[int, ...]], roles: Mapping[int, Role] | None, queries: int
+) -> dict[int, tuple[int, ...]]:
+    """The first so many of ``pools``; where queries have roles the first of each, in proportion, at least one."""
+    if roles is None or queries >= len(pools):
+        return dict([*pools.items()][:queries])
+    if queries < 2:
+        raise UserError("the answers pay for one query alone, and none is left to validate with; allow more.")
+    of_role = {role: [row for row in pools if roles[row] == role] for role in ("train", "validation")}
+    validating = round(queries * len(of_role["validation"]) / len(pools))
+    validating = min(max(validating, 1), queries - 1)
+    kept = {*of_role["validation"][:validating], *of_role["train"][: queries - validating]}
+    return {row: pool for row, pool in pools.items() if row in kept}
+
+
 def draw_rl_queries(
     n_rows: int,
     anchors: Collection[int],

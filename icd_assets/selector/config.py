@@ -65,6 +65,11 @@ class ProposalConfig(_Settings):
     shots: int = Field(2, ge=1, description="Demonstrations per pointer.")
     seed: int = Field(42, ge=0, description="Every random draw is derived from it and the query's row.")
 
+    @property
+    def pointers(self) -> int:
+        """Of one query, before equal ones are merged."""
+        return self.num_beams + len(self.temps) * self.samples_per_temp + self.num_retrieval + self.num_random
+
 
 class RowsConfig(_Settings):
     """Which rows of RL data are used for training (SPEC I)."""

@@ -9,7 +9,7 @@ import pytest
 
 from icd_assets.errors import UserError
 from icd_assets.pools.files import write_pools
-from icd_assets.pools.rl_queries import RlQueries, draw_rl_queries, rows_for
+from icd_assets.pools.rl_queries import RlQueries, Role, draw_rl_queries, paid_for, rows_for
 from icd_assets.pools.rl_query_file import read_rl_queries, write_rl_queries
 
 ANCHORS = range(0, 600, 2)  # 300 of 640
@@ -67,6 +67,14 @@ def test_no_query_at_all_is_refused(settings: dict[str, int]) -> None:
 
 
 def test_a_budget_of_answers() -> None:
+    pools = {row: (row + 1,) for row in (7, 3, 9, 1, 5, 2)}
+    roles: dict[int, Role] = dict.fromkeys((7, 3, 9, 1), "train") | dict.fromkeys((5, 2), "validation")
+    assert list(paid_for(pools, roles, 3)) == [7, 3, 5]
+    assert list(paid_for(pools, roles, 2)) == [7, 5]
+    assert list(paid_for(pools, None, 2)) == [7, 3]
+    assert paid_for(pools, roles, 6) == paid_for(pools, roles, 99) == pools
+    with pytest.raises(UserError, match="none is left to validate with"):
+        paid_for(pools, roles, 1)
     assert (rows_for(8000, 12), rows_for(12, 12)) == (666, 1)
     with pytest.raises(UserError, match="11 answers do not pay for one query of 12"):
         rows_for(11, 12)

@@ -22,7 +22,7 @@ def prompts(experiment: Experiment, steps: Collection[str], rows: Mapping[str, i
         "beam_data": anchors * prompts_at_most(pool, experiment.config("beam_data")),
         "single_labels": _single_rows(experiment, rows) * (pool + 1),
         "step_labels": _step_labels(experiment, rows),
-        "rl_data": _rl_rows(experiment, rows) * _pointers(experiment) * experiment.config("rl_data").rounds,
+        "rl_data": _rl_data_rows(experiment, rows) * _pointers(experiment),
         "evaluation": _predictions(experiment, rows) + _oracle(experiment, rows),
     }
     return {name: count for name, count in asked.items() if name in steps}
@@ -45,7 +45,7 @@ def written(
         "step_labels": _step_labels(experiment, rows) * _LABEL,
         "sequence_selector": _CHECKPOINT + _SELECTOR,
         "rl_queries": _rl_rows(experiment, rows) * pool * _POOL_ENTRY,
-        "rl_data": _rl_rows(experiment, rows) * _pointers(experiment) * _RL_CANDIDATE,
+        "rl_data": _rl_data_rows(experiment, rows) * _pointers(experiment) * _RL_CANDIDATE,
         "rl_selector": _CHECKPOINT + _SELECTOR,
         "rce_checkpoints": rce.rce_epochs * selector,
         "grpo_checkpoints": grpo.grpo_epochs * selector,
@@ -84,9 +84,14 @@ def _rl_rows(experiment: Experiment, rows: Mapping[str, int]) -> int:
 
 
 def _pointers(experiment: Experiment) -> int:
+    """Of one query, over all rounds."""
     config = experiment.config("rl_data")
-    sampled = config.samples_per_temp * len(config.temps)
-    return int(config.num_beams + config.num_retrieval + sampled + config.num_random)
+    return int(config.pointers * config.rounds)
+
+
+def _rl_data_rows(experiment: Experiment, rows: Mapping[str, int]) -> int:
+    answers, offered = experiment.config("rl_data").answers, _rl_rows(experiment, rows)
+    return offered if answers is None else min(offered, answers // _pointers(experiment))
 
 
 def _predictions(experiment: Experiment, rows: Mapping[str, int]) -> int:
