@@ -1,23 +1,28 @@
 """Dagster assets for training selectors of in-context demonstrations (ICDs) for vision-language models.
 
 From Python: :func:`open_cell` names a cell, :class:`Plan` says what is missing of it, :func:`build` makes it.
+:class:`Selector` chooses demonstrations with what was trained, and :func:`chat` puts them into a prompt.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["Plan", "Run", "build", "open_cell"]
+__all__ = ["Plan", "Run", "Selector", "build", "chat", "open_cell"]
 
 if TYPE_CHECKING:
     from icd_assets.assets.build import Run, build
     from icd_assets.experiment.open_cell import open_cell
     from icd_assets.experiment.plan import Plan
+    from icd_assets.use.chat import chat
+    from icd_assets.use.selector import Selector
 
 _MODULES = {
     "Plan": "icd_assets.experiment.plan",
     "Run": "icd_assets.assets.build",
     "build": "icd_assets.assets.build",
+    "Selector": "icd_assets.use.selector",
+    "chat": "icd_assets.use.chat",
     "open_cell": "icd_assets.experiment.open_cell",
 }
 

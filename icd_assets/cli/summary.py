@@ -145,14 +145,14 @@ def show_cells(experiments: Mapping[str, Experiment]) -> None:
         table.add_row(fitted(next(iter(found.values())).name(first), digits), *scores, " / ".join(prices))
     console.print(table)
     for name, comparison in found.items():
-        console.print(f"\n[bold]{name}[/bold]: {comparison.queries}, {comparison.compare_shots} shots")
+        asked = f"{comparison.queries}, {comparison.compare_shots} shots; a…b: {comparison.intervals}"
+        console.print(f"\n[bold]{name}[/bold]: {asked}")
         _say(verdict(comparison))
         cell = experiments[name].cell
         words = f"{cell.dataset} {SAMPLERS[cell.sampler].alias} {cell.model}"
         console.print(f"differences, kinds, files:  icd-assets evaluation {words}", markup=False)
-    some = next(iter(found.values()))
-    console.print(f"\na…b: {some.intervals}; prompts: what the labels of the selector asked the model")
-    _say([sentence for sentence in footnotes(some) if sentence.startswith("†")])
+    console.print("\nprompts: what the labels behind a selector asked the model")
+    _say([sentence for sentence in footnotes(next(iter(found.values()))) if sentence.startswith("†")])
     _show_ui()
 
 

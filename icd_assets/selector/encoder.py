@@ -132,7 +132,10 @@ class ClipEncoder:
         for name, tensor in sorted(self.state_dict().items()):
             sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             sha.update(tensor.contiguous().numpy().tobytes())
-        sha.update(self._tokenizer.backend_tokenizer.to_str().encode())
+        tokenizer = json.loads(self._tokenizer.backend_tokenizer.to_str())
+        # Both are set by the first batch that is tokenized: the digest must not depend on what was encoded before.
+        state = {key: value for key, value in tokenizer.items() if key not in ("truncation", "padding")}
+        sha.update(json.dumps(state, sort_keys=True).encode())
         sha.update(json.dumps(self._image_processor.to_dict(), sort_keys=True, default=str).encode())
         return sha.hexdigest()
 

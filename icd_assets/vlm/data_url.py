@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
 
 from icd_assets.vlm.images import read_image
+from icd_assets.vlm.prompts import Message
 
 _MIME = {"JPEG": "image/jpeg", "PNG": "image/png"}
 _ORIENTATION = 0x0112
@@ -38,6 +40,19 @@ def data_url(path: Path) -> str:
         image.save(copy, "PNG", compress_level=1)
         return _url("image/png", copy.getvalue())
     return _url(mime, path.read_bytes())
+
+
+def with_urls(message: Message, url_of: Callable[[Path], str] = data_url) -> Message:
+    """A message of :mod:`icd_assets.vlm.prompts` as servers take it: each picture as a URL."""
+    if isinstance(message["content"], str):
+        return message
+    return message | {"content": [_part(part, url_of) for part in message["content"]]}
+
+
+def _part(part: Message, url_of: Callable[[Path], str]) -> Message:
+    if part["type"] != "image":
+        return part
+    return {"type": "image_url", "image_url": {"url": url_of(Path(part["image"]))}}
 
 
 def _url(mime: str, content: bytes) -> str:

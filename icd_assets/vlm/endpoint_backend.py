@@ -29,7 +29,7 @@ from icd_assets.errors import UserError
 from icd_assets.runtime.interrupts import run_async
 from icd_assets.store.digests import sha256_json
 from icd_assets.vlm.backend import Backend, Generation, HandOver, Likelihood, Refused
-from icd_assets.vlm.data_url import data_url
+from icd_assets.vlm.data_url import data_url, with_urls
 from icd_assets.vlm.endpoint import Endpoint
 from icd_assets.vlm.endpoint_client import EndpointClient, PromptRefused
 from icd_assets.vlm.endpoint_scores import OPEN_ENDED, SCORED, UNSCORED, answer_tokens, likelihood
@@ -140,18 +140,8 @@ class EndpointBackend(Backend):
                 workers.create_task(work(client))
 
     def _messages(self, prompt: Prompt, answer: str | None = None) -> list[Message]:
-        said = [self._with_urls(message) for message in messages(prompt, self.style)]
+        said = [with_urls(message, self._url) for message in messages(prompt, self.style)]
         return said if answer is None else [*said, {"role": "assistant", "content": answer}]
 
-    def _with_urls(self, message: Message) -> Message:
-        content = message["content"]
-        if isinstance(content, str):
-            return message
-        return message | {"content": [self._part(part) for part in content]}
-
-    def _part(self, part: Message) -> Message:
-        if part["type"] != "image":
-            return part
-        path = Path(part["image"])
-        url = self._images.get(path, lambda: data_url(path))
-        return {"type": "image_url", "image_url": {"url": url}}
+    def _url(self, path: Path) -> str:
+        return self._images.get(path, lambda: data_url(path))

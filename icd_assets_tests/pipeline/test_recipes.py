@@ -105,6 +105,22 @@ def test_headroom_is_over_the_last_selector_trained(whole: tuple[Workplace, str]
     assert "the policy is coverage (RL): " in shown.stdout
 
 
+def test_select_takes_a_question_of_ones_own(whole: tuple[Workplace, str]) -> None:
+    picture = str(next(whole[0].folder.rglob("COCO_val_*.jpg")))
+    found = json.loads(
+        whole[0].run("select", picture, "what food does it eat?", KEY, "--json", RECIPE="rl").stdout
+    )
+    assert found["selector"] == "coverage (RL)" and len(found["demonstrations"]) == 2
+    images = [part["image_url"]["url"] for turn in found["messages"] for part in turn["content"] if len(part) == 2
+              and part["type"] == "image_url"]  # fmt: skip
+    assert len(images) == 3
+    shown = whole[0].run("select", picture, "what food does it eat?", KEY, RECIPE="rl", COLUMNS="200")
+    assert all(f"\n{one['row']} " in shown.stdout for one in found["demonstrations"])
+    for bad, said in (("nowhere.jpg", "nowhere.jpg"), (str(whole[0].folder / "catalog.yaml"), "catalog.yaml")):
+        ended = whole[0].run("select", bad, "what?", KEY, RECIPE="rl")
+        assert ended.returncode == 2 and said in ended.stderr and len(ended.stderr.splitlines()) == 1
+
+
 def test_v2_exports_and_one_choice_reaches_every_stage(tmp_path: Path) -> None:
     place = new_workplace(tmp_path / "work")
     shrink(place)

@@ -189,3 +189,10 @@ def test_a_splits_columns_are_encoded_as_its_items(encoder: ClipEncoder, tmp_pat
     first, *_ = sorted(path.name for path in tmp_path.iterdir() if path.suffix not in (".json",))
     split = read_split("okvqa", "train", *files, str(tmp_path / first.replace("0", "{image_id}", 1)))
     assert torch.equal(encoder.encode(split), encoder.encode(list(split)))
+
+
+def test_the_digest_is_the_same_before_and_after_encoding(tmp_path):
+    before = ClipEncoder.load(str(tiny_clip())).digest
+    used = ClipEncoder.load(str(tiny_clip()))
+    used.text_features(["what shape is this", "which color is this"])
+    assert used.digest == before

@@ -1,0 +1,1 @@
+"""A trained selector in one's own code."""

@@ -1,0 +1,192 @@
+"""Choose demonstrations with a trained selector: from pictures and texts, or from vectors.
+
+Legend: `D` embedding, `K` candidates, `N` rows of a library.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from icd_assets.errors import UserError
+from icd_assets.evaluation.whole_library import select_from_library
+from icd_assets.experiment.catalog import Catalog
+from icd_assets.runtime.seeding import python_rng
+from icd_assets.selector.decoding import greedy
+from icd_assets.selector.embedding_file import read_embeddings, write_embeddings
+from icd_assets.selector.encoder import ClipEncoder
+from icd_assets.selector.model import PointerSelector
+from icd_assets.selector.selector_file import CONFIG, read_selector
+from icd_assets.selector.v2_file import read_v2
+from icd_assets.selector.v3_file import load_policy, read_v3
+from icd_assets.vlm.weights import locate
+
+_V3 = re.compile(r"(rce|grpo)_epoch[0-9]+\.pt")
+
+
+class Example(Protocol):
+    """A question about a picture: an item of a dataset, or :class:`icd_assets.vlm.prompts.Shot`."""
+
+    @property
+    def image(self) -> Path: ...
+    @property
+    def question(self) -> str: ...
+
+
+class Demonstration(Example, Protocol):
+    """An example with the answer that it shows."""
+
+    @property
+    def answer(self) -> str: ...
+
+
+class Selector:
+    """A trained selector, ready to choose.
+
+    >>> selector = Selector.load("results/okvqa/model_cpk/v3_…/sequence_selector", encoder="clip-vit-base-patch32")
+    >>> positions = selector.select(query, candidates, shots=2)
+    >>> shown = [candidates[position] for position in positions]
+    """
+
+    def __init__(self, policy: PointerSelector, encoder: ClipEncoder | None = None) -> None:
+        """policy: in eval mode; encoder: that of the embeddings it was trained on, if pictures are to be read."""
+        self.policy = policy
+        self._encoder = encoder
+
+    @classmethod
+    def load(cls, source: str | Path, *, encoder: str | Path | None = None, device: str = "cpu") -> Selector:
+        """Of a selector's folder (``config.json``, ``model.safetensors``), a v2 or v2-format ``.ckpt``, an epoch
+        such as ``rce_epoch5.pt``, or the id of a selector on the hub.
+
+        encoder: the CLIP model that the selector was trained with: a name of the catalog, a folder or a hub id.
+        Only pictures and questions need it; vectors are taken as they are. A ``.ckpt`` with towers of its own
+        brings their weights, and takes tokenizer and image processor from there.
+
+        Raises ``UserError`` for a file that is none of these or damaged, and for an encoder whose embeddings are
+        not those that the selector was trained on.
+        """
+        path = Path(source).expanduser()
+        if not path.exists():
+            path = locate(str(source))
+        folder = path.parent if path.name == CONFIG else path
+        clip = None if encoder is None else str(encoder)
+        if folder.is_dir():
+            found = read_selector(folder)
+            loaded = None if clip is None else _encoder(clip, device)
+            if loaded is not None and loaded.digest != found.encoder_digest:
+                raise UserError(
+                    f"{folder} was trained on embeddings of another encoder than {clip}; name the one that "
+                    "the dataset's entry in the catalog names."
+                )
+            return cls(found.policy.to(device), loaded)
+        if _V3.fullmatch(path.name):
+            policy = load_policy(read_v3(path).model_state_dict, path, device=device)
+            return cls(policy, None if clip is None else _encoder(clip, device))
+        checkpoint = read_v2(path)
+        policy = load_policy(checkpoint.state, path, device=device)
+        if clip is None:
+            return cls(policy)
+        entry, revision = _named(clip)
+        towers = ClipEncoder.of_checkpoint(checkpoint.towers, entry, revision=revision, device=device)
+        return cls(policy, towers)
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return int(self.policy.config.embedding_dim)
+
+    def embed(self, examples: Sequence[Example]) -> Tensor:
+        """[n, D] unit vectors of pictures with their questions; answers are not looked at."""
+        if self._encoder is None:
+            raise UserError(
+                "this selector was loaded without an encoder; load it with encoder=…, or give vectors."
+            )
+        return self._encoder.encode(examples)  # type: ignore[arg-type]  # it reads image and question alone
+
+    def select(
+        self, query: Example | Tensor, candidates: Sequence[Example] | Tensor, shots: int = 2
+    ) -> tuple[int, ...]:
+        """Positions of ``shots`` different candidates, in prompt order.
+
+        query: an example, or its vector [D]; candidates: K examples, or their vectors [K, D].
+        """
+        asked = query if isinstance(query, Tensor) else self.embed([query])[0]
+        offered = candidates if isinstance(candidates, Tensor) else self.embed(candidates)
+        if asked.shape != (self.dim,) or offered.ndim != 2 or offered.size(1) != self.dim:
+            raise UserError(
+                f"the selector reads vectors of {self.dim} numbers, but the query is {list(asked.shape)} and the "
+                f"candidates are {list(offered.shape)}; give a query [{self.dim}] and candidates [K, {self.dim}]."
+            )
+        if not 1 <= shots <= len(offered):
+            raise UserError(
+                f"{shots} demonstrations cannot be chosen from {len(offered)} candidates; ask for 1 or more, and "
+                "no more than there are."
+            )
+        device = next(self.policy.parameters()).device
+        with torch.inference_mode():
+            pointer = greedy(self.policy, asked[None].to(device), offered[None].to(device), shots)
+        return tuple(pointer[0].tolist())
+
+    def index(self, library: Sequence[Example] | Tensor, *, pool: int = 64, seed: int = 0) -> Library:
+        """A whole library to choose from, embedded once.
+
+        pool: how many random rows the selector looks at before it chooses, as in its training.
+        """
+        vectors = library if isinstance(library, Tensor) else self.embed(library)
+        return Library(self, vectors, pool=pool, seed=seed)
+
+    def open_index(self, path: str | Path, *, pool: int = 64, seed: int = 0) -> Library:
+        """An index that :meth:`Library.save` wrote, or ``query_embeddings.pt`` of a cell."""
+        return Library(self, read_embeddings(Path(path)), pool=pool, seed=seed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Library:
+    """N vectors [N, D] that every query may choose from, near ones first among them."""
+
+    selector: Selector
+    vectors: Tensor
+    pool: int = 64
+    seed: int = 0
+
+    def select(
+        self, query: Example | Tensor, shots: int = 2, *, nearest: int = 64, without: Sequence[int] = ()
+    ) -> tuple[int, ...]:
+        """Rows of the library, in prompt order: of a random pool and the ``nearest`` to the query.
+
+        without: rows that may not be shown, such as those of the query's own picture.
+        """
+        asked = query if isinstance(query, Tensor) else self.selector.embed([query])[0]
+        banned, rows = set(without), len(self.vectors)
+        if not 1 <= shots <= rows - len(banned):
+            raise UserError(
+                f"{shots} demonstrations cannot be chosen from {rows} rows of the library, {len(banned)} of which "
+                "may not be shown; ask for 1 or more, and no more than there are."
+            )
+        drawn = python_rng(self.seed, "library", "pool").sample(range(rows), min(self.pool + len(banned), rows))
+        pool = [row for row in drawn if row not in banned][: self.pool]
+        (chosen,) = select_from_library(
+            self.selector.policy, asked[None], self.vectors, [pool], [sorted(banned)], shots, nearest
+        )
+        return chosen
+
+    def save(self, path: str | Path) -> None:
+        """One tensor file, which :meth:`Selector.open_index` reads."""
+        write_embeddings(Path(path), self.vectors)
+
+
+def _encoder(name: str, device: str) -> ClipEncoder:
+    path, revision = _named(name)
+    return ClipEncoder.load(path, revision=revision, device=device)
+
+
+def _named(name: str) -> tuple[str, str | None]:
+    """(folder or hub id, revision) of a name of the catalog; any other name is one itself."""
+    entry = Catalog.load().encoders.get(name)
+    return (name, None) if entry is None else (entry.path, entry.revision)

@@ -1,0 +1,147 @@
+"""A trained selector in one's own code: every file it comes in, pictures or vectors, and what cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+import icd_assets
+from icd_assets.errors import UserError
+from icd_assets.selector.config import SelectorConfig
+from icd_assets.selector.decoding import greedy
+from icd_assets.selector.encoder import ClipEncoder
+from icd_assets.selector.model import new_policy
+from icd_assets.selector.selector_file import write_selector
+from icd_assets.selector.v2_file import V2Checkpoint, write_v2, write_v2format
+from icd_assets.selector.v3_file import V3Checkpoint, write_v3
+from icd_assets.use.selector import Selector
+from icd_assets.vlm.prompts import Shot
+from icd_assets_tests.worlds.tiny import tiny_clip, write_images
+
+V2 = SelectorConfig(embedding_dim=24, hidden_dim=16, architecture="v2")
+QUESTIONS = ("what shape is this", "which color", "the circle ?")
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Shot]:
+    images = write_images(tmp_path_factory.mktemp("pictures"), 12)
+    return [Shot(image, QUESTIONS[at % 3], f"answer {at}") for at, image in enumerate(images)]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> ClipEncoder:
+    return ClipEncoder.load(str(tiny_clip()))
+
+
+def policy(**changes: Any) -> Any:
+    return new_policy(V2.model_copy(update=changes), 5).eval()
+
+
+def vectors(count: int, seed: int = 0) -> torch.Tensor:
+    return normalize(torch.randn(count, 24, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def as_folder(path: Path, encoder: ClipEncoder) -> Path:
+    write_selector(path / "own", policy(), stage="singles", encoder_digest=encoder.digest, lineage={})
+    return path / "own"
+
+
+def as_v2(path: Path, encoder: ClipEncoder) -> Path:
+    write_v2(path / "selector.ckpt", V2Checkpoint(policy().state_dict(), encoder.state_dict()))
+    return path / "selector.ckpt"
+
+
+def as_epoch(path: Path, encoder: ClipEncoder) -> Path:
+    write_v3(path / "rce_epoch2.pt", V3Checkpoint(1, "rce", policy().state_dict(), 0.1, {}))
+    return path / "rce_epoch2.pt"
+
+
+def as_v2format(path: Path, encoder: ClipEncoder) -> Path:
+    checkpoint = V3Checkpoint(1, "rce", policy().state_dict(), 0.1, {})
+    write_v2format(path / "rce_epoch2_v2format.ckpt", checkpoint, lineage={})
+    return path / "rce_epoch2_v2format.ckpt"
+
+
+@pytest.mark.parametrize("written", [as_folder, as_v2, as_epoch, as_v2format])
+def test_every_file_of_one_selector_chooses_alike(
+    written: Callable[[Path, ClipEncoder], Path], tmp_path: Path, encoder: ClipEncoder, examples: list[Shot]
+) -> None:
+    file = written(tmp_path, encoder)
+    query, *candidates = examples
+    seen, offered = encoder.encode([query]), encoder.encode(candidates)  # type: ignore[arg-type,list-item]
+    expected = tuple(greedy(policy(), seen, offered[None], 3)[0].tolist())
+    selector = Selector.load(file, encoder=tiny_clip())
+    assert selector.select(query, candidates, shots=3) == expected
+    assert Selector.load(str(file)).select(seen[0], offered, shots=3) == expected  # no encoder for vectors
+
+
+def test_public_names_are_the_packages_own() -> None:
+    assert icd_assets.Selector is Selector
+    assert {"Selector", "chat"} <= set(icd_assets.__all__)
+
+
+def test_another_encoder_is_refused(tmp_path: Path, encoder: ClipEncoder) -> None:
+    with pytest.raises(UserError, match="was trained on embeddings of another encoder than"):
+        Selector.load(as_folder(tmp_path, encoder), encoder=tiny_clip(1))
+
+
+@pytest.mark.parametrize(
+    ("query", "candidates", "shots", "said"),
+    [
+        (vectors(1)[0], vectors(4), 5, "5 demonstrations cannot be chosen from 4 candidates"),
+        (vectors(1)[0], vectors(4), 0, "0 demonstrations cannot be chosen"),
+        (vectors(1), vectors(4), 2, r"the query is \[1, 24\]"),
+        (vectors(1)[0], vectors(4)[:, :7], 2, r"the candidates are \[4, 7\]"),
+        (vectors(1)[0, :3], vectors(4), 2, r"the query is \[3\]"),
+    ],
+)
+def test_what_cannot_be_chosen_is_one_sentence(
+    query: torch.Tensor, candidates: torch.Tensor, shots: int, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        Selector(policy()).select(query, candidates, shots)
+
+
+def test_pictures_need_an_encoder(examples: list[Shot]) -> None:
+    with pytest.raises(UserError, match="loaded without an encoder; load it with encoder="):
+        Selector(policy()).select(examples[0], examples[1:])
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04no pickle", b"PK\x03\x04"])
+def test_a_file_that_is_none_is_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "selector.ckpt").write_bytes(content)
+    with pytest.raises(UserError, match=r"selector\.ckpt"):
+        Selector.load(tmp_path / "selector.ckpt")
+    with pytest.raises(UserError, match="neither a local folder nor"):
+        Selector.load("nobody/has-this-selector")
+
+
+def test_a_library_is_embedded_once_and_kept(tmp_path: Path, encoder: ClipEncoder, examples: list[Shot]) -> None:
+    selector = Selector(policy(architecture="coverage", aspects=4), encoder)
+    library = selector.index(examples, pool=4)
+    chosen = library.select(examples[0], 3, nearest=5, without=[0])
+    assert len(set(chosen)) == 3 and 0 not in chosen
+    library.save(tmp_path / "library.pt")
+    again = selector.open_index(tmp_path / "library.pt", pool=4)
+    assert again.select(encoder.encode(examples[:1])[0], 3, nearest=5, without=[0]) == chosen  # type: ignore[arg-type]
+    everything = library.select(examples[0], 12, nearest=12)
+    assert sorted(everything) == list(range(12))
+    with pytest.raises(UserError, match="3 demonstrations cannot be chosen from 12 rows of the library, 10 of"):
+        library.select(examples[0], 3, without=range(10))
+
+
+def test_messages_for_whoever_answers(examples: list[Shot]) -> None:
+    query, first, second, *_ = examples
+    (user,) = icd_assets.chat(query, [first, second])
+    kinds = [part["type"] for part in user["content"]]
+    assert kinds == ["image", "text"] * 3
+    assert user["content"][0]["image"] == str(first.image) and user["content"][4]["image"] == str(query.image)
+    assert first.answer in user["content"][1]["text"] and query.answer not in user["content"][5]["text"]
+    (sent,) = icd_assets.chat(query, [first, second], form="openai")
+    assert [part["type"] for part in sent["content"]] == ["image_url", "text"] * 3
+    assert sent["content"][0]["image_url"]["url"].startswith("data:image/jpeg;base64,")
