@@ -1,8 +1,8 @@
 """What selectors learn from which labels, on the demo's two data sets: docs/methods/results.md is its output.
 
-    python benchmarks/learning.py train demo           # two processes fill two cores
+    python benchmarks/learning.py train demo           # two processes fill two cores, for two hours
     python benchmarks/learning.py train demo_pairs
-    python benchmarks/learning.py report --picture docs/pictures/prices.svg    # prints Markdown
+    python benchmarks/learning.py report --picture docs/pictures/prices.svg > docs/methods/results.md
 
 Every arm is an experiment of the cell, made by the assets that ``icd-assets train`` makes: what is there is not
 made again, and an interrupted run goes on. Settings were chosen on seed 45 alone. DEMO_SEED draws another world
@@ -15,6 +15,7 @@ Differences are paired by question. Pooled over seeds, each question's mean over
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import time
@@ -37,7 +38,6 @@ from icd_assets.evaluation.tables import bracketed, text_table
 from icd_assets.experiment import catalog
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.seeds import of_seeds, read_seeds
-from icd_assets.pools.files import read_pools
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.prompts import Prompt
 
@@ -45,6 +45,8 @@ CELL = ("rand_sampler", "tiny_vl")
 RULE = "knows the rule"
 DATASETS = {"demo": "one word", "demo_pairs": "two words"}
 ARCHITECTURES = ("v2", "gru", "additive", "mmr", "transformer")
+TUNED_ON = 45
+FEW = 2  # seeds of the tables that claim nothing
 SAME_PRICE = 160  # queries whose beams ask no more prompts than the default recipe's labels
 
 ALL_QUESTIONS: dict[str, Any] = {"evaluation.num_queries": -1, "evaluation.shot_counts": [2]}
@@ -95,13 +97,11 @@ WEAK = Arm(
 PRICED = [_priced(queries) for queries in (37, 75, 300)]
 RIVALS = [_of_architecture(kind) for kind in ARCHITECTURES]
 CHANGED = [
-    _changed("two_prefixes", "two prefixes of 100 queries", single_labels__rows=100, step_labels__prefixes=2),
-    _changed("expectation", "loss expectation", sequence_selector__dense_loss="expectation"),
-    _changed("log_expectation", "loss log_expectation", sequence_selector__dense_loss="log_expectation"),
-    _changed("marginal", "loss marginal", sequence_selector__dense_loss="marginal"),
-    _changed("kept", "kept epoch by expected reward", sequence_selector__kept_by="expected_reward"),
-    _changed("weighted", "second picks count twice", sequence_selector__step_weights=[1, 2]),
-    _changed("accuracy", "labels are accuracy", single_labels__label="accuracy"),
+    _changed("expectation", "dense_loss=expectation", sequence_selector__dense_loss="expectation"),
+    _changed("log_expectation", "dense_loss=log_expectation", sequence_selector__dense_loss="log_expectation"),
+    _changed("marginal", "dense_loss=marginal", sequence_selector__dense_loss="marginal"),
+    _changed("kept", "kept_by=expected_reward", sequence_selector__kept_by="expected_reward"),
+    _changed("weighted", "step_weights=1,2", sequence_selector__step_weights=[1, 2]),
 ]
 ARMS = [DEFAULT, CHEAP_SFT, SFT, RL, WEAK, *PRICED, *RIVALS, *CHANGED]
 
@@ -135,8 +135,8 @@ def rule_scores(experiment: Experiment, dataset: str) -> list[float]:
     model, library, queries = experiment.model, experiment.data.train, experiment.data.validation
     splits = {"demo": (TRAIN, VALIDATION), "demo_pairs": (PAIRS_TRAIN, PAIRS_VALIDATION)}[dataset]
     shown, asked = (drawn(split, int(os.environ.get("DEMO_SEED") or SEED)) for split in splits)
-    pools = read_pools(experiment.paths.evaluation / "validation_pools.json", n_rows=len(library), size=64)
-    chosen = [two_that_tell(asked[query.row], pools[query.row], shown) for query in queries]
+    pools = json.loads((experiment.paths.evaluation / "validation_pools.json").read_bytes())
+    chosen = [two_that_tell(asked[query.row], pools[str(query.row)], shown) for query in queries]
     backend = model.backend.open(
         digest=model.backend.digest(experiment.store.digests, fetch=False),
         style=model.prompt,
@@ -154,7 +154,10 @@ def train(dataset: str, seeds: Sequence[int], results: Path, only: Sequence[str]
     for arm in ARMS:
         if only and arm.name not in only:
             continue
-        for seed, experiment in opened(arm, dataset, seeds, results).items():
+        of_arm = seeds[:FEW] if arm in (*PRICED, *RIVALS[1:]) else (TUNED_ON,) if arm in CHANGED else seeds
+        if arm is DEFAULT and TUNED_ON not in seeds:
+            of_arm = (*seeds, TUNED_ON)
+        for seed, experiment in opened(arm, dataset, of_arm, results).items():
             start = time.monotonic()
             for step in icd_assets.Plan.of(experiment).to_make:
                 icd_assets.build(experiment, step)
@@ -250,13 +253,14 @@ SHOWN: tuple[tuple[str, Arm, str], ...] = (
 CLAIMS: tuple[tuple[str, tuple[Arm, str], tuple[Arm, str]], ...] = (
     ("default − coverage, singles", (DEFAULT, SEQUENCES), (DEFAULT, "coverage (singles)")),
     ("default − v2, same labels", (DEFAULT, SEQUENCES), (RIVALS[0], "v2 (sequences)")),
-    ("default − SFT on beams, no fewer prompts", (DEFAULT, SEQUENCES), (SFT, "v2 (SFT)")),
-    ("default − SFT on beams, no more prompts", (DEFAULT, SEQUENCES), (CHEAP_SFT, "v2 (SFT)")),
-    ("default of 75 queries − SFT on beams", (PRICED[1], SEQUENCES), (SFT, "v2 (SFT)")),
+    ("default − SFT on beams, two thirds of its prompts", (DEFAULT, SEQUENCES), (SFT, "v2 (SFT)")),
+    ("default − SFT on beams of 160 queries", (DEFAULT, SEQUENCES), (CHEAP_SFT, "v2 (SFT)")),
+    ("singles − SFT on beams, a third of its prompts", (DEFAULT, "coverage (singles)"), (SFT, "v2 (SFT)")),
     ("RL − default", (RL, "coverage (RL)"), (DEFAULT, SEQUENCES)),
     ("GRPO − SFT on beams", (SFT, "GRPO"), (SFT, "v2 (SFT)")),
-    ("weak start, RL − SFT on beams of 300", (WEAK, "coverage (RL)"), (SFT, "v2 (SFT)")),
-    ("weak start, RL − weak start", (WEAK, "coverage (RL)"), (WEAK, SEQUENCES)),
+    ("weak start, RL − SFT on beams of 300 queries", (WEAK, "coverage (RL)"), (SFT, "v2 (SFT)")),
+    ("weak start, RL − sequences of its 50 queries", (WEAK, "coverage (RL)"), (WEAK, SEQUENCES)),
+    ("weak start, RL − singles of its 50 queries", (WEAK, "coverage (RL)"), (WEAK, "coverage (singles)")),
     ("whole library − pool of 64", (DEFAULT, f"{SEQUENCES}, whole library"), (DEFAULT, SEQUENCES)),
 )
 # What is added, one after the other, each to the row above it.
@@ -270,38 +274,40 @@ ADDED: tuple[tuple[str, Arm, str], ...] = (
 
 
 class Report:
-    """The tables, from what was trained."""
+    """The page: text and tables, from what was trained."""
 
     def __init__(self, seeds: Sequence[int], results: Path) -> None:
         self._found, self._seeds = Results(seeds, results), seeds
+        self._few, self._tuning = Results(seeds[:FEW], results), Results((TUNED_ON,), results)
 
     def __str__(self) -> str:
-        return "\n\n".join(
-            f"## {title}\n\n{said}\n\n{table}"
-            for title, said, table in (
-                ("All strategies", self._drawn(), self.main()),
-                ("Seed by seed", "Accuracy in percent; one word, then two words.", self.seeds()),
-                ("Differences", "Points, with 95 % intervals; the first number is over all seeds.", self.claims()),
-                ("Prices", "Prompts behind the labels of one seed, and accuracy over the seeds.", self.prices()),
-                ("Architectures", "Each trained on the same labels, of 150 queries.", self.architectures()),
-                ("What each addition brought", "Points over the row above, over the seeds.", self.added()),
-                ("Other settings", "Points over the default, over the seeds.", self.changed()),
-            )
+        few = f"Seeds {', '.join(map(str, self._seeds[:FEW]))}."
+        parts = (
+            ("All strategies", self._drawn(), self.main()),
+            ("Seed by seed", "Accuracy in percent: one word, then two words.", self.seeds()),
+            ("Differences", "Points, with 95 % intervals.", self.claims()),
+            ("What each addition brought", "Points over the row above.", self.added()),
+            ("Prices", f"Accuracy by what the labels cost. {few}", self.prices()),
+            ("Architectures", f"All on labels of 150 queries. {few}", self.architectures()),
+            ("Settings", f"Points over the default, on the tuning seed {TUNED_ON}.", self.changed()),
         )
+        tables = "\n\n".join(f"## {title}\n\n{text}\n\n{table}" for title, text, table in parts)
+        return f"# Results\n\nThe output of `python benchmarks/learning.py report`.\n\n{tables}"
 
     def _drawn(self) -> str:
         questions = len(self._of(DEFAULT, SEQUENCES, "demo").images)
         draw = os.environ.get("DEMO_SEED", "")
         return (
             f"Seeds {', '.join(map(str, self._seeds))}; {questions:,} questions of each kind; two shots, pools of "
-            f"64{f'; draw {draw} of the world' if draw else ''}. Intervals are over questions, for these seeds."
+            f"64{f'; draw {draw} of the world' if draw else ''}. Settings were chosen on seed {TUNED_ON} alone. "
+            "Intervals are over questions, for these seeds. Prompts are those behind the labels of one seed."
         )
 
     def _of(self, arm: Arm, strategy: str, dataset: str) -> Found:
         return self._found.of(arm, strategy, dataset)
 
-    def _both(self, arm: Arm, strategy: str) -> list[Found]:
-        return [self._of(arm, strategy, dataset) for dataset in DATASETS]
+    def _both(self, arm: Arm, strategy: str, found: Results | None = None) -> list[Found]:
+        return [(found or self._found).of(arm, strategy, dataset) for dataset in DATASETS]
 
     def main(self) -> str:
         header = ["strategy", *(f"{words}, %" for words in DATASETS.values()), "VLM prompts"]
@@ -338,16 +344,15 @@ class Report:
 
     def priced(self) -> dict[str, list[Found]]:
         """All that has a price, by what was paid for it."""
-        found = {}
+        found, few = {}, self._few
         for arm, queries in ((PRICED[0], 37), (WEAK, 50), (PRICED[1], 75), (DEFAULT, 150), (PRICED[2], 300)):
-            if arm is not WEAK:
-                found[f"singles, {queries} queries"] = self._both(arm, "coverage (singles)")
-            found[f"sequences, {queries} queries"] = self._both(arm, SEQUENCES)
-        found["rl, 50 queries, two rounds"] = self._both(WEAK, "coverage (RL)")
-        found["rl, 150 queries"] = self._both(RL, "coverage (RL)")
-        found[f"beams (SFT), {SAME_PRICE} queries"] = self._both(CHEAP_SFT, "v2 (SFT)")
-        found["beams (SFT), 300 queries"] = self._both(SFT, "v2 (SFT)")
-        found["beams, then GRPO, 300 queries"] = self._both(SFT, "GRPO")
+            found[f"singles, {queries} queries"] = self._both(arm, "coverage (singles)", few)
+            found[f"sequences, {queries} queries"] = self._both(arm, SEQUENCES, few)
+        found["rl, 50 queries, two rounds"] = self._both(WEAK, "coverage (RL)", few)
+        found["rl, 150 queries"] = self._both(RL, "coverage (RL)", few)
+        found[f"beams (SFT), {SAME_PRICE} queries"] = self._both(CHEAP_SFT, "v2 (SFT)", few)
+        found["beams (SFT), 300 queries"] = self._both(SFT, "v2 (SFT)", few)
+        found["GRPO after beams, 300 queries"] = self._both(SFT, "GRPO", few)
         return found
 
     def architectures(self) -> str:
@@ -358,7 +363,7 @@ class Report:
         lines = []
         for arm, kind in ((DEFAULT, "coverage"), *zip(RIVALS, ARCHITECTURES, strict=True)):
             found = [
-                self._of(arm, f"{kind} ({stage})", dataset)
+                self._few.of(arm, f"{kind} ({stage})", dataset)
                 for dataset in DATASETS
                 for stage in ("singles", "sequences")
             ]
@@ -387,7 +392,11 @@ class Report:
             (name,) = arm.rows
             gains = [
                 bracketed(pooled(one, old).interval, 1, "+")
-                for one, old in zip(self._both(arm, SEQUENCES), self._both(DEFAULT, SEQUENCES), strict=True)
+                for one, old in zip(
+                    self._both(arm, SEQUENCES, self._tuning),
+                    self._both(DEFAULT, SEQUENCES, self._tuning),
+                    strict=True,
+                )
             ]
             lines.append([name, *gains])
         return text_table(["setting", *DATASETS.values()], lines)
@@ -397,10 +406,10 @@ class Report:
         import matplotlib
 
         matplotlib.use("svg")
-        matplotlib.rcParams["svg.hashsalt"] = "prices"  # the same bytes for the same numbers
+        matplotlib.rcParams |= {"svg.hashsalt": "prices", "svg.fonttype": "none"}  # equal numbers, equal bytes
         import matplotlib.pyplot as plt
 
-        figure, axes = plt.subplots(1, len(DATASETS), figsize=(9, 3.6), sharex=True, layout="constrained")
+        figure, axes = plt.subplots(1, len(DATASETS), figsize=(9, 4), sharex=True, layout="constrained")
         for at, (axis, words) in enumerate(zip(axes, DATASETS.values(), strict=True)):
             series: dict[str, list[Found]] = {}
             for name, both in self.priced().items():
@@ -422,12 +431,14 @@ class Report:
             rule = 100 * self._of(DEFAULT, RULE, [*DATASETS][at]).mean.value
             axis.axhline(rule, color="gray", linewidth=0.8, linestyle="--")
             axis.annotate(
-                "knows the rule", (0.02, rule), xycoords=("axes fraction", "data"), fontsize=7, va="bottom"
+                "knows the rule", (0.02, rule - 0.2), xycoords=("axes fraction", "data"), fontsize=7, va="bottom"
             )
             axis.set(xscale="log", title=f"answers of {words}", xlabel="VLM prompts behind the labels")
-            axis.grid(alpha=0.3, which="both")
+            axis.set_xticks(ticks := [2500, 5000, 10_000, 20_000, 40_000], [f"{tick:,}" for tick in ticks])
+            axis.minorticks_off()
+            axis.grid(alpha=0.3)
         axes[0].set_ylabel("accuracy %")
-        axes[-1].legend(fontsize=8, loc="lower right")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
         figure.savefig(path, metadata={"Date": None})
 
 
