@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 
 EPOCHS = {"v2_checkpoint": 3, "rce_checkpoints": 3, "grpo_checkpoints": 2}
 EPOCHS |= dict.fromkeys(("singles_selector", "sequence_selector", "rl_selector"), 3)
+THREADS = 2  # of the VLM in these runs
 # A disk of our own to fill, in a mount namespace that ends with the process.
 _OWN_DISK = 'mkdir -p "$1/disk" && mount -t tmpfs -o size=96m none "$1/disk" && shift && exec "$@"'
 
@@ -41,6 +42,7 @@ def _run(folder: Path, recipe: str, cases: list[Case], timeout: float) -> dict[s
     environment = {name: value for name, value in os.environ.items() if name.startswith(kept)} | {
         "ICD_CATALOG": str(folder / "clean" / "catalog.yaml"),
         "OMP_WAIT_POLICY": "PASSIVE",
+        "ICD_THREADS": str(THREADS),
         "PYTHONPATH": str(ROOT),
         "TORTURE_RECIPE": recipe,
     }
@@ -127,7 +129,8 @@ def judge(result: dict[str, Any]) -> None:
     assert result["different"] == []
     assert result["left"] == []
     twice = sum(result["asked"]) - result["asked_clean"]
-    assert twice <= max(result["asked"], default=0), result["asked"]
+    # Lost is what was being computed: a batch on each thread, and one that waits for those before it.
+    assert twice <= (THREADS + 1) * max(result["asked"], default=0), result["asked"]
     records = result["records"]
     assert records["open_runs"] == records["slots"] == 0
     assert records["materializations"] >= 1

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -135,6 +136,8 @@ def test_ctrl_c_in_a_step_is_one_sentence(interrupted: Workplace, recipe: str, a
 def test_ctrl_c_before_the_first_step(workplace: Workplace, marker: str) -> None:
     """While modules are imported, while the plan is made, while Dagster starts."""
     terminal = at_terminal(workplace, "train", *CELL)
+    while b"icd_assets.cli\0" not in Path(f"/proc/{terminal.pid}/cmdline").read_bytes():
+        time.sleep(0.01)  # on a busy machine the program takes its time to be there
     terminal.read(0.3)
     terminal.read_until(marker)
     terminal.press_ctrl_c()

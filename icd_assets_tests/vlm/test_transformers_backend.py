@@ -15,6 +15,7 @@ import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
 from icd_assets.errors import UserError
+from icd_assets.vlm import transformers_backend
 from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.images import read_image
@@ -139,6 +140,7 @@ def test_a_killed_run_loses_one_batch_and_computes_the_same_batches_of_the_rest(
     asked: tuple[list[Prompt], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the plain path a result's last bits depend on its batch: other batches would be other bytes."""
+    monkeypatch.setattr(transformers_backend, "SMALL_MODEL", 0)  # of a small one several are under way
     prompts, answers = asked
     batches: list[list[str]] = []
     compute = TransformersBackend._score_batch
@@ -228,6 +230,7 @@ def test_no_prompts_no_answers() -> None:
 def test_out_of_memory_halves_the_batch_and_goes_on(
     images: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(transformers_backend, "SMALL_MODEL", 0)  # as no small one is on a GPU
     prompts = [Prompt((), images[index], "which?") for index in (0, 1, 3, 4, 6, 7)]  # all of one width
     answers = ["dog"] * len(prompts)
     expected = load(tiny_vl(), batch_size=1).answer_likelihoods(prompts, answers)
@@ -264,6 +267,7 @@ def test_a_model_whose_scores_are_no_numbers_is_told(images: list[Path], beams: 
 
 
 def test_a_prompt_too_large_for_the_gpu_is_told(images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformers_backend, "SMALL_MODEL", 0)
     backend = load(tiny_vl())
 
     def no_gpu(*args: Any, **kwargs: Any) -> Any:
