@@ -38,6 +38,7 @@ from icd_assets.evaluation.tables import bracketed, text_table
 from icd_assets.experiment import catalog
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.seeds import of_seeds, read_seeds
+from icd_assets.experiment.settings import PRESETS
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.prompts import Prompt
 
@@ -92,7 +93,7 @@ RL = Arm("rl", {"RL": "coverage (RL)"}, {"shared.recipe": "rl"})
 WEAK = Arm(
     "weak_start",
     {"50 queries": SEQUENCES, "50 queries, RL in two rounds": "coverage (RL)"},
-    {"shared.recipe": "rl", "single_labels.rows": 50, "rl_data.rounds": 2},
+    {f"{step}.{name}": value for step, own in PRESETS["weak_start"].items() for name, value in own.items()},
 )
 PRICED = [_priced(queries) for queries in (37, 75, 300)]
 RIVALS = [_of_architecture(kind) for kind in ARCHITECTURES]
@@ -244,6 +245,9 @@ SHOWN: tuple[tuple[str, Arm, str], ...] = (
     ("coverage, labels of single demonstrations", DEFAULT, "coverage (singles)"),
     ("**coverage, labels of second picks too (default)**", DEFAULT, SEQUENCES),
     ("coverage, then RL", RL, "coverage (RL)"),
+    ("coverage, single demonstrations of 50 queries", WEAK, "coverage (singles)"),
+    ("coverage, second picks of 50 queries too", WEAK, SEQUENCES),
+    ("weak start: these, then RL in two rounds", WEAK, "coverage (RL)"),
     ("the default, shuffled labels", DEFAULT, f"{SEQUENCES}, shuffled labels"),
     ("the default, whole library", DEFAULT, f"{SEQUENCES}, whole library"),
     ("knows the rule", DEFAULT, RULE),

@@ -21,7 +21,6 @@ from icd_assets.lineage import Records
 from icd_assets.lineage.there import fitting, flags, others, under
 
 SCHEMA = 1
-_DEMO = ("demo", "rand_sampler", "tiny_vl")
 
 
 @click.command(
@@ -45,9 +44,7 @@ def evaluation(cell: tuple[str, ...], settings: Settings, seeds: str | None, as_
     """
     chosen = None if seeds is None else read_seeds(seeds)
     session = Session.here(settings)
-    short = len(cell) < 3 and not any("|" in word for word in cell)
-    words = (*cell, *_DEMO[len(cell) :]) if short else cell
-    experiment, problem = fitting(session.open(session.cell(words)))
+    experiment, problem = fitting(session.open(session.cell_or_demo(cell)))
     if problem is not None:
         click.echo(f"icd-assets: {problem} Shown without it.", err=True)
     if chosen is not None:

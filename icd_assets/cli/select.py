@@ -17,7 +17,6 @@ from icd_assets.cli.tree import printable
 from icd_assets.experiment.settings import Settings
 
 SCHEMA = 1
-_DEMO = ("demo", "rand_sampler", "tiny_vl")
 
 
 @click.command(
@@ -50,8 +49,7 @@ def select(
     from icd_assets.vlm.prompts import Shot
 
     session = Session.here(settings)
-    short = len(cell) < 3 and not any("|" in word for word in cell)
-    experiment = session.open(session.cell((*cell, *_DEMO[len(cell) :]) if short else cell))
+    experiment = session.open(session.cell_or_demo(cell))
     read_image(image)  # a picture that cannot be read is named before a model is opened
     query, trained = Shot(image, question, ""), of_cell(experiment)
     rows = trained.library.select(query, shots)

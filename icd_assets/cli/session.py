@@ -14,6 +14,8 @@ from icd_assets.experiment.experiment import Experiment, results_root
 from icd_assets.experiment.settings import Settings
 from icd_assets.store.store import Store
 
+_DEMO = ("demo", "rand_sampler", "tiny_vl")
+
 
 @dataclass(frozen=True)
 class Session:
@@ -40,6 +42,11 @@ class Session:
     def cell(self, words: Sequence[str]) -> Cell:
         """A partition key, or dataset, sampler and model by name or alias, or the six arguments of train."""
         return cell_of(self.catalog, words)
+
+    def cell_or_demo(self, words: Sequence[str]) -> Cell:
+        """The same; of fewer than three names, those left out are the demo's."""
+        short = len(words) < len(_DEMO) and not any("|" in word for word in words)
+        return self.cell((*words, *_DEMO[len(words) :]) if short else words)
 
     def cells(self, words: Sequence[str]) -> list[Cell]:
         """Several, one after the other."""

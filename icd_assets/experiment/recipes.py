@@ -102,6 +102,12 @@ def stages(experiment: Experiment) -> tuple[str, ...]:
     return tuple(asset for asset in STAGES if asset in steps and asset != skipped)
 
 
+def last_trained(experiment: Experiment) -> str | None:
+    """The asset of the last selector that is there, of those that a recipe of dense labels trains."""
+    there = (asset for asset in reversed(stages(experiment)) if experiment.manifest(asset) is not None)
+    return next(there, None)
+
+
 def stage_name(asset: str, architecture: str) -> str:
     """As tables call a selector: ``coverage (sequences)``."""
     return f"{architecture} ({STAGES[asset]})"

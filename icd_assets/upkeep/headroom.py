@@ -15,7 +15,7 @@ from icd_assets.errors import UserError
 from icd_assets.evaluation.headroom import SampledHeadroom, StoredHeadroom, of_sampled, of_stored
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.fitted_rows import fitted_rows, score_limit
-from icd_assets.experiment.recipes import stage_name, stages
+from icd_assets.experiment.recipes import last_trained, stage_name
 from icd_assets.runtime.device import lease
 from icd_assets.runtime.locks import Holder
 from icd_assets.runtime.progress import OnProgress, ignore
@@ -177,10 +177,9 @@ def _trained(experiment: Experiment) -> _Trained | None:
     from icd_assets.selector.v2_file import read_v2
     from icd_assets.selector.v3_file import load_policy
 
-    for asset in reversed(stages(experiment)):
-        if experiment.manifest(asset) is not None:
-            policy = read_selector(experiment.paths.selector(asset)).policy
-            return _Trained(policy, stage_name(asset, policy.config.architecture))
+    if (asset := last_trained(experiment)) is not None:
+        policy = read_selector(experiment.paths.selector(asset)).policy
+        return _Trained(policy, stage_name(asset, policy.config.architecture))
     if experiment.manifest("v2_checkpoint") is None:
         return None
     path = experiment.files("v2_checkpoint")[0]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.recipes import stage_name, stages
+from icd_assets.experiment.recipes import last_trained, stage_name
 from icd_assets.use.selector import Library, Selector
 
 
@@ -22,7 +22,7 @@ def of_cell(experiment: Experiment, *, device: str = "cpu") -> CellSelector:
 
     Raises ``UserError`` where the cell has none yet.
     """
-    own = next((asset for asset in reversed(stages(experiment)) if experiment.manifest(asset) is not None), None)
+    own = last_trained(experiment)
     asset = own or "v2format_checkpoint"
     if experiment.manifest(asset) is None or experiment.manifest("embeddings") is None:
         raise UserError(f"{experiment.cell} has no trained selector yet; run icd-assets train for it.")
