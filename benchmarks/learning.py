@@ -31,8 +31,8 @@ from icd_assets.demo.dataset import PAIRS_TRAIN, PAIRS_VALIDATION, SEED, TRAIN, 
 from icd_assets.demo.dataset import rows as drawn
 from icd_assets.demo.rule import two_that_tell
 from icd_assets.evaluation.paired import Paired, paired
+from icd_assets.evaluation.predictions import NAME, read_scores
 from icd_assets.evaluation.report import Comparison, Interval
-from icd_assets.evaluation.seeds import read_scores
 from icd_assets.evaluation.statistics import interval
 from icd_assets.evaluation.tables import bracketed, text_table
 from icd_assets.experiment import catalog
@@ -227,7 +227,7 @@ class Results:
                 prices.append(None)
                 continue
             row = Comparison.read(files["comparison.json"]).row(strategy)
-            read = read_scores(files["predictions.jsonl"])[strategy, row.shots]
+            read = read_scores(files[NAME])[strategy, row.shots]
             scores[seed], images = tuple(read.scores), tuple(read.images)
             prices.append(row.prompts)
         known = [price for price in prices if price is not None]

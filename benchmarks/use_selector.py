@@ -13,10 +13,13 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 import icd_assets
+from icd_assets.evaluation.predictions import NAME, read_predictions
 from icd_assets.evaluation.report import Comparison
 from icd_assets.evaluation.tables import text_table
 from icd_assets.experiment.recipes import stages
@@ -25,15 +28,19 @@ from icd_assets.use.selector import Selector
 RUNS = 3
 
 
+def rows(prediction: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(shown["row"] for shown in prediction["demonstrations"])
+
+
 def main() -> None:
     dataset = sys.argv[1] if len(sys.argv) > 1 else "demo"
     experiment = icd_assets.open_cell(dataset, "rand_sampler", "tiny_vl")
     files = {path.name: path for path in experiment.files("evaluation")}
     comparison = Comparison.read(files["comparison.json"])
     pools = json.loads(files["validation_pools.json"].read_bytes())
-    records = map(json.loads, files["predictions.jsonl"].read_text(encoding="utf-8").splitlines())
+    records = read_predictions(files[NAME], ("strategy", "shots", "demonstrations")).to_pylist()
     wanted = (comparison.recommended, comparison.compare_shots)
-    shown = [tuple(one["pointer_rows"]) for one in records if (one["strategy"], one["shots"]) == wanted]
+    shown = [rows(one) for one in records if (one["strategy"], one["shots"]) == wanted]
     library, queries = experiment.data.train, experiment.data.validation[: len(shown)]
     own = stages(experiment)
     sources = [experiment.paths.selector(own[-1])] if own else []

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def evaluation(run: StepRun) -> Report:
     from icd_assets.evaluation.evaluate_selectors import evaluate_selectors
-    from icd_assets.evaluation.report import upstream_metrics, write_metrics, write_predictions
+    from icd_assets.evaluation.predictions import NAME, write_predictions
+    from icd_assets.evaluation.report import upstream_metrics, write_metrics
     from icd_assets.pools.files import write_pools
     from icd_assets.pools.rows import candidate_rows
 
@@ -49,12 +50,18 @@ def evaluation(run: StepRun) -> Report:
     outcomes, comparison, recommended = found.outcomes, found.comparison, list(policies)[-1]
     comparison.write(run.staging / "comparison.json")
     (run.staging / "comparison.md").write_text(comparison.markdown(), encoding="utf-8")
-    write_predictions(run.staging / "predictions.jsonl", outcomes)
+    write_predictions(
+        run.staging / NAME,
+        outcomes,
+        queries,
+        library,
+        folders=(experiment.data.validation.images_folder, library.images_folder),
+    )
     metrics = upstream_metrics(outcomes, recommended)
     write_metrics(run.staging / "metrics.json", f"test_data_num={len(queries)}-LeverLMRetriever", metrics)
     write_pools(run.staging / "validation_pools.json", pools)
     folder = experiment.paths.evaluation
-    names = ("comparison.json", "comparison.md", "predictions.jsonl", "metrics.json", "validation_pools.json")
+    names = ("comparison.json", "comparison.md", NAME, "metrics.json", "validation_pools.json")
     return Report(
         files={folder / name: run.staging / name for name in names},
         facts={

@@ -15,6 +15,7 @@ from icd_assets.cli.plan_document import SCHEMA, plan_document
 from icd_assets.cli.screen import console
 from icd_assets.cli.summary import difference_cell, digits_shown, fitted, path_shown, reference_headers, score_cell
 from icd_assets.errors import UserError
+from icd_assets.evaluation.predictions import NAME
 from icd_assets.evaluation.seeds import SeedComparison, over_seeds
 from icd_assets.evaluation.verdict import footnotes, verdict
 from icd_assets.experiment.experiment import Experiment
@@ -74,7 +75,7 @@ def read_evaluations(found: Mapping[int, Experiment]) -> tuple[SeedComparison, d
                 f"{one.cell} is not evaluated under seed {seed}; run icd-assets train for it with --seeds {given}."
             )
         by_name = {path.name: path for path in one.store.files(manifest)}
-        files[seed] = (by_name["comparison.json"], by_name["predictions.jsonl"])
+        files[seed] = (by_name["comparison.json"], by_name[NAME])
     return over_seeds(files), {seed: comparison for seed, (comparison, _) in files.items()}
 
 

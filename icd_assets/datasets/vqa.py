@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -112,6 +113,11 @@ class VqaSplit(Sequence[VqaItem]):
     def at(self, images: str, where: str) -> VqaSplit:
         """The same rows, their images at another pattern; as :func:`split_of`."""
         return split_of(self.dataset, self.split, self.digest, images, self._table, where)
+
+    @property
+    def images_folder(self) -> Path:
+        """The folder below which the images pattern puts every image."""
+        return Path(os.path.dirname(self._images.split("{", 1)[0]))  # noqa: PTH120 - "a/b_" is in a, "a/b/" in a/b
 
     @property
     def answers(self) -> list[list[str]]:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -217,14 +217,3 @@ def write_metrics(path: Path, run: str, metrics: Mapping[str, float]) -> None:
     Deviation: the run's name carries no time of day, so that the same results give the same bytes.
     """
     path.write_text(json.dumps({run: dict(metrics)}, indent=4) + "\n", encoding="utf-8")
-
-
-def write_predictions(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Every answer as one JSON line; upstream discards them (SPEC O.2-15)."""
-    with path.open("w", encoding="utf-8") as file:
-        for outcome in outcomes:
-            for prediction in outcome.predictions:
-                record: dict[str, Any] = {
-                    name: getattr(prediction, name) for name in prediction.__dataclass_fields__
-                }
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -9,7 +9,6 @@ tell. Their spread stands beside it: each seed's value, and the standard deviati
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from icd_assets.errors import UserError
+from icd_assets.evaluation.predictions import read_scores
 from icd_assets.evaluation.report import Comparison, DifferenceRow
 from icd_assets.evaluation.tables import bracketed, signed, text_table
 from icd_assets.evaluation.verdict import footnotes, verdict
@@ -79,7 +79,7 @@ class SeedComparison:
 
 
 def over_seeds(found: Mapping[int, tuple[Path, Path]]) -> SeedComparison:
-    """The comparison of several seeds from the files of each: seed → ``comparison.json``, ``predictions.jsonl``.
+    """The comparison of several seeds from the files of each: seed → ``comparison.json``, ``predictions.parquet``.
 
     Raises ``UserError`` for files that are not ours, and for seeds that asked other questions or compared other
     strategies than the first.
@@ -108,7 +108,7 @@ def over_seeds(found: Mapping[int, tuple[Path, Path]]) -> SeedComparison:
         scored.append(
             Scored(
                 *key,
-                own.ids,
+                tuple(own.ids),
                 tuple(own.images),
                 tuple(statistics.fmean(scores) for scores in zip(*(a.scores for a in answers), strict=True)),
                 _mean_rate(each.values(), key, "copy_rate"),
@@ -125,42 +125,6 @@ def over_seeds(found: Mapping[int, tuple[Path, Path]]) -> SeedComparison:
         prices={row.strategy: row.prompts for row in reference.strategies},
     )
     return SeedComparison(tuple(each), average, tuple(each.values()))
-
-
-@dataclass(slots=True)
-class Scores:
-    """One strategy's scores at one number of shots."""
-
-    ids: tuple[int | str, ...]
-    images: list[int | str]
-    scores: list[float]
-
-
-def read_scores(path: Path) -> dict[tuple[str, int], Scores]:
-    """(strategy, shots) → its scores, in the file's order."""
-    found: dict[tuple[str, int], tuple[list[int | str], list[int | str], list[float]]] = {}
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; evaluate again.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); evaluate again.") from None
-    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
-        try:
-            record = json.loads(line)
-            key = (record["strategy"], record["shots"])
-            values = (record["question_id"], record["image_id"], record["score"])
-            if not (isinstance(key[0], str) and type(key[1]) is int and type(values[2]) in (int, float)):
-                raise TypeError
-            if not all(isinstance(id, int | str) for id in values[:2]) or values[2] != values[2]:
-                raise TypeError
-        except (ValueError, TypeError, KeyError, RecursionError):
-            raise UserError(f"{path}: line {number} is no prediction of ours; evaluate again.") from None
-        ids, images, scores = found.setdefault(key, ([], [], []))
-        ids.append(values[0])
-        images.append(values[1])
-        scores.append(values[2])
-    return {key: Scores(tuple(ids), images, scores) for key, (ids, images, scores) in found.items()}
 
 
 def _mean_rate(each: Iterable[Comparison], key: tuple[str, int], name: str) -> float | None:

@@ -43,7 +43,7 @@ def warnings(comparison: Comparison) -> list[str]:
         return [
             f"Warning: no strategy gave a right answer to any of {comparison.queries}, so the table compares "
             f"nothing (each may be right up to {100 * best.score.high:.1f} % of the time); see the answers in "
-            "predictions.jsonl, and check the model, its prompt and the annotations."
+            "predictions.parquet, and check the model, its prompt and the annotations."
         ]
     if comparison.num_images == 1 and comparison.num_queries > 1:
         return [f"Warning: all {comparison.queries} are on one image, which tells nothing of others."]

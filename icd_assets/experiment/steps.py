@@ -253,7 +253,7 @@ STEPS = (
             *("v2_checkpoint", "rce_checkpoints", "grpo_checkpoints", "v2format_checkpoint"),
         ),
         config=EvaluationConfig,
-        code_version="5",
+        code_version="6",
         kind="table",
         description="VQA accuracy, or CIDEr of captions, on the validation split: trained selectors, baselines "
         "and the best in the pool.",

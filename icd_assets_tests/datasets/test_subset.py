@@ -11,6 +11,7 @@ import yaml
 from icd_assets.datasets.subset import read_subset
 from icd_assets.datasets.vqa import read_split
 from icd_assets.errors import UserError
+from icd_assets.evaluation.predictions import read_predictions
 from icd_assets_tests.worlds.vqa_files import IMAGES, annotation, joined, write_files
 from icd_assets_tests.worlds.workplace import CELL, Workplace
 
@@ -74,8 +75,8 @@ def test_an_evaluation_of_the_subset(copied: Workplace):
     ended = copied.run("train", *command, *flags, TEST_DATA_NUM="2", **recipe)
     assert ended.returncode == 0, ended.stderr
     folder = copied.results / "demo/icl_inference/v3_RandSampler_tiny_vl"
-    lines = (folder / "predictions.jsonl").read_text().splitlines()
-    assert {json.loads(line)["question_id"] for line in lines} == {listed[0], listed[1]}  # the first two rows
+    asked = read_predictions(folder / "predictions.parquet")["question_id"].to_pylist()
+    assert set(asked) == {listed[0], listed[1]}  # the first two rows
     made = json.loads((folder / "evaluation.manifest.json").read_text())
     assert made["facts"]["rows"] == 2 and "subset" in made["want"]["inputs"]
     path.write_text(path.read_text() + "\n")

@@ -13,7 +13,7 @@ from icd_assets.evaluation.compare import compare, kinds_of
 from icd_assets.evaluation.config import EvaluationConfig
 from icd_assets.evaluation.evaluate import Outcome, Prediction
 from icd_assets.evaluation.paired import paired
-from icd_assets.evaluation.report import Comparison, upstream_metrics, write_metrics, write_predictions
+from icd_assets.evaluation.report import Comparison, upstream_metrics, write_metrics
 from icd_assets.evaluation.statistics import interval
 from icd_assets.evaluation.tables import by_strategy
 
@@ -172,25 +172,6 @@ def test_upstreams_metrics_form(tmp_path):
     write_metrics(tmp_path / "m.json", "test_data_num=4-LeverLMRetriever", metrics)
     assert json.loads((tmp_path / "m.json").read_text()) == {
         "test_data_num=4-LeverLMRetriever": {"shot_num=1": 0.475, "shot_num=2": 0.875}
-    }
-
-
-def test_every_prediction_is_kept(tmp_path):
-    write_predictions(tmp_path / "p.jsonl", OUTCOMES)
-    lines = (tmp_path / "p.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 20
-    assert json.loads(lines[-1]) == {
-        "question_id": 30,
-        "image_id": 3,
-        "strategy": "selector",
-        "shots": 2,
-        "pointer_rows": [3, 3],
-        "demo_answers": ["é", "é"],
-        "raw": "raw",
-        "answer": "answer",
-        "score": 0.9,
-        "copied": False,
-        "gold_shown": False,
     }
 
 

@@ -7,15 +7,17 @@ import statistics
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from icd_assets.errors import UserError
 from icd_assets.evaluation.compare import compare
 from icd_assets.evaluation.config import EvaluationConfig
 from icd_assets.evaluation.paired import paired
-from icd_assets.evaluation.report import write_predictions
 from icd_assets.evaluation.seeds import SeedComparison, over_seeds
 from icd_assets.evaluation.statistics import interval
+from icd_assets_tests.evaluation.test_predictions import written_predictions
 from icd_assets_tests.evaluation.test_report import outcome
 
 CONFIG = EvaluationConfig(shot_counts=[2])
@@ -33,9 +35,9 @@ def written(folder: Path, seed: int, n: int = N, better: str = "GRPO") -> tuple[
         outcome("random", 2, drawn(seed, 0.3)[:n], EACH),
         outcome(better, 2, drawn(seed + 99, 0.7)[:n], EACH),
     ]
-    comparison, predictions = folder / f"{seed}.json", folder / f"{seed}.jsonl"
+    comparison, predictions = folder / f"{seed}.json", folder / f"{seed}.parquet"
     compare(outcomes, CONFIG, ("random",), recommended=[better], prices={better: 500}).write(comparison)
-    write_predictions(predictions, outcomes)
+    written_predictions(predictions, outcomes)
     return comparison, predictions
 
 
@@ -92,50 +94,7 @@ def test_seeds_that_do_not_fit_each_other(tmp_path: Path, n: int, better: str, s
 
 def test_a_strategy_that_one_seed_lacks(tmp_path: Path) -> None:
     comparison, predictions = written(tmp_path, 43)
-    lines = [line for line in predictions.read_text().splitlines() if '"random"' not in line]
-    predictions.write_text("\n".join(lines))
+    table = pq.read_table(predictions)
+    pq.write_table(table.filter(pc.field("strategy") != "random"), predictions)
     with pytest.raises(UserError, match="seed 43 has other strategies"):
         over_seeds({42: written(tmp_path, 42), 43: (comparison, predictions)})
-
-
-LINE = '{"question_id": 1, "image_id": 1, "strategy": "GRPO", "shots": 2, "score": 1.0}'
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "",
-        LINE[:40],
-        "[]",
-        "7",
-        LINE.replace("1.0", "NaN"),
-        LINE.replace("1.0", '"1"'),
-        LINE.replace("1.0", "true"),
-        LINE.replace('"GRPO"', "[1]"),
-        LINE.replace('"shots": 2, ', ""),
-        LINE.replace('"image_id": 1', '"image_id": {}'),
-        "[" * 100_000,
-    ],
-)
-def test_predictions_that_are_none(tmp_path: Path, line: str) -> None:
-    comparison, predictions = written(tmp_path, 42)
-    good = predictions.read_text()
-    predictions.write_text(f"{good}{line}\n{LINE}\n")
-    with pytest.raises(UserError, match=r"42\.jsonl: line 121 is no prediction of ours; evaluate again\."):
-        over_seeds({42: (comparison, predictions)})
-
-
-def test_predictions_that_are_gone_or_no_text(tmp_path: Path) -> None:
-    comparison, predictions = written(tmp_path, 42)
-    predictions.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="cannot be read"):
-        over_seeds({42: (comparison, predictions)})
-    predictions.unlink()
-    with pytest.raises(UserError, match="does not exist; evaluate again"):
-        over_seeds({42: (comparison, predictions)})
-
-
-def test_a_line_separator_in_an_answer_ends_no_line(tmp_path: Path) -> None:
-    comparison, predictions = written(tmp_path, 42)
-    predictions.write_text(predictions.read_text().replace('"raw": "raw"', '"raw": "a\u2028b\x85c"'))
-    assert over_seeds({42: (comparison, predictions)}).average.num_queries == N

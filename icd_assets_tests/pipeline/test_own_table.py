@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from icd_assets.evaluation.predictions import read_predictions
 from icd_assets_tests.worlds.workplace import Workplace
 
 pytestmark = pytest.mark.slow
@@ -65,7 +66,7 @@ def test_texts_from_the_table_to_the_lineage(workplace: Workplace) -> None:
     ended = workplace.run("train", *CELL, "--rce-epochs", "2", "--grpo-epochs", "1")
     assert ended.returncode == 0, ended.stderr + ended.stdout
     v3 = workplace.results / "signs" / "icl_inference" / "v3_RandSampler_tiny_vl"
-    predictions = [json.loads(line) for line in (v3 / "predictions.jsonl").read_text().splitlines()]
+    predictions = read_predictions(v3 / "predictions.parquet").to_pylist()
     assert {type(one["question_id"]) for one in predictions} == {str}
     assert len({one["question_id"] for one in predictions}) == 30
     checkpoint = next((workplace.results / "signs" / "model_cpk").glob("v3_*/rce_epoch2.pt"))

@@ -18,6 +18,7 @@ import torch
 
 from icd_assets.datasets.vqa import read_split
 from icd_assets.defs.runs.run_owner import read_owner
+from icd_assets.evaluation.predictions import read_predictions
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.made_from import phase_to_convert, trained_on_todays_rce
@@ -130,7 +131,7 @@ def test_one_dagster_run_is_recorded_with_data_versions(trained: Trained) -> Non
 def test_evaluation_keeps_every_answer(trained: Trained) -> None:
     place, _ = trained
     folder = place.results / "demo/icl_inference/v3_RandSampler_tiny_vl"
-    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = read_predictions(folder / "predictions.parquet").to_pylist()
     comparison = manifest(place, "demo/icl_inference/v3_RandSampler_tiny_vl/comparison.json")
     for strategy in comparison["strategies"]:
         own = [

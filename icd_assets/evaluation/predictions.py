@@ -1,0 +1,214 @@
+"""Every answer of an evaluation as a Parquet table: what was asked, what was shown before it, what came back.
+
+One row is one question under one strategy at one number of shots; its columns stand in docs/formats.md. Upstream
+throws its answers away (SPEC O.2-15). Pictures are named within the images folder of their split, so that the same
+evaluation has the same bytes wherever the dataset lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icd_assets.datasets.ids import Id
+from icd_assets.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from icd_assets.datasets.vqa import VqaItem
+    from icd_assets.evaluation.evaluate import Outcome, Prediction
+
+NAME = "predictions.parquet"
+
+Key = tuple[str, int]  # strategy, shots
+
+
+def write_predictions(
+    path: Path,
+    outcomes: Sequence[Outcome],
+    queries: Sequence[VqaItem],
+    library: Sequence[VqaItem],
+    *,
+    folders: tuple[Path, Path],
+) -> None:
+    """All predictions of ``outcomes``, in their order.
+
+    queries: at least those that were asked; library: the train split. folders: where the pictures of both lie.
+    """
+    import pyarrow.parquet as pq
+
+    schema, asked = _schema(queries, library), {query.question_id: query for query in queries}
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for outcome in outcomes:
+            writer.write_table(_table(outcome.predictions, asked, library, folders, schema))
+
+
+def _schema(queries: Sequence[VqaItem], library: Sequence[VqaItem]) -> pa.Schema:
+    import pyarrow as pa
+
+    text, number, flag = pa.string(), pa.int64(), pa.bool_()
+    shown = {
+        "row": number,
+        "question_id": _id_type(library[0]) if library else number,
+        "image": text,
+        "question": text,
+        "answer": text,
+    }
+    kinds = {
+        "strategy": text,
+        "shots": number,
+        "question_id": _id_type(queries[0]),
+        "image_id": number,
+        "image": text,
+        "question": text,
+        "gold": text,
+        "answers": pa.list_(text),
+        "question_type": text,
+        "answer_type": text,
+        "demonstrations": pa.list_(pa.struct([pa.field(*one, nullable=False) for one in shown.items()])),
+        "raw": text,
+        "answer": text,
+        "score": pa.float64(),
+        "copied": flag,
+        "gold_shown": flag,
+    }
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in kinds.items()])
+
+
+def _id_type(item: VqaItem) -> pa.DataType:
+    """A split's question ids are all numbers or all texts."""
+    import pyarrow as pa
+
+    return pa.int64() if isinstance(item.question_id, int) else pa.string()
+
+
+def _table(
+    predictions: Sequence[Prediction],
+    asked: Mapping[Id, VqaItem],
+    library: Sequence[VqaItem],
+    folders: tuple[Path, Path],
+    schema: pa.Schema,
+) -> pa.Table:
+    import pyarrow as pa
+
+    rows = []
+    for found in predictions:
+        query = asked[found.question_id]
+        rows.append(
+            {
+                "strategy": found.strategy,
+                "shots": found.shots,
+                "question_id": query.question_id,
+                "image_id": query.image_id,
+                "image": _within(query.image, folders[0]),
+                "question": query.question,
+                "gold": query.answer,
+                "answers": query.answers,
+                "question_type": query.question_type,
+                "answer_type": query.answer_type,
+                "demonstrations": [
+                    _demonstration(library[row], answer, folders[1])
+                    for row, answer in zip(found.pointer_rows, found.demo_answers, strict=True)
+                ],
+                "raw": found.raw,
+                "answer": found.answer,
+                "score": found.score,
+                "copied": found.copied,
+                "gold_shown": found.gold_shown,
+            }
+        )
+    return pa.Table.from_pylist(rows, schema)
+
+
+def _demonstration(shown: VqaItem, answer: str, folder: Path) -> dict[str, Any]:
+    """``answer``: what the prompt had for it, which is not its own where labels are shuffled."""
+    return {
+        "row": shown.row,
+        "question_id": shown.question_id,
+        "image": _within(shown.image, folder),
+        "question": shown.question,
+        "answer": answer,
+    }
+
+
+def _within(image: Path, folder: Path) -> str:
+    return image.relative_to(folder).as_posix() if image.is_relative_to(folder) else str(image)
+
+
+_NEEDED = ("strategy", "shots", "question_id", "image_id", "score")
+
+
+def read_predictions(path: Path, columns: Sequence[str] = ()) -> pa.Table:
+    """The table of :func:`write_predictions`, or these ``columns`` of it.
+
+    Raises ``UserError`` for a file that is missing, cut off, or has other columns, and for scores that are none.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            if problem := _problem(file.schema_arrow, columns):
+                raise UserError(f"{path} is no table of predictions: {problem}; evaluate again.")
+            table = file.read(list(columns) or None)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; evaluate again.") from None
+    except (pa.ArrowException, OSError) as error:
+        why = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be read as Parquet ({why}); evaluate again.") from None
+    for name in set(_NEEDED).intersection(table.column_names):
+        if _holes(table[name]):
+            raise UserError(f"{path}: a row has no {name}; evaluate again.")
+    return table
+
+
+def _problem(schema: pa.Schema, columns: Sequence[str]) -> str | None:
+    """What a file of predictions does not have."""
+    from pyarrow import types
+
+    ids = (types.is_integer, types.is_string)
+    kinds = {
+        "strategy": (types.is_string,),
+        "shots": (types.is_integer,),
+        "question_id": ids,
+        "image_id": ids,
+        "score": (types.is_floating,),
+    }
+    for name in dict.fromkeys([*_NEEDED, *columns]):
+        if name not in schema.names:
+            return f"it has no column {name!r}"
+        kind = schema.field(name).type
+        if not any(fits(kind) for fits in kinds.get(name, (lambda _: True,))):
+            return f"its column {name!r} holds {kind}"
+    return None
+
+
+def _holes(column: pa.ChunkedArray) -> bool:
+    """Whether a value is missing, or is no number."""
+    import pyarrow.compute as pc
+
+    return bool(pc.any(pc.is_null(column, nan_is_null=True)).as_py())
+
+
+@dataclass(slots=True)
+class Scores:
+    """One strategy's scores at one number of shots, in the file's order."""
+
+    ids: list[Id]
+    images: list[Id]
+    scores: list[float]
+
+
+def read_scores(path: Path) -> dict[Key, Scores]:
+    """(strategy, shots) → its scores, of a file of predictions."""
+    table = read_predictions(path, _NEEDED)
+    found: dict[Key, Scores] = {}
+    for strategy, shots, id, image, score in zip(*(table[name].to_pylist() for name in _NEEDED), strict=True):
+        one = found.setdefault((strategy, shots), Scores([], [], []))
+        one.ids.append(id)
+        one.images.append(image)
+        one.scores.append(score)
+    return found
