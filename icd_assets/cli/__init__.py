@@ -24,6 +24,7 @@ from icd_assets.cli.init import init
 from icd_assets.cli.lineage import lineage
 from icd_assets.cli.new_dataset import new_dataset
 from icd_assets.cli.prune import prune
+from icd_assets.cli.report import report
 from icd_assets.cli.select import select
 from icd_assets.cli.settings import settings
 from icd_assets.cli.status import status, why
@@ -45,7 +46,7 @@ def group() -> None:
 group.add(
     {
         "Make": (train, demo, adopt),
-        "See": (status, why, evaluation, headroom, lineage, diff, settings),
+        "See": (status, why, report, evaluation, headroom, lineage, diff, settings),
         "Use": (select,),
         "Keep": (verify, prune),
         "Set up": (init, new_dataset, doctor, ui, gpus),

@@ -50,7 +50,7 @@ def chosen(
     store, named, trained = Store(root), [Cell.parse(key) for key in keys], set()
     for path in _ends(store):
         try:
-            experiment = _as_made(store, path, catalog)
+            experiment = as_made(store, path, catalog)
         except UserError as problem:  # one cell's problem does not stop the others
             warn(str(problem))
             continue
@@ -62,7 +62,7 @@ def chosen(
             continue
         try:
             begun = _latest(store, cell)
-            experiment = _as_made(store, begun, catalog) if begun else Experiment(cell, Settings(), store, catalog)
+            experiment = as_made(store, begun, catalog) if begun else Experiment(cell, Settings(), store, catalog)
         except UserError as problem:
             warn(f"{cell}: {problem}")
             continue
@@ -94,11 +94,11 @@ def last_made(
         if manifests:
             mine = any(made.run_id == run_id for made in manifests)
             newest = max(made.created_at for made in manifests)
-            found.append((_fits(_as_made(store, paths[0], catalog), folder, asked), mine, newest, paths[0]))
+            found.append((_fits(as_made(store, paths[0], catalog), folder, asked), mine, newest, paths[0]))
     end = max(found)[3] if found else _latest(store, cell)
     if end is None:
         return None
-    experiment = _as_made(store, end, catalog)
+    experiment = as_made(store, end, catalog)
     return replace(experiment, settings=_source_as_open(experiment))
 
 
@@ -171,7 +171,7 @@ def _latest(store: Store, cell: Cell) -> Path | None:
     return max(found)[2] if found else None
 
 
-def _as_made(store: Store, path: Path, catalog: Catalog) -> Experiment:
+def as_made(store: Store, path: Path, catalog: Catalog) -> Experiment:
     """The cell of the manifest at ``path``, with the settings of all that it was made from."""
     if (end := store.read(path)) is None:
         raise UserError(f"{path} was removed while it was read.")
