@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -17,6 +18,9 @@ from icd_assets.experiment.settings import Settings
 from icd_assets.lineage.there import fitting
 from icd_assets.runtime.progress import Progress
 from icd_assets.store.atomic import write_atomic
+
+NAME = "report.html"
+_HEAD = 2000  # bytes at a page's beginning that name the evaluation
 
 
 @click.command(
@@ -48,11 +52,30 @@ def report(cell: tuple[str, ...], output: Path | None, opened: bool, settings: S
         webbrowser.open(path.resolve().as_uri())
 
 
+def write_reports(experiments: Iterable[Experiment]) -> None:
+    """Those of several cells, where they are not of today's evaluation, and say where each lies."""
+    for experiment in experiments:
+        path = experiment.paths.evaluation / NAME
+        if not _current(experiment, path):
+            write_report(experiment)
+        console.print(f"report, with every question: {path_shown(path)}", markup=False, highlight=False)
+
+
+def _current(experiment: Experiment, path: Path) -> bool:
+    """Whether a report names the evaluation that is there."""
+    manifest = experiment.manifest("evaluation")
+    try:
+        with path.open("rb") as file:
+            return manifest is not None and f'"{manifest.data_version}"'.encode() in file.read(_HEAD)
+    except OSError:
+        return False
+
+
 def write_report(experiment: Experiment, output: Path | None = None) -> Path:
     """Write the report of an evaluated cell, by default beside its evaluation, and say where."""
     from icd_assets.report.cell_report import render
 
-    path = output or experiment.paths.evaluation / "report.html"
+    path = output or experiment.paths.evaluation / NAME
     page = render(experiment, Progress("report", lambda text: click.echo(text, err=True)))
     write_atomic(path, page.encode())
     return path

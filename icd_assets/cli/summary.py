@@ -75,7 +75,7 @@ def show_summary(experiment: Experiment) -> None:
         _show_checkpoints(experiment)
     console.print()
     show_evaluation(experiment)
-    _show_ui()
+    show_ui()
 
 
 def _show_selectors(experiment: Experiment, own: Sequence[str]) -> None:
@@ -153,10 +153,10 @@ def show_cells(experiments: Mapping[str, Experiment]) -> None:
         console.print(f"differences, kinds, files:  icd-assets evaluation {words}", markup=False)
     console.print("\nprompts: what the labels behind a selector asked the model")
     _say([sentence for sentence in footnotes(next(iter(found.values()))) if sentence.startswith("†")])
-    _show_ui()
 
 
-def _show_ui() -> None:
+def show_ui() -> None:
+    """How the UI is opened."""
     console.print("\nsee runs, lineage and curves in the UI:  make ui   (or: icd-assets ui)", markup=False)
 
 

@@ -91,7 +91,8 @@ def demo() -> None:
     An answer of one word takes one demonstration that shows it; one of two words takes two that complement each
     other. Where no home is, this folder becomes one, as by `icd-assets init`.
     """
-    from icd_assets.cli.summary import show_cells
+    from icd_assets.cli.report import write_reports
+    from icd_assets.cli.summary import show_cells, show_ui
 
     if find_home() is None:
         from icd_assets.cli.init import show_written
@@ -105,6 +106,9 @@ def demo() -> None:
         make(made[kind], arguments, dry_run=False, to=None, force=())
         click.echo()
     show_cells(made)
+    click.echo()
+    write_reports(made.values())
+    show_ui()
 
 
 def run_cell(

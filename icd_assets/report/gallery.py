@@ -71,21 +71,27 @@ def gallery(
 ) -> Gallery:
     """The questions of the first side, in its order, with what every side chose and got.
 
-    shown: the two sides that the page begins with; their pictures are kept first where not all fit.
+    shown: the two sides that the page begins with; their pictures are the larger ones where not all fit.
     """
     first, *_ = sides.values()
     found, demonstrations = _Numbered(), _Numbered()
     questions = [_question(row, found.of(pictures.of_question(row["question_id"]))) for row in first]
     place = {row["question_id"]: at for at, row in enumerate(first)}
     chosen: dict[str, list[Any]] = {name: [None] * len(first) for name in sides}
-    for name in (*shown, *(name for name in sides if name not in shown)):
-        for row in sides[name]:
-            numbers = [demonstrations.of(_demonstration(one)) for one in row["demonstrations"]]
-            chosen[name][place[row["question_id"]]] = [round(row["score"], 4), row["answer"], numbers, *_raw(row)]
-    listed = [
-        [question, answer, found.of(pictures.of_demonstration(row)), row]
-        for row, question, answer in demonstrations.numbers
-    ]
+    listed, important = list[list[Any]](), 0
+    for names in (dict.fromkeys(shown), [name for name in sides if name not in shown]):
+        for name in names:
+            for row in sides[name]:
+                numbers = [demonstrations.of(_demonstration(one)) for one in row["demonstrations"]]
+                chosen[name][place[row["question_id"]]] = [
+                    round(row["score"], 4),
+                    row["answer"],
+                    numbers,
+                    *_raw(row),
+                ]
+        for number, question, answer in list(demonstrations.numbers)[len(listed) :]:
+            listed.append([question, answer, found.of(pictures.of_demonstration(number)), number])
+        important = important or len(found.numbers)
     budget = _BUDGET + _EACH * max(0, len(first) - _FEW)
     data = {
         "sides": list(sides),
@@ -94,7 +100,7 @@ def gallery(
         "demonstrations": listed,
         "chosen": [chosen[name] for name in sides],
     }
-    return Gallery(data, thumbnails(list(found.numbers), budget, on_progress))
+    return Gallery(data, thumbnails(list(found.numbers), budget, important, on_progress))
 
 
 def _question(row: Row, picture: int) -> list[Any]:
