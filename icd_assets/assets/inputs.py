@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from icd_assets.selector.encoder import ClipEncoder
     from icd_assets.selector.groups import PointerGroup
     from icd_assets.selector.model import PointerSelector
+    from icd_assets.selector.selector_file import EncoderName
     from icd_assets.selector.v2_file import V2Checkpoint
     from icd_assets.tasks import CandidateText
     from icd_assets.vlm.cached_backend import CachedBackend
@@ -182,6 +183,17 @@ def rl_queries(run: StepRun) -> RlPools | None:
 def encoder_digest(run: StepRun) -> str:
     """Of the encoder whose embeddings the run reads."""
     return run.read("embeddings", lambda _, facts: str(facts["encoder_digest"]))
+
+
+def encoder_name(run: StepRun) -> EncoderName:
+    """What the catalog calls that encoder; a folder of this machine is no place for others to find it."""
+    from pathlib import Path
+
+    from icd_assets.selector.selector_file import EncoderName
+
+    entry = run.experiment.encoder(run.experiment.dataset.encoder)
+    here = Path(entry.path).expanduser().is_dir()
+    return EncoderName(name=entry.name, path=None if here else entry.path, revision=entry.revision)
 
 
 def last_epoch(run: StepRun, asset: str) -> PointerSelector:

@@ -48,6 +48,7 @@ def train_stage(run: StepRun, asset: str, *, start: str | None) -> Report:
         trained.policy.to("cpu"),
         stage=stage,
         encoder_digest=inputs.encoder_digest(run),
+        encoder=inputs.encoder_name(run),
         lineage=run.spec.lineage(),
     )
     final, best = run.experiment.paths.selector(asset), trained.history[trained.best_epoch]

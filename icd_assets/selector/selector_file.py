@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -24,8 +24,20 @@ from icd_assets.selector.model import ARCHITECTURES, PointerSelector, new_policy
 
 FORMAT = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+HUB_ID = r"\w[\w.-]*(/\w[\w.-]*)?"
 _KEYS = frozenset({"format", "selector", "stage", "encoder_digest", "lineage"})
+_MAY_BE = frozenset({"encoder"})  # of folders made since it was first written
 _WIDEST = 16_384  # of any size in a config: what is larger is no selector, and would not fit
+
+
+class EncoderName(BaseModel):
+    """How to find the encoder: what the catalog called it, and where the hub has it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    path: str | None = Field(None, pattern=rf"^{HUB_ID}$")  # None: a folder of the machine that trained
+    revision: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,11 +47,18 @@ class SelectorFile:
     policy: PointerSelector
     stage: str
     encoder_digest: str  # of the encoder whose embeddings it reads
+    encoder: EncoderName | None  # None in older folders
     lineage: Mapping[str, Any]
 
 
 def write_selector(
-    folder: Path, policy: PointerSelector, *, stage: str, encoder_digest: str, lineage: Mapping[str, Any]
+    folder: Path,
+    policy: PointerSelector,
+    *,
+    stage: str,
+    encoder_digest: str,
+    lineage: Mapping[str, Any],
+    encoder: EncoderName | None = None,
 ) -> None:
     """Make ``folder`` with both files; equal selectors give equal bytes. Verified by reading it back."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +70,8 @@ def write_selector(
         "encoder_digest": encoder_digest,
         "lineage": dict(lineage),
     }
+    if encoder is not None:
+        content["encoder"] = encoder.model_dump()
     (folder / WEIGHTS).write_bytes(save(state))
     (folder / CONFIG).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     again = read_selector(folder).policy.state_dict()
@@ -66,7 +87,8 @@ def read_selector(folder: Path) -> SelectorFile:
     state = _state(folder / WEIGHTS, config)
     policy = new_policy(config, 0)
     policy.load_state_dict(state)
-    return SelectorFile(policy.eval(), content["stage"], content["encoder_digest"], content["lineage"])
+    encoder = _encoder(path, content.get("encoder"))
+    return SelectorFile(policy.eval(), content["stage"], content["encoder_digest"], encoder, content["lineage"])
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -83,12 +105,26 @@ def _content(path: Path) -> dict[str, Any]:
         newer = type(found) is int and found > FORMAT
         todo = "it is of a newer version, update icd-assets" if newer else "make the selector again"
         raise UserError(f"{path} has the format {found!r}, and {FORMAT} is read here; {todo}.")
-    if odd := sorted(map(str, _KEYS ^ content.keys())):
+    if odd := sorted(map(str, _KEYS ^ (content.keys() - _MAY_BE))):
         raise UserError(f"{path}: {odd[0]} is {'missing' if odd[0] in _KEYS else 'unknown'}.")
     texts = isinstance(content["stage"], str) and isinstance(content["encoder_digest"], str)
     if not texts or not isinstance(content["lineage"], dict):
         raise UserError(f"{path}: stage and encoder_digest must be texts, and lineage an object.")
     return content
+
+
+def _encoder(path: Path, given: Any) -> EncoderName | None:
+    if given is None:
+        return None
+    try:
+        return EncoderName.model_validate(given)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_first_of(error, 'encoder')}.") from None
+
+
+def _first_of(error: ValidationError, inside: str) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join([inside, *map(str, first['loc'])])}: {first['msg'].lower()}"
 
 
 def _config(path: Path, given: Any) -> SelectorConfig:
@@ -99,9 +135,7 @@ def _config(path: Path, given: Any) -> SelectorConfig:
             raise UserError(f"{path}: selector.{odd[0]} is missing.")
         config = SelectorConfig.model_validate(given, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: selector.{field}: {first['msg'].lower()}.") from None
+        raise UserError(f"{path}: {_first_of(error, 'selector')}.") from None
     except (TypeError, ValueError):
         raise UserError(f"{path}: selector must be an object.") from None
     if max(value for _, value in config if isinstance(value, int)) > _WIDEST:

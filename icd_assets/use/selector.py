@@ -6,8 +6,10 @@ Legend: `D` embedding, `K` candidates, `N` rows of a library.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +24,7 @@ from icd_assets.selector.decoding import greedy
 from icd_assets.selector.embedding_file import read_embeddings, write_embeddings
 from icd_assets.selector.encoder import ClipEncoder
 from icd_assets.selector.model import PointerSelector
-from icd_assets.selector.selector_file import CONFIG, read_selector
+from icd_assets.selector.selector_file import CONFIG, HUB_ID, SelectorFile, read_selector
 from icd_assets.selector.v2_file import read_v2
 from icd_assets.selector.v3_file import load_policy, read_v3
 from icd_assets.vlm.weights import locate
@@ -49,52 +51,56 @@ class Demonstration(Example, Protocol):
 class Selector:
     """A trained selector, ready to choose.
 
-    >>> selector = Selector.load("results/okvqa/model_cpk/v3_…/sequence_selector", encoder="clip-vit-base-patch32")
+    >>> selector = Selector.load("results/okvqa/model_cpk/v3_…/sequence_selector")
     >>> positions = selector.select(query, candidates, shots=2)
     >>> shown = [candidates[position] for position in positions]
     """
 
-    def __init__(self, policy: PointerSelector, encoder: ClipEncoder | None = None) -> None:
-        """policy: in eval mode; encoder: that of the embeddings it was trained on, if pictures are to be read."""
+    def __init__(
+        self, policy: PointerSelector, encoder: ClipEncoder | Callable[[], ClipEncoder] | None = None
+    ) -> None:
+        """policy: in eval mode; encoder: that of the embeddings it was trained on, or what opens it at the first
+        picture; None if only vectors come."""
         self.policy = policy
         self._encoder = encoder
 
     @classmethod
-    def load(cls, source: str | Path, *, encoder: str | Path | None = None, device: str = "cpu") -> Selector:
+    def load(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        encoder: str | Path | None = None,
+        device: str = "cpu",
+    ) -> Selector:
         """Of a selector's folder (``config.json``, ``model.safetensors``), a v2 or v2-format ``.ckpt``, an epoch
-        such as ``rce_epoch5.pt``, or the id of a selector on the hub.
+        such as ``rce_epoch5.pt``, or the id ``user/name`` of a selector on the hub, at a ``revision``.
 
         encoder: the CLIP model that the selector was trained with: a name of the catalog, a folder or a hub id.
-        Only pictures and questions need it; vectors are taken as they are. A ``.ckpt`` with towers of its own
-        brings their weights, and takes tokenizer and image processor from there.
+        A selector's folder names its own. Only pictures and questions need it; vectors are taken as they are. A
+        ``.ckpt`` with towers of its own brings their weights, and takes tokenizer and image processor from there.
 
         Raises ``UserError`` for a file that is none of these or damaged, and for an encoder whose embeddings are
         not those that the selector was trained on.
         """
-        path = Path(source).expanduser()
-        if not path.exists():
-            path = locate(str(source))
+        path = _found(source, revision)
         folder = path.parent if path.name == CONFIG else path
-        clip = None if encoder is None else str(encoder)
+        clip = None if encoder is None else _named(str(encoder))
         if folder.is_dir():
             found = read_selector(folder)
-            loaded = None if clip is None else _encoder(clip, device)
-            if loaded is not None and loaded.digest != found.encoder_digest:
-                raise UserError(
-                    f"{folder} was trained on embeddings of another encoder than {clip}; name the one that "
-                    "the dataset's entry in the catalog names."
-                )
-            return cls(found.policy.to(device), loaded)
+            policy = found.policy.to(device)
+            if clip is not None:
+                return cls(policy, _checked(_opened(clip, device), found, folder))
+            return cls(policy, None if found.encoder is None else partial(_recorded, found, folder, device))
         if _V3.fullmatch(path.name):
             policy = load_policy(read_v3(path).model_state_dict, path, device=device)
-            return cls(policy, None if clip is None else _encoder(clip, device))
+            return cls(policy, None if clip is None else _opened(clip, device))
         checkpoint = read_v2(path)
         policy = load_policy(checkpoint.state, path, device=device)
         if clip is None:
             return cls(policy)
-        entry, revision = _named(clip)
-        towers = ClipEncoder.of_checkpoint(checkpoint.towers, entry, revision=revision, device=device)
-        return cls(policy, towers)
+        entry, at = clip
+        return cls(policy, ClipEncoder.of_checkpoint(checkpoint.towers, entry, revision=at, device=device))
 
     @property
     def dim(self) -> int:
@@ -107,6 +113,8 @@ class Selector:
             raise UserError(
                 "this selector was loaded without an encoder; load it with encoder=…, or give vectors."
             )
+        if not isinstance(self._encoder, ClipEncoder):
+            self._encoder = self._encoder()
         return self._encoder.encode(examples)  # type: ignore[arg-type]  # it reads image and question alone
 
     def select(
@@ -181,12 +189,61 @@ class Library:
         write_embeddings(Path(path), self.vectors)
 
 
-def _encoder(name: str, device: str) -> ClipEncoder:
-    path, revision = _named(name)
+_Named = tuple[str, str | None]  # folder or hub id, revision
+
+
+def _found(source: str | Path, revision: str | None) -> Path:
+    """A file or folder here, or the folder in the hub's cache."""
+    with suppress(OSError, RuntimeError, ValueError):  # a name that no file can have
+        path = Path(source).expanduser()
+        if path.exists() and revision is None:
+            return path
+        if path.exists():
+            raise UserError(f"{source} lies on this machine and has no revision {revision!r}; leave it out.")
+    if re.fullmatch(HUB_ID, str(source)) is None:
+        raise UserError(f"{source} is neither a file or folder here nor a hub id such as user/name.")
+    try:
+        return locate(str(source), revision)
+    except UserError:
+        at = "" if revision is None else f" --revision {revision}"
+        raise UserError(
+            f"{source} is neither a file or folder here nor a selector in the hub's cache, and the hub cannot be "
+            f"reached or does not have it; where there is a net: hf download {source}{at}"
+        ) from None
+
+
+def _recorded(found: SelectorFile, folder: Path, device: str) -> ClipEncoder:
+    """The encoder that a folder names: of the catalog, which may have it in a folder; else of the hub."""
+    named = found.encoder
+    assert named is not None
+    if named.name in Catalog.load().encoders:
+        clip = _named(named.name)
+    elif named.path is not None:
+        clip = named.path, named.revision
+    else:
+        raise UserError(
+            f"{folder} was trained on embeddings of the encoder {named.name!r}, which is not in the catalog; load "
+            "it with encoder=…, that encoder's folder."
+        )
+    return _checked(_opened(clip, device), found, folder)
+
+
+def _checked(encoder: ClipEncoder, found: SelectorFile, folder: Path) -> ClipEncoder:
+    if encoder.digest != found.encoder_digest:
+        named = "" if found.encoder is None else f", which was called {found.encoder.name!r}"
+        raise UserError(
+            f"{folder} was trained on embeddings of another encoder than the given one{named}; load it with "
+            "encoder=…, the one that the dataset's entry in the catalog names."
+        )
+    return encoder
+
+
+def _opened(clip: _Named, device: str) -> ClipEncoder:
+    path, revision = clip
     return ClipEncoder.load(path, revision=revision, device=device)
 
 
-def _named(name: str) -> tuple[str, str | None]:
-    """(folder or hub id, revision) of a name of the catalog; any other name is one itself."""
+def _named(name: str) -> _Named:
+    """Of a name of the catalog; any other name is a folder or hub id itself."""
     entry = Catalog.load().encoders.get(name)
     return (name, None) if entry is None else (entry.path, entry.revision)

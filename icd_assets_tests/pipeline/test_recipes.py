@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from icd_assets.scoring.rl_file import read_rl_data
-from icd_assets.selector.selector_file import read_selector
+from icd_assets.selector.selector_file import EncoderName, read_selector
 from icd_assets_tests.worlds.workplace import CELL, KEY, Workplace, new_workplace, shrink
 
 pytestmark = pytest.mark.slow
@@ -128,7 +128,9 @@ def test_v2_exports_and_one_choice_reaches_every_stage(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr + ended.stdout
     for asset in ("singles_selector", "sequence_selector"):
         (folder,) = place.results.rglob(f"{asset}/config.json")
-        assert read_selector(folder.parent).policy.config.architecture == "v2"
+        found = read_selector(folder.parent)
+        assert found.policy.config.architecture == "v2"
+        assert found.encoder == EncoderName(name="tiny_clip")  # and not where it lies on this machine
     (exported,) = place.results.rglob("*_v2format.ckpt")
     assert exported.name == "sequence_selector_v2format.ckpt"
 

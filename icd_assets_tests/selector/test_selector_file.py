@@ -14,14 +14,16 @@ from safetensors.torch import load_file, save_file
 from icd_assets.errors import UserError
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.model import ARCHITECTURES, new_policy
-from icd_assets.selector.selector_file import CONFIG, WEIGHTS, read_selector, write_selector
+from icd_assets.selector.selector_file import CONFIG, WEIGHTS, EncoderName, read_selector, write_selector
 
+ENCODER = EncoderName(name="clip", path="openai/clip-vit-base-patch32", revision="main")
 SMALL = SelectorConfig(embedding_dim=12, hidden_dim=8, aspects=4, architecture="coverage")
 
 
 def written(folder: Path, config: SelectorConfig = SMALL) -> Path:
     policy = new_policy(config, 7)
-    write_selector(folder, policy, stage="singles", encoder_digest="abc", lineage={"asset": "singles_selector"})
+    lineage = {"asset": "singles_selector"}
+    write_selector(folder, policy, stage="singles", encoder_digest="abc", lineage=lineage, encoder=ENCODER)
     return folder
 
 
@@ -31,6 +33,7 @@ def test_every_architecture_is_read_back_to_the_bit(architecture: Any, tmp_path:
     found = read_selector(written(tmp_path / "a", config))
     expected = new_policy(config, 7).eval()
     assert (found.stage, found.encoder_digest, found.policy.config) == ("singles", "abc", config)
+    assert found.encoder == ENCODER
     rng = torch.Generator().manual_seed(1)
     query, pool = torch.randn(2, 12, generator=rng), torch.randn(2, 6, 12, generator=rng)
     pointers = torch.tensor([[[1, 0]], [[5, 2]]])
@@ -47,6 +50,12 @@ def _config(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], obje
         (folder / CONFIG).write_text(json.dumps(content))
 
     return changed
+
+
+def test_an_older_folder_names_no_encoder(tmp_path: Path) -> None:
+    folder = written(tmp_path / "a")
+    _config(lambda content: content.pop("encoder"))(folder)
+    assert read_selector(folder).encoder is None
 
 
 def _state(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], object]:
@@ -84,6 +93,14 @@ def _first(state: dict[str, torch.Tensor], made: Callable[[torch.Tensor], torch.
         (_config(lambda c: c.update(format=True)), "make the selector again"),
         (_config(lambda c: c.pop("stage")), "stage is missing"),
         (_config(lambda c: c.update(__import__="os")), "__import__ is unknown"),
+        (_config(lambda c: c.update(encoder="clip")), "encoder: input should be"),
+        (_config(lambda c: c.update(encoder={"path": "a/b"})), "encoder.name: field required"),
+        (_config(lambda c: c["encoder"].update(name=1)), "encoder.name"),
+        (_config(lambda c: c["encoder"].update(code="os")), "encoder.code"),
+        *(
+            (_config(lambda c, path=path: c["encoder"].update(path=path)), "encoder.path: string should match")
+            for path in ("/etc/clip", "../../clip", "~/clip", "https://a.b/c", "a/b/c", "a/b\n", "")
+        ),
         (_config(lambda c: c.update(lineage=[])), "lineage an object"),
         (
             _config(lambda c: c["selector"].update(architecture="v9")),

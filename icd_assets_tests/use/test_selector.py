@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.decoding import greedy
 from icd_assets.selector.encoder import ClipEncoder
 from icd_assets.selector.model import new_policy
-from icd_assets.selector.selector_file import write_selector
+from icd_assets.selector.selector_file import EncoderName, write_selector
 from icd_assets.selector.v2_file import V2Checkpoint, write_v2, write_v2format
 from icd_assets.selector.v3_file import V3Checkpoint, write_v3
 from icd_assets.use.selector import Selector
@@ -24,6 +25,7 @@ from icd_assets.vlm.prompts import Shot
 from icd_assets_tests.worlds.tiny import tiny_clip, write_images
 
 V2 = SelectorConfig(embedding_dim=24, hidden_dim=16, architecture="v2")
+COMMIT = "0" * 39 + "1"
 QUESTIONS = ("what shape is this", "which color", "the circle ?")
 
 
@@ -46,8 +48,10 @@ def vectors(count: int, seed: int = 0) -> torch.Tensor:
     return normalize(torch.randn(count, 24, generator=torch.Generator().manual_seed(seed)), dim=-1)
 
 
-def as_folder(path: Path, encoder: ClipEncoder) -> Path:
-    write_selector(path / "own", policy(), stage="singles", encoder_digest=encoder.digest, lineage={})
+def as_folder(path: Path, encoder: ClipEncoder, named: EncoderName | None = None) -> Path:
+    write_selector(
+        path / "own", policy(), stage="singles", encoder_digest=encoder.digest, lineage={}, encoder=named
+    )
     return path / "own"
 
 
@@ -90,6 +94,98 @@ def test_another_encoder_is_refused(tmp_path: Path, encoder: ClipEncoder) -> Non
         Selector.load(as_folder(tmp_path, encoder), encoder=tiny_clip(1))
 
 
+@pytest.fixture
+def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], None]:
+    """Give an encoder of the catalog a folder."""
+
+    def named(name: str, folder: Path) -> None:
+        (tmp_path / "catalog.yaml").write_text(f"encoders: {{{name}: {{path: {folder}}}}}\n")
+        monkeypatch.setenv("ICD_CATALOG", str(tmp_path / "catalog.yaml"))
+
+    return named
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], None]:
+    """Put a folder into a hub cache of the test's own, at the commit ``COMMIT``, as ``main``."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def put(name: str, folder: Path) -> None:
+        repository = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
+        shutil.copytree(folder, repository / "snapshots" / COMMIT)
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text(COMMIT)
+
+    return put
+
+
+def test_a_folder_names_its_encoder(
+    tmp_path: Path,
+    encoder: ClipEncoder,
+    examples: list[Shot],
+    catalog: Callable[[str, Path], None],
+    hub: Callable[[str, Path], None],
+) -> None:
+    query, *candidates = examples
+    expected = Selector.load(as_folder(tmp_path, encoder), encoder=tiny_clip()).select(query, candidates)
+
+    def named(**fields: str) -> Selector:
+        return Selector.load(as_folder(tmp_path, encoder, EncoderName(**fields)))
+
+    hub("clips/tiny", tiny_clip())
+    assert named(name="ours", path="clips/tiny").select(query, candidates) == expected
+    assert named(name="ours", path="clips/tiny", revision=COMMIT).select(query, candidates) == expected
+    catalog("ours", tiny_clip())
+    assert (
+        named(name="ours", path="nobody/has-it").select(query, candidates) == expected
+    )  # the catalog comes first
+    catalog("ours", tiny_clip(1))
+    selector = named(name="ours")
+    assert len(selector.select(vectors(1)[0], vectors(5))) == 2  # vectors open no encoder
+    with pytest.raises(UserError, match="of another encoder than the given one, which was called 'ours'"):
+        selector.select(query, candidates)
+    with pytest.raises(UserError, match="the encoder 'another', which is not in the catalog"):
+        named(name="another").select(query, candidates)
+
+
+def test_an_id_of_the_hub(
+    tmp_path: Path, encoder: ClipEncoder, monkeypatch: pytest.MonkeyPatch, hub: Callable[[str, Path], None]
+) -> None:
+    folder = as_folder(tmp_path, encoder)
+    expected = Selector.load(folder).select(vectors(1)[0], vectors(9), 3)
+    hub("somebody/selector", folder)
+    for revision in (None, "main", COMMIT):
+        loaded = Selector.load("somebody/selector", revision=revision)
+        assert loaded.select(vectors(1)[0], vectors(9), 3) == expected
+    with pytest.raises(UserError, match="hf download somebody/selector --revision v9"):
+        Selector.load("somebody/selector", revision="v9")
+    with pytest.raises(UserError, match="nor a selector in the hub's cache, and the hub cannot be reached"):
+        Selector.load("nobody/has-this-selector")
+    with pytest.raises(UserError, match="lies on this machine and has no revision 'main'"):
+        Selector.load(folder, revision="main")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "https://huggingface.co/somebody/selector",
+        "../somewhere/else",
+        "~nobody-at-all/selector",
+        "a/b/c",
+        "/nowhere/at/all",
+        "somebody/..",
+        "a\nb/c",
+        "x" * 5000 + "/",
+        "nul\0byte/name",
+        "file:///etc/passwd",
+    ],
+)
+def test_what_is_no_id_is_one_sentence(source: str) -> None:
+    with pytest.raises(UserError, match="is neither a file or folder here nor a hub id such as user/name"):
+        Selector.load(source)
+
+
 @pytest.mark.parametrize(
     ("query", "candidates", "shots", "said"),
     [
@@ -117,8 +213,6 @@ def test_a_file_that_is_none_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "selector.ckpt").write_bytes(content)
     with pytest.raises(UserError, match=r"selector\.ckpt"):
         Selector.load(tmp_path / "selector.ckpt")
-    with pytest.raises(UserError, match="neither a local folder nor"):
-        Selector.load("nobody/has-this-selector")
 
 
 def test_a_library_is_embedded_once_and_kept(tmp_path: Path, encoder: ClipEncoder, examples: list[Shot]) -> None:
