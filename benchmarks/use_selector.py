@@ -4,10 +4,10 @@
     RECIPE=beams GRPO_EPOCHS=1 python benchmarks/use_selector.py
 
 Takes a cell of the demo that is made (``make demo``; for the second line ``icd-assets train demo rand_sampler
-tiny_vl`` with the same variables). Every file of its selectors chooses for all validation questions out of their
-pools, from vectors, on one thread; what it chooses is compared with what the evaluation asked the model with. Prints
-a row for each file. Of Lever-Plus' recipe, whose selectors are checkpoints, the recommended one is written as a folder
-with safetensors too.
+tiny_vl`` with the same variables). Every file of its selectors chooses for all validation questions out of
+their pools, from vectors, on one thread; what it chooses is compared with what the evaluation asked the model
+with. Prints a row for each file. Of Lever-Plus' recipe, whose selectors are checkpoints, the recommended one
+is written as a folder with safetensors too.
 """
 
 from __future__ import annotations

@@ -124,13 +124,7 @@ class Selector:
 
         query: an example, or its vector [D]; candidates: K examples, or their vectors [K, D].
         """
-        asked = query if isinstance(query, Tensor) else self.embed([query])[0]
-        offered = candidates if isinstance(candidates, Tensor) else self.embed(candidates)
-        if asked.shape != (self.dim,) or offered.ndim != 2 or offered.size(1) != self.dim:
-            raise UserError(
-                f"the selector reads vectors of {self.dim} numbers, but the query is {list(asked.shape)} and the "
-                f"candidates are {list(offered.shape)}; give a query [{self.dim}] and candidates [K, {self.dim}]."
-            )
+        asked, offered = self._query(query), self._vectors(candidates, "candidates")
         if not 1 <= shots <= len(offered):
             raise UserError(
                 f"{shots} demonstrations cannot be chosen from {len(offered)} candidates; ask for 1 or more, and "
@@ -146,12 +140,29 @@ class Selector:
 
         pool: how many random rows the selector looks at before it chooses, as in its training.
         """
-        vectors = library if isinstance(library, Tensor) else self.embed(library)
-        return Library(self, vectors, pool=pool, seed=seed)
+        return Library(self, self._vectors(library, "library"), pool=pool, seed=seed)
 
     def open_index(self, path: str | Path, *, pool: int = 64, seed: int = 0) -> Library:
         """An index that :meth:`Library.save` wrote, or ``query_embeddings.pt`` of a cell."""
-        return Library(self, read_embeddings(Path(path)), pool=pool, seed=seed)
+        return Library(self, self._vectors(read_embeddings(Path(path)), "library"), pool=pool, seed=seed)
+
+    def _query(self, given: Example | Tensor) -> Tensor:
+        """[D]"""
+        if isinstance(given, Tensor) and given.ndim != 1:
+            raise UserError(f"the query is {list(given.shape)}; give one vector [{self.dim}].")
+        return self._vectors(given[None] if isinstance(given, Tensor) else [given], "query")[0]
+
+    def _vectors(self, given: Sequence[Example] | Tensor, what: str) -> Tensor:
+        """[n, D] of examples, or as they are given."""
+        found = given if isinstance(given, Tensor) else self.embed(given)
+        if found.ndim != 2 or found.size(1) != self.dim:
+            raise UserError(
+                f"the vectors of the {what} are {list(found.shape)}, but the selector reads vectors of {self.dim} "
+                f"numbers; give {what} of its own encoder."
+            )
+        if not torch.isfinite(found).all():
+            raise UserError(f"the vectors of the {what} hold what is no finite number; embed it again.")
+        return found.float()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,8 +181,9 @@ class Library:
 
         without: rows that may not be shown, such as those of the query's own picture.
         """
-        asked = query if isinstance(query, Tensor) else self.selector.embed([query])[0]
-        banned, rows = set(without), len(self.vectors)
+        asked, rows, banned = self.selector._query(query), len(self.vectors), set(without)
+        if odd := sorted(row for row in banned if not 0 <= row < rows):
+            raise UserError(f"row {odd[0]} is none of the library's {rows} rows; leave it out of without.")
         if not 1 <= shots <= rows - len(banned):
             raise UserError(
                 f"{shots} demonstrations cannot be chosen from {rows} rows of the library, {len(banned)} of which "
@@ -180,7 +192,7 @@ class Library:
         drawn = python_rng(self.seed, "library", "pool").sample(range(rows), min(self.pool + len(banned), rows))
         pool = [row for row in drawn if row not in banned][: self.pool]
         (chosen,) = select_from_library(
-            self.selector.policy, asked[None], self.vectors, [pool], [sorted(banned)], shots, nearest
+            self.selector.policy, asked[None], self.vectors, [pool], [sorted(banned)], shots, max(nearest, shots)
         )
         return chosen
 

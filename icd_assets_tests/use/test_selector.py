@@ -191,9 +191,11 @@ def test_what_is_no_id_is_one_sentence(source: str) -> None:
     [
         (vectors(1)[0], vectors(4), 5, "5 demonstrations cannot be chosen from 4 candidates"),
         (vectors(1)[0], vectors(4), 0, "0 demonstrations cannot be chosen"),
-        (vectors(1), vectors(4), 2, r"the query is \[1, 24\]"),
-        (vectors(1)[0], vectors(4)[:, :7], 2, r"the candidates are \[4, 7\]"),
-        (vectors(1)[0, :3], vectors(4), 2, r"the query is \[3\]"),
+        (vectors(1), vectors(4), 2, r"the query is \[1, 24\]; give one vector \[24\]"),
+        (vectors(1)[0], vectors(4)[:, :7], 2, r"the vectors of the candidates are \[4, 7\]"),
+        (vectors(1)[0, :3], vectors(4), 2, r"the vectors of the query are \[1, 3\]"),
+        (vectors(1)[0] * torch.nan, vectors(4), 2, "the vectors of the query hold what is no finite number"),
+        (vectors(1)[0], vectors(4) / 0, 2, "the vectors of the candidates hold what is no finite number"),
     ],
 )
 def test_what_cannot_be_chosen_is_one_sentence(
@@ -225,8 +227,16 @@ def test_a_library_is_embedded_once_and_kept(tmp_path: Path, encoder: ClipEncode
     assert again.select(encoder.encode(examples[:1])[0], 3, nearest=5, without=[0]) == chosen  # type: ignore[arg-type]
     everything = library.select(examples[0], 12, nearest=12)
     assert sorted(everything) == list(range(12))
+    assert sorted(library.select(examples[0], 11, nearest=1, without=[7])) == [*range(7), *range(8, 12)]
     with pytest.raises(UserError, match="3 demonstrations cannot be chosen from 12 rows of the library, 10 of"):
         library.select(examples[0], 3, without=range(10))
+    for row in (-1, 12):
+        with pytest.raises(UserError, match=rf"row {row} is none of the library's 12 rows"):
+            library.select(examples[0], 3, without=[row])
+    with pytest.raises(UserError, match=r"the vectors of the query are \[1, 7\]"):
+        library.select(vectors(1)[0, :7])
+    with pytest.raises(UserError, match=r"the vectors of the library are \[4, 7\]"):
+        selector.index(vectors(4)[:, :7])
 
 
 def test_messages_for_whoever_answers(examples: list[Shot]) -> None:
