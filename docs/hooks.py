@@ -25,6 +25,7 @@ from icd_assets.scoring.rewards import REWARD_MODES
 from icd_assets.scoring.rl_data import AnsweredPointer, RlQuery
 from icd_assets.selector.metrics import METRICS
 from icd_assets.store.manifest import FileRecord, Input, Manifest, Spec
+from icd_assets.use.requests import Answer, Asked, Candidate, Chosen, Health
 
 ROOT = Path(__file__).parent.parent
 _MARKER = re.compile(r"<!-- (table|picture): ([\w./ ]+?) -->")
@@ -148,6 +149,11 @@ def fields_table(name: str) -> str:
     return _table(("field", "type", "default", "meaning"), _fields_of(RECORDS[name]))
 
 
+def request_table(name: str) -> str:
+    """The fields of what is asked and answered over HTTP."""
+    return _table(("field", "type", "default", "meaning"), _fields_of(REQUESTS[name]))
+
+
 def _fields_of(record: type[Any]) -> Iterator[tuple[str, str, str, str]]:
     if is_dataclass(record):
         for field in fields(record):
@@ -159,6 +165,10 @@ def _fields_of(record: type[Any]) -> Iterator[tuple[str, str, str, str]]:
         default = "" if info.is_required() else _shown(info.get_default(call_default_factory=True), none="`null`")
         yield f"`{info.alias or name}`", f"`{_short(_kind(info.annotation))}`", default, info.description or ""
 
+
+REQUESTS: dict[str, type[Any]] = {
+    model.__name__: model for model in (Asked, Candidate, Answer, Chosen, Health)
+}
 
 RECORDS: dict[str, type[Any]] = {
     "Manifest": Manifest,
@@ -177,6 +187,7 @@ TABLES: dict[str, Callable[[str], str]] = {
     "samplers": samplers_table,
     "rewards": rewards_list,
     "fields": fields_table,
+    "request": request_table,
 }
 
 

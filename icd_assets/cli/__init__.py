@@ -26,6 +26,7 @@ from icd_assets.cli.new_dataset import new_dataset
 from icd_assets.cli.prune import prune
 from icd_assets.cli.report import report
 from icd_assets.cli.select import select
+from icd_assets.cli.serve import serve
 from icd_assets.cli.settings import settings
 from icd_assets.cli.status import status, why
 from icd_assets.cli.train import demo, train
@@ -47,7 +48,7 @@ group.add(
     {
         "Make": (train, demo, adopt),
         "See": (status, why, report, evaluation, headroom, lineage, diff, settings),
-        "Use": (select,),
+        "Use": (select, serve),
         "Keep": (verify, prune),
         "Set up": (init, new_dataset, doctor, ui, gpus),
     }

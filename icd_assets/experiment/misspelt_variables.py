@@ -22,7 +22,10 @@ from icd_assets.experiment.settings import environment_fields, read_settings
 from icd_assets.experiment.upstream_variables import WITHOUT_EFFECT, without_effect
 
 # Read outside the settings and the catalog's entries.
-PLACES = ("DAGSTER_HOME", "ICD_CATALOG", "ICD_LEAVE_OUT", "ICD_LOCK_DIR", "ICD_THREADS", "RESULT_DIR")
+PLACES = (
+    *("DAGSTER_HOME", "ICD_CATALOG", "ICD_LEAVE_OUT", "ICD_LOCK_DIR", "ICD_SERVE_TOKEN", "ICD_THREADS"),
+    "RESULT_DIR",
+)
 _OURS_ALONE = ("RCE_", "ICD_", "LEVER_LM_")
 _IN_CATALOG = re.compile(r"\$\{([A-Z]\w*)")
 _NEAR = 0.75  # of a word: EPOCH and EPOCHS are, GPRO and GRPO; PPO and GRPO are not
