@@ -14,6 +14,7 @@ import click
 from icd_assets import __version__
 from icd_assets.cli import ending
 from icd_assets.cli.adopt import adopt
+from icd_assets.cli.card import card
 from icd_assets.cli.diff import diff
 from icd_assets.cli.doctor import doctor
 from icd_assets.cli.evaluation import evaluation
@@ -24,6 +25,7 @@ from icd_assets.cli.init import init
 from icd_assets.cli.lineage import lineage
 from icd_assets.cli.new_dataset import new_dataset
 from icd_assets.cli.prune import prune
+from icd_assets.cli.publish import export, publish
 from icd_assets.cli.report import report
 from icd_assets.cli.select import select
 from icd_assets.cli.serve import serve
@@ -49,6 +51,7 @@ group.add(
         "Make": (train, demo, adopt),
         "See": (status, why, report, evaluation, headroom, lineage, diff, settings),
         "Use": (select, serve),
+        "Share": (card, export, publish),
         "Keep": (verify, prune),
         "Set up": (init, new_dataset, doctor, ui, gpus),
     }

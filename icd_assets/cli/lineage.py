@@ -20,6 +20,7 @@ from icd_assets.lineage.as_json import LINEAGE_SCHEMA
 from icd_assets.lineage.as_json import as_json as document_of
 from icd_assets.lineage.in_toto import statements
 from icd_assets.lineage.openlineage import events
+from icd_assets.lineage.published import published_beside
 from icd_assets.lineage.rehash import Rehashed, rehash
 from icd_assets.lineage.rows import TrainedRow, trained_rows
 from icd_assets.lineage.there import under
@@ -51,11 +52,12 @@ def lineage(
 
     WHAT is a file (wherever it lies), a run id, or a cell (its key, or its three or six words), alone for its
     recommended checkpoint, or with an asset for that one: of the reward, name and numbers that the settings mean.
-    Those of others that are there are named, with the flags that mean them.
+    Those of others that are there are named, with the flags that mean them. Of a file that was downloaded with
+    its lineage.json, the chain is the one that stands there.
     """
     words = [str(Path(word).absolute()) if Path(word).is_file() else word for word in what]
     session = Session.here(settings, rehash=verify, home=not (len(words) == 1 and Path(words[0]).is_file()))
-    records = Records(session.store)
+    records = Records(session.store, published_beside(Path(words[0])) if len(words) == 1 else ())
     targets = find(words, records, session.cell, session.open)
     whole = [target for number, target in enumerate(targets) if number == 0 or not target.flags]
     verified = Rehashed() if verify else None

@@ -31,6 +31,7 @@ _STATE = {
     "outside": "",
     "remade": "made again since",
     "removed": "removed since",
+    "elsewhere": "made elsewhere, says lineage.json",
     "unknown": "no manifest of it under this results root",
 }
 

@@ -16,8 +16,9 @@ from icd_assets.lineage.records import Records, produced
 from icd_assets.store.manifest import Input, Manifest
 
 # current: it lies where it lay · remade: other bytes lie there now · removed: nothing does
+# elsewhere: a published folder says so of itself
 # outside: dataset, weights, the user's own file · unknown: no manifest under this root tells of it
-State = Literal["current", "remade", "removed", "outside", "unknown"]
+State = Literal["current", "remade", "removed", "elsewhere", "outside", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,8 @@ class Chains:
         records = self.records
         if manifest is not None and (place := records.place(manifest)) is not None:
             return "current", place, None
+        if manifest is not None and records.from_elsewhere(manifest):
+            return "elsewhere", None, None
         now = records.live.get(given.manifest or "")
         if now is None and manifest is not None:
             now = records.successor(manifest)

@@ -12,6 +12,7 @@ from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
 
 # Lengths stand beside the patterns: \w{1,200} takes a fifth of a second to compile, whenever a command starts.
+_OF_SELECTOR = ("config.json", "model.safetensors")  # as in selector_file.py, which imports torch
 _TAIL = 1 << 20  # bytes; our RL data end with `_meta` on a line of its own
 _Plain = Field(max_length=200, pattern=r"^[\w.:+-]+$")  # it may come from anywhere, and is printed
 
@@ -28,7 +29,7 @@ class EmbeddedLineage(BaseModel):
 
 
 def read_embedded(path: Path) -> EmbeddedLineage:
-    """The lineage in a ``.pt``, a ``.ckpt`` or RL data.
+    """The lineage in a ``.pt``, a ``.ckpt``, RL data, or one of the two files of a selector's folder.
 
     Raises :class:`UserError` for a file of another kind, a damaged one, and one that does not say.
     """
@@ -37,10 +38,17 @@ def read_embedded(path: Path) -> EmbeddedLineage:
         from icd_assets.selector.v3_file import LINEAGE  # imports torch, which only these files need
 
         found = read_torch_file(path, lightning=path.suffix == ".ckpt").get(LINEAGE)
+    elif path.name in _OF_SELECTOR and (path.with_name(_OF_SELECTOR[1])).is_file():
+        from icd_assets.selector.selector_file import read_selector
+
+        found = read_selector(path.parent).lineage or None
     elif path.suffix == ".json":
         found = _meta(path).get("lineage")
     else:
-        raise UserError(f"{path} is not a file that says what it was made from (.pt, .ckpt or RL data).")
+        raise UserError(
+            f"{path} is not a file that says what it was made from (.pt, .ckpt, RL data, or {_OF_SELECTOR[0]} and "
+            f"{_OF_SELECTOR[1]} of a selector)."
+        )
     if found is None:
         raise UserError(
             f"{path} does not say what it was made from, and no manifest under the results root has its content; "

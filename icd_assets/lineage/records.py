@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -27,8 +27,10 @@ class Records:
     >>> records.find("rl_data", given)      # the manifest of exactly what was consumed, or None
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, elsewhere: Sequence[Manifest] = ()) -> None:
+        """elsewhere: manifests that a published folder brings, of artifacts that were never under this root."""
         self.store = store
+        self.elsewhere = elsewhere
         self.broken: dict[Path, str] = {}
 
     @cached_property
@@ -52,7 +54,7 @@ class Records:
     @cached_property
     def all(self) -> list[Manifest]:
         """Each build once; what lies beside an artifact knows best what was pruned of it."""
-        builds = {_identity(manifest): manifest for manifest in self.past}
+        builds = {_identity(manifest): manifest for manifest in (*self.elsewhere, *self.past)}
         builds |= {_identity(manifest): manifest for manifest in self.live.values()}
         return list(builds.values())
 
@@ -86,6 +88,10 @@ class Records:
     def place(self, manifest: Manifest) -> str | None:
         """Where the manifest lies today; None if its artifact was replaced or removed."""
         return self._places.get(_identity(manifest))
+
+    def from_elsewhere(self, manifest: Manifest) -> bool:
+        """Whether only a published folder knows of this artifact."""
+        return any(manifest is one for one in self.elsewhere)
 
     def replaced(self, manifest: Manifest) -> bool:
         """Whether a manifest lies today where that of this artifact of ours lay. Its folder does not tell: beam

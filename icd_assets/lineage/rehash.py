@@ -54,6 +54,7 @@ def rehash(chain: Artifact, store: Store, open: Callable[[Cell], Experiment]) ->
 _WHY = {
     "remade": "other bytes lie in its place, it was made again since",
     "removed": "it was removed since",
+    "elsewhere": "it was made elsewhere",
     "unknown": "no manifest of it is here",
     "current": "no manifest of it is here",
 }
