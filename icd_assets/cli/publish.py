@@ -13,6 +13,7 @@ from icd_assets.cli.card import license_option
 from icd_assets.cli.cell_arguments import GpuCommand
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
+from icd_assets.cli.screen import is_screen
 from icd_assets.cli.session import Session
 from icd_assets.cli.summary import path_shown
 from icd_assets.experiment.settings import Settings
@@ -156,8 +157,12 @@ def _trained(cell: Sequence[str], settings: Settings) -> Trained:
 
 def _put(fill: Callable[[Path], None], repo_id: str, kind: Kind, private: bool, dry_run: bool) -> dict[str, Any]:
     """What is uploaded, and what came of it."""
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+
     from icd_assets.share.hub import upload
 
+    if not is_screen():
+        disable_progress_bars()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         fill(folder)

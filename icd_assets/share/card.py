@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from icd_assets import __version__
 from icd_assets.evaluation.tables import bracketed, signed
 from icd_assets.evaluation.verdict import footnotes, verdict
-from icd_assets.share.command import as_text, command, differing
+from icd_assets.share.command import as_text, command
 from icd_assets.share.markdown import Markdown, escaped, in_code, rendered, table, with_metadata
 from icd_assets.share.trained import Trained
 
@@ -67,6 +67,7 @@ def card(
         shots=comparison.compare_shots,
         asked=comparison.queries,
         intervals=comparison.intervals,
+        metric=comparison.metric,
         results=_results(trained),
         sentences=[*footnotes(comparison), *verdict(comparison)],
         snippet=Markdown(snippet(trained, repo)),
@@ -77,7 +78,7 @@ def card(
         data_repo=data_repo,
         data_repo_raw=Markdown(data_repo),
         sources=_sources(trained),
-        command=Markdown(in_one_line(command(trained.made))),
+        command=Markdown(in_one_line(command(trained.made, trained.differing))),
         settings=_settings(trained),
         version=__version__,
         lineage=_lineage(trained),
@@ -192,7 +193,7 @@ def _settings(trained: Trained) -> Markdown | None:
             "value": Markdown(in_code(as_text(one))),
             "given": "the dataset's entry in the catalog" if one.by_catalog else "the command",
         }
-        for one in differing(trained.made)
+        for one in trained.differing
     ]
     return table({"setting": "setting", "value": "value", "given": "given by"}, rows) if rows else None
 
@@ -212,9 +213,14 @@ def _lineage(trained: Trained) -> Markdown:
 
 def _encoder_note(trained: Trained) -> Markdown:
     source = trained.sources[1]
+    name = in_code(source.name)
+    if trained.encoder_is_theirs:
+        return Markdown(
+            f"It was trained on the encoder inside a v2 checkpoint. If that is not {name} as it is, "
+            "`Selector.load` refuses it."
+        )
     if source.hub is not None and source.revision is None:
         return Markdown("The encoder is downloaded when it is first needed.")
-    name = in_code(source.name)
     if source.hub is not None:
         return Markdown(
             f"It was trained with revision {in_code(source.revision)} of the encoder; of another it refuses the "

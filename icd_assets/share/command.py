@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.open_cell import as_typed
-from icd_assets.experiment.recipes import STEPS_OF, recipe_of
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.settings_origins import GivenBy, current
 from icd_assets.experiment.settings_table import Setting
@@ -25,16 +24,17 @@ class Differing(NamedTuple):
     by_catalog: bool
 
 
-def differing(made: Experiment) -> list[Differing]:
-    """The settings of a cell that are not the defaults."""
+def differing(made: Experiment, assets: Collection[str]) -> list[Differing]:
+    """The settings of the ``assets`` of a cell, and of what they share, that are not the defaults."""
     plain = replace(made, settings=as_typed(Settings(), made.cell.dataset), folder=None)
-    before, recipe = _values(plain), recipe_of(made)
-    sections = {"shared", *STEPS_OF[recipe], *(["reward"] if recipe in ("rl", "beams") else [])}
-    return [
-        Differing(setting, value, value == before[setting.name][1])
-        for setting, value in _values(made).values()
-        if value != setting.default and setting.section in sections and setting.name not in _IMPLIED
-    ]
+    before, found = _values(plain), []
+    for setting, value in _values(made).values():
+        usual = before[setting.name][1]
+        default = usual if setting.section == "reward" else setting.default  # a reward's is the task's
+        counts = setting.section in ("shared", "reward", *assets) and setting.name not in _IMPLIED
+        if counts and value != default:
+            found.append(Differing(setting, value, value == usual))
+    return found
 
 
 # ``train`` derives it from the phases that are run; the rest says how texts are written in a folder's name.
@@ -53,11 +53,11 @@ def _values(experiment: Experiment) -> Mapping[str, tuple[Setting, Any]]:
     }
 
 
-def command(made: Experiment) -> str:
-    """``icd-assets train …``, in one line that a shell takes."""
+def command(made: Experiment, given: Sequence[Differing]) -> str:
+    """``icd-assets train …`` with what is ``given`` by neither catalog nor default, in one line for a shell."""
     cell = made.cell
     words = ["icd-assets", "train", cell.dataset, SAMPLERS[cell.sampler].alias, cell.model]
-    for one in differing(made):
+    for one in given:
         if not one.by_catalog and one.value is not None:
             words += _typed(one)
     return shlex.join(words)

@@ -16,6 +16,7 @@ from icd_assets.experiment.recipes import last_trained
 from icd_assets.lineage import Artifact, Records
 from icd_assets.lineage.as_made import as_made
 from icd_assets.lineage.chain import Chains
+from icd_assets.share.command import Differing, differing
 from icd_assets.store.manifest import Manifest
 
 # Of the files that labels lie in, in the order in which recipes ask for them.
@@ -77,6 +78,11 @@ class Trained:
         return as_made(store, path, self.experiment.catalog)
 
     @cached_property
+    def differing(self) -> list[Differing]:
+        """Its settings that are not the defaults."""
+        return differing(self.made, {node.asset for chain in self.chains for node in chain.walk()})
+
+    @cached_property
     def chains(self) -> tuple[Artifact, Artifact]:
         """Behind the selector, and behind its evaluation."""
         chains = Chains(Records(self.experiment.store))
@@ -95,11 +101,18 @@ class Trained:
         model, encoder = experiment.model, experiment.encoder(experiment.dataset.encoder)
         revision = getattr(model.backend, "revision", None)
         hub = hub_id(model.source) if model.backend.loads_weights else None
-        inside = digests.get("encoder") or str(experiment.fact("embeddings", "encoder_digest"))
+        behind = self.chains[0].behind("encoder")  # None: of an adopted checkpoint, which does not say it
+        weights = "" if behind is None or behind.data_version is None else behind.data_version
         return (
             Source("vision-language model", model.name, hub, revision, digests["vlm"]),
-            Source("encoder", encoder.name, hub_id(encoder.path), encoder.revision, inside),
+            Source("encoder", encoder.name, hub_id(encoder.path), encoder.revision, weights),
         )
+
+    @property
+    def encoder_is_theirs(self) -> bool:
+        """Whether it reads the encoder inside a v2 checkpoint that was not trained here."""
+        v2 = self.chains[0].behind("v2_checkpoint")
+        return v2 is not None and v2.manifest is not None and v2.manifest.origin != "made"
 
     @property
     def encoder(self) -> str:
