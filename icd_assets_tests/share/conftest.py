@@ -9,6 +9,7 @@ import pytest
 
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.share.trained import Trained
+from icd_assets_tests.share.keys import new_key
 from icd_assets_tests.worlds.commands import run, world
 from icd_assets_tests.worlds.evaluated import evaluated_cell
 from icd_assets_tests.worlds.fake_hub import TOKEN, FakeHub
@@ -44,8 +45,16 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     from huggingface_hub import constants
 
     with FakeHub() as hub:
+        files = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         yield hub
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """A private key that can sign; its public one lies beside it."""
+    return new_key(tmp_path / "key.pem")
