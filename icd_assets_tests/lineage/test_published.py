@@ -99,7 +99,8 @@ def node(document: Any, name: str) -> Any:
 def deep(document: Any) -> None:
     (first, *_) = document["artifacts"].values()
     for number in range(1000):
-        document["artifacts"][f"x{number}"] = {**first, "inputs": {"rl_data": f"x{number + 1}"}}
+        behind = {"rl_data": f"x{number - 1}"} if number else {}
+        document["artifacts"][f"x{number}"] = {**first, "data_version": f"v{number}", "inputs": behind}
 
 
 BAD: dict[str, Callable[[bytes], bytes]] = {
