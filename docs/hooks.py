@@ -166,9 +166,7 @@ def _fields_of(record: type[Any]) -> Iterator[tuple[str, str, str, str]]:
         yield f"`{info.alias or name}`", f"`{_short(_kind(info.annotation))}`", default, info.description or ""
 
 
-REQUESTS: dict[str, type[Any]] = {
-    model.__name__: model for model in (Asked, Candidate, Answer, Chosen, Health)
-}
+REQUESTS: dict[str, type[Any]] = {model.__name__: model for model in (Asked, Candidate, Answer, Chosen, Health)}
 
 RECORDS: dict[str, type[Any]] = {
     "Manifest": Manifest,

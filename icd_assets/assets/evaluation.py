@@ -60,6 +60,7 @@ def evaluation(run: StepRun) -> Report:
     metrics = upstream_metrics(outcomes, recommended)
     write_metrics(run.staging / "metrics.json", f"test_data_num={len(queries)}-LeverLMRetriever", metrics)
     write_pools(run.staging / "validation_pools.json", pools)
+    _keep_former(run)
     folder = experiment.paths.evaluation
     names = ("comparison.json", "comparison.md", NAME, "metrics.json", "validation_pools.json")
     return Report(
@@ -75,6 +76,19 @@ def evaluation(run: StepRun) -> Report:
             "comparison": comparison.markdown(),
         },
     )
+
+
+def _keep_former(run: StepRun) -> None:
+    """Set the evaluation that is replaced aside, if its answers are others."""
+    from icd_assets.evaluation.earlier import keep
+    from icd_assets.evaluation.predictions import NAME
+    from icd_assets.store.digests import sha256_file
+
+    former, folder = run.experiment.manifest("evaluation"), run.experiment.paths.evaluation
+    if former is None or sha256_file(run.staging / NAME) in {record.sha256 for record in former.files}:
+        return
+    if (kept := keep(folder, former.model_dump(mode="json", by_alias=True))) is not None:
+        run.note(f"the former evaluation stays in {kept}; compare: icd-assets compare CELL '{kept}'")
 
 
 def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:

@@ -15,6 +15,7 @@ from icd_assets import __version__
 from icd_assets.cli import ending
 from icd_assets.cli.adopt import adopt
 from icd_assets.cli.card import card
+from icd_assets.cli.compare import compare
 from icd_assets.cli.diff import diff
 from icd_assets.cli.doctor import doctor
 from icd_assets.cli.evaluation import evaluation
@@ -49,7 +50,7 @@ def group() -> None:
 group.add(
     {
         "Make": (train, demo, adopt),
-        "See": (status, why, report, evaluation, headroom, lineage, diff, settings),
+        "See": (status, why, report, compare, evaluation, headroom, lineage, diff, settings),
         "Use": (select, serve),
         "Share": (card, export, publish),
         "Keep": (verify, prune),

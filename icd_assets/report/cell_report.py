@@ -17,6 +17,7 @@ from icd_assets.lineage import Records
 from icd_assets.lineage.as_made import manifests_behind
 from icd_assets.lineage.chain import Artifact, Chains
 from icd_assets.lineage.command import command
+from icd_assets.report.bars import Line, line, lines, top
 from icd_assets.report.charts import Chart, by_epoch, by_shots
 from icd_assets.report.gallery import Gallery, Row, SplitPictures, gallery
 from icd_assets.report.page import render as render_page
@@ -41,19 +42,6 @@ _CURVES = {
 }
 _KINDS = {"question_type": "question type", "answer_type": "answer type"}
 _MOST_KINDS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A score in a table with bars: ``left`` and ``right`` are the interval's ends, ``at`` the score, in percent
-    of the bar's width."""
-
-    name: str
-    row: Any
-    score: Interval
-    left: float
-    at: float
-    right: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +92,7 @@ def content(experiment: Experiment) -> dict[str, Any]:
         "pair": pair,
         "verdict": verdict(comparison),
         "footnotes": footnotes(comparison),
-        "lines": _lines(comparison),
+        "lines": lines(comparison),
         "differences": {(row.strategy, row.reference): row for row in comparison.family},
         "kinds": [_kinds(sides, name, title, comparison, pair) for name, title in _KINDS.items()],
         "shots": _shots(comparison, pair),
@@ -157,20 +145,6 @@ def _pair(comparison: Comparison) -> tuple[str, str]:
     return first, max(untrained, key=lambda row: row.score.value).strategy
 
 
-def _lines(comparison: Comparison) -> list[Line]:
-    return [_line(comparison.name(row), row, row.score, _top(comparison)) for row in comparison.main]
-
-
-def _line(name: str, row: Any, score: Interval, top: float) -> Line:
-    left, at, right = (round(100 * value / top, 2) for value in (score.low, score.value, score.high))
-    return Line(name, row, score, left, at, right)
-
-
-def _top(comparison: Comparison) -> float:
-    """The end of the bars: 100 % of accuracy, the highest interval of another metric."""
-    return 1.0 if comparison.metric == "accuracy" else max(row.score.high for row in comparison.strategies) or 1.0
-
-
 def _kinds(
     sides: Mapping[str, Sequence[Row]], column: str, title: str, comparison: Comparison, pair: tuple[str, str]
 ) -> KindTable | None:
@@ -183,13 +157,13 @@ def _kinds(
     if len(grouped) < 2:
         return None
     order = sorted(grouped, key=lambda kind: (-len(grouped[kind].get(pair[0], ())), kind))
-    top = _top(comparison)
+    end = top(comparison)
     return KindTable(
         title,
         {
             kind: (
                 len(grouped[kind].get(pair[0], ())),
-                tuple(_line(name, None, _score(rows, top), top) for name, rows in grouped[kind].items()),
+                tuple(line(name, None, _score(rows, end), end) for name, rows in grouped[kind].items()),
             )
             for kind in order[:_MOST_KINDS]
         },
@@ -197,8 +171,8 @@ def _kinds(
     )
 
 
-def _score(rows: Sequence[Row], top: float) -> Interval:
-    return interval([row["score"] for row in rows], [row["image_id"] for row in rows], max(top, _best(rows)))
+def _score(rows: Sequence[Row], end: float) -> Interval:
+    return interval([row["score"] for row in rows], [row["image_id"] for row in rows], max(end, _best(rows)))
 
 
 def _best(rows: Sequence[Row]) -> float:

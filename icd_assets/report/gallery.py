@@ -29,6 +29,16 @@ class Pictures(Protocol):
     def of_demonstration(self, row: int) -> Path | None: ...
 
 
+class NoPictures:
+    """Of questions whose pictures nobody knows."""
+
+    def of_question(self, question_id: Id) -> Path | None:
+        return None
+
+    def of_demonstration(self, row: int) -> Path | None:
+        return None
+
+
 class SplitPictures:
     """Those of a dataset's splits."""
 
@@ -67,6 +77,7 @@ def gallery(
     pictures: Pictures,
     *,
     shown: tuple[str, str],
+    relation: str = "all",
     on_progress: OnProgress = ignore,
 ) -> Gallery:
     """The questions of the first side, in its order, with what every side chose and got.
@@ -96,6 +107,7 @@ def gallery(
     data = {
         "sides": list(sides),
         "shown": list(shown),
+        "relation": relation,
         "questions": questions,
         "demonstrations": listed,
         "chosen": [chosen[name] for name in sides],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from icd_assets.cli import group
+from icd_assets.evaluation.predictions import read_predictions
 from icd_assets_tests.pipeline.test_own_table import write_table
 from icd_assets_tests.worlds.lever_plus import MODEL, LeverPlus, lever_plus_folder
 from icd_assets_tests.worlds.pages import blocks, inline
@@ -23,7 +25,7 @@ from icd_assets_tests.worlds.workplace import ROOT, Workplace
 
 DOCS = ROOT / "docs"
 WEIGHTS = ROOT / "icd_assets/demo/weights"
-PAGES = [ROOT / "README.md", *sorted((DOCS / "tutorials").glob("*.md")), DOCS / "report.md"]
+PAGES = [ROOT / "README.md", *sorted((DOCS / "tutorials").glob("*.md")), DOCS / "report.md", DOCS / "compare.md"]
 # Those that serve until they are ended, and `make`, which CI runs itself: each has tests of its own.
 ELSEWHERE = ("icd-assets ui", "icd-assets serve", "make ")
 
@@ -45,6 +47,10 @@ def home(trained: tuple[Workplace, str], tmp_path_factory: pytest.TempPathFactor
     (place.folder / "catalog.yaml").write_text(yaml.safe_dump(catalog(place, demo)), encoding="utf-8")
     ended = typed(place, "icd-assets train demo rand_sampler tiny_vl", "shell")
     assert ended.returncode == 0, ended.stderr
+    (predictions,) = (place.results / "demo/icl_inference").glob("*/predictions.parquet")
+    rows = read_predictions(predictions).to_pylist()
+    theirs = [{"question_id": one["question_id"], "answer": one["answer"]} for one in rows if one["shots"] == 0]
+    (place.folder / "theirs.json").write_text(json.dumps(theirs), encoding="utf-8")
     return place
 
 

@@ -37,6 +37,7 @@
     first: (a, b, q) => score(a, q) > score(b, q),
     second: (a, b, q) => score(b, q) > score(a, q),
     answers: (a, b, q) => data.chosen[b][q] && answer(a, q) !== answer(b, q),
+    flipped: (a, b, q) => data.chosen[b][q] && score(a, q) !== score(b, q),
     wrong: (a, b, q) => score(a, q) < RIGHT && score(b, q) < RIGHT,
     right: (a, b, q) => score(a, q) >= RIGHT && score(b, q) >= RIGHT,
   };
@@ -122,6 +123,7 @@
     form.elements[name].append(...data.sides.map((side) => option(side, side)));
     form.elements[name].value = data.shown[place];
   }
+  form.elements.relation.value = data.relation;
   choices("type", 4);
   choices("kind", 5);
   form.addEventListener("submit", (event) => event.preventDefault());

@@ -1,0 +1,174 @@
+"""``icd-assets compare``: two or more evaluations, checkpoints or files of answers on the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from icd_assets.cli.cells import split_cells
+from icd_assets.cli.help import Command
+from icd_assets.cli.json_output import json_option, print_json
+from icd_assets.cli.options import setting_options
+from icd_assets.cli.screen import console
+from icd_assets.cli.session import Session
+from icd_assets.cli.summary import path_shown
+from icd_assets.cli.tree import printable
+from icd_assets.errors import UserError
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.settings import Settings, assigned
+from icd_assets.store.atomic import write_atomic
+
+if TYPE_CHECKING:
+    from icd_assets.report.compare_sides import Compared
+    from icd_assets.report.sides import Side
+
+SCHEMA = 1
+_CAUSES = 12  # differences printed; all stand in --json and --html
+_MOST = 26  # sides: each has a letter
+
+
+@click.command(
+    cls=Command,
+    short_help="Evaluations, checkpoints, others' answers: who is better.",
+    examples=(
+        "icd-assets compare 'demo|RandSampler/tiny_vl' 'demo|RandSampler/tiny_vl@more'",
+        "icd-assets compare okvqa rand_sampler tiny_vl theirs.json --html both.html",
+        "icd-assets compare demo rand_sampler tiny_vl demo text_sim_sampler tiny_vl",
+        "icd-assets compare rce_epoch5.pt grpo_epoch3.pt --json",
+    ),
+)
+@click.argument("words", nargs=-1, required=True, metavar="A B [C…]")
+@click.option("--strategy", multiple=True, help="Whose answers: one for all sides, or one for each.")
+@click.option("--shots", type=click.IntRange(min=0), help="Demonstrations. [default: the main table's]")
+@click.option("--common", is_flag=True, help="Compare on the questions that all sides have.")
+@click.option("--anyway", is_flag=True, help="Compare although models or prompts differ.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with the questions.")
+@click.option("--markdown", is_flag=True, help="Print Markdown.")
+@setting_options
+@json_option
+def compare(
+    words: tuple[str, ...],
+    strategy: tuple[str, ...],
+    shots: int | None,
+    common: bool,
+    anyway: bool,
+    html: Path | None,
+    markdown: bool,
+    settings: Settings,
+    as_json: bool,
+) -> None:
+    """Compare A with B, and with C and so on, question by question.
+
+    Each is a cell (its key, or three or six words; key@NAME is the experiment of that --name), the folder of an
+    evaluation or of an earlier one, a checkpoint or selector that was evaluated, or a file of anybody's answers:
+    Parquet, JSON, JSONL or CSV with question_id and answer or score. Differences are paired, with 95 % intervals
+    and, of several sides, Holm's correction. Sides that answered other questions, or whose model was asked
+    otherwise, are refused.
+    """
+    from icd_assets.lineage import Records
+    from icd_assets.report.compare_sides import compare_sides
+    from icd_assets.report.sides import completed, of_cell, of_path
+
+    named = list(_sides(words))
+    if not 2 <= len(named) <= _MOST:
+        raise UserError(f"{' '.join(words)!r} names {len(named)} sides; name two or more, up to {_MOST}.")
+    if len(strategy) not in (0, 1, len(named)):
+        raise UserError(
+            f"--strategy is given {len(strategy)} times for {len(named)} sides; give one, or one for each."
+        )
+    strategies = [*(strategy * len(named) if len(strategy) == 1 else strategy or [None] * len(named))]
+    session = Session.here(settings)
+    records = Records(session.store)
+    experiments = [_experiment(one, session) for one in named]
+    sides = [
+        of_path(Path(one[0]), records, strategies[at], shots)
+        if (experiment := experiments[at]) is None
+        else of_cell(experiment, strategies[at], shots)
+        for at, one in enumerate(named)
+    ]
+    whose = next((one for one in experiments if one is not None), None) or _recorded(sides, session)
+    found = compare_sides(completed(sides, whose), records, common=common, anyway=anyway)
+    if html is not None:
+        from icd_assets.report.compare_report import render
+
+        write_atomic(html, render(found, whose).encode())
+    if as_json:
+        print_json(SCHEMA, found.as_json())
+    elif markdown:
+        click.echo(found.markdown(), nl=False)
+    else:
+        _show(found)
+    if html is not None:
+        click.echo(f"page: {path_shown(html)}", err=as_json or markdown)
+
+
+def _sides(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The words of each side: a path and a key are one word."""
+    rest = list(words)
+    while rest:
+        single = Path(rest[0]).exists() and "|" not in rest[0]
+        count = 1 if single or _is_path(rest[0]) else len(split_cells(rest, first_only=True)[0])
+        yield tuple(rest[:count])
+        rest = rest[count:]
+
+
+def _is_path(word: str) -> bool:
+    """A name that only a file can have, though none of it is there."""
+    return "|" not in word and ("/" in word or Path(word).suffix in (".pt", ".ckpt", ".parquet", ".jsonl", ".csv"))
+
+
+def _experiment(words: tuple[str, ...], session: Session) -> Experiment | None:
+    """The experiment of a cell's words; None of a path."""
+    if len(words) == 1 and "|" not in words[0]:
+        if not Path(words[0]).exists():
+            raise UserError(f"{words[0]} does not exist; name a cell, a folder or a file.")
+        return None
+    name = None
+    if len(words) == 1:
+        key, _, name = words[0].partition("@")
+        words = (key,)
+    experiment = session.open(session.cell(words))
+    if not name:
+        return experiment
+    settings = assigned(session.settings, {"shared.name": name})
+    return Experiment(experiment.cell, settings, session.store, session.catalog, read_only=True)
+
+
+def _recorded(sides: Sequence[Side], session: Session) -> Experiment | None:
+    """The cell that a side's record names, if the catalog has it: its pictures are shown."""
+    for side in sides:
+        if side.manifest is not None:
+            cell = Cell.parse(side.manifest.cell)
+            if cell in session.catalog.cells:
+                return session.open(cell)
+    return None
+
+
+def _show(found: Compared) -> None:
+    for name, side in found.sides.items():
+        shots = "" if side.shots is None else f", {side.shots} shots"
+        console.print(printable(f"{name}{shots}: {side.source}"), markup=False, highlight=False)
+    header, lines = found.table()
+    table = Table(*header, "better on", "worse on", box=None, pad_edge=False)
+    flips = {one.name: (f"{one.better:,}", f"{one.worse:,}") for one in found.flips}
+    for line in lines:
+        table.add_row(*map(printable, line), *flips.get(line[0], ("", "")))
+    console.print()
+    console.print(table, markup=False)
+    console.print(f"[…]: {found.comparison.intervals}; {found.comparison.queries}", markup=False)
+    for sentence in found.sentences:
+        console.print(printable(sentence), markup=False)
+    for name, causes in found.causes.items():
+        console.print(f"\nwhat differs of {printable(name)}:", markup=False)
+        if not causes:
+            console.print("not known: no record of one of the two" if causes is None else "nothing else")
+        for one in (causes or ())[:_CAUSES]:
+            where = " ← ".join(one.path)
+            console.print(printable(f"  {one.field}: {one.a} → {one.b}   ({one.kind}, {where})"), markup=False)
+        if causes and len(causes) > _CAUSES:
+            console.print(f"  and {len(causes) - _CAUSES} more: --json or --html")
