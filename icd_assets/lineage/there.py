@@ -72,7 +72,7 @@ def flags(one: Experiment, than: Experiment) -> str:
         for field, value in values.items()
         if value != base[field] and field != "reward_suffix"
     } | _weights(one, than)
-    found = [typed(name, value) for name, value in differing.items()]
+    found = [_typed(name, value) for name, value in differing.items()]
     found.sort(key=lambda text: text.startswith("without"))
     return " ".join(found) or f"v3 folder {one.suffix or 'without suffix'}"
 
@@ -97,8 +97,7 @@ def _texts(experiment: Experiment) -> tuple[str, str]:
     return plain if reward.mode != "hard_plus_soft" or found is None else found
 
 
-def typed(name: str, value: Any) -> str:
-    """How a setting is typed: by its flag, or by ``--set``."""
+def _typed(name: str, value: Any) -> str:
     flag = next(setting.flag for setting in every_setting() if setting.name == name)
     if value is None:
         return f"without {flag or name}"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from icd_assets import __version__
 from icd_assets.evaluation.tables import bracketed, signed
 from icd_assets.evaluation.verdict import footnotes, verdict
-from icd_assets.share.command import as_text, command
 from icd_assets.share.markdown import Markdown, escaped, in_code, rendered, table, with_metadata
+from icd_assets.share.settings import shared_command
 from icd_assets.share.trained import Trained
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def card(
         data_repo=data_repo,
         data_repo_raw=Markdown(data_repo),
         sources=_sources(trained),
-        command=Markdown(in_one_line(command(trained.made, trained.differing))),
+        command=Markdown(shared_command(trained.experiment)),
         settings=_settings(trained),
         version=__version__,
         lineage=_lineage(trained),
@@ -92,11 +92,6 @@ def snippet(trained: Trained, repo: str | None) -> str:
     """Python that loads the selector and chooses; without a repository, in its folder."""
     encoder = json.dumps(trained.encoder)
     return _SNIPPET.format(source=json.dumps(repo or "."), encoder=encoder, shots=trained.comparison.compare_shots)
-
-
-def in_one_line(text: str) -> str:
-    """For a block of code, which only a line of its own can end."""
-    return " ".join(text.split())
 
 
 def _metadata(trained: Trained, license: str | None, repo: str | None, data_repo: str | None) -> str:
@@ -190,7 +185,7 @@ def _settings(trained: Trained) -> Markdown | None:
     rows: list[Mapping[str, object]] = [
         {
             "setting": Markdown(in_code(one.setting.name)),
-            "value": Markdown(in_code(as_text(one))),
+            "value": Markdown(in_code(one.text)),
             "given": "the dataset's entry in the catalog" if one.by_catalog else "the command",
         }
         for one in trained.differing

@@ -37,7 +37,7 @@ def in_code(value: object) -> Markdown:
 
 def rendered(template: str, **names: Any) -> str:
     """A template of this folder; what it shows is escaped, unless it is :class:`Markdown`."""
-    return _environment().get_template(f"{template}.jinja").render(names).strip() + "\n"
+    return _environment().get_template(template).render(names).strip() + "\n"
 
 
 @cache
@@ -45,7 +45,7 @@ def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=False,  # of HTML; ``finalize`` escapes for Markdown
         finalize=escaped,
         undefined=StrictUndefined,

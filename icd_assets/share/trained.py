@@ -16,7 +16,7 @@ from icd_assets.experiment.recipes import last_trained
 from icd_assets.lineage import Artifact, Records
 from icd_assets.lineage.as_made import as_made
 from icd_assets.lineage.chain import Chains
-from icd_assets.share.command import Differing, differing
+from icd_assets.share.settings import Differing, differing
 from icd_assets.store.manifest import Manifest
 
 # Of the files that labels lie in, in the order in which recipes ask for them.

@@ -18,6 +18,7 @@ from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.settings import assigned
 from icd_assets.share.card import card
 from icd_assets.share.markdown import escaped, in_code
+from icd_assets.share.settings import shared_command
 from icd_assets.share.trained import Trained, hub_id
 from icd_assets_tests.worlds.commands import Run
 from icd_assets_tests.worlds.evaluated import NAME, STEPS, evaluated_cell, make
@@ -162,3 +163,11 @@ def test_card_prints_and_never_overwrites(cell: Experiment, run: Run, tmp_path: 
 def test_plans_agree(cell: Experiment) -> None:
     """The world is what it says it is: nothing of the cell is stale."""
     assert Plan.of(cell).to_make == []
+
+
+def test_the_command_has_no_folder_of_the_machine(monkeypatch: pytest.MonkeyPatch, cell: Experiment) -> None:
+    made = "icd-assets train d r m --rl-data-path '/home/me/my data.json' --set a.b=/x/y.pt --set c.d=1/2"
+    monkeypatch.setattr("icd_assets.share.settings.command", lambda *_: made)
+    assert shared_command(cell) == (
+        "icd-assets train d r m --rl-data-path 'my data.json' --set a.b=y.pt --set c.d=1/2"
+    )

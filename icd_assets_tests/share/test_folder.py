@@ -119,6 +119,6 @@ def test_its_card_is_true(beams: tuple[Workplace, Path], tmp_path: Path) -> None
     )
     assert ended.returncode == 0, ended.stderr
     (words,) = re.findall(r"^icd-assets (train .*)$", text, re.MULTILINE)
-    assert "--grpo-epochs 3" in words and "--freeze-backbone-in-grpo" in words
+    assert "--grpo-epochs 3" in words and "grpo_checkpoints.freeze_backbone_in_grpo=true" in words
     planned = place.run(*shlex.split(words), "--dry-run", "--json")
     assert json.loads(planned.stdout)["to_make"] == [], planned.stderr

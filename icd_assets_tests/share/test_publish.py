@@ -77,6 +77,7 @@ def _written(repo: Repo, folder: Path) -> Path:
 def test_a_dry_run_names_every_file_and_asks_nobody(cell: Experiment, run: Run, hub: FakeHub) -> None:
     found = json.loads(publish(run, "--dry-run", "--json", "--dataset", "me/d", "--data-license", "mit").output)
     assert hub.asked == []
+    assert set(found) == {"schema", "cell", "selector", "dry_run", "repository", "dataset"} and found["dry_run"]
     assert {one["path"] for one in found["repository"]["files"]} == PARTS
     assert {one["path"] for one in found["dataset"]["files"]} == {
         "README.md",
