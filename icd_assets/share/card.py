@@ -28,7 +28,7 @@ _SNIPPET = """from pathlib import Path
 from icd_assets import Selector, chat
 from icd_assets.vlm.prompts import Shot
 
-selector = Selector.load({source}, encoder={encoder})
+selector = Selector.load({arguments})
 candidates = [
     Shot(Path("1.jpg"), "What color is the bus?", "red"),
     Shot(Path("2.jpg"), "What does the dog eat?", "a bone"),
@@ -90,8 +90,9 @@ def card(
 
 def snippet(trained: Trained, repo: str | None) -> str:
     """Python that loads the selector and chooses; without a repository, in its folder."""
-    encoder = json.dumps(trained.encoder)
-    return _SNIPPET.format(source=json.dumps(repo or "."), encoder=encoder, shots=trained.comparison.compare_shots)
+    source, given = json.dumps(repo or "."), trained.encoder_to_give
+    arguments = source if given is None else f"{source}, encoder={json.dumps(given)}"
+    return _SNIPPET.format(arguments=arguments, shots=trained.comparison.compare_shots)
 
 
 def _metadata(trained: Trained, license: str | None, repo: str | None, data_repo: str | None) -> str:
@@ -214,13 +215,13 @@ def _encoder_note(trained: Trained) -> Markdown:
             f"It was trained on the encoder inside a v2 checkpoint. If that is not {name} as it is, "
             "`Selector.load` refuses it."
         )
-    if source.hub is not None and source.revision is None:
+    if source.hub is not None and (source.revision is None or trained.encoder_to_give is None):
         return Markdown("The encoder is downloaded when it is first needed.")
     if source.hub is not None:
         return Markdown(
             f"It was trained with revision {in_code(source.revision)} of the encoder; of another it refuses the "
             "embeddings, so give a folder that holds that one."
         )
-    if trained.experiment.dataset.encoder == "tiny_clip":
+    if trained.encoder_comes_along:
         return Markdown(f"The encoder {name} comes with icd_assets.")
     return Markdown(f"The encoder {name} is no model of the hub: give the folder where you have it.")

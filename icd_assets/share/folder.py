@@ -51,16 +51,18 @@ def _write_selector(folder: Path, trained: Trained) -> None:
         for file in files:
             shutil.copyfile(file, folder / file.name)
         return
-    from icd_assets.selector.selector_file import write_selector
+    from icd_assets.selector.selector_file import EncoderName, write_selector
     from icd_assets.selector.v2_file import read_v2
     from icd_assets.selector.v3_file import load_policy
 
-    checkpoint = read_v2(files[0])
+    checkpoint, encoder = read_v2(files[0]), trained.sources[1]
+    named = EncoderName(name=encoder.name, path=encoder.hub, revision=encoder.revision)
     write_selector(
         folder,
         load_policy(checkpoint.state, files[0]),
         stage=str(trained.manifest.facts["phase"]),
         encoder_digest=str(trained.experiment.fact("embeddings", "encoder_digest")),
+        encoder=None if trained.encoder_is_theirs else named,
         lineage=checkpoint.lineage,
     )
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from icd_assets.errors import UserError
 from icd_assets.evaluation.report import Comparison
+from icd_assets.experiment.catalog import PACKAGE
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.recipes import last_trained
 from icd_assets.lineage import Artifact, Records
@@ -115,12 +116,27 @@ class Trained:
         return v2 is not None and v2.manifest is not None and v2.manifest.origin != "made"
 
     @property
-    def encoder(self) -> str:
-        """What ``Selector.load`` takes: the hub's id, else the name in the catalog."""
-        return self.sources[1].hub or self.sources[1].name
+    def encoder_comes_along(self) -> bool:
+        """Whether it is in this package."""
+        return Path(self.experiment.encoder(self.experiment.dataset.encoder).path).is_relative_to(PACKAGE)
+
+    @property
+    def encoder_to_give(self) -> str | None:
+        """What ``Selector.load`` has to be given; None where the folder names one that it finds by itself."""
+        source = self.sources[1]
+        found = source.hub is not None or self.encoder_comes_along
+        return None if found and self._folder_names_it else source.hub or source.name
+
+    @property
+    def _folder_names_it(self) -> bool:
+        if self.asset == "v2format_checkpoint":
+            return not self.encoder_is_theirs
+        from icd_assets.selector.selector_file import read_selector
+
+        return read_selector(self.experiment.paths.selector(self.asset)).encoder is not None
 
 
 def hub_id(path: str) -> str | None:
     """``path`` as a hub id that names its owner; None of a folder."""
-    named = re.fullmatch(r"[\w.-]+/[\w.-]+", path) is not None and not path.startswith(".")
+    named = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", path) is not None
     return path if named and not Path(path).exists() else None
