@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -130,22 +130,22 @@ def publish(
     if not dry_run:
         require_token()
     trained = _trained(cell, settings)
-    found = {"cell": str(trained.experiment.cell), "selector": trained.name, "dry_run": dry_run}
-
-    def fill_data(folder: Path) -> None:
-        write_dataset(folder, trained, license=data_license, repo=dataset)
-
-    def fill(folder: Path) -> None:
-        write_folder(folder, trained, license=license, repo=repo_id, data_repo=dataset, key=key)
-
-    data = None if dataset is None else _put(fill_data, dataset, "dataset", private, dry_run)
-    model = _put(fill, repo_id, "model", private, dry_run)
+    with tempfile.TemporaryDirectory() as place:  # all of it is there before any of it goes up
+        data, model = Path(place) / "data", Path(place) / "model"
+        puts = [_Put("repository", repo_id, "model", model)]
+        model.mkdir()
+        write_folder(model, trained, license=license, repo=repo_id, data_repo=dataset, key=key)
+        if dataset is not None:
+            puts.insert(0, _Put("dataset", dataset, "dataset", data))
+            data.mkdir()
+            write_dataset(data, trained, license=data_license, repo=dataset)
+        done = {put.key: put.upload(private, dry_run) for put in puts}
     if as_json:
-        print_json(SCHEMA, found | {"repository": model, "dataset": data})
+        found = {"cell": str(trained.experiment.cell), "selector": trained.name, "dry_run": dry_run}
+        print_json(SCHEMA, {**found, "repository": None, "dataset": None, **done})
         return
-    for one in (data, model):
-        if one is not None:
-            _show(one)
+    for one in done.values():
+        _show(one)
 
 
 def _trained(cell: Sequence[str], settings: Settings) -> Trained:
@@ -155,23 +155,27 @@ def _trained(cell: Sequence[str], settings: Settings) -> Trained:
     return Trained.of(session.open(session.cell_or_demo(cell)))
 
 
-def _put(fill: Callable[[Path], None], repo_id: str, kind: Kind, private: bool, dry_run: bool) -> dict[str, Any]:
-    """What is uploaded, and what came of it."""
-    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+class _Put(NamedTuple):
+    """A folder and where it goes."""
 
-    from icd_assets.share.hub import upload
+    key: str
+    repo_id: str
+    kind: Kind
+    folder: Path
 
-    if not is_screen():
-        disable_progress_bars()
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        fill(folder)
-        files = [{"path": path.name, "size": path.stat().st_size} for path in sorted(folder.iterdir())]
-        found: dict[str, Any] = {"repo_id": repo_id, "files": files, "url": None, "commit": None, "new": None}
+    def upload(self, private: bool, dry_run: bool) -> dict[str, Any]:
+        """What is uploaded, and what came of it."""
+        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+
+        from icd_assets.share.hub import upload
+
+        files = [{"path": path.name, "size": path.stat().st_size} for path in sorted(self.folder.iterdir())]
+        found: dict[str, Any] = {"repo_id": self.repo_id, "files": files, "url": None, "commit": None, "new": None}
         if dry_run:
             return found
-        done = upload(folder, repo_id, kind=kind, private=private, message="Publish with icd_assets")
-        return found | done._asdict()
+        if not is_screen():
+            disable_progress_bars()
+        return found | upload(self.folder, self.repo_id, kind=self.kind, private=private)._asdict()
 
 
 def _show(found: dict[str, Any]) -> None:

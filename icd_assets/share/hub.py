@@ -47,7 +47,7 @@ def require_token() -> None:
         raise UserError("there is no token for the hub; run hf auth login, or set HF_TOKEN to one that may write.")
 
 
-def upload(folder: Path, repo_id: str, *, kind: Kind, private: bool, message: str) -> Uploaded:
+def upload(folder: Path, repo_id: str, *, kind: Kind, private: bool) -> Uploaded:
     """The files of ``folder`` in the repository, which is made if it is not there. Other files there stay, but for
     a signature that no longer fits.
 
@@ -68,7 +68,7 @@ def upload(folder: Path, repo_id: str, *, kind: Kind, private: bool, message: st
         if SIGNATURE not in names and any(one.rfilename == SIGNATURE for one in before.siblings or ()):
             operations.append(CommitOperationDelete(path_in_repo=SIGNATURE))
         # One commit: upload_folder may split it, and a card without its weights would be published.
-        commit = api.create_commit(repo_id, operations, commit_message=message, repo_type=kind)
+        commit = api.create_commit(repo_id, operations, commit_message="Publish with icd_assets", repo_type=kind)
     return Uploaded(url, str(commit.oid), commit.oid != before.sha)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from huggingface_hub import ModelCard
+from huggingface_hub import DatasetCard, ModelCard
 from markdown_it import MarkdownIt
 
 from icd_assets.errors import UserError
@@ -17,6 +17,7 @@ from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.settings import assigned
 from icd_assets.share.card import card
+from icd_assets.share.dataset import write_dataset
 from icd_assets.share.markdown import escaped, in_code
 from icd_assets.share.settings import shared_command
 from icd_assets.share.trained import Trained, hub_id
@@ -104,9 +105,14 @@ def test_a_hostile_name_is_shown_letter_by_letter(tmp_path: Path) -> None:
     shared = Trained.of(evaluated_cell(world, f"{hostile}|RandSampler/{hostile}"))
     text = card(shared, license="mit")
     assert ModelCard(text).data.eval_results[0].dataset_name == hostile
-    html = MarkdownIt("gfm-like", {"linkify": False}).render(text.partition("\n---\n")[2])
-    assert "<img" not in html and "<strong>src" not in html and "evil.example" not in re.sub(">[^<]*<", "", html)
-    assert html.count("{{7*7}}") > 2  # shown, not computed
+    write_dataset(tmp_path, shared, license="mit")
+    of_data = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert DatasetCard(of_data).data.license == "mit"
+    for one in (text, of_data):
+        html = MarkdownIt("gfm-like", {"linkify": False}).render(one.partition("\n---\n")[2])
+        assert "<img" not in html and "<strong>src" not in html
+        assert "evil.example" not in re.sub(">[^<]*<", "", html)  # in no tag: no link
+        assert html.count("{{7*7}}") > 1  # shown, not computed
     (command,) = re.findall(r"^icd-assets train (.*)$", text, re.MULTILINE)
     assert shlex.split(command)[0] == hostile and "$(id)" not in shlex.split(command)[1:2]
 

@@ -131,6 +131,16 @@ def test_labels_and_predictions_as_a_dataset(cell: Experiment, run: Run, hub: Fa
     assert "me/data" in hub.repos[f"models/{REPO}"].files["README.md"].decode()
 
 
+def test_nothing_goes_up_where_something_cannot(cell: Experiment, run: Run, hub: FakeHub, tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("no key", encoding="utf-8")
+    words = ("--dataset", "me/data", "--data-license", "mit", "--sign", str(tmp_path / "key.pem"))
+    assert "is no private key that can sign" in publish(run, *words).error
+    predictions = cell.paths.evaluation / "predictions.parquet"
+    predictions.write_bytes(predictions.read_bytes()[:100])
+    assert "predictions.parquet" in publish(run, *words[:4]).error
+    assert hub.asked == []
+
+
 BAD_IDS = [
     "mine",
     "me/",
