@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from icd_assets.errors import UserError
 from icd_assets.evaluation.predictions import read_predictions
 from icd_assets.share.card import NAME as CARD
 from icd_assets.share.card import TASKS, UNNAMED
@@ -136,7 +137,9 @@ def _prediction_table(trained: Trained) -> pa.Table:
     """As the evaluation wrote it; a picture outside its split's folder loses its folders."""
     from icd_assets.evaluation.predictions import NAME
 
-    (path,) = (file for file in trained.experiment.store.files(trained.evaluation) if file.name == NAME)
+    files = trained.experiment.store.files(trained.evaluation)
+    if (path := next((file for file in files if file.name == NAME), None)) is None:
+        raise UserError(f"{trained.experiment.cell} was evaluated before there was {NAME}; run icd-assets train.")
     found = read_predictions(path)
     if not any(map(_is_path, found["image"].to_pylist())):
         shown = found["demonstrations"].combine_chunks().flatten()

@@ -141,6 +141,15 @@ def test_nothing_goes_up_where_something_cannot(cell: Experiment, run: Run, hub:
     assert hub.asked == []
 
 
+def test_an_evaluation_of_an_older_version_has_no_table(cell: Experiment, run: Run, hub: FakeHub) -> None:
+    path, predictions = cell.manifest_path("evaluation"), cell.paths.evaluation / "predictions.parquet"
+    path.write_text(path.read_text("utf-8").replace(predictions.name, "predictions.jsonl"), encoding="utf-8")
+    predictions.rename(predictions.with_suffix(".jsonl"))
+    refused = publish(run, "--dataset", "me/data", "--data-license", "mit")
+    assert refused.code == 2 and "was evaluated before there was predictions.parquet" in refused.error
+    assert publish(run).code == 0
+
+
 BAD_IDS = [
     "mine",
     "me/",
