@@ -151,7 +151,8 @@ def fields_table(name: str) -> str:
 
 def request_table(name: str) -> str:
     """The fields of what is asked and answered over HTTP."""
-    return _table(("field", "type", "default", "meaning"), _fields_of(REQUESTS[name]))
+    found = _fields_of(REQUESTS[name])
+    return _table(("field", "default", "meaning"), ((field, default, text) for field, _, default, text in found))
 
 
 def _fields_of(record: type[Any]) -> Iterator[tuple[str, str, str, str]]:

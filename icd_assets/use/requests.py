@@ -38,7 +38,7 @@ class Candidate(Query):
 class Asked(_Body):
     """The body of ``POST /select``."""
 
-    query: Query
+    query: Query = Field(description="What is asked.")
     candidates: list[Candidate] | None = Field(
         None, min_length=1, max_length=1024, description="What to choose from; left out: the cell's train split."
     )
@@ -53,8 +53,8 @@ class Chosen(BaseModel):
     """One demonstration."""
 
     row: int = Field(description="Its row in the train split, or its position among the candidates.")
-    question: str
-    answer: str
+    question: str = Field(description="Its question.")
+    answer: str = Field(description="Its answer.")
 
 
 class Answer(BaseModel):
@@ -70,9 +70,9 @@ class Answer(BaseModel):
 class Health(BaseModel):
     """What ``GET /health`` answers."""
 
-    status: str = "ok"
-    cell: str
-    selector: str
+    status: str = Field("ok", description="That it answers.")
+    cell: str = Field(description="Its key.")
+    selector: str = Field(description="As the evaluation's table calls it.")
     rows: int = Field(description="Of the train split.")
     dim: int = Field(description="Numbers in a vector.")
 
