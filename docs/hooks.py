@@ -6,6 +6,7 @@ A page holds markers: ``<!-- table: settings -->`` becomes the table that :data:
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, fields, is_dataclass
@@ -17,6 +18,7 @@ from mkdocs.utils import get_relative_url
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+import icd_assets
 from icd_assets.experiment.settings import PRESETS
 from icd_assets.experiment.settings_table import Setting, every_setting
 from icd_assets.experiment.steps import STEPS, sections
@@ -144,6 +146,16 @@ def rewards_list(_: str = "") -> str:
     return ", ".join(f"`{mode}`" for mode in REWARD_MODES)
 
 
+def public_table(_: str = "") -> str:
+    """What ``import icd_assets`` offers, each with the first sentence that it says of itself."""
+    return _table(("name", "what it is"), (_public_row(getattr(icd_assets, name)) for name in icd_assets.__all__))
+
+
+def _public_row(public: Any) -> tuple[str, str]:
+    name, first = public.__name__, (inspect.getdoc(public) or "").split("\n\n")[0].replace("\n", " ")
+    return f"[`{name}`][{public.__module__}.{name}]", first
+
+
 def fields_table(name: str) -> str:
     """The fields of a record that stands in a file, as the file spells them."""
     return _table(("field", "type", "default", "meaning"), _fields_of(RECORDS[name]))
@@ -186,6 +198,7 @@ TABLES: dict[str, Callable[[str], str]] = {
     "samplers": samplers_table,
     "rewards": rewards_list,
     "fields": fields_table,
+    "public": public_table,
     "request": request_table,
 }
 

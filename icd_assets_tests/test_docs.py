@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Iterator
@@ -189,6 +190,19 @@ def test_the_messages_in_troubleshooting_are_those_of_the_code():
     parts = [part.strip(" .,:;()") for sentence in quoted for part in sentence.split("…")]
     assert len(quoted) > 20
     assert [part for part in parts if part not in messages] == []
+
+
+@pytest.mark.parametrize("name", icd_assets.__all__)
+def test_a_public_name_is_described_typed_and_on_an_api_page(hooks, name):
+    public = getattr(icd_assets, name)
+    pages = "".join(path.read_text(encoding="utf-8") for path in DOCS.glob("api/*.md"))
+    assert f"::: {public.__module__}\n" in pages
+    assert f"[`{name}`][{public.__module__}.{name}]" in page(hooks, "python.md")
+    found = [public, *(getattr(public, key) for key in vars(public) if inspect.isclass(public) and key[0] != "_")]
+    own = [one for one in found if callable(one) and one is not icd_assets.UserError]
+    assert [one for one in (public, *own) if not one.__doc__ or one.__doc__.startswith(f"{name}(")] == []
+    typed = [(one, p) for one in own for p in inspect.signature(one).parameters.values() if p.name != "self"]
+    assert [(one, p) for one, p in typed if p.annotation is p.empty] == []
 
 
 def test_every_command_stands_on_its_page():
