@@ -36,7 +36,7 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> list[Shot]:
 
 
 @pytest.fixture(scope="module")
-def trained(train: list[Shot]) -> CellSelector:
+def of_a_cell(train: list[Shot]) -> CellSelector:
     policy = new_policy(SelectorConfig(embedding_dim=24, hidden_dim=16, architecture="v2"), 5).eval()
     return CellSelector("v2 (singles)", Selector(policy, ClipEncoder.load(str(tiny_clip()))).index(train, pool=4))
 
@@ -45,9 +45,11 @@ Client = Callable[..., TestClient]
 
 
 @pytest.fixture
-def client_of(trained: CellSelector, train: list[Shot]) -> Iterator[Client]:
+def client_of(of_a_cell: CellSelector, train: list[Shot]) -> Iterator[Client]:
     def opened(hosts: tuple[str, ...] = ("127.0.0.1", "[::1]"), **changes: Any) -> TestClient:
-        app = app_of(trained, train, cell="demo|RandSampler/tiny_vl", style=PromptStyle(), hosts=hosts, **changes)
+        app = app_of(
+            of_a_cell, train, cell="demo|RandSampler/tiny_vl", style=PromptStyle(), hosts=hosts, **changes
+        )
         return TestClient(app, base_url="http://127.0.0.1:8400", raise_server_exceptions=False)
 
     yield opened
@@ -74,13 +76,13 @@ def sent(content: bytes, mime: str = "png") -> str:
 
 
 def test_a_question_about_a_picture_is_answered_from_the_train_split(
-    client: TestClient, trained: CellSelector, train: list[Shot]
+    client: TestClient, of_a_cell: CellSelector, train: list[Shot]
 ) -> None:
     query = {"question": QUESTION, "image": data_url(train[3].image)}
     body = {"query": query, "shots": 3, "without": [3], "messages": True}
     answer = client.post("/select", json=body)
     assert answer.status_code == 200, answer.text
-    rows = trained.library.select(train[3], 3, without=[3])
+    rows = of_a_cell.library.select(train[3], 3, without=[3])
     found = answer.json()
     assert found["selector"] == "v2 (singles)"
     assert [(one["row"], one["answer"]) for one in found["demonstrations"]] == [
@@ -92,8 +94,10 @@ def test_a_question_about_a_picture_is_answered_from_the_train_split(
     assert pictures == [data_url(train[row].image) for row in (*rows, 3)]
 
 
-def test_vectors_and_pictures_give_the_same(client: TestClient, trained: CellSelector, train: list[Shot]) -> None:
-    seen = trained.library.selector.embed(train)
+def test_vectors_and_pictures_give_the_same(
+    client: TestClient, of_a_cell: CellSelector, train: list[Shot]
+) -> None:
+    seen = of_a_cell.library.selector.embed(train)
     plain = base64.b64encode(train[0].image.read_bytes()).decode()
     answers = [
         client.post("/select", json={"query": query, "candidates": candidates, "shots": 2}).json()
@@ -111,7 +115,7 @@ def test_vectors_and_pictures_give_the_same(client: TestClient, trained: CellSel
             ),
         )
     ]
-    expected = trained.library.selector.select(seen[0], seen[1:], 2)
+    expected = of_a_cell.library.selector.select(seen[0], seen[1:], 2)
     for answer in answers:
         assert [one["row"] for one in answer["demonstrations"]] == list(expected)
         assert [one["answer"] for one in answer["demonstrations"]] == [train[1 + row].answer for row in expected]
