@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from icd_assets.assets import inputs
-from icd_assets.assets.figures import Markdown, Table
+from icd_assets.assets.figures import Markdown, Table, bars
 from icd_assets.assets.step_run import Report, StepRun
 from icd_assets.experiment.recipes import STAGES, stage_name
 
@@ -73,6 +73,7 @@ def evaluation(run: StepRun) -> Report:
             f"recommended_{comparison.metric}": comparison.row(recommended).score.value,
             **vlm.counts,
             **_scores(comparison),
+            "drawn": _drawn(comparison),
             "comparison": comparison.markdown(),
         },
     )
@@ -92,7 +93,8 @@ def _keep_former(run: StepRun) -> None:
 
 
 def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:
-    return {"comparison": Markdown(facts["comparison"])}
+    drawn = {"scores": bars(facts["drawn"])} if facts.get("drawn") else {}  # evaluations of before have none
+    return {**drawn, "comparison": Markdown(facts["comparison"])}
 
 
 def _queries(run: StepRun) -> list[VqaItem]:
@@ -171,6 +173,18 @@ def _prices_of_beams(run: StepRun) -> dict[str, int]:
     if data is not None and data.origin == "made":
         found |= dict.fromkeys(("RCE", "GRPO"), supervised + int(data.facts["candidates"]))
     return found
+
+
+def _drawn(comparison: Comparison) -> list[tuple[str, float, float, float]]:
+    """(name, score, low, high) of what a reader looks for first: the recommended, the best, what it is to beat."""
+    main, best = comparison.main, max(comparison.main, key=lambda row: row.score.value)
+    chosen = {comparison.recommended, "zero-shot", best.strategy, *comparison.references}
+    top = 1.0 if comparison.metric == "accuracy" else max(row.score.high for row in main) or 1.0
+    return [
+        (row.strategy, row.score.value / top, row.score.low / top, row.score.high / top)
+        for row in main
+        if row.strategy in chosen
+    ]
 
 
 def _scores(comparison: Comparison) -> dict[str, float]:

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
+from xml.sax.saxutils import escape
 
 _INLINE = 1000  # Dagster's UI hides longer Markdown behind a click: a picture has 720 bytes
 _POINTS = 9
+_BARS, _LONGEST = 5, 22  # lines of scores, and characters of a name
 _PANEL = 160  # of the second panel from the first
 _LEFT, _TOP, _WIDTH, _HEIGHT = 38, 12, 112, 40  # of the plot in its panel
 
@@ -52,6 +54,25 @@ def curve(history: Sequence[Mapping[str, float]], names: tuple[str, str]) -> Mar
     text = f"![loss](data:image/svg+xml;base64,{encoded})"
     assert len(text) < _INLINE, len(text)
     return Markdown(text)
+
+
+def bars(scores: Sequence[tuple[str, float, float, float]]) -> Markdown:
+    """Scores with their intervals, a line for each of up to five (name, score, low, high), all shares of one."""
+    light = dark = texts = ""
+    for at, (name, *shares) in enumerate(scores[:_BARS]):
+        y = 7 + 13 * at
+        score, low, high = (round(150 + 130 * share) for share in shares)
+        light, dark = f"{light}M{low} {y}H{high}", f"{dark}M{score} {y - 4}v8"
+        texts += f'<text y="{y + 3}">{escape(name[:_LONGEST])}</text>'
+        texts += f'<text x="290" y="{y + 3}">{100 * shares[0]:.1f}</text>'
+    height = 13 * len(scores[:_BARS])
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 {height}" width="480" font-size="9" font-family="Arial" '
+        f'fill="#777">{texts}<path stroke="#bbf" stroke-width="4" d="{light}"/>'
+        f'<path stroke="#43d" d="{dark}"/></svg>'
+    )
+    text = f"![scores](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+    return Markdown(text if len(text) < _INLINE else "")
 
 
 def show_training(facts: Mapping[str, Any], loss: str) -> dict[str, Markdown | Table]:

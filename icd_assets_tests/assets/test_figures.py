@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from icd_assets.assets.figures import Markdown, curve
+from icd_assets.assets.figures import Markdown, bars, curve
 
 
 def picture(drawn: Markdown) -> ElementTree.Element:
@@ -79,3 +79,11 @@ def test_two_values_that_are_close_are_told_apart() -> None:
     history = [{"rce_loss": 1.8497, "val_loss": -0.005276}, {"rce_loss": 1.8508, "val_loss": -0.0057011}]
     shown = [text.rpartition("@")[0] for text in texts(picture(curve(history, ("rce_loss", "val_loss"))))]
     assert {"1.851", "1.85", "-0.00528", "-0.0057"} <= set(shown)
+
+
+def test_bars_of_hostile_names_fit_inline_and_stay_texts() -> None:
+    scores = [(f"<script>&{'x' * 40}{n}", 0.9, 0.8, 1.0) for n in range(9)]
+    text = bars(scores).text
+    assert 0 < len(text) < 1000
+    svg = base64.b64decode(text.partition("base64,")[2].removesuffix(")")).decode()
+    assert "<script>" not in svg and svg.count("90.0") == 5 and ElementTree.fromstring(svg) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 
@@ -11,7 +12,7 @@ from icd_assets.assets.build import shown
 from icd_assets.assets.figures import Markdown, Table
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.lineage.trace import trace
-from icd_assets.store.manifest import Manifest
+from icd_assets.store.manifest import Input, Manifest
 
 # By the first words of a number's name.
 _UNITS = {
@@ -72,12 +73,23 @@ def _inputs(manifest: Manifest, experiment: Experiment) -> dict[str, Any]:
         inputs["rl_data"] = rl_data  # from a checkpoint and its evaluation, one click to the data it learned from
     found: dict[str, Any] = {}
     for name, given in inputs.items():
+        if given.manifest is not None:
+            found[name] = _made(name, given, experiment)
         found[f"{name}/data_version"] = given.data_version[:16]
         if given.run_id is not None:
             found[f"{name}/run"] = dg.MetadataValue.dagster_run(given.run_id)
     if manifest.vlm:
         found["vlm"] = ", ".join(digest[:16] for digest in manifest.vlm)
     return found
+
+
+def _made(name: str, given: Input, experiment: Experiment) -> dg.MetadataValue[Any]:
+    """What was read, by name, as a link to its page and partition; when it was made stands beside it."""
+    asset = name.partition(".")[0]
+    page = f"/assets/{asset}?partition={quote(experiment.cell.key, safe='')}"
+    made = "" if given.created_at is None else f", made {given.created_at[:16].replace('T', ' ')}"
+    shown = str(experiment.cell).replace("|", "\\|")
+    return dg.MetadataValue.md(f"[{asset} of {shown}]({page}){made}")
 
 
 def _origin(manifest: Manifest) -> dict[str, Any]:
