@@ -67,8 +67,8 @@ def bars(scores: Sequence[tuple[str, float, float, float]]) -> Markdown:
         texts += f'<text x="290" y="{y + 3}">{100 * shares[0]:.1f}</text>'
     height = 13 * len(scores[:_BARS])
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 {height}" width="480" font-size="9" font-family="Arial" '
-        f'fill="#777">{texts}<path stroke="#bbf" stroke-width="4" d="{light}"/>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 {height}" width="480" fill="#777" '
+        f'font-size="9" font-family="Arial">{texts}<path stroke="#bbf" stroke-width="4" d="{light}"/>'
         f'<path stroke="#43d" d="{dark}"/></svg>'
     )
     text = f"![scores](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from icd_assets.evaluation.report import overall_accuracy
 from icd_assets.tasks.vqa.metric import (
     CONTRACTIONS,
+    VqaAccuracy,
     normalize,
     postprocess,
     vqa_accuracy,
@@ -104,7 +105,24 @@ def official(prediction: str, answers: list[str]) -> float:
 words = st.sampled_from(["dog", "a dog", "cat", "two", "2", "dont", ""])
 
 
-@given(words, st.lists(words, min_size=1, max_size=12))
+@pytest.mark.parametrize(
+    ("answers", "score"),
+    [
+        (["dog"], 1.0),
+        (["cat"], 0.0),
+        (["dog", "dog"], 1.0),
+        (["dog", "cat"], 0.5),
+        (["dog", "dog", "dog"], 1.0),
+        (["dog", "dog", "cat"], 0.6667),
+        (["dog", "cat", "cow"], 0.3333),
+    ],
+)
+def test_of_few_annotators_all_others_must_agree(answers: list[str], score: float) -> None:
+    assert vqa_accuracy("Dog.", answers) == pytest.approx(score, abs=1e-4)
+    assert VqaAccuracy().gold_weights(["dog"]) == {"dog": 1.0}
+
+
+@given(words, st.lists(words, min_size=4, max_size=12))
 def test_closed_form_equals_the_official_loop(prediction, answers):
     assert vqa_accuracy(prediction, answers) == pytest.approx(official(prediction, answers), abs=1e-9)
 

@@ -3,6 +3,8 @@
 Deviations from upstream:
 1. Nothing is read from or written to files per answer (SPEC O.2-14); the arithmetic is the same.
 2. Two annotator records that are equal in every field are still two annotators.
+3. Of fewer than four annotators all others must agree, not three: by the official formula nobody could be right on
+   a question of one's own data that has one answer.
 """
 
 from __future__ import annotations
@@ -96,14 +98,22 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
 
     Each annotator is left out in turn: acc_j = min(1, #{i ≠ j : a_i = p} / 3), averaged (SPEC H). With m
     matches of n: [m·min(1, (m−1)/3) + (n−m)·min(1, m/3)] / n. Rounded like upstream's percent, to two
-    decimals.
+    decimals. Of n < 4 annotators, n − 1 take the place of the 3; of one, an answer is his or it is not.
     """
     if not answers:
         raise ValueError("a question without answers has no accuracy")
     n = len(answers)
     m = _normalized_counts(tuple(answers))[normalize(prediction)]
-    thirds = m * min(3, m - 1) + (n - m) * min(3, m)
-    return round(100 * thirds / (3 * n), 2) / 100
+    if n == 1:
+        return float(m)
+    enough = _enough(n)
+    shares = m * min(enough, m - 1) + (n - m) * min(enough, m)
+    return round(100 * shares / (enough * n), 2) / 100
+
+
+def _enough(annotators: int) -> int:
+    """How many others must have given an answer for it to be right."""
+    return max(1, min(3, annotators - 1))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -155,5 +165,5 @@ class VqaAccuracy:
 
     def gold_weights(self, golds: Sequence[str]) -> dict[str, float]:
         """A third per annotator, at most 1, as the accuracy counts them (SPEC G.6)."""
-        counts = Counter(postprocess(gold) for gold in golds)
-        return {answer: min(n / 3, 1.0) for answer, n in counts.items() if answer.strip()}
+        counts, enough = Counter(postprocess(gold) for gold in golds), _enough(len(golds))
+        return {answer: min(n / enough, 1.0) for answer, n in counts.items() if answer.strip()}
