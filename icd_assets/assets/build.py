@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from icd_assets.assets.step_run import Report, StepRun
+from icd_assets.assets.tracked import links_as_facts, numbers, tracked
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.spec import spec_of
@@ -114,25 +115,29 @@ def _make(
     store, path = experiment.store, experiment.manifest_path(step.name)
     spec = spec_of(experiment, step.name, afresh=True)  # of the inputs as they are after hours of waiting
     with store.staging(path, spec, afresh=force) as staging:
-        report = maker(step.name)(
-            StepRun(
-                experiment=experiment,
-                config=experiment.config(step.name),
-                spec=spec,
-                staging=staging,
-                device=device,
-                on_progress=progress.Progress(step.name, run.log),
-                note=note,
-                observe=run.observe,
+        with tracked(experiment, spec, staging, note) as trackers:
+            report = maker(step.name)(
+                StepRun(
+                    experiment=experiment,
+                    config=experiment.config(step.name),
+                    spec=spec,
+                    staging=staging,
+                    device=device,
+                    on_progress=progress.Progress(step.name, run.log),
+                    note=note,
+                    observe=run.observe,
+                    trackers=trackers,
+                )
             )
-        )
+            trackers.summarize_open(numbers(report.facts))
+        facts = {**report.facts, **links_as_facts(trackers, experiment)}
         store.mark_unrecorded(run.id, experiment.cell.key)
         return store.commit(
             path,
             report.files,
             spec=spec,
             config_digest=sha256_json(spec.config),
-            facts=dict(report.facts),
+            facts=facts,
             origin=report.origin,
             cell=experiment.cell.key,
             run_id=run.id,

@@ -42,6 +42,8 @@ class Epochs:
         self._journal = Journal(run.staging)
         self.resumed = self._read()
         self.history: list[Metrics] = [*self.resumed.history] if self.resumed else []
+        for number, metrics in enumerate(self.history, 1):  # a tracker may lack the last one, or all
+            run.trackers.log(number, metrics)
         counting(run.on_progress, "epochs")(len(self.history), total)
 
     def _read(self) -> Resumed | None:
@@ -73,6 +75,7 @@ class Epochs:
             if state not in states:
                 state.unlink()
         self._run.observe(result.metrics)
+        self._run.trackers.log(result.epoch + 1, result.metrics)
         detail = f"val loss {result.metrics['val_loss']:.3f}"
         counting(self._run.on_progress, "epochs", detail=detail)(result.epoch + 1, self._total)
 

@@ -61,6 +61,7 @@ def evaluation(run: StepRun) -> Report:
     write_metrics(run.staging / "metrics.json", f"test_data_num={len(queries)}-LeverLMRetriever", metrics)
     write_pools(run.staging / "validation_pools.json", pools)
     _keep_former(run)
+    run.trackers.summarize(_bounds(comparison))
     folder = experiment.paths.evaluation
     names = ("comparison.json", "comparison.md", NAME, "metrics.json", "validation_pools.json")
     return Report(
@@ -194,3 +195,10 @@ def _scores(comparison: Comparison) -> dict[str, float]:
         for row in comparison.strategies
         if row.shots in (0, comparison.compare_shots)
     }
+
+
+def _bounds(comparison: Comparison) -> dict[str, float]:
+    """The 95 % intervals of those scores, by the score's name and the bound."""
+    rows = [row for row in comparison.strategies if row.shots in (0, comparison.compare_shots)]
+    low = {f"{comparison.metric} {row.strategy} low": row.score.low for row in rows}
+    return low | {f"{comparison.metric} {row.strategy} high": row.score.high for row in rows}

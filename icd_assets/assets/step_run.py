@@ -11,6 +11,7 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.runtime.progress import OnProgress
 from icd_assets.store.manifest import Manifest, Spec
+from icd_assets.trackers.trackers import Trackers
 
 Read = TypeVar("Read")
 
@@ -27,6 +28,7 @@ class StepRun:
     on_progress: OnProgress
     note: Callable[[str], None]  # one line for the run's log and the terminal
     observe: Callable[[Mapping[str, float]], None]  # one epoch's numbers, live
+    trackers: Trackers  # the same for the user's own trackers, from the first epoch again when it goes on
 
     def read(self, asset: str, reader: Callable[[list[Path], Mapping[str, Any]], Read]) -> Read:
         """What ``reader`` makes of an input's verified files and its facts.

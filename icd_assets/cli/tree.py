@@ -100,6 +100,8 @@ def _details(node: Artifact) -> Iterator[str]:
         yield f"{names[at] if names else 'no file left'}{more}"
         if pruned:
             yield f"{sum(1 for r in node.manifest.files if r.pruned)} files pruned, last on {max(pruned)}"
+        for name, link in node.manifest.tracker_links.items():
+            yield f"{name}: {link}"
     if node.manifest is not None and node.manifest.unknown:
         yield f"not known: {', '.join(node.manifest.unknown)}"
     elif node.config is not None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from icd_assets.experiment.folder_name import checked_name
 from icd_assets.experiment.recipes import DEFAULT_RECIPE, RecipeChoice
 from icd_assets.selector.config import Architecture, ProposalConfig, SelectorTraining, SftConfig
+from icd_assets.trackers.known import OURS, valid
 
 Label = Literal["likelihood", "accuracy"]
 
@@ -52,6 +53,21 @@ class Shared(BaseModel):
         description="The weights of the reward as they stand in the folders' names, e.g. _h2_s1.0; the command "
         "line takes them from the text of HARD_WEIGHT and SOFT_WEIGHT. Unset: _h2.0_s1.0.",
     )
+
+    trackers: list[str] | None = Field(
+        None,
+        description="Experiment trackers that show trainings and evaluations, such as tensorboard, wandb, mlflow, "
+        "trackio. No artifact depends on it. Unset: none.",
+        json_schema_extra={"env": "TRACKERS"},
+    )
+
+    @field_validator("trackers")
+    @classmethod
+    def _known(cls, names: list[str] | None) -> list[str] | None:
+        for name in names or ():
+            if name not in OURS and name not in valid():
+                raise ValueError(f"no tracker is called {name} (valid: {', '.join(valid())})")
+        return names and list(dict.fromkeys(names))
 
     @field_validator("name")
     @classmethod

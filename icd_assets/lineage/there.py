@@ -70,7 +70,7 @@ def flags(one: Experiment, than: Experiment) -> str:
         f"{section}.{field}": value
         for section, values, base in groups
         for field, value in values.items()
-        if value != base[field] and field != "reward_suffix"
+        if value != base[field] and field not in ("reward_suffix", "trackers")
     } | _weights(one, than)
     found = [_typed(name, value) for name, value in differing.items()]
     found.sort(key=lambda text: text.startswith("without"))

@@ -126,6 +126,13 @@ class Manifest(BaseModel):
         return self.facts[name]
 
     @property
+    def tracker_links(self) -> dict[str, str]:
+        """Tracker → where it shows the run: a URL, or a path, relative to the results if it lies there."""
+        found = self.facts.get("trackers")
+        links = found if isinstance(found, dict) else {}
+        return {name: link for name, link in links.items() if isinstance(link, str)}
+
+    @property
     def build(self) -> str:
         """Tells apart two runs that made the same bytes."""
         return sha256_json([self.spec.asset, self.cell, self.run_id, self.created_at])[:12]

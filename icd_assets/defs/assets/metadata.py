@@ -37,6 +37,7 @@ def metadata(asset: str, manifest: Manifest, experiment: Experiment) -> dict[str
         "path": _path(manifest, experiment),
         **_inputs(manifest, experiment),
         **_origin(manifest),
+        **_trackers(manifest),
     }
 
 
@@ -102,3 +103,9 @@ def _origin(manifest: Manifest) -> dict[str, Any]:
         "device": manifest.environment["device"],
         "config": dg.MetadataValue.json(manifest.spec.config),
     }
+
+
+def _trackers(manifest: Manifest) -> dict[str, dg.MetadataValue[Any]]:
+    """Where each tracker shows the run."""
+    links, value = manifest.tracker_links.items(), dg.MetadataValue
+    return {f"tracker/{name}": value.url(at) if at.startswith("http") else value.text(at) for name, at in links}

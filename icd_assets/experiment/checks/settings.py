@@ -9,6 +9,7 @@ from icd_assets.experiment.checks.look import Look
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.runtime.finding import Finding
 from icd_assets.scoring.rewards import knows_correct, weights
+from icd_assets.trackers.known import missing
 
 
 def settings(look: Look) -> Iterator[Finding]:
@@ -37,6 +38,7 @@ def settings(look: Look) -> Iterator[Finding]:
 
 def _contradictions(e: Experiment, planned: set[str]) -> Iterator[str]:
     shared, pools, v2 = e.settings.shared, e.config("candidate_pools"), e.config("v2_checkpoint")
+    yield from missing(shared.trackers or ())
     if shared.shots > shared.pool_size:
         yield f"shared.shots is {shared.shots}, but a pool has {shared.pool_size} candidates; take fewer shots."
     if "evaluation" in planned and (most := max(e.config("evaluation").all_shots)) > shared.pool_size:

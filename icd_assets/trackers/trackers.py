@@ -1,0 +1,56 @@
+"""All trackers of one run. None of them can stop it: one that raises is switched off, with a line in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from icd_assets.trackers.interface import TrackedRun, Tracker
+from icd_assets.trackers.known import opener
+
+
+class Trackers:
+    """The trackers ``names``, each opened when there is something to log, so that a step that has no numbers
+    leaves no empty run. ``links``: by name, of those that were opened and still work."""
+
+    def __init__(self, names: Sequence[str], run: TrackedRun, note: Callable[[str], None]) -> None:
+        self.links: dict[str, str] = {}
+        self._run, self._note = run, note
+        self._to_open, self._open = [*names], dict[str, Tracker]()
+
+    def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """One epoch's numbers; ``epoch`` counts from 1, and may come again."""
+        self._each(lambda tracker: tracker.log(epoch, metrics))
+
+    def summarize(self, scores: Mapping[str, float]) -> None:
+        """Numbers of the run as a whole."""
+        self._each(lambda tracker: tracker.summarize(scores))
+
+    def summarize_open(self, scores: Mapping[str, float]) -> None:
+        """The same, of a run that has logged something."""
+        if self._open:
+            self.summarize(scores)
+
+    def close(self, *, complete: bool) -> None:
+        self._to_open = []
+        self._each(lambda tracker: tracker.close(complete=complete))
+        self._open = {}
+
+    def _each(self, act: Callable[[Tracker], None]) -> None:
+        opening, self._to_open = self._to_open, []
+        for name in opening:
+            self._guarded(name, lambda name=name: self._opened(name))  # type: ignore[misc]
+        for name, tracker in [*self._open.items()]:
+            self._guarded(name, lambda tracker=tracker: act(tracker))  # type: ignore[misc]
+
+    def _opened(self, name: str) -> None:
+        tracker = opener(name)(self._run)
+        self._open[name], self.links[name] = tracker, tracker.link
+
+    def _guarded(self, name: str, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - a library, a disk or a server of another's; training goes on
+            self._open.pop(name, None)
+            self.links.pop(name, None)
+            words = " ".join(str(error).split())[:200] or type(error).__name__
+            self._note(f"the tracker {name} is switched off for this run, and training goes on: {words}")
