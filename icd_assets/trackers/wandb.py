@@ -10,13 +10,12 @@ from typing import Any
 
 from icd_assets.trackers.interface import PROJECT, TrackedRun
 
-_SECONDS = 20  # that a server may take; then the run is kept offline
+_SECONDS = 20  # that a server may take to begin a run, and to take its last numbers
 
 
 class _Wandb:
     def __init__(self, run: TrackedRun) -> None:
-        mode = os.environ.get("WANDB_MODE", "offline")
-        self._run = _started(run, mode) if mode != "online" else _started_online(run)
+        self._run = _started(run, _mode())
         self._begins_at = self._run.starting_step  # of a run that goes on at the server, behind its last epoch
         folder = Path(self._run.settings.sync_dir)
         offline = self._run.settings.mode == "offline"
@@ -37,16 +36,17 @@ class _Wandb:
         self._run.finish(exit_code=0 if complete else 1)
 
 
-def _started_online(run: TrackedRun) -> Any:
-    """At the server; offline where nobody is logged in, or no server answers. Nothing is asked of the user."""
+def _mode() -> str:
+    """Offline, too, where nobody is logged in or no server answers. Nothing is asked of the user."""
+    mode = os.environ.get("WANDB_MODE", "offline")
+    if mode != "online":
+        return mode
     import wandb
 
-    if not wandb.login(prompt=False, verify=False):
-        return _started(run, "offline")
     try:
-        return _started(run, "online")
+        return mode if wandb.login(prompt=False, verify=True) else "offline"
     except wandb.Error:
-        return _started(run, "offline")
+        return "offline"
 
 
 def _started(run: TrackedRun, mode: Any) -> Any:

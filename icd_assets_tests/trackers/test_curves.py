@@ -18,7 +18,10 @@ import pytest
 from icd_assets_tests.programs import program
 from icd_assets_tests.worlds import wandb_file
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),  # of MLflow's own tables
+]
 
 _METRIC = "val_expected_reward"
 _UNSET = (
