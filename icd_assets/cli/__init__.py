@@ -23,6 +23,7 @@ from icd_assets.cli.gpus import gpus
 from icd_assets.cli.headroom import headroom
 from icd_assets.cli.help import Group
 from icd_assets.cli.init import init
+from icd_assets.cli.leaderboard import leaderboard
 from icd_assets.cli.lineage import lineage
 from icd_assets.cli.new_dataset import new_dataset
 from icd_assets.cli.prune import prune
@@ -50,7 +51,7 @@ def group() -> None:
 group.add(
     {
         "Make": (train, demo, adopt),
-        "See": (status, why, report, compare, evaluation, headroom, lineage, diff, settings),
+        "See": (status, why, report, compare, leaderboard, evaluation, headroom, lineage, diff, settings),
         "Use": (select, serve),
         "Share": (card, export, publish),
         "Keep": (verify, prune),

@@ -45,7 +45,7 @@ def test_every_command_with_a_table_has_it_and_is_documented() -> None:
         if any("--json" in option.opts for option in command.params)
     }
     assert with_json == {name.split()[0] for name in documented()}
-    elsewhere = {"train", "evaluation", "doctor", "headroom", "select", "compare", "publish"}
+    elsewhere = {"train", "evaluation", "doctor", "headroom", "select", "compare", "leaderboard", "publish"}
     assert set(COMMANDS) | elsewhere == with_json
 
 

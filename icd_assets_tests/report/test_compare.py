@@ -38,7 +38,7 @@ FIRST, SECOND = drawn(1, 0.4), drawn(2, 0.7)
 def evaluation(folder: Path, scores: Sequence[float], strategy: str = "GRPO") -> Path:
     """An evaluation's folder without a record, two questions on each image."""
     folder.mkdir(parents=True, exist_ok=True)
-    outcomes = [outcome("random", 2, drawn(9, 0.3), 2), outcome(strategy, 2, list(scores), 2)]
+    outcomes = [outcome("random", 2, drawn(9, 0.3)[: len(scores)], 2), outcome(strategy, 2, list(scores), 2)]
     written_predictions(folder / "predictions.parquet", outcomes)
     config = EvaluationConfig(shot_counts=[2])
     compare(outcomes, config, ("random",), recommended=[strategy]).write(folder / "comparison.json")
