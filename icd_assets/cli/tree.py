@@ -11,6 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from icd_assets.lineage import Artifact
+from icd_assets.lineage.chain import STATE_IN_WORDS
 from icd_assets.lineage.target import Target
 from icd_assets.store.manifest import flatten
 
@@ -26,14 +27,6 @@ _NAMED = (
     "generation",
     "vlm.prompt",
 )
-_STATE = {
-    "current": "",
-    "outside": "",
-    "remade": "made again since",
-    "removed": "removed since",
-    "elsewhere": "made elsewhere, says lineage.json",
-    "unknown": "no manifest of it under this results root",
-}
 
 
 def tree(target: Target) -> Tree:
@@ -73,7 +66,7 @@ def _head(node: Artifact, tail: str | None) -> Text:
         text.append(f"  {printable(node.manifest.origin)}")
     if tail:
         text.append(f"  {printable(tail)}", "dim")
-    if note := _STATE[node.state]:
+    if note := STATE_IN_WORDS[node.state]:
         text.append(f"  ({note})", "yellow")
     if node.now is not None:
         what = "the same bytes were made again" if node.state == "current" else f"now {node.now.data_version}"

@@ -15,7 +15,7 @@ from icd_assets.evaluation.verdict import footnotes, verdict
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.lineage import Records
 from icd_assets.lineage.as_made import manifests_behind
-from icd_assets.lineage.chain import Artifact, Chains
+from icd_assets.lineage.chain import STATE_IN_WORDS, Artifact, Chains
 from icd_assets.lineage.command import command
 from icd_assets.report.bars import Line, line, lines, top
 from icd_assets.report.charts import Chart, by_epoch, by_shots
@@ -99,19 +99,10 @@ def content(experiment: Experiment) -> dict[str, Any]:
         "trainings": [found for made in behind.values() if (found := _training(made)) is not None],
         "meanings": METRICS,
         "chain": Chains(Records(experiment.store)).of(manifest),
-        "state": _STATE,
+        "state": STATE_IN_WORDS,
         "once": _Once(),
         "command": command(experiment, "evaluation"),
     }
-
-
-_STATE = {
-    "current": "",
-    "outside": "",
-    "remade": "made again since",
-    "removed": "removed since",
-    "unknown": "no manifest of it here",
-}
 
 
 class _Once:
