@@ -42,8 +42,10 @@ class _Trackio:
             self._run.log({f"summary/{name}": value for name, value in scores.items()}, step=_SUMMARY)
 
     def close(self, *, complete: bool) -> None:
+        import trackio
+
         with redirect_stdout(StringIO()):
-            self._run.finish()
+            trackio.finish()  # the current run, which is this one; its own method would be called again at exit
 
 
 open_run = _Trackio
