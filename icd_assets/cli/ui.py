@@ -13,6 +13,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
 from icd_assets.cli.help import Command
+from icd_assets.defs.webserver.access import BEHIND_PROXY, HOSTS, TOKEN, Access, is_address
 from icd_assets.errors import UserError
 from icd_assets.runtime.left_by_ui import left_at_work
 from icd_assets.runtime.process_record import ProcessRecord
@@ -43,15 +44,25 @@ class _Running(BaseModel):
     cls=Command,
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     short_help="Open Dagster's UI on the project.",
-    examples=("icd-assets ui", "icd-assets ui --port 3001"),
+    examples=(
+        "icd-assets ui",
+        "icd-assets ui --port 3001",
+        "icd-assets ui --host 0.0.0.0             # and ICD_UI_TOKEN",
+    ),
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to serve at; 0.0.0.0 is all.")
 @click.option("--port", "-p", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Its port.")
+@click.option("--token", help="What browsers must send, once. [ICD_UI_TOKEN]")
+@click.option("--allow-host", "names", multiple=True, help="A name that it is reached by. [ICD_UI_HOSTS]")
+@click.option("--behind-proxy", is_flag=True, help="A proxy in front asks for a login. [ICD_UI_BEHIND_PROXY]")
 @click.pass_context
-def ui(context: click.Context, host: str, port: int) -> None:
+def ui(
+    context: click.Context, host: str, port: int, token: str | None, names: tuple[str, ...], behind_proxy: bool
+) -> None:
     """Open Dagster's UI on the project; further options go to `dagster dev`.
 
-    Where the UI of this folder runs already, say at which address, and end.
+    Where the UI of this folder runs already, say at which address, and end. It takes orders from its own pages and
+    from programs on this machine alone; beyond it, by --host, a token is needed, or a proxy that asks for a login.
     """
     from icd_assets.defs.runs.code_location import MODULE
     from icd_assets.defs.runs.instance import enter_home, open_instance
@@ -73,14 +84,29 @@ def ui(context: click.Context, host: str, port: int) -> None:
             other = next((near for near in range(port + 1, 65536) if _free(host, near)), 0)
             todo = f"take a free one: icd-assets ui --port {other}"
             raise UserError(f"port {port} is used by another program; {todo}.")
+        _let_in(host, token, names, behind_proxy)
         with open_instance() as opened:  # creates the instance's tables before two processes try to
             add_cells_of(opened, Store(results_root()), Catalog.load())
         me = ProcessRecord.of(os.getpid())
         record = _Running(machine=me.host, pid=me.pid, born=me.born, host=host, port=port)
         _RECORD.write_text(record.model_dump_json(), encoding="utf-8")
     where = ["-w", "workspace.yaml"] if Path("workspace.yaml").is_file() else ["-m", MODULE]
-    program = str(Path(sys.executable).with_name("dagster"))
-    os.execv(program, [program, "dev", *where, "--host", host, "--port", str(port), *context.args])
+    if os.environ.get(TOKEN):
+        click.echo(f"open {record.url}/?token=… with the token; the browser keeps a cookie")
+    command = [sys.executable, "-m", "icd_assets.defs.webserver.dev", *where, "--host", host, "--port", str(port)]
+    os.execv(sys.executable, [*command, *context.args])
+
+
+def _let_in(host: str, token: str | None, names: tuple[str, ...], behind_proxy: bool) -> None:
+    """Check who may use the UI, and leave it in the environment, where its web server reads it."""
+    if token is not None:
+        os.environ[TOKEN] = token
+    if not is_address(host):
+        names = (*names, host)
+    os.environ[HOSTS] = ",".join(filter(None, [os.environ.get(HOSTS), *names]))
+    if behind_proxy:
+        os.environ[BEHIND_PROXY] = "1"
+    Access.read(os.environ).require_for(host)
 
 
 def _read() -> _Running | None:

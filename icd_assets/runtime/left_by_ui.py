@@ -9,7 +9,9 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-_COMMANDS = ("-m dagster._daemon ", "-m dagster_webserver ", "-m dagster code-server ")  # after the interpreter
+_COMMANDS = tuple(  # after the interpreter
+    f"-m {module} " for module in ("dagster._daemon", "icd_assets.defs.webserver", "dagster code-server")
+)
 _PROC = Path("/proc")
 
 

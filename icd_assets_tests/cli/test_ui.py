@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from icd_assets.defs.webserver.access import Access
 from icd_assets.runtime.process_record import ProcessRecord
 from icd_assets_tests.worlds.commands import Run, run, world
 from icd_assets_tests.worlds.manifests import World
+from icd_assets_tests.worlds.served_ui import free_port
 
 __all__ = ["run", "world"]
 
@@ -38,12 +40,6 @@ def taken() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def started(run: Run, *arguments: str) -> list[str]:
     with pytest.raises(Became) as became:
         run("ui", *arguments)
@@ -58,8 +54,8 @@ def test_the_first_one_becomes_dagster_and_leaves_its_address(world: World, run:
     port = free_port()
     world.cell("d0|RandSampler/m0")
     command = started(run, "--port", str(port), "--log-level", "debug")
-    assert command[1:] == [
-        *("dev", "-m", "icd_assets.definitions"),
+    assert command == [
+        *(sys.executable, "-m", "icd_assets.defs.webserver.dev", "-m", "icd_assets.definitions"),
         *("--host", "127.0.0.1", "--port", str(port), "--log-level", "debug"),
     ]
     kept = json.loads(record(world).read_text(encoding="utf-8"))
@@ -152,6 +148,33 @@ def test_a_port_of_another_program_is_one_sentence(world: World, run: Run, taken
     )
     assert found is not None, refused.error
     started(run, "--port", found[1])  # which is free
+
+
+def test_beyond_loopback_a_token_is_needed_and_left_to_the_server(
+    world: World, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ICD_UI_TOKEN", "ICD_UI_HOSTS", "ICD_UI_BEHIND_PROXY"):
+        monkeypatch.setenv(name, "")  # and as it was, after the test
+    port = ("--port", str(free_port()))
+    refused = run("ui", "--host", "0.0.0.0", *port)
+    assert refused.code == 2 and refused.error.startswith("--host 0.0.0.0 lets other machines give orders here;")
+    assert not record(world).exists()
+    assert run("ui", "--host", "0.0.0.0", "--token", "short", *port).error.startswith("ICD_UI_TOKEN is shorter than")
+    assert run("ui", "--allow-host", "http://icd", *port).error.startswith("ICD_UI_HOSTS='http://icd' is no name")
+    os.environ |= {"ICD_UI_TOKEN": "", "ICD_UI_HOSTS": "icd.lab.org"}
+    secret = "0123456789abcdef"
+    command = started(run, "--host", "0.0.0.0", "--token", secret, "--allow-host", "gpu7", *port)
+    assert secret not in command  # which every user of the machine sees
+    assert Access.read(os.environ) == Access(frozenset({"icd.lab.org", "gpu7"}), secret)
+
+
+def test_behind_a_proxy_that_asks_for_a_login_no_token_is_needed(
+    world: World, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ICD_UI_BEHIND_PROXY", "")
+    monkeypatch.setenv("ICD_UI_HOSTS", "")
+    started(run, "--host", "0.0.0.0", "--behind-proxy", "--port", str(free_port()))
+    assert Access.read(os.environ).behind_proxy
 
 
 def test_a_host_that_this_machine_is_not_is_one_sentence(world: World, run: Run) -> None:

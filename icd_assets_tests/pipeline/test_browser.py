@@ -7,11 +7,7 @@ import os
 import re
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +18,7 @@ import pytest
 
 from icd_assets.defs.runs.run_owner import read_owner
 from icd_assets.runtime.process_record import ProcessRecord, absent
+from icd_assets_tests.worlds.served_ui import LOG, served_ui
 from icd_assets_tests.worlds.workplace import CELL, KEY, Workplace, new_workplace
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is not installed")
@@ -75,24 +72,9 @@ def upstream(tmp_path_factory: pytest.TempPathFactory, seconds_left: Callable[[]
 @pytest.fixture(scope="module")
 def address(upstream: tuple[Workplace, str], seconds_left: Callable[[], float]) -> Iterator[str]:
     """Where ``icd-assets ui`` serves that workplace, with Dagster's daemon beside it, as ``make ui`` does."""
-    place, port = upstream[0], _free_port()
-    command = [sys.executable, "-m", "icd_assets.cli", "ui", "--host", "127.0.0.1", "--port", str(port)]
-    url, log = f"http://127.0.0.1:{port}", place.folder / "ui.log"
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            command,
-            cwd=place.folder,
-            env=place.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-        try:
-            _wait_until_up(url, server, log, seconds_left)
-            yield url
-        finally:
-            _end_with_children(server)
+    place = upstream[0]
+    with served_ui(place.folder, place.environment, seconds=min(90, seconds_left())) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -329,7 +311,7 @@ def _see_the_run_succeed(
     ended = page.get_by_text(re.compile("^(Success|Failure|Canceled)$")).first
     ended.wait_for(timeout=1000 * seconds_left())
     picture("run")
-    log = (place.folder / "ui.log").read_text(encoding="utf-8", errors="replace")
+    log = (place.folder / LOG).read_text(encoding="utf-8", errors="replace")
     assert ended.inner_text() == "Success", log[-5000:]
 
 
@@ -382,32 +364,3 @@ def _graph() -> tuple[list[str], int]:
 
     nodes = defs.resolve_asset_graph().asset_nodes
     return [node.key.to_user_string() for node in nodes], sum(len(node.parent_keys) for node in nodes)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def _wait_until_up(
-    url: str, server: subprocess.Popen[bytes], log: Path, seconds_left: Callable[[], float]
-) -> None:
-    end = time.monotonic() + min(90, seconds_left())
-    while time.monotonic() < end:
-        assert server.poll() is None, f"the UI ended before it answered\n{log.read_text(encoding='utf-8')}"
-        with suppress(OSError), urllib.request.urlopen(f"{url}/server_info", timeout=2):
-            return
-        time.sleep(0.5)
-    raise AssertionError(f"the UI does not answer\n{log.read_text(encoding='utf-8')}")
-
-
-def _end_with_children(server: subprocess.Popen[bytes]) -> None:
-    """Ctrl-C in the terminal of ``make ui``; what is left of its process group after that is killed."""
-    with suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGINT)
-    with suppress(subprocess.TimeoutExpired):
-        server.wait(20)
-    with suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGKILL)
-    server.wait(10)
