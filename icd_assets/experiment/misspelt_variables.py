@@ -24,7 +24,7 @@ from icd_assets.experiment.upstream_variables import WITHOUT_EFFECT, without_eff
 # Read outside the settings and the catalog's entries.
 PLACES = (
     *("DAGSTER_HOME", "ICD_CATALOG", "ICD_LEAVE_OUT", "ICD_LOCK_DIR", "ICD_SERVE_TOKEN", "ICD_THREADS"),
-    "RESULT_DIR",
+    *("ICD_OWNERS", "ICD_UI_BEHIND_PROXY", "ICD_UI_HOSTS", "ICD_UI_TOKEN", "RESULT_DIR"),
 )
 _OURS_ALONE = ("RCE_", "ICD_", "LEVER_LM_")
 _IN_CATALOG = re.compile(r"\$\{([A-Z]\w*)")

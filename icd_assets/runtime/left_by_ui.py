@@ -9,9 +9,8 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-_COMMANDS = tuple(  # after the interpreter
-    f"-m {module} " for module in ("dagster._daemon", "icd_assets.defs.webserver", "dagster code-server")
-)
+# After the interpreter.
+_COMMANDS = ("-m dagster._daemon ", "-m icd_assets.defs.webserver ", "-m dagster code-server ")
 _PROC = Path("/proc")
 
 

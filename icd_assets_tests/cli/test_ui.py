@@ -159,7 +159,9 @@ def test_beyond_loopback_a_token_is_needed_and_left_to_the_server(
     refused = run("ui", "--host", "0.0.0.0", *port)
     assert refused.code == 2 and refused.error.startswith("--host 0.0.0.0 lets other machines give orders here;")
     assert not record(world).exists()
-    assert run("ui", "--host", "0.0.0.0", "--token", "short", *port).error.startswith("ICD_UI_TOKEN is shorter than")
+    assert run("ui", "--host", "0.0.0.0", "--token", "short", *port).error.startswith(
+        "ICD_UI_TOKEN is shorter than"
+    )
     assert run("ui", "--allow-host", "http://icd", *port).error.startswith("ICD_UI_HOSTS='http://icd' is no name")
     os.environ |= {"ICD_UI_TOKEN": "", "ICD_UI_HOSTS": "icd.lab.org"}
     secret = "0123456789abcdef"

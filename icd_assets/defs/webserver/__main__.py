@@ -19,8 +19,8 @@ def main() -> None:
         Access.read(os.environ)  # a sentence now, not a traceback later
     except UserError as error:
         sys.exit(f"icd-assets: {error}")
-    cli.create_app_from_workspace_process_context = create_app
-    cli.main()
+    cli.create_app_from_workspace_process_context = create_app  # type: ignore[attr-defined,assignment]
+    cli.main()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who may use the UI: by which names it is called, whether a token is needed, and whether a proxy asks for a login."""
+"""Who may use the UI: its names, whether a token is needed, and whether a proxy in front asks for a login."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Access:
     behind_proxy: bool = False
 
     @classmethod
-    def read(cls, environment: Mapping[str, str]) -> Access:
+    def read(cls, environ: Mapping[str, str]) -> Access:
         """From the variables that the command line, ``.env`` or a container sets."""
-        words = [word.strip() for word in environment.get(HOSTS, "").split(",")]
+        words = [word.strip() for word in environ.get("ICD_UI_HOSTS", "").split(",")]
         return cls(
             frozenset(_checked_name(word) for word in words if word),
-            _checked_token(environment.get(TOKEN) or None),
-            _switched_on(environment.get(BEHIND_PROXY, "")),
+            _checked_token(environ.get("ICD_UI_TOKEN") or None),
+            _switched_on(environ.get("ICD_UI_BEHIND_PROXY", "")),
         )
 
     def require_for(self, host: str) -> None:

@@ -13,7 +13,9 @@ from icd_assets.defs.webserver.guard import Guard
 from icd_assets.defs.webserver.reports import report_route
 
 
-def create_app(context: Any, path_prefix: str = "", live_data_poll_rate: int | None = None, **kwargs: Any) -> Starlette:
+def create_app(
+    context: Any, path_prefix: str = "", live_data_poll_rate: int | None = None, **kwargs: Any
+) -> Starlette:
     """What Dagster's function of the same parameters makes, guarded, with the reports of cells."""
     app = create_app_from_workspace_process_context(context, path_prefix, live_data_poll_rate, **kwargs)
     app.router.routes.insert(0, report_route(path_prefix))

@@ -1,4 +1,4 @@
-"""``python -m icd_assets.defs.webserver.dev``: ``dagster dev``, which starts our web server in the place of its own."""
+"""``python -m icd_assets.defs.webserver.dev``: ``dagster dev`` with our web server in the place of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def main() -> None:
     def start_ours(command: Sequence[str], **kwargs: Any) -> Any:
         return start([OURS if word == "dagster_webserver" else word for word in command], **kwargs)
 
-    ipc.open_ipc_subprocess = start_ours  # before Dagster's command imports it
+    ipc.open_ipc_subprocess = start_ours  # type: ignore[assignment] # before Dagster's command imports it
     sys.argv[1:1] = ["dev"]
     runpy.run_module("dagster", run_name="__main__", alter_sys=True)
 

@@ -111,7 +111,9 @@ def _admitted(sent: HTTPConnection, token: str) -> Response | None:
         return None
     if sent.scope["type"] == "http" and _same(sent.query_params.get("token", ""), token):
         return _welcome(sent, token)
-    missing = "the token is missing or wrong; open this address with ?token=TOKEN once, or send it as a bearer token."
+    missing = (
+        "the token is missing or wrong; open this address with ?token=TOKEN once, or send it as a bearer token."
+    )
     return _sentence(missing, 401, {"WWW-Authenticate": "Bearer"})
 
 

@@ -11,7 +11,11 @@ SECRET = "0123456789abcdef"
 
 
 def test_without_variables_it_is_open_to_this_machine() -> None:
-    assert Access.read({}) == Access() == Access.read({"ICD_UI_HOSTS": " , ", "ICD_UI_TOKEN": "", "ICD_UI_BEHIND_PROXY": "0"})
+    assert (
+        Access.read({})
+        == Access()
+        == Access.read({"ICD_UI_HOSTS": " , ", "ICD_UI_TOKEN": "", "ICD_UI_BEHIND_PROXY": "0"})
+    )
 
 
 def test_the_variables_are_read() -> None:
@@ -22,7 +26,10 @@ def test_the_variables_are_read() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("ICD_UI_HOSTS", text) for text in ("http://gpu7", "gpu7:3000", "*", "a b", "-a", "ß", "a/../b", "a" * 999)),
+        *(
+            ("ICD_UI_HOSTS", text)
+            for text in ("http://gpu7", "gpu7:3000", "*", "a b", "-a", "ß", "a/../b", "a" * 999)
+        ),
         *(("ICD_UI_TOKEN", text) for text in ("tiny", "with a blank in it", "0123456789abcde\n", "ß" * 16)),
         *(("ICD_UI_BEHIND_PROXY", text) for text in ("yes please", "2")),
     ],

@@ -96,7 +96,12 @@ def test_an_image_tag_gives_no_order(path: str, headers: dict[str, str]) -> None
     "kind",
     [
         *("application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain", "", "application"),
-        *("text/plain; application/json", "application/graphql", "application/json-seq", "text/plain;,application/json"),
+        *(
+            "text/plain; application/json",
+            "application/graphql",
+            "application/json-seq",
+            "text/plain;,application/json",
+        ),
     ],
 )
 @pytest.mark.parametrize("path", ["/graphql", "/report_asset_materialization/rl_data", "/report_asset_check/x"])
@@ -113,7 +118,14 @@ def test_a_post_without_a_type_gives_no_order() -> None:
 @pytest.mark.parametrize(
     "origin",
     [
-        *("https://attacker.example", "null", "", "http://127.0.0.1:8888", "http://127.0.0.1", "http://localhost:3000"),
+        *(
+            "https://attacker.example",
+            "null",
+            "",
+            "http://127.0.0.1:8888",
+            "http://127.0.0.1",
+            "http://localhost:3000",
+        ),
         *("http://127.0.0.1:3000.attacker.example", "http://127.0.0.1:3000@attacker.example", "http://["),
     ],
 )
@@ -135,22 +147,47 @@ def test_another_site_is_not_answered(site: str) -> None:
 @pytest.mark.parametrize(
     "host",
     [
-        *("127.0.0.1:3000", "localhost:3000", "LocalHost:3000", "localhost", "localhost.:3000", "[::1]:3000", "[::1]"),
-        *("127.0.0.1:8080", "10.1.2.3:3000", "[2001:DB8::1]", "gpu7.lab.org:3000", "GPU7.lab.org.", "gpu7.lab.org"),
+        *(
+            "127.0.0.1:3000",
+            "localhost:3000",
+            "LocalHost:3000",
+            "localhost",
+            "localhost.:3000",
+            "[::1]:3000",
+            "[::1]",
+        ),
+        *(
+            "127.0.0.1:8080",
+            "10.1.2.3:3000",
+            "[2001:DB8::1]",
+            "gpu7.lab.org:3000",
+            "GPU7.lab.org.",
+            "gpu7.lab.org",
+        ),
     ],
 )
 def test_the_names_that_it_has_are_answered(host: str) -> None:
     """Any port, for a tunnel has another; and any number, for no DNS server can point it elsewhere."""
     client = client_of(Access(names=frozenset({"gpu7.lab.org"})))
     assert client.get("/", headers={"Host": host}).json() == "passed"
-    assert client.post("/graphql", json=ORDER, headers={"Host": host, "Origin": f"http://{host}"}).json() == "passed"
+    assert (
+        client.post("/graphql", json=ORDER, headers={"Host": host, "Origin": f"http://{host}"}).json() == "passed"
+    )
 
 
 @pytest.mark.parametrize(
     "host",
     [
         *("attacker.example", "attacker.example:3000", "localhost.attacker.example", "127.0.0.1.attacker.example"),
-        *("localhost:3000:3000", "localhost@attacker.example", "localhost:port", "localhost..", "", ":3000", "::1"),
+        *(
+            "localhost:3000:3000",
+            "localhost@attacker.example",
+            "localhost:port",
+            "localhost..",
+            "",
+            ":3000",
+            "::1",
+        ),
         *("[::1", "[localhost]", "[127.0.0.1]", "127.1", "2130706433", "0x7f.0.0.1", "lab.org", "x.gpu7.lab.org"),
         *("localhost,attacker.example", "127.0.0.1:3000/", "[::1]attacker.example", "a" * 9999),
     ],
@@ -159,7 +196,11 @@ def test_a_name_that_is_not_its_own_is_not_answered(host: str) -> None:
     """DNS rebinding: the page and its requests have the same origin, and a name that points here."""
     client = client_of(Access(names=frozenset({"gpu7.lab.org"})))
     rebound = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
-    for headers in ({"Host": host}, rebound, rebound | {"X-Forwarded-Host": "localhost:3000", "Forwarded": "host=localhost"}):
+    for headers in (
+        {"Host": host},
+        rebound,
+        rebound | {"X-Forwarded-Host": "localhost:3000", "Forwarded": "host=localhost"},
+    ):
         answer = client.get("/", headers=headers)
         assert "is not called" in refused(answer) and len(answer.text) < 200
         refused(client.post("/graphql", json=ORDER, headers=headers))
@@ -196,7 +237,12 @@ def test_other_machines_need_a_token_or_a_proxy() -> None:
 def test_without_the_token_nothing_is_seen(base_url: str) -> None:
     client = client_of(Access(token=SECRET), base_url)
     bearer = {"Authorization": f"Bearer {SECRET}"}
-    for headers in ({}, {"Authorization": SECRET}, {"Authorization": f"Bearer {SECRET}x"}, {"Cookie": f"{COOKIE}={SECRET}"}):
+    for headers in (
+        {},
+        {"Authorization": SECRET},
+        {"Authorization": f"Bearer {SECRET}x"},
+        {"Cookie": f"{COOKIE}={SECRET}"},
+    ):
         answer = client.get("/", headers=headers)
         assert "?token=" in refused(answer, 401) and answer.headers["WWW-Authenticate"] == "Bearer"
         refused(client.post("/graphql", json=ORDER, headers=headers), 401)
@@ -222,7 +268,9 @@ def test_the_first_visit_leaves_a_cookie_and_goes_on_without_the_token() -> None
     assert listens(client, Origin=HERE, Cookie=f"{COOKIE}={client.cookies[COOKIE]}")
 
 
-@pytest.mark.parametrize("path", ["//attacker.example/", "/\\attacker.example", "///attacker.example", '/"><script>'])
+@pytest.mark.parametrize(
+    "path", ["//attacker.example/", "/\\attacker.example", "///attacker.example", '/"><script>']
+)
 def test_the_first_visit_leads_to_no_other_server(path: str) -> None:
     answer = client_of(Access(token=SECRET)).get(f"{HERE}{path}", params={"token": SECRET})
     target = re.search(r'url=([^"]*)"', answer.text)
