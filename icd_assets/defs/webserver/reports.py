@@ -48,7 +48,9 @@ def _report(request: Request) -> Response:
         catalog, store = Catalog.load(), Store(results_root())
         cell = Cell(parts["dataset"], parts["sampler"], parts["model"])
         if cell not in catalog.cells:
-            raise UserError(f"{cell.key[:80]!r} is no cell of the catalog; its models and datasets name the cells.")
+            raise UserError(
+                f"{cell.key[:80]!r} is no cell of the catalog; its models and datasets name the cells."
+            )
         path, manifest = _evaluation(store, cell, folder)
         page = _page(str(path), manifest.data_version)
     except UserError as error:
