@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from icd_assets.assets import inputs
-from icd_assets.assets.figures import Markdown, Table, bars
+from icd_assets.assets.figures import Markdown, Score, Table, bars
 from icd_assets.assets.step_run import Report, StepRun
 from icd_assets.experiment.recipes import STAGES, stage_name
 
@@ -22,6 +22,7 @@ def evaluation(run: StepRun) -> Report:
     from icd_assets.evaluation.evaluate_selectors import evaluate_selectors
     from icd_assets.evaluation.predictions import NAME, write_predictions
     from icd_assets.evaluation.report import upstream_metrics, write_metrics
+    from icd_assets.evaluation.verdict import verdict
     from icd_assets.pools.files import write_pools
     from icd_assets.pools.rows import candidate_rows
 
@@ -74,8 +75,9 @@ def evaluation(run: StepRun) -> Report:
             f"recommended_{comparison.metric}": comparison.row(recommended).score.value,
             **vlm.counts,
             **_scores(comparison),
-            "drawn": _drawn(comparison),
             "comparison": comparison.markdown(),
+            "verdict": " ".join(verdict(comparison)),
+            "intervals": _intervals(comparison),
         },
     )
 
@@ -94,8 +96,12 @@ def _keep_former(run: StepRun) -> None:
 
 
 def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:
-    drawn = {"scores": bars(facts["drawn"])} if facts.get("drawn") else {}  # evaluations of before have none
-    return {**drawn, "comparison": Markdown(facts["comparison"])}
+    """The verdict and the chart, then the table, which the UI shows at a click; earlier evaluations have neither."""
+    table: dict[str, Markdown | Table] = {"comparison": Markdown(facts["comparison"])}
+    if "intervals" not in facts:
+        return table
+    scores = [Score(name, *interval) for name, interval in facts["intervals"].items()]
+    return {"verdict": Markdown(facts["verdict"]), "scores": bars(scores), **table}
 
 
 def _queries(run: StepRun) -> list[VqaItem]:
@@ -176,18 +182,6 @@ def _prices_of_beams(run: StepRun) -> dict[str, int]:
     return found
 
 
-def _drawn(comparison: Comparison) -> list[tuple[str, float, float, float]]:
-    """(name, score, low, high) of what a reader looks for first: the recommended, the best, what it is to beat."""
-    main, best = comparison.main, max(comparison.main, key=lambda row: row.score.value)
-    chosen = {comparison.recommended, "zero-shot", best.strategy, *comparison.references}
-    top = 1.0 if comparison.metric == "accuracy" else max(row.score.high for row in main) or 1.0
-    return [
-        (row.strategy, row.score.value / top, row.score.low / top, row.score.high / top)
-        for row in main
-        if row.strategy in chosen
-    ]
-
-
 def _scores(comparison: Comparison) -> dict[str, float]:
     """The main table's scores as facts, by metric and strategy."""
     return {
@@ -202,3 +196,14 @@ def _bounds(comparison: Comparison) -> dict[str, float]:
     rows = [row for row in comparison.strategies if row.shots in (0, comparison.compare_shots)]
     low = {f"{comparison.metric} {row.strategy} low": row.score.low for row in rows}
     return low | {f"{comparison.metric} {row.strategy} high": row.score.high for row in rows}
+
+
+def _intervals(comparison: Comparison) -> dict[str, tuple[float, float, float]]:
+    """Strategy → (score, low, high) of the main table, what a reader asks for first: the recommended one, its
+    references, the best of the pool, then by score."""
+    first = [comparison.recommended, *comparison.references]
+    rows = sorted(
+        comparison.main,
+        key=lambda row: (first.index(row.strategy) if row.strategy in first else len(first), -row.score.value),
+    )
+    return {row.strategy: (row.score.value, row.score.low, row.score.high) for row in rows}

@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from math import isfinite
 from typing import Any
-from xml.sax.saxutils import escape
 
 _INLINE = 1000  # Dagster's UI hides longer Markdown behind a click: a picture has 720 bytes
 _POINTS = 9
-_BARS, _LONGEST = 5, 22  # lines of scores, and characters of a name
+_SHOWN = 'width="480" style="font:8px sans-serif" fill="#777"'  # wider, the UI would cut it off
 _PANEL = 160  # of the second panel from the first
 _LEFT, _TOP, _WIDTH, _HEIGHT = 38, 12, 112, 40  # of the plot in its panel
+_BARS, _ROW = 8, 10  # bars at most, and their distance
+_BAR, _BAR_WIDTH, _LETTERS = 164, 150, 35  # where bars begin, how long 100 % is, and how long a name may be
 
 # As the title of a plot: whole, where the name alone says little.
 _TITLES = {
@@ -39,6 +41,16 @@ class Table:
     rows: Sequence[Mapping[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One bar: a value with its interval, as shares of 1."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+
 def curve(history: Sequence[Mapping[str, float]], names: tuple[str, str]) -> Markdown:
     """Two metrics by epoch, each in a panel with a title and axes, small enough to be shown inline."""
     series = [[metrics[name] for metrics in history] for name in names]
@@ -47,32 +59,47 @@ def curve(history: Sequence[Mapping[str, float]], names: tuple[str, str]) -> Mar
     axes = "".join(f"M{x + _LEFT} {_TOP}v{_HEIGHT}h{_WIDTH}" for x in left)
     texts = "".join(_texts(_TITLES.get(name, name), series[k], left[k]) for k, name in enumerate(names))
     svg = (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 63" width="640" font-size="8" fill="#777">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 63" {_SHOWN}>'
         f'<g fill="none" stroke="#43d"><path stroke="#999" d="{axes}"/>{lines}</g>{texts}</svg>'
     )
-    encoded = base64.b64encode(svg.encode()).decode()
-    text = f"![loss](data:image/svg+xml;base64,{encoded})"
+    text = _picture("loss", svg)
     assert len(text) < _INLINE, len(text)
     return Markdown(text)
 
 
-def bars(scores: Sequence[tuple[str, float, float, float]]) -> Markdown:
-    """Scores with their intervals, a line for each of up to five (name, score, low, high), all shares of one."""
-    light = dark = texts = ""
-    for at, (name, *shares) in enumerate(scores[:_BARS]):
-        y = 7 + 13 * at
-        score, low, high = (round(150 + 130 * share) for share in shares)
-        light, dark = f"{light}M{low} {y}H{high}", f"{dark}M{score} {y - 4}v8"
-        texts += f'<text y="{y + 3}">{escape(name[:_LONGEST])}</text>'
-        texts += f'<text x="290" y="{y + 3}">{100 * shares[0]:.1f}</text>'
-    height = 13 * len(scores[:_BARS])
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 {height}" width="480" fill="#777" '
-        f'font-size="9" font-family="Arial">{texts}<path stroke="#bbf" stroke-width="4" d="{light}"/>'
-        f'<path stroke="#43d" d="{dark}"/></svg>'
+def _picture(name: str, svg: str) -> str:
+    return f"![{name}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+
+
+def bars(scores: Sequence[Score]) -> Markdown:
+    """As many of the scores as fit inline, the first in ``scores`` before others, drawn from the highest down: a
+    bar from 0 to 1, or to the highest interval if that is more, with the interval at its end."""
+    texts = (_bars(scores[:count]) for count in range(min(_BARS, len(scores)), 0, -1))
+    return Markdown(next(text for text in texts if len(text) < _INLINE))
+
+
+def _bars(scores: Sequence[Score]) -> str:
+    end, rows = max(1.0, *(score.high for score in scores)), sorted(scores, key=lambda score: -score.value)
+    scale = _BAR_WIDTH / end
+    middle = [_ROW * at + 5 for at in range(len(rows))]
+    drawn = "".join(f"M{_BAR} {y}h{max(1, round(row.value * scale))}" for row, y in zip(rows, middle, strict=True))
+    spans = ((_BAR + round(row.low * scale), round((row.high - row.low) * scale)) for row in rows)
+    intervals = "".join(f"M{x} {y}h{max(1, width)}" for (x, width), y in zip(spans, middle, strict=True))
+    texts = "".join(
+        f'<text y="{y + 3}">{escape(_cut(row.name))} {100 * row.value:.1f}</text>'
+        for row, y in zip(rows, middle, strict=True)
     )
-    text = f"![scores](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
-    return Markdown(text if len(text) < _INLINE else "")
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 {_ROW * len(rows)}" {_SHOWN}>'
+        f'<path stroke="#76e" stroke-width="5" d="{drawn}"/>'
+        f'<path stroke="#e90" stroke-width="2" d="{intervals}"/>{texts}</svg>'
+    )
+    return _picture("scores", svg)
+
+
+def _cut(name: str) -> str:
+    """What fits before the bars."""
+    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"
 
 
 def show_training(facts: Mapping[str, Any], loss: str) -> dict[str, Markdown | Table]:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from icd_assets.assets.figures import Markdown, bars, curve
+from icd_assets.assets.figures import Markdown, Score, bars, curve
 
 
 def picture(drawn: Markdown) -> ElementTree.Element:
@@ -81,9 +81,43 @@ def test_two_values_that_are_close_are_told_apart() -> None:
     assert {"1.851", "1.85", "-0.00528", "-0.0057"} <= set(shown)
 
 
-def test_bars_of_hostile_names_fit_inline_and_stay_texts() -> None:
-    scores = [(f"<script>&{'x' * 40}{n}", 0.9, 0.8, 1.0) for n in range(9)]
-    text = bars(scores).text
-    assert 0 < len(text) < 1000
-    svg = base64.b64decode(text.partition("base64,")[2].removesuffix(")")).decode()
-    assert "<script>" not in svg and svg.count("90.0") == 5 and ElementTree.fromstring(svg) is not None
+def scores(*values: float, name: str = "strategy") -> list[Score]:
+    return [Score(f"{name} {at}", value, value - 0.02, value + 0.02) for at, value in enumerate(values)]
+
+
+def names(svg: ElementTree.Element) -> list[str]:
+    return [node.text or "" for node in svg.iter() if node.tag.endswith("text")]
+
+
+def segments(path: str) -> list[tuple[int, int, int]]:
+    """(left, middle, width) of each bar."""
+    return [(int(x), int(y), int(w)) for x, y, w in re.findall(r"M(\d+) (\d+)h(\d+)", path)]
+
+
+def test_bars_are_drawn_from_the_highest_down_with_their_intervals() -> None:
+    svg = picture(bars(scores(0.25, 1.0, 0.5)))
+    drawn, intervals = map(segments, paths(svg))
+    assert names(svg) == ["strategy 1 100.0", "strategy 2 50.0", "strategy 0 25.0"]
+    widths = [width for _, _, width in drawn]
+    assert widths == [round(150 / 1.02), round(75 / 1.02), round(37.5 / 1.02)]  # the highest interval is the end
+    for (left, middle, width), (begin, at, length) in zip(drawn, intervals, strict=True):
+        assert at == middle and begin <= left + width <= begin + length
+        assert begin + length <= 320
+
+
+@pytest.mark.parametrize("count", [1, 7, 40])
+@pytest.mark.parametrize("name", ["DPP", "a strategy whose name is longer than any of ours", "<script>&\"'"])
+def test_as_many_bars_are_drawn_as_are_shown_without_a_click(count: int, name: str) -> None:
+    found = scores(*(0.9 - 0.02 * at for at in range(count)), name=name)
+    svg = picture(bars(found))
+    drawn = names(svg)
+    assert min(count, 4) <= len(drawn) <= 8
+    assert all(len(text) <= 42 for text in drawn)
+    assert drawn[0].startswith(name[:12])  # what comes first is kept
+
+
+def test_a_score_of_zero_or_beyond_one_is_drawn() -> None:
+    svg = picture(bars([Score("CIDEr of much", 1.5, 1.25, 1.75), Score("none", 0.0, 0.0, 0.0)]))
+    drawn, intervals = map(segments, paths(svg))
+    assert [width for _, _, width in drawn] == [round(150 * 1.5 / 1.75), 1]
+    assert all(x + width <= 320 for x, _, width in (*drawn, *intervals))

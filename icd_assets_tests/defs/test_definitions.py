@@ -43,6 +43,17 @@ def test_definitions_load() -> None:
     assert sorted(job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__")) == JOBS
 
 
+def test_nothing_is_without_a_description() -> None:
+    """The UI has a place for each; what stands there is a sentence."""
+    repository, graph = defs.get_repository_def(), defs.resolve_asset_graph()
+    found = {key.to_user_string(): graph.get(key).description for key in graph.get_all_asset_keys()}
+    found |= {str(check): graph.get_check_spec(check).description for check in graph.asset_check_keys}
+    found |= {job.name: job.description for job in defs.resolve_all_job_defs() if job.name in JOBS}
+    found |= {one.name: one.description for one in (*repository.schedule_defs, *repository.sensor_defs)}
+    assert len(found) == len(ASSETS) + len(JOBS) + 10 + 2 + 3
+    assert [name for name, text in found.items() if text is None or not text.endswith(".")] == []
+
+
 def test_import_is_light() -> None:
     """In a fresh process, as every Dagster process pays it; ≤ 3 s is measured in benchmarks, not here."""
     command = program("heavy_imports", "icd_assets.definitions")

@@ -21,10 +21,12 @@ from icd_assets.assets.step_run import Report, StepRun
 from icd_assets.defs.assets import RewardResource, SharedResource, metadata
 from icd_assets.defs.assets.leaderboard import leaderboard
 from icd_assets.defs.assets.step_asset import step_asset
+from icd_assets.defs.automation import checks
 from icd_assets.experiment import recipes
 from icd_assets.experiment import steps as pipeline
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.checks.judges import Verdict
 from icd_assets.experiment.settings import read_settings
 from icd_assets.store.store import Store
 from icd_assets.upkeep.status import Survey
@@ -66,12 +68,18 @@ class Place:
         return dg.Definitions(assets=[*map(step_asset, pipeline.STEP.values()), leaderboard], resources=resources)
 
     def run(self, *names: str, **config: Mapping[str, Any]) -> str:
+        ended = self.ended(*names, **config)
+        assert ended.success
+        return ended.run_id
+
+    def ended(self, *names: str, **config: Mapping[str, Any]) -> dg.ExecuteInProcessResult:
         ops = {"grpo_checkpoints": {"config": {"grpo_epochs": 3}}} if "grpo_checkpoints" in names else {}
         ops |= {
             name: {"config": {**ops.get(name, {}).get("config", {}), **given}} for name, given in config.items()
         }
         shared = {"config": {"results_root": str(self.root)}}
-        ended = self.defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        return self.defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            raise_on_error=False,
             instance=self.instance,
             partition_key=KEY,
             asset_selection=[dg.AssetKey(name) for name in names],
@@ -81,8 +89,6 @@ class Place:
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
         )
-        assert ended.success
-        return ended.run_id
 
     def unsynced(self) -> dict[str, str]:
         """asset → why, as the UI's partition pane asks for it."""
@@ -156,6 +162,26 @@ def _version(place: Place, run_id: str) -> str:
         if (manifest := json.loads(path.read_text(encoding="utf-8")))["run_id"] == run_id
     ]
     return str(kept["data_version"])
+
+
+@pytest.mark.parametrize("reason", [None, "no pointer was ever right"])
+def test_a_check_says_its_reason(place: Place, reason: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the list of checks, where its description stands, and beside its numbers; passed or not."""
+    measured = {"queries": 3, "candidates": 9, "lowest_reward": 0.123456, "source": "rl_data.json"}
+    monkeypatch.setattr(checks, "judge", lambda experiment, asset: Verdict(measured, reason))
+    (check,) = [one for one in checks.CHECKS if {key.asset_key.path[-1] for key in one.check_keys} == {"rl_data"}]
+    place.run("candidate_pools", "beam_data", "v2_checkpoint", "embeddings")
+    place.defs = dg.Definitions.merge(place.defs, dg.Definitions(asset_checks=[check]))
+    (found,) = place.ended("rl_data").get_asset_check_evaluations()
+    sentence = (
+        "fit to build on: queries 3, candidates (pointers) 9, lowest_reward (reward units) 0.1235, "
+        "source rl_data.json."
+        if reason is None
+        else "rl_data is made, but nothing can be built on it: no pointer was ever right."
+    )
+    assert found.passed is (reason is None)
+    assert found.description == found.metadata["reason"].value == sentence
+    assert found.metadata["lowest_reward (reward units)"].value == 0.1235
 
 
 def test_new_rl_data_makes_its_readers_unsynced(made: tuple[Place, str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from icd_assets.scoring.rl_file import read_rl_data
 from icd_assets.selector.selector_file import EncoderName, read_selector
+from icd_assets_tests.defs.test_metadata import unknown_numbers
 from icd_assets_tests.worlds.workplace import CELL, KEY, Workplace, new_workplace, shrink
 
 pytestmark = pytest.mark.slow
@@ -40,6 +41,10 @@ def test_a_run_says_what_it_costs_and_what_it_came_to(whole: tuple[Workplace, st
     assert "--architecture v2 exports" in printed
     evaluated = manifest(place, "evaluation")["facts"]
     assert isinstance(evaluated, dict) and evaluated["recommended"] == "coverage (RL)"
+
+
+def test_every_number_that_the_ui_shows_says_what_it_counts(whole: tuple[Workplace, str]) -> None:
+    assert unknown_numbers(whole[0].results) == set()
 
 
 def test_the_price_of_a_row_is_what_its_labels_need(whole: tuple[Workplace, str]) -> None:

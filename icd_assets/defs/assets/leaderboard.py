@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from icd_assets.defs.assets.resources import SharedResource
-from icd_assets.defs.assets.step_asset import failing_in_words
+from icd_assets.defs.assets.step_asset import OWNERS, failing_in_words
 from icd_assets.defs.runs.step_process import enter_process
 from icd_assets.lineage.trace import consumed, trace
 from icd_assets.runtime.locks import Holder
@@ -25,6 +25,7 @@ from icd_assets.store.store import Store
     code_version="2",
     kinds={"table"},
     group_name="icd",
+    owners=OWNERS,
 )
 def leaderboard(context: dg.AssetExecutionContext, shared: SharedResource) -> dg.MaterializeResult[Any]:
     """Read the manifests of checkpoints and evaluations under the results root; nothing is computed."""

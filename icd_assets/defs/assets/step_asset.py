@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from pydantic import Field, create_model
 from icd_assets.assets.build import Run, build
 from icd_assets.defs.assets.forms import given, unset_fields
 from icd_assets.defs.assets.metadata import metadata
+from icd_assets.defs.assets.owners import owners
 from icd_assets.defs.assets.partitions import partitions
 from icd_assets.defs.assets.resources import RewardResource, SharedResource, asked
 from icd_assets.defs.runs.known_cells import add_cells
@@ -31,6 +33,7 @@ from icd_assets.store.store import Store
 
 load_env_file()  # before the catalog, whose paths it may move
 CATALOG = Catalog.load()
+OWNERS = owners(os.environ)
 
 GRPO_RECIPE, GRPO_EPOCHS = "grpo_recipe", 3  # the job, and its epochs where neither the user nor the cell says
 
@@ -86,6 +89,7 @@ def step_asset(step: Step) -> dg.AssetsDefinition:
         tags={"icd/gpu": "required"} if step.gpu else None,
         automation_condition=_when_data_changed(),
         group_name="icd",
+        owners=OWNERS,
     )(compute)
 
 

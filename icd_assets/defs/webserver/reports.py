@@ -10,7 +10,6 @@ from functools import lru_cache
 from glob import escape
 from html import unescape
 from pathlib import Path
-from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -19,7 +18,7 @@ from starlette.routing import Route
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
-from icd_assets.experiment.experiment import Experiment, results_root
+from icd_assets.experiment.experiment import results_root
 from icd_assets.experiment.paths import v3_prefix
 from icd_assets.lineage.as_made import as_made
 from icd_assets.store.manifest import Manifest
@@ -28,13 +27,6 @@ from icd_assets.store.store import Store
 
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">')
 _KEPT = 8  # pages in memory, of a few megabytes each
-
-
-def report_address(experiment: Experiment) -> str:
-    """Where the UI's server shows the report of an experiment."""
-    cell = experiment.cell
-    path = "/".join(quote(part, safe="") for part in (cell.dataset, cell.sampler, cell.model))
-    return f"/cells/{path}/report?{urlencode({'folder': experiment.paths.evaluation.name})}"
 
 
 def report_route(prefix: str = "") -> Route:

@@ -16,10 +16,11 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from icd_assets.defs.webserver.addresses import asset_address
 from icd_assets.runtime.left_by_ui import left_at_work
 from icd_assets_tests.worlds.chromium import chromium, needs_chromium
 from icd_assets_tests.worlds.served_ui import served_ui
-from icd_assets_tests.worlds.workplace import CELL, Workplace
+from icd_assets_tests.worlds.workplace import CELL, KEY, Workplace
 
 pytestmark = pytest.mark.slow
 
@@ -122,3 +123,29 @@ def test_in_a_browser_the_ui_works_and_the_report_is_alive(address: str) -> None
         page.goto(f"{address}{REPORT}")
         page.wait_for_selector("article")  # the script has run
         assert refused == []
+
+
+@needs_chromium
+@pytest.mark.browser
+def test_from_the_evaluation_to_its_rl_data_and_its_report_by_clicks(address: str) -> None:
+    """Every link stands in the table without a click on something else, and opens this cell."""
+
+    def value(name: str) -> Any:
+        row = page.get_by_role("row").filter(has=page.get_by_text(name, exact=True))
+        return row.get_by_role("cell").nth(1)
+
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1600, "height": 1200})
+        page.goto(f"{address}{asset_address('evaluation', KEY)}")
+        chart = value("scores").locator("img")
+        chart.wait_for()
+        assert chart.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 480
+        for asset in ("v2format_checkpoint", "grpo_checkpoints", "rl_data"):
+            value(asset).get_by_role("link").first.click()
+            page.wait_for_url(f"**{asset_address(asset, KEY)}")
+            page.get_by_text("Materialized", exact=True).wait_for()
+        value("v2_checkpoint").get_by_role("link").nth(1).click()
+        page.wait_for_url("**/runs/*")
+        page.goto(f"{address}{asset_address('evaluation', KEY)}")
+        value("report").get_by_role("link").click()
+        page.wait_for_selector("article")

@@ -10,7 +10,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from icd_assets.defs.webserver import reports
-from icd_assets.defs.webserver.reports import report_address, report_route
+from icd_assets.defs.webserver.addresses import report_address
+from icd_assets.defs.webserver.reports import report_route
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.report import cell_report
 from icd_assets_tests.worlds.commands import run, world
