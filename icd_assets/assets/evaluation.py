@@ -96,7 +96,7 @@ def _keep_former(run: StepRun) -> None:
 
 
 def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:
-    """The verdict and the chart, then the table, which the UI shows at a click; earlier evaluations have neither."""
+    """The verdict and the chart, then the table, which the UI shows at a click; earlier ones have neither."""
     table: dict[str, Markdown | Table] = {"comparison": Markdown(facts["comparison"])}
     if "intervals" not in facts:
         return table
