@@ -118,3 +118,15 @@ def test_a_truncated_manifest_is_one_sentence(world: World, client: TestClient, 
     path.write_bytes(path.read_bytes()[:100])
     answer = client.get(report_address(experiment))
     assert answer.status_code == 404 and answer.text.count("\n") == 1 and str(path) in answer.text
+
+
+def test_a_folder_of_another_cell_is_not_taken_for_this_ones(
+    world: World, client: TestClient, rendered: list[str]
+) -> None:
+    """A model's name may begin as another's."""
+    path = world.cell().manifest_path("evaluation")
+    path.write_text(path.read_text(encoding="utf-8").replace('"d0|RandSampler/m0"', '"d0|RandSampler/m0_kl012"'))
+    path.parent.rename(path.parent.with_name(NAMED))
+    for folder in (None, NAMED):
+        params = {} if folder is None else {"folder": folder}
+        assert client.get("/cells/d0/RandSampler/m0/report", params=params).status_code == 404
