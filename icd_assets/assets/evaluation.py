@@ -91,8 +91,10 @@ def _keep_former(run: StepRun) -> None:
     former, folder = run.experiment.manifest("evaluation"), run.experiment.paths.evaluation
     if former is None or sha256_file(run.staging / NAME) in {record.sha256 for record in former.files}:
         return
-    if (kept := keep(folder, former.model_dump(mode="json", by_alias=True))) is not None:
-        run.note(f"the former evaluation stays in {kept}; compare: icd-assets compare CELL '{kept}'")
+    if (kept := keep(folder, former)) is not None:
+        run.note(f"the former evaluation stays in {kept}; compare: icd-assets compare CELL earlier:1")
+    else:
+        run.note(f"the former evaluation in {folder} is not kept: its files are not what its record says")
 
 
 def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:

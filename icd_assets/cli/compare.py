@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
-from icd_assets.cli.cells import split_cells
-from icd_assets.cli.help import Command
+from icd_assets.cli.cell_arguments import GpuCommand
+from icd_assets.cli.compare_words import Named, all_paths, named_sides
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
@@ -20,7 +20,8 @@ from icd_assets.cli.tree import printable
 from icd_assets.errors import UserError
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.settings import Settings, assigned
+from icd_assets.experiment.settings import Settings
+from icd_assets.lineage import Records
 from icd_assets.store.atomic import write_atomic
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ _MOST = 26  # sides: each has a letter
 
 
 @click.command(
-    cls=Command,
+    cls=GpuCommand,
     short_help="Evaluations, checkpoints, others' answers: who is better.",
     examples=(
-        "icd-assets compare 'demo|RandSampler/tiny_vl' 'demo|RandSampler/tiny_vl@more'",
+        "icd-assets compare demo rand_sampler tiny_vl more       # of --name more",
+        "icd-assets compare demo rand_sampler tiny_vl earlier:1  # the one before",
         "icd-assets compare okvqa rand_sampler tiny_vl theirs.json --html both.html",
         "icd-assets compare demo rand_sampler tiny_vl demo text_sim_sampler tiny_vl",
         "icd-assets compare rce_epoch5.pt grpo_epoch3.pt --json",
@@ -64,17 +66,18 @@ def compare(
 ) -> None:
     """Compare A with B, and with C and so on, question by question.
 
-    Each is a cell (its key, or three or six words; key@NAME is the experiment of that --name), the folder of an
-    evaluation or of an earlier one, a checkpoint or selector that was evaluated, or a file of anybody's answers:
-    Parquet, JSON, JSONL or CSV with question_id and answer or score. Differences are paired, with 95 % intervals
-    and, of several sides, Holm's correction. Sides that answered other questions, or whose model was asked
-    otherwise, are refused.
+    Each is a cell (its key, or three or six words), with @NAME its experiment of that --name; after a cell NAME
+    alone, or earlier:1, the evaluation that its own replaced; the folder of an evaluation; a checkpoint or
+    selector that was evaluated; or a file of anybody's answers: Parquet, JSON, JSONL or CSV with question_id and
+    answer or score. Differences are paired, with 95 % intervals and, of several sides, Holm's correction. Sides
+    that answered other questions, or whose model was asked otherwise, are refused.
     """
-    from icd_assets.lineage import Records
     from icd_assets.report.compare_sides import compare_sides
-    from icd_assets.report.sides import completed, of_cell, of_path
+    from icd_assets.report.sides import completed
 
-    named = list(_sides(words))
+    here = Path.cwd()  # before the way home
+    session = Session.here(settings, home=not all_paths(words, here))
+    named = list(named_sides(words, session, here))
     if not 2 <= len(named) <= _MOST:
         raise UserError(f"{' '.join(words)!r} names {len(named)} sides; name two or more, up to {_MOST}.")
     if len(strategy) not in (0, 1, len(named)):
@@ -82,21 +85,15 @@ def compare(
             f"--strategy is given {len(strategy)} times for {len(named)} sides; give one, or one for each."
         )
     strategies = [*(strategy * len(named) if len(strategy) == 1 else strategy or [None] * len(named))]
-    session = Session.here(settings)
     records = Records(session.store)
-    experiments = [_experiment(one, session) for one in named]
-    sides = [
-        of_path(Path(one[0]), records, strategies[at], shots)
-        if (experiment := experiments[at]) is None
-        else of_cell(experiment, strategies[at], shots)
-        for at, one in enumerate(named)
-    ]
-    whose = next((one for one in experiments if one is not None), None) or _recorded(sides, session)
-    found = compare_sides(completed(sides, whose), records, common=common, anyway=anyway)
+    sides = [_side(one, records, whose, shots) for one, whose in zip(named, strategies, strict=True)]
+    experiments = (one.experiment for one in named)
+    experiment = next((one for one in experiments if one is not None), None) or _recorded(sides, session)
+    found = compare_sides(completed(sides, experiment), records, common=common, anyway=anyway)
     if html is not None:
         from icd_assets.report.compare_report import render
 
-        write_atomic(html, render(found, whose).encode())
+        write_atomic(here / html, render(found, experiment).encode())
     if as_json:
         print_json(SCHEMA, found.as_json())
     elif markdown:
@@ -104,39 +101,19 @@ def compare(
     else:
         _show(found)
     if html is not None:
-        click.echo(f"page: {path_shown(html)}", err=as_json or markdown)
+        click.echo(f"page: {path_shown(here / html)}", err=as_json or markdown)
 
 
-def _sides(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """The words of each side: a path and a key are one word."""
-    rest = list(words)
-    while rest:
-        single = Path(rest[0]).exists() and "|" not in rest[0]
-        count = 1 if single or _is_path(rest[0]) else len(split_cells(rest, first_only=True)[0])
-        yield tuple(rest[:count])
-        rest = rest[count:]
+def _side(one: Named, records: Records, strategy: str | None, shots: int | None) -> Side:
+    from icd_assets.report.sides import of_cell, of_earlier, of_path
 
-
-def _is_path(word: str) -> bool:
-    """A name that only a file can have, though none of it is there."""
-    return "|" not in word and ("/" in word or Path(word).suffix in (".pt", ".ckpt", ".parquet", ".jsonl", ".csv"))
-
-
-def _experiment(words: tuple[str, ...], session: Session) -> Experiment | None:
-    """The experiment of a cell's words; None of a path."""
-    if len(words) == 1 and "|" not in words[0]:
-        if not Path(words[0]).exists():
-            raise UserError(f"{words[0]} does not exist; name a cell, a folder or a file.")
-        return None
-    name = None
-    if len(words) == 1:
-        key, _, name = words[0].partition("@")
-        words = (key,)
-    experiment = session.open(session.cell(words))
-    if not name:
-        return experiment
-    settings = assigned(session.settings, {"shared.name": name})
-    return Experiment(experiment.cell, settings, session.store, session.catalog, read_only=True)
+    if one.path is not None:
+        return of_path(one.path, records, strategy, shots)
+    assert one.experiment is not None
+    if one.replaced is not None:
+        when = one.replaced.manifest.created_at
+        return of_earlier(one.replaced, f"{one.experiment.cell}, replaced, of {when}", strategy, shots)
+    return of_cell(one.experiment, strategy, shots)
 
 
 def _recorded(sides: Sequence[Side], session: Session) -> Experiment | None:

@@ -27,6 +27,7 @@ _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
     examples=(
         "icd-assets prune",
         "icd-assets prune --keep 3 --older-than 30d --yes",
+        "icd-assets prune --earlier 1              # of evaluations",
     ),
 )
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
@@ -34,9 +35,17 @@ _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 @click.option(
     "--older-than", metavar="30d", help="Only what was made so long ago: hours (h), days (d), weeks (w)."
 )
+@click.option(
+    "--earlier",
+    type=click.IntRange(min=0),
+    metavar="K",
+    help="Of evaluations that were replaced keep the last K. [all]",
+)
 @click.option("--yes", is_flag=True, help="Do it; without, only show it.")
 @json_option
-def prune(cells: tuple[str, ...], keep: str, older_than: str | None, yes: bool, as_json: bool) -> None:
+def prune(
+    cells: tuple[str, ...], keep: str, older_than: str | None, earlier: int | None, yes: bool, as_json: bool
+) -> None:
     """Remove epochs that nothing needs, and (without CELLs) leftovers of interrupted or replaced work.
 
     The last epoch and the one that became the v2-format file always stay, and so does all that you imported,
@@ -44,7 +53,9 @@ def prune(cells: tuple[str, ...], keep: str, older_than: str | None, yes: bool, 
     """
     session = Session.here()
     keys = {cell.key for cell in session.cells(cells)}
-    found, alone = removals(session.store, _keep(keep), older_than=_age(older_than), cells=keys)
+    found, alone = removals(
+        session.store, _keep(keep), older_than=_age(older_than), cells=keys, keep_earlier=earlier
+    )
     if as_json:
         freed = remove(session.store, found) if yes else 0
         print_json(SCHEMA, _document(session, found, alone, removed=yes, freed=freed))

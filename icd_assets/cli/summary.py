@@ -17,6 +17,7 @@ from icd_assets.errors import UserError
 from icd_assets.evaluation.report import Comparison, DifferenceRow, Interval
 from icd_assets.evaluation.tables import by_strategy, starred
 from icd_assets.evaluation.verdict import footnotes, verdict
+from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan_notes import other_epochs
 from icd_assets.experiment.recipes import STAGES, no_v2_format, recipe_of, stages
@@ -148,8 +149,7 @@ def show_cells(experiments: Mapping[str, Experiment]) -> None:
         asked = f"{comparison.queries}, {comparison.compare_shots} shots; a…b: {comparison.intervals}"
         console.print(f"\n[bold]{name}[/bold]: {asked}")
         _say(verdict(comparison))
-        cell = experiments[name].cell
-        words = f"{cell.dataset} {SAMPLERS[cell.sampler].alias} {cell.model}"
+        words = cell_words(experiments[name].cell)
         console.print(f"differences, kinds, files:  icd-assets evaluation {words}", markup=False)
     console.print("\nprompts: what the labels behind a selector asked the model")
     _say([sentence for sentence in footnotes(next(iter(found.values()))) if sentence.startswith("†")])
@@ -265,6 +265,11 @@ def score_cell(found: Interval | None, digits: int, sign: str = "") -> str:
         math.ceil(found.high * 100 * scale - 1e-6) / scale,
     )
     return f"{100 * found.value:{sign}.1f} {low:.{digits}f}…{high:.{digits}f}"
+
+
+def cell_words(cell: Cell) -> str:
+    """As a user types it."""
+    return f"{cell.dataset} {SAMPLERS[cell.sampler].alias} {cell.model}"
 
 
 def path_shown(path: Path) -> str:

@@ -1,33 +1,82 @@
 """The evaluation that is about to be replaced stays, so that the new one can be compared with it.
 
 ``earlier/<when>_<version>/`` beside the evaluation holds its predictions, its comparison and its record. The
-record is written last: a folder without one is half of a copy, and is written again.
+record is written last: a folder without one is half of a copy, and is written again. ``icd-assets prune`` removes
+what is asked of it, and nobody else.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from icd_assets.evaluation.predictions import NAME
 from icd_assets.store.atomic import write_atomic
+from icd_assets.store.digests import sha256_file
+from icd_assets.store.manifest import Manifest
 
 EARLIER = "earlier"
 RECORD = "manifest.json"  # no artifact's manifest: its name is not that of one
 KEPT = (NAME, "comparison.json")
+_FOLDER = re.compile(r"\d{8}T\d{6}_\w{1,8}")
 
 
-def keep(folder: Path, manifest: Mapping[str, Any]) -> Path | None:
-    """Copy what lies in ``folder``; None where it is not whole. ``manifest``: its record, as plain JSON."""
-    if not all((folder / name).is_file() for name in KEPT):
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An evaluation that was replaced."""
+
+    folder: Path
+    manifest: Manifest
+
+
+def keep(folder: Path, manifest: Manifest) -> Path | None:
+    """Copy what lies in ``folder``, unless it is kept already; None where it is not what ``manifest`` says."""
+    if altered(folder, manifest) is not None:
         return None
-    when = re.sub("[^0-9T]", "", manifest["created_at"].partition("+")[0])
-    target = folder / EARLIER / f"{when}_{manifest['data_version'][:8]}"
-    if not (target / RECORD).is_file():
-        for name in KEPT:
-            write_atomic(target / name, (folder / name).read_bytes())
-        write_atomic(target / RECORD, (json.dumps(manifest, indent=1) + "\n").encode())
+    for one in earlier(folder):
+        same = (one.manifest.data_version, one.manifest.spec.digest) == (
+            manifest.data_version,
+            manifest.spec.digest,
+        )
+        if same and altered(one.folder, one.manifest) is None:
+            return one.folder
+    when = re.sub("[^0-9T]", "", manifest.created_at.partition("+")[0])
+    target = folder / EARLIER / f"{when}_{manifest.data_version[:8]}"
+    for name in KEPT:
+        write_atomic(target / name, (folder / name).read_bytes())
+    write_atomic(target / RECORD, (manifest.model_dump_json(indent=1) + "\n").encode())
     return target
+
+
+def earlier(folder: Path) -> list[Earlier]:
+    """The whole ones beside the evaluation in ``folder``, the newest first."""
+    found = []
+    for record in sorted((folder / EARLIER).glob(f"*/{RECORD}")):
+        try:
+            manifest = Manifest.model_validate_json(record.read_bytes())
+        except (ValidationError, OSError, RecursionError):  # whoever names its folder is answered why
+            continue
+        if manifest.spec.asset == "evaluation" and all((record.parent / name).is_file() for name in KEPT):
+            found.append(Earlier(record.parent, manifest))
+    return sorted(found, key=lambda one: (one.manifest.created_at, one.folder.name), reverse=True)
+
+
+def altered(folder: Path, manifest: Manifest) -> str | None:
+    """Which of the files that are compared is not what the record says, in words; None if each is."""
+    recorded = {Path(record.path).name: record.sha256 for record in manifest.files}
+    for path in (folder / name for name in KEPT):
+        if not path.is_file():
+            return f"{path} is gone"
+        if path.name in recorded and sha256_file(path) != recorded[path.name]:
+            return f"{path} is no longer what evaluation wrote"
+    return None
+
+
+def is_part(path: Path) -> bool:
+    """Whether a file has the name and the place of one of an earlier evaluation, whole or not."""
+    folder = path.parent
+    named = path.name in (*KEPT, RECORD) and _FOLDER.fullmatch(folder.name) is not None
+    return named and folder.parent.name == EARLIER

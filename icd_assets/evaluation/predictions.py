@@ -7,7 +7,7 @@ evaluation has the same bytes wherever the dataset lies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from icd_assets.evaluation.evaluate import Outcome, Prediction
 
 NAME = "predictions.parquet"
+
+_SHOWN = ("row", "question_id", "image", "question", "answer")  # of a demonstration
 
 Key = tuple[str, int]  # strategy, shots
 
@@ -50,13 +52,8 @@ def _schema(queries: Sequence[VqaItem], library: Sequence[VqaItem]) -> pa.Schema
     import pyarrow as pa
 
     text, number, flag = pa.string(), pa.int64(), pa.bool_()
-    shown = {
-        "row": number,
-        "question_id": _id_type(library[0]) if library else number,
-        "image": text,
-        "question": text,
-        "answer": text,
-    }
+    id = _id_type(library[0]) if library else number
+    shown = dict(zip(_SHOWN, (number, id, text, text, text), strict=True))
     kinds = {
         "strategy": text,
         "shots": number,
@@ -139,6 +136,8 @@ def _within(image: Path, folder: Path) -> str:
 
 
 _NEEDED = ("strategy", "shots", "question_id", "image_id", "score")
+_TEXTS = ("image", "question", "gold", "question_type", "answer_type", "raw", "answer")
+COLUMNS = (*_NEEDED, *_TEXTS, "answers", "demonstrations", "copied", "gold_shown")
 
 
 def read_predictions(path: Path, columns: Sequence[str] = ()) -> pa.Table:
@@ -159,38 +158,85 @@ def read_predictions(path: Path, columns: Sequence[str] = ()) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         why = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be read as Parquet ({why}); evaluate again.") from None
-    for name in set(_NEEDED).intersection(table.column_names):
+    for name in {*_NEEDED, *columns}.intersection(table.column_names):
         if _holes(table[name]):
             raise UserError(f"{path}: a row has no {name}; evaluate again.")
     return table
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file has the columns of :func:`write_predictions`, whatever its name."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return {*COLUMNS} <= {*pq.read_schema(path).names}
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def _problem(schema: pa.Schema, columns: Sequence[str]) -> str | None:
     """What a file of predictions does not have."""
     from pyarrow import types
 
-    ids = (types.is_integer, types.is_string)
-    kinds = {
-        "strategy": (types.is_string,),
+    ids, texts = (types.is_integer, _is_text), (_is_text,)
+    kinds: dict[str, Sequence[Callable[[pa.DataType], bool]]] = {
         "shots": (types.is_integer,),
         "question_id": ids,
         "image_id": ids,
         "score": (types.is_floating,),
+        "answers": (lambda kind: _is_list(kind) and _is_text(kind.value_type),),
+        "demonstrations": (_are_demonstrations,),
+        "copied": (types.is_boolean,),
+        "gold_shown": (types.is_boolean,),
     }
     for name in dict.fromkeys([*_NEEDED, *columns]):
         if name not in schema.names:
             return f"it has no column {name!r}"
         kind = schema.field(name).type
-        if not any(fits(kind) for fits in kinds.get(name, (lambda _: True,))):
+        if not any(fits(kind) for fits in kinds.get(name, texts)):
             return f"its column {name!r} holds {kind}"
     return None
 
 
-def _holes(column: pa.ChunkedArray) -> bool:
-    """Whether a value is missing, or is no number."""
-    import pyarrow.compute as pc
+def _is_text(kind: pa.DataType) -> bool:
+    from pyarrow import types
 
-    return bool(pc.any(pc.is_null(column, nan_is_null=True)).as_py())
+    return bool(types.is_string(kind) or types.is_large_string(kind))  # polars writes the large ones
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_list(kind) or types.is_large_list(kind))
+
+
+def _are_demonstrations(kind: pa.DataType) -> bool:
+    from pyarrow import types
+
+    if not _is_list(kind) or not types.is_struct(kind.value_type):
+        return False
+    fields = {field.name: field.type for field in kind.value_type}
+    texts = [name for name in _SHOWN if name not in ("row", "question_id")]
+    return (
+        {*fields} == {*_SHOWN}
+        and types.is_integer(fields["row"])
+        and all(_is_text(fields[name]) for name in texts)
+    )
+
+
+def _holes(column: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether a value is missing or is no number, also within a list or a record."""
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    if pc.any(pc.is_null(column, nan_is_null=True)).as_py():
+        return True
+    if _is_list(column.type):
+        return _holes(pc.list_flatten(column))
+    if types.is_struct(column.type):
+        return any(_holes(pc.struct_field(column, field.name)) for field in column.type)
+    return False
 
 
 @dataclass(slots=True)
@@ -203,7 +249,10 @@ class Scores:
 
 
 def read_scores(path: Path) -> dict[Key, Scores]:
-    """(strategy, shots) → its scores, of a file of predictions."""
+    """(strategy, shots) → its scores, of a file of predictions.
+
+    Raises ``UserError`` also where one strategy answers a question twice.
+    """
     table = read_predictions(path, _NEEDED)
     found: dict[Key, Scores] = {}
     for strategy, shots, id, image, score in zip(*(table[name].to_pylist() for name in _NEEDED), strict=True):
@@ -211,4 +260,13 @@ def read_scores(path: Path) -> dict[Key, Scores]:
         one.ids.append(id)
         one.images.append(image)
         one.scores.append(score)
+    for key, one in found.items():
+        if len({*one.ids}) < len(one.ids):
+            raise UserError(f"{path}: {key[0]:.80} answers a question twice; evaluate again.")
     return found
+
+
+def gold_answers(path: Path) -> dict[Id, list[str]]:
+    """Question → its gold answers, of a file of predictions."""
+    table = read_predictions(path, ("question_id", "answers"))
+    return dict(zip(table["question_id"].to_pylist(), table["answers"].to_pylist(), strict=True))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,9 @@ from icd_assets.lineage.differences import Difference, differences
 from icd_assets.lineage.records import Records
 from icd_assets.report.gallery import Row
 from icd_assets.report.sides import Side
+from icd_assets.tasks import TASKS
+
+_SAME = 1e-9  # scores no further apart are equal, as in evaluation/paired.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +98,7 @@ class Compared:
             "comparison": self.comparison.model_dump(mode="json"),
             "flips": [{"name": one.name, "better": one.better, "worse": one.worse} for one in self.flips],
             "differences": {
-                name: None
-                if found is None
-                else [
-                    {"kind": d.kind, "path": list(d.path), "field": d.field, "first": d.a, "other": d.b}
-                    for d in found
-                ]
+                name: None if found is None else list(map(_difference, found))
                 for name, found in self.causes.items()
             },
             "asked_otherwise": list(self.asked_otherwise),
@@ -119,12 +118,14 @@ def compare_sides(
     first = sides[0]
     shared = [key for key in first.rows if all(key in side.rows for side in sides)]
     left_out = len({key for side in sides for key in side.rows}) - len(shared)
+    if not shared:
+        raise UserError(_no_common_question(sides))
     if left_out and not common:
         raise UserError(_unlike_questions(sides))
-    if not shared:
-        raise UserError(f"{first.source} and {sides[1].source} have no question in common.")
     _require_same_gold(sides, shared)
     metric = _metric(sides)
+    for side in sides:
+        require_scores({key: side.rows[key]["score"] for key in shared}, metric, side.source)
     otherwise = tuple(_asked_otherwise(sides))
     if otherwise and not anyway:
         raise UserError(
@@ -147,13 +148,16 @@ def compare_sides(
     comparison = compare_scores(
         scored, names[:1], compare_shots=1, seed=seed, metric=metric, recommended=names[1], prices={}
     )
-    chains = Chains(records)
+    chains = [Chains(side.records or records) for side in sides]
     return Compared(
         named,
         rows,
         comparison,
         tuple(_flips(name, rows[names[0]], rows[name]) for name in names[1:]),
-        {name: _causes(first, named[name], chains) for name in names[1:]},
+        {
+            name: _causes(first, chains[0], named[name], chain)
+            for name, chain in zip(names[1:], chains[1:], strict=True)
+        },
         otherwise,
         left_out,
     )
@@ -161,13 +165,13 @@ def compare_sides(
 
 def _flips(name: str, first: Sequence[Row], other: Sequence[Row]) -> Flips:
     gains = [one["score"] - base["score"] for one, base in zip(other, first, strict=True)]
-    return Flips(name, sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains))
+    return Flips(name, sum(gain > _SAME for gain in gains), sum(gain < -_SAME for gain in gains))
 
 
-def _causes(first: Side, other: Side, chains: Chains) -> list[Difference] | None:
+def _causes(first: Side, ours: Chains, other: Side, theirs: Chains) -> list[Difference] | None:
     if first.manifest is None or other.manifest is None:
         return None
-    found = differences(chains.of(first.manifest), chains.of(other.manifest))
+    found = differences(ours.of(first.manifest), theirs.of(other.manifest))
     if first.strategy != other.strategy:
         found.insert(0, Difference("config", ("evaluation",), "strategy", first.strategy, other.strategy))
     if first.shots != other.shots:
@@ -180,6 +184,22 @@ def _metric(sides: Sequence[Side]) -> str:
     if len(known) > 1:
         raise UserError(f"the sides are scored by {' and '.join(sorted(known))}; compare those of one metric.")
     return next(iter(known), "accuracy")
+
+
+def require_scores(scores: Mapping[Any, float], metric: str, source: str) -> None:
+    """Raises ``UserError`` for a score that the metric cannot give, such as a percentage."""
+    best = max((task.best_score for task in TASKS.values() if task.metric_name == metric), default=math.inf)
+    for key, score in scores.items():
+        if not -_SAME <= score <= best + _SAME:
+            raise UserError(
+                f"{source}: question {key!s:.40} has the score {score:g}, but {metric} goes from 0 to {best:g}; "
+                "give scores as the metric has them."
+            )
+
+
+def _no_common_question(sides: Sequence[Side]) -> str:
+    *others, last = (f"{side.source} (such as {next(iter(side.rows)):.40})" for side in sides)
+    return f"{', '.join(others)} and {last} have no question in common; compare what answered the same."
 
 
 def _unlike_questions(sides: Sequence[Side]) -> str:

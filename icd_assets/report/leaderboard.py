@@ -15,9 +15,11 @@ from typing import Any
 
 from icd_assets.errors import UserError
 from icd_assets.evaluation.compare import Scored, compare_scores
-from icd_assets.evaluation.predictions import NAME, Scores, read_scores
+from icd_assets.evaluation.earlier import altered
+from icd_assets.evaluation.predictions import NAME, Scores, gold_answers, read_scores
 from icd_assets.evaluation.report import Comparison, DifferenceRow, StrategyRow
 from icd_assets.evaluation.tables import bracketed, signed, text_table
+from icd_assets.report.compare_sides import require_scores
 from icd_assets.store.digests import sha256_json
 from icd_assets.store.manifest import Manifest
 from icd_assets.store.names import SEEDS, manifest_in
@@ -34,11 +36,12 @@ class _Evaluated:
     strategy: str
     comparison: Comparison
     scores: Scores
+    questions: str
 
     @property
     def table(self) -> tuple[str, int, str, str]:
-        """Which evaluations stand in one table: those of the same questions, shots and metric."""
-        return self.dataset, self.comparison.compare_shots, self.comparison.metric, sha256_json(self.scores.ids)
+        """Which evaluations stand in one table: those of the same questions, gold answers, shots and metric."""
+        return self.dataset, self.comparison.compare_shots, self.comparison.metric, self.questions
 
     @property
     def name(self) -> str:
@@ -125,19 +128,39 @@ def _evaluations(store: Store, problems: list[str]) -> Iterator[_Evaluated]:
 
 
 def _read(folder: Path, manifest: Manifest) -> _Evaluated:
-    comparison = Comparison.read(folder / "comparison.json")
-    strategy = comparison.recommended or comparison.main[-1].strategy
-    if not (folder / NAME).is_file():
+    path = folder / NAME
+    if not path.is_file():
         raise UserError(f"{folder} has no {NAME}: its evaluation is of an older form; run icd-assets train again.")
-    scores = read_scores(folder / NAME)[strategy, comparison.compare_shots]
-    seed = int(manifest.spec.config.get("seed", comparison.seed))
-    return _Evaluated(manifest.cell.partition("|")[0], folder.name, seed, strategy, comparison, scores)
+    if (problem := altered(folder, manifest)) is not None:
+        raise UserError(f"{problem}; evaluate again.")
+    comparison = Comparison.read(folder / "comparison.json")
+    strategy = comparison.recommended or str(manifest.fact("recommended"))  # a file of before does not say it
+    found = read_scores(path).get((strategy, comparison.compare_shots))
+    if found is None or all(row.strategy != strategy for row in comparison.main):
+        raise UserError(
+            f"{folder}: {strategy:.80} at {comparison.compare_shots} shots is missing; evaluate again."
+        )
+    require_scores(dict(zip(found.ids, found.scores, strict=True)), comparison.metric, str(path))
+    scores, golds = _sorted(found), gold_answers(path)
+    questions = sha256_json([[str(id), golds[id]] for id in scores.ids])
+    seed = manifest.spec.config.get("seed")
+    seed = seed if isinstance(seed, int) else comparison.seed
+    return _Evaluated(manifest.cell.partition("|")[0], folder.name, seed, strategy, comparison, scores, questions)
+
+
+def _sorted(scores: Scores) -> Scores:
+    """In one order, whatever that of the file."""
+    rows = zip(scores.ids, scores.images, scores.scores, strict=True)
+    ids, images, values = zip(*sorted(rows, key=lambda row: str(row[0])), strict=True)
+    return Scores(list(ids), list(images), list(values))
 
 
 def _board(found: Sequence[_Evaluated]) -> Board:
     named: dict[str, list[_Evaluated]] = {}
     for one in found:
-        named.setdefault(one.name, []).append(one)
+        of_seeds = named.setdefault(one.name, [])
+        if one.seed not in {other.seed for other in of_seeds}:  # the results root's own comes first
+            of_seeds.append(one)
     scored = {name: _averaged(name, of_seeds) for name, of_seeds in named.items()}
     best = max(scored.values(), key=lambda one: statistics.fmean(one.scores))
     first = found[0].comparison

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
-from icd_assets.datasets.table_file import FORMATS, TableFile
 from icd_assets.errors import UserError
-from icd_assets.evaluation.earlier import RECORD
-from icd_assets.evaluation.predictions import NAME, read_predictions
+from icd_assets.evaluation.earlier import RECORD, Earlier, altered
+from icd_assets.evaluation.predictions import COLUMNS, NAME, is_table, read_predictions
 from icd_assets.evaluation.report import Comparison
 from icd_assets.experiment.experiment import Experiment
-from icd_assets.experiment.recipes import STAGES, stage_name
 from icd_assets.lineage import Records
+from icd_assets.report.answers_file import is_answers_file, read_answers
+from icd_assets.report.checkpoint import evaluated
 from icd_assets.store.manifest import Manifest
-from icd_assets.store.names import manifest_in
+from icd_assets.store.names import SEEDS, manifest_in
+from icd_assets.store.store import Store
 
 if TYPE_CHECKING:
+    from icd_assets.datasets.vqa import VqaItem
     from icd_assets.report.gallery import Row
+    from icd_assets.scoring.metric import Metric
 
 # What anybody's answers may hold besides; the rest of a row is that of the side that has it.
 _OWN = ("question_id", "answer", "raw", "score", "demonstrations")
@@ -33,7 +37,7 @@ class Side:
     """The answers of one strategy at one number of shots.
 
     ``rows``: by question id as text, since others' files write numbers as texts. ``metric`` and ``manifest`` are
-    those of the evaluation, None of a file that is nobody's we know.
+    those of the evaluation, None of a file that is nobody's we know; ``records`` those of its results root.
     """
 
     source: str
@@ -42,6 +46,7 @@ class Side:
     rows: Mapping[str, Row]
     metric: str | None = None
     manifest: Manifest | None = None
+    records: Records | None = None
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -61,23 +66,41 @@ def _prompt(config: Mapping[str, Any]) -> dict[str, Any]:
 def of_cell(experiment: Experiment, strategy: str | None, shots: int | None) -> Side:
     """The evaluation of a cell's experiment that is there now."""
     manifest = experiment.store.require(experiment.manifest_path("evaluation"), "evaluation")
-    source = str(experiment.cell) + ("" if experiment.paths.name is None else f" {experiment.paths.name}")
+    source = str(experiment.cell) + (f"@{experiment.suffix.removeprefix('_')}" if experiment.suffix else "")
     return _of_folder(experiment.paths.evaluation, manifest, source, strategy, shots)
 
 
 def of_path(path: Path, records: Records, strategy: str | None, shots: int | None) -> Side:
     """What a path names: an evaluation's folder, a table of predictions, a checkpoint, or answers of others."""
-    if path.is_dir() and (path / NAME).is_file():
-        return _of_folder(path, _manifest(path), str(path), strategy, shots)
-    if path.name == NAME and path.is_file():
-        return _of_folder(path.parent, _manifest(path.parent), str(path), strategy, shots)
-    if path.is_file() and path.suffix.lower() in FORMATS:
+    if path.name == NAME and path.is_file() and (path.parent / "comparison.json").is_file():
+        path = path.parent
+    if path.is_file() and is_answers_file(path):
         return _of_table(path, strategy, shots)
-    if path.is_file() or (path / "config.json").is_file():
-        return _of_checkpoint(path, records, strategy, shots)
-    raise UserError(
-        f"{path} is neither an evaluation's folder, nor a table of answers, nor a checkpoint; name one, or a cell."
-    )
+    own = _records_of(path, records)
+    if (path / NAME).is_file():
+        found = _of_folder(path, _manifest(path), str(path), strategy, shots)
+    elif path.is_file() or (path / "config.json").is_file():
+        folder, manifest, name = evaluated(path, own)
+        found = _of_folder(folder, manifest, str(path), strategy or name, shots)
+    else:
+        raise UserError(
+            f"{path} is neither an evaluation's folder, nor a table of answers, nor a checkpoint; name one, or a "
+            "cell."
+        )
+    return replace(found, records=own)
+
+
+def _records_of(path: Path, records: Records) -> Records:
+    """Those of the results root in which ``path`` lies: another seed's is in a folder of the first one's."""
+    seeds = records.store.root / SEEDS
+    if not path.is_relative_to(seeds) or path == seeds:
+        return records
+    return Records(Store(seeds / path.relative_to(seeds).parts[0]))
+
+
+def of_earlier(one: Earlier, source: str, strategy: str | None, shots: int | None) -> Side:
+    """An evaluation that was replaced."""
+    return _of_folder(one.folder, one.manifest, source, strategy, shots)
 
 
 def _manifest(folder: Path) -> Manifest | None:
@@ -87,7 +110,7 @@ def _manifest(folder: Path) -> Manifest | None:
                 return Manifest.model_validate_json(path.read_bytes())
             except (ValidationError, OSError, RecursionError):
                 raise UserError(
-                    f"{path} is damaged; compare the file {NAME} beside it from another folder."
+                    f"{path} is no record of an evaluation; copy {NAME} under another name to compare it alone."
                 ) from None
     return None
 
@@ -97,12 +120,14 @@ def _of_folder(
 ) -> Side:
     if not (folder / NAME).is_file():
         raise UserError(f"{folder} has no {NAME}: its evaluation is of an older form; run icd-assets train again.")
+    if manifest is not None and (problem := altered(folder, manifest)) is not None:
+        raise UserError(f"{problem}; evaluate again, or copy {NAME} under another name to compare it as it is.")
     summary = folder / "comparison.json"
     comparison = Comparison.read(summary) if summary.is_file() else None
     chosen = strategy or (comparison.recommended if comparison is not None else None)
     if shots is None and comparison is not None:
         shots = comparison.compare_shots
-    rows = read_predictions(folder / NAME).to_pylist()
+    rows = read_predictions(folder / NAME, COLUMNS).to_pylist()
     metric = comparison.metric if comparison is not None else None
     return _chosen(rows, source, folder / NAME, chosen, shots, metric, manifest)
 
@@ -146,92 +171,60 @@ def by_id(rows: Iterable[Row], path: Path) -> dict[str, Row]:
 
 
 def _of_table(path: Path, strategy: str | None, shots: int | None) -> Side:
-    """Answers of others: ``question_id`` with ``answer``, ``score`` or both, one record a question."""
-    rows = [_record(values, at) for at, values in TableFile(path=str(path)).rows()]
-    if rows and all(isinstance(row.get("strategy"), str) and isinstance(row.get("shots"), int) for row in rows):
+    """Our own table under any name, or answers of others."""
+    if is_table(path):
+        return _chosen(read_predictions(path, COLUMNS).to_pylist(), str(path), path, strategy, shots, None, None)
+    rows = read_answers(path)
+    if rows and all("strategy" in row and "shots" in row for row in rows):
         return _chosen(rows, str(path), path, strategy, shots, None, None)
     return Side(str(path), strategy or path.stem, shots, by_id(rows, path))
 
 
-def _record(values: Mapping[Any, Any], at: str) -> Row:
-    id, answer, score = (values.get(name) for name in ("question_id", "answer", "score"))
-    if isinstance(id, bool) or not isinstance(id, int | str):
-        raise UserError(f"{at} has no question_id; give each record one, a number or a text.")
-    if isinstance(score, str):
-        try:
-            score = float(score)
-        except ValueError:
-            raise UserError(f"{at}: the score {score!r:.40} is no number.") from None
-    if score is not None and (isinstance(score, bool) or not _finite(score)):
-        raise UserError(f"{at}: the score {score!r:.40} is no number.")
-    if score is None and not isinstance(answer, str):
-        raise UserError(f"{at} has neither an answer, a text, nor a score, a number; give one of the two.")
-    row: dict[str, Any] = {name: values[name] for name in ("strategy", "shots", "raw") if name in values}
-    return row | {"question_id": id, "answer": answer, "score": None if score is None else float(score)}
-
-
-def _finite(score: Any) -> bool:
-    try:
-        return isinstance(score, int | float) and math.isfinite(score)
-    except OverflowError:  # a whole number beyond every float
-        return False
-
-
-def _of_checkpoint(path: Path, records: Records, strategy: str | None, shots: int | None) -> Side:
-    """The evaluation that read a checkpoint, and the strategy that it is there."""
-    file = path / "model.safetensors" if path.is_dir() else path
-    made = records.holding(file, records.store.digests.file(file))
-    if made is None:
-        raise UserError(f"{path} is no checkpoint that was made or adopted here; evaluate it, and compare that.")
-    for place, evaluation in records.live.items():
-        spec = evaluation.spec
-        if spec.asset == "evaluation" and spec.digests.get(made.spec.asset) == made.data_version:
-            name = strategy or _strategy(made, evaluation)
-            return _of_folder((records.store.root / place).parent, evaluation, str(path), name, shots)
-    raise UserError(f"{path} was not evaluated; run icd-assets train for {made.cell}, and compare it then.")
-
-
-def _strategy(made: Manifest, evaluation: Manifest) -> str:
-    asset = made.spec.asset
-    if asset in STAGES:
-        return stage_name(asset, str(made.facts["architecture"]))
-    names = {"v2_checkpoint": "v2 (SFT)", "rce_checkpoints": "RCE"}
-    return names.get(asset) or str(evaluation.fact("recommended"))
-
-
 def completed(sides: Sequence[Side], experiment: Experiment | None) -> list[Side]:
-    """The sides, each row with what a page shows of a question; scores of bare answers by the cell's metric.
+    """The sides, each row with what a page shows of a question; scores of bare answers by the metric.
 
-    Questions and gold answers are those of the first side that knows them.
+    Questions, images and gold answers are those of the first side that knows them.
     """
     known: dict[str, Row] = {}
+    images: dict[str, Any] = {}
     for side in sides:
         for key, row in side.rows.items():
             if row.get("answers") is not None:
                 known.setdefault(key, row)
-    return [_completed(side, known, experiment) for side in sides]
+            if row.get("image_id") is not None:
+                images.setdefault(key, row["image_id"])
+    name = next((side.metric for side in sides if side.metric is not None), None)
+    metric = partial(_metric, name, experiment, list(known.values()))
+    return [_completed(side, known, images, metric) for side in sides]
 
 
-def _completed(side: Side, known: Mapping[str, Row], experiment: Experiment | None) -> Side:
+def _metric(name: str | None, experiment: Experiment | None, corpus: Sequence[Row]) -> Metric:
+    """The metric ``name``, as it was in the evaluation: words are weighed by its questions (:mod:`..tasks`)."""
+    from icd_assets.tasks import TASKS
+
+    own = [] if experiment is None else [experiment.task]
+    task = next(task for task in (*own, *TASKS.values()) if name in (None, task.metric_name))
+    items = [SimpleNamespace(answers=tuple(row["answers"])) for row in corpus]
+    return task.metric(cast("list[VqaItem]", items))
+
+
+def _completed(
+    side: Side, known: Mapping[str, Row], images: Mapping[str, Any], metric: Callable[[], Metric]
+) -> Side:
     lacking = [key for key, row in side.rows.items() if row["score"] is None]
     if unknown := [key for key in lacking if key not in known]:
         raise UserError(
             f"{side.source} has no score of question {unknown[0]:.40}, and no side has its gold answers; give "
             "scores, or compare with an evaluation of these questions."
         )
-    scores = dict(zip(lacking, _scores([side.rows[key] for key in lacking], known, experiment), strict=True))
-    rows = {key: _row(row, known.get(key), scores.get(key)) for key, row in side.rows.items()}
+    scores: dict[str, float] = {}
+    if lacking:
+        judge = metric()
+        answers = [judge.clean(side.rows[key]["answer"]) for key in lacking]
+        golds = [tuple(known[key]["answers"]) for key in lacking]
+        scores = dict(zip(lacking, judge.scores(answers, golds), strict=True))
+    rows = {key: _row(row, known.get(key), images.get(key), scores.get(key)) for key, row in side.rows.items()}
     return replace(side, rows=rows)
-
-
-def _scores(rows: Sequence[Row], known: Mapping[str, Row], experiment: Experiment | None) -> list[float]:
-    if not rows:
-        return []
-    from icd_assets.tasks import TASKS
-
-    metric = (experiment.task if experiment is not None else TASKS["vqa"]).metric(())
-    answers = [metric.clean(row["answer"]) for row in rows]
-    return list(metric.scores(answers, [tuple(known[str(row["question_id"])]["answers"]) for row in rows]))
 
 
 _UNKNOWN: dict[str, Any] = {
@@ -245,9 +238,10 @@ _UNKNOWN: dict[str, Any] = {
 }
 
 
-def _row(row: Row, known: Row | None, score: float | None) -> Row:
-    base = known or {**_UNKNOWN, "image_id": row["question_id"], "question_id": row["question_id"]}
-    own = {name: row[name] for name in _OWN if row.get(name) is not None} | {"question_id": base["question_id"]}
+def _row(row: Row, known: Row | None, image: Any, score: float | None) -> Row:
+    id = row["question_id"] if known is None else known["question_id"]
+    base = known or {**_UNKNOWN, "image_id": id if image is None else image}
+    own = {name: row[name] for name in _OWN if row.get(name) is not None} | {"question_id": id}
     if row.get("answers") is not None:
         own = dict(row)
     found = {**_UNKNOWN, **base, "demonstrations": [], "answer": "", "raw": row.get("answer") or "", **own}

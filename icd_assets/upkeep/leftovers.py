@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from icd_assets.evaluation import earlier
 from icd_assets.lineage.records import FOLDERS, Records
 from icd_assets.runtime.locks import held_by
 from icd_assets.store import names
@@ -36,6 +37,7 @@ def leftovers(records: Records) -> Iterator[Leftover]:
     standing = [*records.live.values(), *records.unreadable]
     claimed = {store.resolve(record) for manifest in standing for record in manifest.files}
     claimed |= {store.root / path for path in records.live} | set(records.broken)
+    claimed |= {one.folder / name for one in kept_evaluations(store) for name in (*earlier.KEPT, earlier.RECORD)}
     ours = _once_ours(records.past)
     for path in _files(store.root):
         if path in claimed:
@@ -45,6 +47,12 @@ def leftovers(records: Records) -> Iterator[Leftover]:
     torn = (path for path in names.temporaries(store.private) if staging not in path.parents)
     for path in sorted([*staging.glob("*"), *torn]):
         yield Leftover("unfinished", path)
+
+
+def kept_evaluations(store: Store) -> list[earlier.Earlier]:
+    """The evaluations that were replaced, and stay."""
+    folders = sorted(store.root.glob(f"*/icl_inference/*/{earlier.EARLIER}"))
+    return [one for folder in folders for one in earlier.earlier(folder.parent)]
 
 
 def working(store: Store) -> list[str]:
@@ -75,7 +83,7 @@ def _once_ours(past: list[Manifest]) -> dict[str, _Known]:
 def _classified(path: Path, known: _Known, records: Records) -> Leftover:
     if names.is_set_aside(path):
         return Leftover("kept", path)
-    if names.is_half_commit(path) or names.becomes(path) is not None:
+    if names.is_half_commit(path) or names.becomes(path) is not None or earlier.is_part(path):
         return Leftover("unfinished", path)
     known = [(m, record) for m, record in known if path.is_file() and path.stat().st_size == record.size]
     try:

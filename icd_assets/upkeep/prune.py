@@ -3,7 +3,8 @@
 Never removed: the last epoch (GRPO starts from RCE's, the evaluation reads it, and by default it becomes the
 v2-format file), the epoch that became the v2-format file, any epoch of a training that is not whole, RL data and
 all else that an artifact names; a file whose manifest was damaged or lost rather than replaced; what a user
-imported, adopted, changed or put there; anything whose real place is outside the results root.
+imported, adopted, changed or put there; anything whose real place is outside the results root. Evaluations that
+were replaced are removed where that is asked for.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import Any, Literal, assert_never
 
 from icd_assets.errors import UserError
+from icd_assets.evaluation.earlier import KEPT, Earlier
+from icd_assets.evaluation.earlier import RECORD as RECORD_OF_EARLIER
 from icd_assets.lineage.records import Records
 from icd_assets.store.atomic import write_atomic
 from icd_assets.store.manifest import FileRecord, Manifest
 from icd_assets.store.names import MANIFEST
 from icd_assets.store.store import Store
-from icd_assets.upkeep.leftovers import leftovers, working
+from icd_assets.upkeep.leftovers import kept_evaluations, leftovers, working
 
 TRAINED = ("rce_checkpoints", "grpo_checkpoints")
 _UNFINISHED_DAYS = 7  # so long an interrupted step may be meant to go on
@@ -48,11 +51,13 @@ def removals(
     *,
     older_than: timedelta | None = None,
     cells: Collection[str] = (),
+    keep_earlier: int | None = None,
     now: datetime | None = None,
 ) -> tuple[list[Removal], list[str]]:
     """What would be removed, and sentences about what is left alone although it fits.
 
     keep: besides the epochs that are needed anyway, the best one, none, or the last so many.
+    keep_earlier: of each experiment's evaluations that were replaced, the last so many; None: all.
     older_than: only of artifacts made, and leftovers touched, so long ago; default: any artifact, and leftovers of
     a week. cells: only their epochs, and no leftovers.
     """
@@ -72,6 +77,8 @@ def removals(
                 found += list(_epochs(store, store.root / place, manifest, keep, _converted(records, manifest)))
             except UserError as error:  # which epochs are needed is not known
                 alone.append(f"{manifest.spec.asset} of {manifest.cell}: {error}")
+    if keep_earlier is not None:
+        found += _earlier(store, keep_earlier, cells, None if older_than is None else now - older_than)
     if not cells:
         age = older_than or timedelta(days=_UNFINISHED_DAYS)
         if busy := working(store):
@@ -143,6 +150,20 @@ def _epochs(store: Store, place: Path, manifest: Manifest, keep: Keep, converted
         if number not in needed and Path(record.path).name not in converted and store.is_own(record):
             why = f"{phase} epoch {number} of {len(files)} of {manifest.cell}"
             yield Removal(store.resolve(record), record.size, why, place, record)
+
+
+def _earlier(store: Store, keep: int, cells: Collection[str], since: datetime | None) -> Iterator[Removal]:
+    """What was replaced, but for the last of each experiment; ``since``: what was made later stays."""
+    experiments: dict[Path, list[Earlier]] = {}
+    for one in kept_evaluations(store):  # the newest first
+        experiments.setdefault(one.folder.parent, []).append(one)
+    for one in (one for found in experiments.values() for one in found[keep:]):
+        made, own = one.manifest.created_at, {*KEPT, RECORD_OF_EARLIER}
+        if since is not None and datetime.fromisoformat(made) > since:
+            continue
+        if (not cells or one.manifest.cell in cells) and {path.name for path in one.folder.iterdir()} == own:
+            why = f"an evaluation of {one.manifest.cell} that was replaced, made {made}"
+            yield Removal(one.folder, _size(one.folder), why)
 
 
 def _converted(records: Records, trained: Manifest) -> set[str]:

@@ -7,12 +7,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from icd_assets.evaluation.earlier import altered
 from icd_assets.lineage.records import Records
 from icd_assets.runtime.progress import OnProgress
 from icd_assets.store.digests import sha256_json
 from icd_assets.store.manifest import Manifest, data_version
 from icd_assets.store.store import Store
-from icd_assets.upkeep.leftovers import leftovers, working
+from icd_assets.upkeep.leftovers import kept_evaluations, leftovers, working
 from icd_assets.upkeep.sqlite_files import damage
 
 
@@ -110,6 +111,9 @@ def _beside(records: Records, found: Findings) -> None:
         if not path.is_file():
             found.rotted.append(f"{path.parent}: holds a manifest under another name than {path.name}")
     found.rotted += [f"{path}: {problem}" for path, problem in records.broken.items()]
+    for one in kept_evaluations(store):
+        if (problem := altered(one.folder, one.manifest)) is not None:
+            found.rotted.append(f"{problem} (earlier, {one.manifest.cell})")
     found.rotted += _caches(store)
     found.working = working(store)
     for left in leftovers(records):

@@ -21,6 +21,7 @@ from icd_assets.report.compare_report import render
 from icd_assets.report.compare_sides import Compared, compare_sides
 from icd_assets.report.sides import completed, of_path
 from icd_assets.store.digests import sha256_json
+from icd_assets.store.manifest import Manifest
 from icd_assets.store.store import Store
 from icd_assets_tests.evaluation.test_predictions import written_predictions
 from icd_assets_tests.evaluation.test_report import outcome
@@ -237,7 +238,7 @@ def test_the_page_has_the_questions_that_flipped(tmp_path: Path) -> None:
 
 def test_a_former_evaluation_is_kept_once_and_whole(tmp_path: Path) -> None:
     folder = evaluation(tmp_path / "a", FIRST)
-    made = record(PROMPT)
+    made = Manifest.model_validate(record(PROMPT))
     kept = keep(folder, made)
     assert kept is not None and kept.name.startswith("20260102T030405_")
     evaluation(folder, SECOND)
@@ -248,4 +249,4 @@ def test_a_former_evaluation_is_kept_once_and_whole(tmp_path: Path) -> None:
     keep(folder, made)
     assert (kept / RECORD).is_file()
     (folder / "comparison.json").unlink()
-    assert keep(folder, {**made, "data_version": "other"}) is None
+    assert keep(folder, made.model_copy(update={"data_version": "other"})) is None
