@@ -137,9 +137,7 @@ def _read(folder: Path, manifest: Manifest) -> _Evaluated:
     strategy = comparison.recommended or str(manifest.fact("recommended"))  # a file of before does not say it
     found = read_scores(path).get((strategy, comparison.compare_shots))
     if found is None or all(row.strategy != strategy for row in comparison.main):
-        raise UserError(
-            f"{folder}: {strategy:.80} at {comparison.compare_shots} shots is missing; evaluate again."
-        )
+        raise UserError(f"{path} has no {strategy:.80} at {comparison.compare_shots} shots; evaluate again.")
     require_scores(dict(zip(found.ids, found.scores, strict=True)), comparison.metric, str(path))
     scores, golds = _sorted(found), gold_answers(path)
     questions = sha256_json([[str(id), golds[id]] for id in scores.ids])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,14 @@ import pytest
 from icd_assets.datasets.vqa import VqaItem
 from icd_assets.errors import UserError
 from icd_assets.evaluation.evaluate import Outcome
-from icd_assets.evaluation.predictions import read_predictions, read_scores, write_predictions
+from icd_assets.evaluation.predictions import (
+    COLUMNS,
+    gold_answers,
+    is_table,
+    read_predictions,
+    read_scores,
+    write_predictions,
+)
 from icd_assets_tests.evaluation.test_report import OUTCOMES, outcome
 
 ODD = "a\u2028b\x85c </script> \x1b[31m é"
@@ -100,6 +108,8 @@ def damaged(path: Path, how: str) -> None:
         case "a hole":
             ids = pa.array([None, *range(1, len(table))], pa.int64())
             pq.write_table(table.drop_columns("question_id").append_column("question_id", ids), path)
+        case "twice":
+            pq.write_table(pa.concat_tables([table, table]), path)
         case "gone":
             path.unlink()
         case "folder":
@@ -118,6 +128,7 @@ def damaged(path: Path, how: str) -> None:
         ("truths", "its column 'score' holds bool"),
         ("no number", "a row has no score"),
         ("a hole", "a row has no question_id"),
+        ("twice", "answers a question twice"),
         ("gone", "does not exist"),
         ("folder", "cannot be read as Parquet"),
     ],
@@ -128,3 +139,37 @@ def test_files_that_are_none(tmp_path: Path, how: str, says: str) -> None:
     damaged(path, how)
     with pytest.raises(UserError, match=f"predictions.parquet.*{says}.*evaluate again"):
         read_scores(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "says"),
+    [
+        ("answers", ["dog"] * 20, "its column 'answers' holds string"),
+        ("answers", [["dog", None]] * 20, "a row has no answers"),
+        ("answers", [[1]] * 20, "its column 'answers' holds list"),
+        ("demonstrations", [[{"row": 1}]] * 20, "its column 'demonstrations' holds list"),
+        ("demonstrations", [[None]] * 20, "its column 'demonstrations' holds list"),
+        ("question", [1] * 20, "its column 'question' holds int64"),
+        ("raw", ["a", None] * 10, "a row has no raw"),
+        ("copied", [1] * 20, "its column 'copied' holds int64"),
+    ],
+)
+def test_whole_tables_of_others(tmp_path: Path, name: str, values: list[Any], says: str) -> None:
+    path = tmp_path / "predictions.parquet"
+    written_predictions(path, OUTCOMES)
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(name).append_column(name, pa.array(values)), path)
+    with pytest.raises(UserError, match=says):
+        read_predictions(path, COLUMNS)
+
+
+def test_tables_that_another_library_wrote_again(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    written_predictions(path, OUTCOMES)
+    table = pq.read_table(path)
+    large = pa.array(table["answers"].to_pylist(), pa.large_list(pa.large_string()))
+    pq.write_table(table.drop_columns("answers").append_column("answers", large), path)
+    assert is_table(path)
+    assert read_predictions(path, COLUMNS).to_pylist() == table.select(COLUMNS).to_pylist()
+    assert not is_table(tmp_path / "none") and not is_table(Path(__file__))
+    assert gold_answers(path) == {id: ["dog", "cat"] for id in (0, 10, 20, 30)}

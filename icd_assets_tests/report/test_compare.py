@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from icd_assets.errors import UserError
 from icd_assets.evaluation.compare import compare
 from icd_assets.evaluation.config import EvaluationConfig
-from icd_assets.evaluation.earlier import RECORD, keep
+from icd_assets.evaluation.earlier import RECORD, earlier, keep
 from icd_assets.evaluation.paired import paired
 from icd_assets.lineage import Records
 from icd_assets.report.compare_report import render
 from icd_assets.report.compare_sides import Compared, compare_sides
 from icd_assets.report.sides import completed, of_path
-from icd_assets.store.digests import sha256_json
+from icd_assets.store.digests import sha256_file, sha256_json
 from icd_assets.store.manifest import Manifest
 from icd_assets.store.store import Store
+from icd_assets.tasks.caption.metric import Cider
 from icd_assets_tests.evaluation.test_predictions import written_predictions
 from icd_assets_tests.evaluation.test_report import outcome
 
@@ -188,6 +192,13 @@ def test_a_model_that_was_asked_otherwise_is_refused(
 @pytest.mark.parametrize(
     ("content", "says"),
     [
+        ('[{"question_id": 10, "score": 100}]', "has the score 100, but accuracy goes from 0 to 1"),
+        ('[{"question_id": 10, "score": -0.5}]', "has the score -0.5, but accuracy goes from 0 to 1"),
+        ('[{"question_id": "\\ud800", "score": 1}]', "its question_id holds half a character"),
+        ('[{"question_id": 1, "answer": "\\udc00"}]', "its answer holds half a character"),
+        ('[{"question_id": 1.5, "score": 1}]', "has no question_id"),
+        ('[{"question_id": 1, "score": [1]}]', "is no number"),
+        ('[{"question_id": 1, "answer": 7}]', "neither an answer"),
         ("", "no JSON|empty|JSON"),
         ('[{"question_id": 1, "score": 1', "JSON"),
         ("7", "no list of records"),
@@ -209,6 +220,95 @@ def test_files_that_are_no_answers(tmp_path: Path, content: str, says: str) -> N
     with pytest.raises(UserError, match=says) as found:
         compared(tmp_path, path, evaluation(tmp_path / "a", FIRST), common=True)
     assert "\n" not in str(found.value) and len(str(found.value)) < 600
+
+
+@pytest.mark.parametrize("how", ["no text", "a pipe", "a folder", "a link to nothing"])
+def test_paths_that_are_no_files_of_answers(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "theirs.json"
+    match how:
+        case "no text":
+            path.write_bytes(b'[{"question_id": 1, "answer": "caf\xe9"}]')
+        case "a pipe":
+            os.mkfifo(path)
+        case "a folder":
+            path.mkdir()
+        case "a link to nothing":
+            path.symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match=r"theirs\.json is (not UTF-8 text|neither an evaluation's folder)"):
+        compared(tmp_path, evaluation(tmp_path / "a", FIRST), path)
+
+
+def test_what_others_say_besides_is_no_matter(tmp_path: Path) -> None:
+    records = [{"question_id": 10 * at, "score": 1, "raw": 5, "shots": None, "image_id": [1]} for at in range(N)]
+    found = compared(tmp_path, evaluation(tmp_path / "a", FIRST), theirs(tmp_path / "theirs.json", records))
+    assert "B: theirs" in render(found, None)
+
+
+@pytest.mark.parametrize("name", ["copy.parquet", "predictions.parquet"])
+def test_our_table_is_ours_under_any_name(tmp_path: Path, name: str) -> None:
+    """With its images, by which intervals are clustered, and its gold answers."""
+    (tmp_path / "copies").mkdir()
+    copy = tmp_path / "copies" / name
+    shutil.copy(evaluation(tmp_path / "a", FIRST) / "predictions.parquet", copy)
+    answers = [{"question_id": 10 * at, "answer": "dog"} for at in range(N)]
+    found = compared(
+        tmp_path, copy, copy, theirs(tmp_path / "t.json", answers), strategies=["random", "GRPO", None]
+    )
+    gains = np.array(FIRST) - np.array(drawn(9, 0.3))
+    assert found.comparison.family[0].difference == paired(gains, [at // 2 for at in range(N)]).interval
+    assert found.comparison.num_images == N // 2 and {row["score"] for row in found.rows["C: t"]} != {0.0}
+
+
+def test_a_table_of_ours_with_other_columns_is_refused(tmp_path: Path) -> None:
+    path = evaluation(tmp_path / "a", FIRST) / "predictions.parquet"
+    table = pq.read_table(path)
+    for name, values in {"answers": [["dog", None]] * len(table), "demonstrations": [None] * len(table)}.items():
+        at = table.schema.get_field_index(name)
+        field = pa.field(name, table.schema.field(name).type)
+        pq.write_table(table.set_column(at, field, pa.array(values, field.type)), path)
+        with pytest.raises(UserError, match=f"a row has no {name}"):
+            compared(tmp_path, path, path)
+
+
+def test_images_of_our_former_lines_cluster_them(tmp_path: Path) -> None:
+    for name, scores in (("a.jsonl", FIRST), ("b.jsonl", SECOND)):
+        lines = [
+            {"question_id": 10 * at, "image_id": at // 2, "strategy": "GRPO", "shots": 2, "score": score}
+            for at, score in enumerate(scores)
+        ]
+        (tmp_path / name).write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    found = compared(tmp_path, tmp_path / "a.jsonl", tmp_path / "b.jsonl")
+    assert found.comparison.num_images == N // 2
+    bare = [{"question_id": 10 * at, "score": score} for at, score in enumerate(FIRST)]
+    mixed = compared(tmp_path, theirs(tmp_path / "t.json", bare), tmp_path / "b.jsonl")
+    assert mixed.comparison.family[0].difference == found.comparison.family[0].difference
+
+
+def test_captions_of_others_are_scored_as_ours_were(tmp_path: Path) -> None:
+    """CIDEr weighs words by the images of the evaluation: our own captions get our own scores again."""
+    captions = [f"a {colour} {thing} on grass" for colour in ("red", "blue") for thing in ("dog", "cat", "star")]
+    golds = [[caption, f"the {caption}"] for caption in captions]
+    scores = Cider(golds).scores(captions[::-1], golds)
+    folder = evaluation(tmp_path / "a", [0.0] * len(captions))
+    path, summary = folder / "predictions.parquet", json.loads((folder / "comparison.json").read_text())
+    table = pq.read_table(path)
+    rows = [
+        {**row, "answers": golds[at % 6], "answer": captions[5 - at % 6], "score": scores[at % 6]}
+        for at, row in enumerate(table.to_pylist())
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
+    (folder / "comparison.json").write_text(json.dumps({**summary, "metric": "CIDEr"}))
+    answers = [{"question_id": 10 * at, "answer": captions[5 - at]} for at in range(6)]
+    found = compared(tmp_path, folder, theirs(tmp_path / "theirs.json", answers))
+    assert [row["score"] for row in found.rows["B: theirs"]] == pytest.approx(scores)
+    assert found.comparison.family[0].changed == 0 and max(scores) > 1
+
+
+def test_scores_that_differ_by_rounding_are_no_flips(tmp_path: Path) -> None:
+    one = evaluation(tmp_path / "a", [0.3] * N)
+    records = [{"question_id": 10 * at, "score": 0.1 + 0.2} for at in range(N)]
+    found = compared(tmp_path, one, theirs(tmp_path / "theirs.json", records))
+    assert (found.flips[0].better, found.flips[0].worse, found.comparison.family[0].changed) == (0, 0, 0)
 
 
 def test_names_that_are_nothing(tmp_path: Path) -> None:
@@ -234,6 +334,42 @@ def test_the_page_has_the_questions_that_flipped(tmp_path: Path) -> None:
     found = compared(tmp_path, evaluation(tmp_path / "a", FIRST), evaluation(tmp_path / "b", SECOND))
     page = render(found, None)
     assert '"relation":"flipped"' in page and "\\u003c/script\\u003e" in page  # questions of test_predictions
+
+
+def recorded(folder: Path, made: str, config: dict[str, Any] | None = None) -> Manifest:
+    """The record of what lies in an evaluation's folder."""
+    names = ("predictions.parquet", "comparison.json")
+    files = [{"path": f"demo/{name}", "size": 1, "sha256": sha256_file(folder / name)} for name in names]
+    content = record(config or PROMPT) | {"files": files, "created_at": made, "data_version": files[0]["sha256"]}
+    return Manifest.model_validate(content)
+
+
+def test_an_evaluation_that_comes_back_is_kept_once(tmp_path: Path) -> None:
+    """A, then B, then A again, then B: two are kept."""
+    for day, scores in enumerate((FIRST, SECOND, FIRST, SECOND), 1):
+        folder = evaluation(tmp_path / "a", scores)
+        keep(folder, recorded(folder, f"2026-01-0{day}T03:04:05+00:00"))
+    assert [one.manifest.created_at[:10] for one in earlier(folder)] == ["2026-01-02", "2026-01-01"]
+    other = recorded(folder, "2026-01-05T03:04:05+00:00", {**PROMPT, "seed": 43})
+    assert (
+        keep(folder, other) is not None and len(earlier(folder)) == 3
+    )  # the same answers, of other settings
+
+
+def test_what_is_not_as_recorded_is_not_kept(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path / "a", FIRST)
+    made = recorded(folder, "2026-01-01T03:04:05+00:00")
+    kept = keep(folder, made)
+    assert kept is not None
+    evaluation(folder, SECOND)
+    assert keep(folder, made) is None
+    shutil.copy(folder / "predictions.parquet", kept / "predictions.parquet")
+    with pytest.raises(UserError, match="is no longer what evaluation wrote"):
+        of_path(kept, Records(Store(tmp_path)), None, None)
+    (kept / RECORD).write_text("[" * 100_000)
+    with pytest.raises(UserError, match="is no record of an evaluation"):
+        of_path(kept, Records(Store(tmp_path)), None, None)
+    assert earlier(folder) == []
 
 
 def test_a_former_evaluation_is_kept_once_and_whole(tmp_path: Path) -> None:

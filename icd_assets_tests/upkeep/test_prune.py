@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from icd_assets.evaluation.earlier import keep
 from icd_assets.experiment.settings import assigned
 from icd_assets.runtime.locks import Holder
 from icd_assets_tests.lineage.test_lineage import RL, V3, chain, node
@@ -251,3 +252,61 @@ def test_after_pruning_a_real_cell_nothing_is_trained_again(copied: Workplace) -
         )
         assert asked.returncode == 2
         assert "was pruned; make it again with --force rce_checkpoints" in asked.stderr
+
+
+def replaced(cell: World, day: int) -> Path:
+    """An evaluation that another took the place of."""
+    experiment = cell.experiment()
+    manifest = experiment.store.require(experiment.manifest_path("evaluation"), "evaluation")
+    (experiment.paths.evaluation / "predictions.parquet").write_bytes(b"answers")
+    dated = {"created_at": f"2026-01-0{day}T03:04:05+00:00", "data_version": str(day)}
+    kept = keep(experiment.paths.evaluation, manifest.model_copy(update=dated))
+    (experiment.paths.evaluation / "predictions.parquet").unlink()
+    assert kept is not None
+    return kept
+
+
+def test_replaced_evaluations_go_only_where_it_is_asked(cell: World, run: Run) -> None:
+    first, second, third = (replaced(cell, day) for day in (1, 2, 3))
+    run("prune", "--keep", "9", "--yes")
+    assert "nothing to prune" in run("prune", "--keep", "9", "--earlier", "3").output
+    assert "replaced, made 2026-01-02" in run("prune", "--keep", "9", "--earlier", "1").output
+    assert "nothing to prune" in run("prune", "--keep", "9", "--earlier", "0", "d0|MixSampler/m0").output
+    assert "nothing to prune" in run("prune", "--keep", "9", "--earlier", "0", "--older-than", "9999w").output
+    assert first.exists() and second.exists()
+    assert run("prune", "--keep", "9", "--earlier", "1", "--yes").code == 0
+    assert not first.exists() and not second.exists() and third.exists()
+    removed = (cell.store.history / "pruned.jsonl").read_text(encoding="utf-8")
+    assert f"earlier/{first.name}" in removed
+
+
+def test_replaced_evaluations_with_files_of_the_user_or_behind_a_link_stay(
+    cell: World, run: Run, tmp_path: Path
+) -> None:
+    mine, linked = replaced(cell, 1), replaced(cell, 2)
+    (mine / "notes.txt").write_text("mine", encoding="utf-8")
+    linked.rename(tmp_path / "elsewhere")
+    linked.symlink_to(tmp_path / "elsewhere")
+    run("prune", "--keep", "9", "--earlier", "0", "--yes")
+    assert (mine / "notes.txt").is_file() and (tmp_path / "elsewhere/manifest.json").is_file()
+
+
+def test_half_of_a_copy_of_an_evaluation_is_unfinished_work(cell: World, run: Run) -> None:
+    half = replaced(cell, 1)
+    (half / "manifest.json").unlink()
+    assert {Path(path).parent for path in json.loads(run("verify", "--json").output)["unfinished"]} == {half}
+    assert "nothing to prune" in run("prune", "--keep", "9").output  # it may be meant to go on
+    long_ago = time.time() - 8 * 86400
+    for path in half.iterdir():
+        os.utime(path, (long_ago, long_ago))
+    run("prune", "--keep", "9", "--yes")
+    assert not list(half.glob("*"))
+
+
+def test_verify_reads_replaced_evaluations(cell: World, run: Run) -> None:
+    kept = replaced(cell, 1)
+    found = json.loads(run("verify", "--json").output)
+    assert found["rotted"] == found["foreign"] == found["unfinished"] == []
+    (kept / "comparison.json").write_bytes(b"other")
+    (line,) = json.loads(run("verify", "--json").output)["rotted"]
+    assert "comparison.json is no longer what evaluation wrote (earlier, d0|RandSampler/m0)" in line
