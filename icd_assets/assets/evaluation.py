@@ -84,7 +84,7 @@ def evaluation(run: StepRun) -> Report:
 
 def _keep_former(run: StepRun) -> None:
     """Set the evaluation that is replaced aside, if its answers are others."""
-    from icd_assets.evaluation.earlier import keep
+    from icd_assets.evaluation.earlier import altered, keep
     from icd_assets.evaluation.predictions import NAME
     from icd_assets.store.digests import sha256_file
 
@@ -94,7 +94,7 @@ def _keep_former(run: StepRun) -> None:
     if (kept := keep(folder, former)) is not None:
         run.note(f"the former evaluation stays in {kept}; compare: icd-assets compare CELL earlier:1")
     else:
-        run.note(f"the former evaluation in {folder} is not kept: its files are not what its record says")
+        run.note(f"the former evaluation is not kept: {altered(folder, former)}")
 
 
 def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:

@@ -33,22 +33,27 @@ class Earlier:
 
 
 def keep(folder: Path, manifest: Manifest) -> Path | None:
-    """Copy what lies in ``folder``, unless it is kept already; None where it is not what ``manifest`` says."""
+    """Copy what lies in ``folder``; None where it is not what ``manifest`` says.
+
+    Of one that is kept already only the record is written again: it is the last that was replaced.
+    """
     if altered(folder, manifest) is not None:
         return None
-    for one in earlier(folder):
-        same = (one.manifest.data_version, one.manifest.spec.digest) == (
-            manifest.data_version,
-            manifest.spec.digest,
-        )
-        if same and altered(one.folder, one.manifest) is None:
-            return one.folder
     when = re.sub("[^0-9T]", "", manifest.created_at.partition("+")[0])
     target = folder / EARLIER / f"{when}_{manifest.data_version[:8]}"
-    for name in KEPT:
-        write_atomic(target / name, (folder / name).read_bytes())
+    same = (one for one in earlier(folder) if _identity(one.manifest) == _identity(manifest))
+    if (kept := next((one for one in same if altered(one.folder, one.manifest) is None), None)) is not None:
+        target = kept.folder
+    else:
+        for name in KEPT:
+            write_atomic(target / name, (folder / name).read_bytes())
     write_atomic(target / RECORD, (manifest.model_dump_json(indent=1) + "\n").encode())
     return target
+
+
+def _identity(manifest: Manifest) -> tuple[str, str]:
+    """What was answered, and of what it was made: not when."""
+    return manifest.data_version, manifest.spec.digest
 
 
 def earlier(folder: Path) -> list[Earlier]:
@@ -69,7 +74,7 @@ def altered(folder: Path, manifest: Manifest) -> str | None:
     recorded = {Path(record.path).name: record.sha256 for record in manifest.files}
     for path in (folder / name for name in KEPT):
         if not path.is_file():
-            return f"{path} is gone"
+            return f"{path} is not there"
         if path.name in recorded and sha256_file(path) != recorded[path.name]:
             return f"{path} is no longer what evaluation wrote"
     return None

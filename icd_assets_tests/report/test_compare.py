@@ -345,15 +345,13 @@ def recorded(folder: Path, made: str, config: dict[str, Any] | None = None) -> M
 
 
 def test_an_evaluation_that_comes_back_is_kept_once(tmp_path: Path) -> None:
-    """A, then B, then A again, then B: two are kept."""
+    """A, then B, then A again, then B: two are kept, and the last that was replaced is the first of them."""
     for day, scores in enumerate((FIRST, SECOND, FIRST, SECOND), 1):
         folder = evaluation(tmp_path / "a", scores)
         keep(folder, recorded(folder, f"2026-01-0{day}T03:04:05+00:00"))
-    assert [one.manifest.created_at[:10] for one in earlier(folder)] == ["2026-01-02", "2026-01-01"]
+    assert [one.manifest.created_at[:10] for one in earlier(folder)] == ["2026-01-04", "2026-01-03"]
     other = recorded(folder, "2026-01-05T03:04:05+00:00", {**PROMPT, "seed": 43})
-    assert (
-        keep(folder, other) is not None and len(earlier(folder)) == 3
-    )  # the same answers, of other settings
+    assert keep(folder, other) is not None and len(earlier(folder)) == 3  # the same answers, of other settings
 
 
 def test_what_is_not_as_recorded_is_not_kept(tmp_path: Path) -> None:
