@@ -85,16 +85,17 @@ def evaluation(run: StepRun) -> Report:
 def _keep_former(run: StepRun) -> None:
     """Set the evaluation that is replaced aside, if its answers are others."""
     from icd_assets.evaluation.earlier import altered, keep
-    from icd_assets.evaluation.predictions import NAME
+    from icd_assets.evaluation.predictions import NAME, folder_of
     from icd_assets.store.digests import sha256_file
 
-    former, folder = run.experiment.manifest("evaluation"), run.experiment.paths.evaluation
+    former, place = run.experiment.manifest("evaluation"), run.experiment.paths.evaluation
     if former is None or sha256_file(run.staging / NAME) in {record.sha256 for record in former.files}:
         return
-    if (kept := keep(folder, former)) is not None:
+    source = folder_of(former, place, run.experiment.store.root)
+    if (kept := keep(place, former, source)) is not None:
         run.note(f"the former evaluation stays in {kept}; compare: icd-assets compare CELL earlier:1")
     else:
-        run.note(f"the former evaluation is not kept: {altered(folder, former)}")
+        run.note(f"the former evaluation is not kept: {altered(source, former)}")
 
 
 def show(facts: Mapping[str, Any]) -> dict[str, Markdown | Table]:

@@ -32,12 +32,13 @@ class Earlier:
     manifest: Manifest
 
 
-def keep(folder: Path, manifest: Manifest) -> Path | None:
-    """Copy what lies in ``folder``; None where it is not what ``manifest`` says.
+def keep(folder: Path, manifest: Manifest, source: Path | None = None) -> Path | None:
+    """Copy what lies in ``source``, by default ``folder`` itself; None where it is not what ``manifest`` says.
 
     Of one that is kept already only the record is written again: it is the last that was replaced.
     """
-    if altered(folder, manifest) is not None:
+    source = source or folder
+    if altered(source, manifest) is not None:
         return None
     when = re.sub("[^0-9T]", "", manifest.created_at.partition("+")[0])
     target = folder / EARLIER / f"{when}_{manifest.data_version[:8]}"
@@ -46,7 +47,7 @@ def keep(folder: Path, manifest: Manifest) -> Path | None:
         target = kept.folder
     else:
         for name in KEPT:
-            write_atomic(target / name, (folder / name).read_bytes())
+            write_atomic(target / name, (source / name).read_bytes())
     write_atomic(target / RECORD, (manifest.model_dump_json(indent=1) + "\n").encode())
     return target
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from icd_assets.datasets.vqa import VqaItem
     from icd_assets.evaluation.evaluate import Outcome, Prediction
+    from icd_assets.store.manifest import Manifest
 
 NAME = "predictions.parquet"
 
@@ -237,6 +238,13 @@ def _holes(column: pa.Array | pa.ChunkedArray) -> bool:
     if types.is_struct(column.type):
         return any(_holes(pc.struct_field(column, field.name)) for field in column.type)
     return False
+
+
+def folder_of(manifest: Manifest, place: Path, root: Path) -> Path:
+    """Where the predictions of an evaluation lie: ``place``, or our folder in it, where files of the user's have
+    their names (:mod:`icd_assets.store.ownership`). root: the results root."""
+    paths = (root / record.path for record in manifest.files)
+    return next((path.parent for path in paths if path.name == NAME), place)
 
 
 @dataclass(slots=True)

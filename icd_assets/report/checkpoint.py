@@ -7,6 +7,7 @@ from pathlib import Path
 
 from icd_assets.errors import UserError
 from icd_assets.evaluation.earlier import EARLIER, earlier
+from icd_assets.evaluation.predictions import folder_of
 from icd_assets.experiment.recipes import STAGES, stage_name
 from icd_assets.lineage import Records
 from icd_assets.store.manifest import FileRecord, Manifest
@@ -40,9 +41,9 @@ def evaluated(path: Path, records: Records) -> tuple[Path, Manifest, str]:
 def _evaluations(records: Records) -> Iterator[tuple[Path, Manifest]]:
     """Those that are there, then those that were replaced, the newest first."""
     root = records.store.root
-    yield from (
-        ((root / place).parent, one) for place, one in records.live.items() if one.spec.asset == "evaluation"
-    )
+    for place, one in records.live.items():
+        if one.spec.asset == "evaluation":
+            yield folder_of(one, (root / place).parent, root), one
     for folder in (path.parent for path in sorted(root.glob(f"*/icl_inference/*/{EARLIER}"))):
         yield from ((one.folder, one.manifest) for one in earlier(folder))
 

@@ -16,7 +16,7 @@ from typing import Any
 from icd_assets.errors import UserError
 from icd_assets.evaluation.compare import Scored, compare_scores
 from icd_assets.evaluation.earlier import altered
-from icd_assets.evaluation.predictions import NAME, Scores, gold_answers, read_scores
+from icd_assets.evaluation.predictions import NAME, Scores, folder_of, gold_answers, read_scores
 from icd_assets.evaluation.report import Comparison, DifferenceRow, StrategyRow
 from icd_assets.evaluation.tables import bracketed, signed, text_table
 from icd_assets.report.compare_sides import require_scores
@@ -122,12 +122,12 @@ def _evaluations(store: Store, problems: list[str]) -> Iterator[_Evaluated]:
     for path in sorted(store.root.glob(f"*/icl_inference/*/{manifest_in(Path(), 'evaluation').name}")):
         try:
             manifest = store.require(path, "evaluation")
-            yield _read(path.parent, manifest)
+            yield _read(path.parent.name, folder_of(manifest, path.parent, store.root), manifest)
         except UserError as problem:  # one cell's damage does not hide the others
             problems.append(str(problem))
 
 
-def _read(folder: Path, manifest: Manifest) -> _Evaluated:
+def _read(name: str, folder: Path, manifest: Manifest) -> _Evaluated:
     path = folder / NAME
     if not path.is_file():
         raise UserError(f"{folder} has no {NAME}: its evaluation is of an older form; run icd-assets train again.")
@@ -143,7 +143,7 @@ def _read(folder: Path, manifest: Manifest) -> _Evaluated:
     questions = sha256_json([[str(id), golds[id]] for id in scores.ids])
     seed = manifest.spec.config.get("seed")
     seed = seed if isinstance(seed, int) else comparison.seed
-    return _Evaluated(manifest.cell.partition("|")[0], folder.name, seed, strategy, comparison, scores, questions)
+    return _Evaluated(manifest.cell.partition("|")[0], name, seed, strategy, comparison, scores, questions)
 
 
 def _sorted(scores: Scores) -> Scores:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from icd_assets.errors import UserError
 from icd_assets.evaluation.earlier import RECORD, Earlier, altered
-from icd_assets.evaluation.predictions import COLUMNS, NAME, is_table, read_predictions
+from icd_assets.evaluation.predictions import COLUMNS, NAME, folder_of, is_table, read_predictions
 from icd_assets.evaluation.report import Comparison
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.lineage import Records
@@ -67,7 +67,8 @@ def of_cell(experiment: Experiment, strategy: str | None, shots: int | None) -> 
     """The evaluation of a cell's experiment that is there now."""
     manifest = experiment.store.require(experiment.manifest_path("evaluation"), "evaluation")
     source = str(experiment.cell) + (f"@{experiment.suffix.removeprefix('_')}" if experiment.suffix else "")
-    return _of_folder(experiment.paths.evaluation, manifest, source, strategy, shots)
+    folder = folder_of(manifest, experiment.paths.evaluation, experiment.store.root)
+    return _of_folder(folder, manifest, source, strategy, shots)
 
 
 def of_path(path: Path, records: Records, strategy: str | None, shots: int | None) -> Side:

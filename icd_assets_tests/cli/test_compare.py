@@ -152,6 +152,16 @@ def test_an_experiment_without_an_evaluation_says_how_to_make_one(cell: Experime
     assert refused(run, KEY, "more").endswith("run icd-assets train d0 rand_sampler m0, or name @more.")
 
 
+def test_where_a_file_of_the_user_has_a_place_ours_is_read(world: World, run: Run) -> None:
+    theirs = world.experiment(RECIPE="sequences").paths.evaluation / "comparison.json"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine", encoding="utf-8")
+    cell = evaluated_cell(world)
+    assert sources(run, KEY, str(cell.paths.selector("sequence_selector")))[0] == KEY
+    assert "coverage (sequences)" in run("leaderboard").output
+    assert theirs.read_text(encoding="utf-8") == "mine"
+
+
 def test_what_was_changed_since_is_not_compared(cell: Experiment, run: Run) -> None:
     (cell.paths.evaluation / "comparison.json").write_text("{}", encoding="utf-8")
     assert "comparison.json is no longer what evaluation wrote" in refused(run, KEY, "more")

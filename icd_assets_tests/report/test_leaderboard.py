@@ -126,7 +126,9 @@ def test_what_was_changed_since_is_in_no_table(tmp_path: Path) -> None:
     folder = cell(tmp_path, "v3_RandSampler_tiny_vl", FIRST)
     path = folder / "evaluation.manifest.json"
     made = json.loads(path.read_text())
-    made["files"] = [{"path": "demo/predictions.parquet", "size": 1, "sha256": "0" * 64}]
+    made["files"] = [
+        {"path": f"demo/icl_inference/{folder.name}/predictions.parquet", "size": 1, "sha256": "0" * 64}
+    ]
     path.write_text(json.dumps(made), encoding="utf-8")
     boards, (problem,) = leaderboard(Store(tmp_path))
     assert boards == [] and "is no longer what evaluation wrote" in problem
