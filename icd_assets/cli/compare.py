@@ -18,6 +18,7 @@ from icd_assets.cli.session import Session
 from icd_assets.cli.summary import path_shown
 from icd_assets.cli.tree import printable
 from icd_assets.errors import UserError
+from icd_assets.evaluation.verdict import footnotes
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import Settings
@@ -130,6 +131,8 @@ def _show(found: Compared) -> None:
     for name, side in found.sides.items():
         shots = "" if side.shots is None else f", {side.shots} shots"
         console.print(printable(f"{name}{shots}: {side.source}"), markup=False, highlight=False)
+    for sentence in found.cautions:
+        console.print(printable(sentence), style="bold", markup=False)
     header, lines = found.table()
     table = Table(*header, "better on", "worse on", box=None, pad_edge=False)
     flips = {one.name: (f"{one.better:,}", f"{one.worse:,}") for one in found.flips}
@@ -138,7 +141,7 @@ def _show(found: Compared) -> None:
     console.print()
     console.print(table, markup=False)
     console.print(f"[…]: {found.comparison.intervals}; {found.comparison.queries}", markup=False)
-    for sentence in found.sentences:
+    for sentence in [*footnotes(found.comparison), *found.verdicts]:
         console.print(printable(sentence), markup=False)
     for name, causes in found.causes.items():
         console.print(f"\nwhat differs of {printable(name)}:", markup=False)

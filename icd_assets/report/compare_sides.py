@@ -46,16 +46,25 @@ class Compared:
 
     @property
     def sentences(self) -> list[str]:
-        """What the numbers say, side by side with the first."""
+        """What to know before, and what the numbers say."""
+        return [*self.cautions, *self.verdicts]
+
+    @property
+    def cautions(self) -> list[str]:
+        """What was asked for although it makes the numbers say less."""
         found = [
             f"Compared although {reason}: a difference is not the selector's alone."
             for reason in self.asked_otherwise
         ]
         if self.left_out:
             found.append(f"{self.left_out:,} questions that not all sides answered are left out.")
-        for one in self.flips:
-            found += verdict(self.comparison.model_copy(update={"recommended": one.name}))
         return found
+
+    @property
+    def verdicts(self) -> list[str]:
+        """What the numbers say, side by side with the first."""
+        each = (verdict(self.comparison.model_copy(update={"recommended": one.name})) for one in self.flips)
+        return list(dict.fromkeys(sentence for sentences in each for sentence in sentences))
 
     def markdown(self) -> str:
         """The table, the flips and the causes."""
@@ -65,9 +74,10 @@ class Compared:
         causes = [line for lines in map(self._causes, self.causes) for line in lines]
         parts = [
             f"{self.comparison.queries}; brackets: {self.comparison.intervals}\n\n{listed}",
+            *(f"**{sentence}**" for sentence in self.cautions),
             text_table(*self.table()),
             *footnotes(self.comparison),
-            *self.sentences,
+            *self.verdicts,
             text_table([f"against {first}", "better on", "worse on"], flips),
             text_table(["what differs", "side", "where", "first", "other"], causes) if causes else "",
         ]

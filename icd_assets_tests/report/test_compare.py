@@ -127,7 +127,8 @@ def test_other_questions_are_refused_or_left_out(tmp_path: Path) -> None:
         compared(tmp_path, one, few)
     found = compared(tmp_path, one, few, common=True)
     assert found.comparison.num_queries == N - 7
-    assert "7 questions that not all sides answered are left out." in found.sentences
+    assert found.sentences[0] == "7 questions that not all sides answered are left out."
+    assert "**7 questions that not all sides answered are left out.**" in found.markdown().partition("| side")[0]
     none = theirs(tmp_path / "none.json", [{"question_id": "elsewhere", "score": 1.0}])
     with pytest.raises(UserError, match="no question in common"):
         compared(tmp_path, one, none, common=True)
