@@ -23,6 +23,7 @@ from icd_assets.lineage import Records
 from icd_assets.report.compare_report import render
 from icd_assets.report.compare_sides import Compared, compare_sides
 from icd_assets.report.sides import completed, of_path
+from icd_assets.store.atomic import write_atomic
 from icd_assets.store.digests import sha256_file, sha256_json
 from icd_assets.store.manifest import Manifest
 from icd_assets.store.store import Store
@@ -355,6 +356,29 @@ def test_an_evaluation_that_comes_back_is_kept_once(tmp_path: Path) -> None:
     assert keep(folder, other) is not None and len(earlier(folder)) == 3  # the same answers, of other settings
 
 
+@pytest.mark.parametrize("write", [1, 2, 3])
+def test_killed_at_any_write_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: int) -> None:
+    """A full disk, or the end, at each file: no half is taken for a whole, and the next run has it whole."""
+    folder = evaluation(tmp_path / "a", FIRST)
+    made, before = recorded(folder, "2026-01-01T03:04:05+00:00"), (folder / "predictions.parquet").read_bytes()
+    written = []
+
+    def killed(path: Path, content: bytes) -> None:
+        written.append(path)
+        if len(written) == write:
+            raise OSError(28, "No space left on device")
+        write_atomic(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("icd_assets.evaluation.earlier.write_atomic", killed)
+        with pytest.raises(OSError, match="No space"):
+            keep(folder, made)
+    assert earlier(folder) == [] and (folder / "predictions.parquet").read_bytes() == before
+    kept = keep(folder, made)
+    assert kept is not None and [one.folder for one in earlier(folder)] == [kept]
+    assert (kept / "predictions.parquet").read_bytes() == before
+
+
 def test_what_is_not_as_recorded_is_not_kept(tmp_path: Path) -> None:
     folder = evaluation(tmp_path / "a", FIRST)
     made = recorded(folder, "2026-01-01T03:04:05+00:00")
@@ -362,7 +386,10 @@ def test_what_is_not_as_recorded_is_not_kept(tmp_path: Path) -> None:
     assert kept is not None
     evaluation(folder, SECOND)
     assert keep(folder, made) is None
+    (kept / "predictions.parquet").unlink()
+    assert earlier(folder) == []
     shutil.copy(folder / "predictions.parquet", kept / "predictions.parquet")
+    assert len(earlier(folder)) == 1
     with pytest.raises(UserError, match="is no longer what evaluation wrote"):
         of_path(kept, Records(Store(tmp_path)), None, None)
     (kept / RECORD).write_text("[" * 100_000)
