@@ -187,18 +187,13 @@ def _prices_of_beams(run: StepRun) -> dict[str, int]:
 
 def _scores(comparison: Comparison) -> dict[str, float]:
     """The main table's scores as facts, by metric and strategy."""
-    return {
-        f"{comparison.metric} {row.strategy}": row.score.value
-        for row in comparison.strategies
-        if row.shots in (0, comparison.compare_shots)
-    }
+    return {f"{comparison.metric} {row.strategy}": row.score.value for row in comparison.main}
 
 
 def _bounds(comparison: Comparison) -> dict[str, float]:
     """The 95 % intervals of those scores, by the score's name and the bound."""
-    rows = [row for row in comparison.strategies if row.shots in (0, comparison.compare_shots)]
-    low = {f"{comparison.metric} {row.strategy} low": row.score.low for row in rows}
-    return low | {f"{comparison.metric} {row.strategy} high": row.score.high for row in rows}
+    low = {f"{comparison.metric} {row.strategy} low": row.score.low for row in comparison.main}
+    return low | {f"{comparison.metric} {row.strategy} high": row.score.high for row in comparison.main}
 
 
 def _intervals(comparison: Comparison) -> dict[str, tuple[float, float, float]]:

@@ -11,8 +11,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from icd_assets.lineage import Artifact
-from icd_assets.lineage.chain import STATE_IN_WORDS
 from icd_assets.lineage.target import Target
+from icd_assets.lineage.words import STATE_IN_WORDS, moment, run_name
 from icd_assets.store.manifest import flatten
 
 _NAMED = (
@@ -76,12 +76,11 @@ def _head(node: Artifact, tail: str | None) -> Text:
 
 
 def _run(run_id: str) -> str:
-    """The first part of a UUID names a run well enough, to Dagster's UI and to ``icd-assets lineage`` too."""
-    return printable(run_id if len(run_id) != 36 else run_id[:8])
+    return printable(run_name(run_id))
 
 
 def _moment(created_at: str) -> str:
-    return printable(created_at.replace("T", " ").replace("+00:00", " UTC"))
+    return printable(moment(created_at))
 
 
 def _details(node: Artifact) -> Iterator[str]:

@@ -20,15 +20,6 @@ from icd_assets.store.manifest import Input, Manifest
 # outside: dataset, weights, the user's own file · unknown: no manifest under this root tells of it
 State = Literal["current", "remade", "removed", "elsewhere", "outside", "unknown"]
 
-STATE_IN_WORDS: dict[State, str] = {
-    "current": "",
-    "outside": "",
-    "remade": "made again since",
-    "removed": "removed since",
-    "elsewhere": "made elsewhere, says lineage.json",
-    "unknown": "no manifest of it under this results root",
-}
-
 
 @dataclass(frozen=True)
 class Artifact:

@@ -15,8 +15,9 @@ from icd_assets.evaluation.verdict import footnotes, verdict
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.lineage import Records
 from icd_assets.lineage.as_made import manifests_behind
-from icd_assets.lineage.chain import STATE_IN_WORDS, Artifact, Chains
+from icd_assets.lineage.chain import Artifact, Chains
 from icd_assets.lineage.command import command
+from icd_assets.lineage.words import STATE_IN_WORDS
 from icd_assets.report.bars import Line, line, lines, top
 from icd_assets.report.charts import Chart, by_epoch, by_shots
 from icd_assets.report.gallery import Gallery, Row, SplitPictures, gallery

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,20 +92,16 @@ class Board:
             "rows": [
                 {
                     "evaluation": row.strategy,
-                    "score": _interval(row.score),
+                    "score": asdict(row.score),
                     "prompts": row.prompts,
                     "seeds": list(self.seeds[row.strategy]),
-                    "difference": None if gain is None else _interval(gain.difference),
+                    "difference": None if gain is None else asdict(gain.difference),
                     "p_holm": None if gain is None else gain.p_holm,
                     "detectable": None if gain is None else gain.detectable,
                 }
                 for row, gain in self.rows
             ],
         }
-
-
-def _interval(found: Any) -> dict[str, float]:
-    return {"value": found.value, "low": found.low, "high": found.high}
 
 
 def leaderboard(store: Store) -> tuple[list[Board], list[str]]:

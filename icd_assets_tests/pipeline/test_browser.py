@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import pytest
 
 from icd_assets.defs.runs.run_owner import read_owner
 from icd_assets.runtime.process_record import ProcessRecord, absent
+from icd_assets_tests.worlds.chromium import chromium, needs_chromium
 from icd_assets_tests.worlds.served_ui import LOG, served_ui
 from icd_assets_tests.worlds.workplace import CELL, KEY, Workplace, new_workplace
 
@@ -27,22 +27,13 @@ expect = playwright.expect
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 WHOLE_FILE = 600  # seconds, however slow the machine is; one page's wait may come on top
 ONE_PAGE = 30_000  # milliseconds
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"),
+    needs_chromium,
 ]
 
 
@@ -79,10 +70,8 @@ def address(upstream: tuple[Workplace, str], seconds_left: Callable[[], float]) 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS, headless=True)
-        yield chromium
-        chromium.close()
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import base64
 import hashlib
 import json
 import re
-import threading
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from icd_assets_tests.worlds.loopback import Loopback
 
 TOKEN = "hf_of_a_test"
 _LFS = (".safetensors", ".parquet")
@@ -40,7 +40,7 @@ class Repo:
         return hashlib.sha1(text.encode()).hexdigest()
 
 
-class FakeHub(AbstractContextManager["FakeHub"]):
+class FakeHub(Loopback):
     """``refuse``: part of a path → the status that every request to it gets; 0 drops the connection."""
 
     def __init__(self) -> None:
@@ -51,14 +51,6 @@ class FakeHub(AbstractContextManager["FakeHub"]):
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._http.hub = self  # type: ignore[attr-defined]
         self._http.daemon_threads = True
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
 
     @property
     def url(self) -> str:

@@ -6,12 +6,12 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 
 from icd_assets.vlm.endpoint import Endpoint
+from icd_assets_tests.worlds.loopback import Loopback
 
 Json = dict[str, Any]
 
@@ -45,7 +45,7 @@ def echo(body: Json, number: int) -> Answered:
     return said(f"{question(body)} indeed")
 
 
-class FakeServer(AbstractContextManager["FakeServer"]):
+class FakeServer(Loopback):
     """``reply(body, n)`` answers the n-th chat request, n from 1.
 
     Records bodies, headers, and how many requests were there at once.
@@ -59,14 +59,6 @@ class FakeServer(AbstractContextManager["FakeServer"]):
         self.at_once = self.most_at_once = 0
         self._lock = threading.Lock()
         self._http = _Http(self)
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
 
     def endpoint(self, **fields: Any) -> Endpoint:
         url = f"http://127.0.0.1:{self._http.server_port}/v1"
