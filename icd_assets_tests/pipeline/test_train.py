@@ -118,7 +118,8 @@ def test_one_dagster_run_is_recorded_with_data_versions(trained: Trained) -> Non
         assert rce.metadata["rl_data/run"].value == run.run_id
         rl_data = manifest(place, "demo/generated_data/rl_data_RandSampler_tiny_vl.json.manifest.json")
         assert on_disk["vlm"] == [rl_data["want"]["inputs"]["vlm"]["data_version"]]
-        assert rce.metadata["vlm"].value == on_disk["vlm"][0][:16]
+        assert rce.metadata["vlm"].value == "tiny_vl"
+        assert rce.metadata["vlm/digest"].value == on_disk["vlm"][0][:16]
         assert "data:image/svg+xml;base64," in rce.metadata["curve"].value
         observed = instance.fetch_observations(dg.AssetKey("rce_checkpoints"), limit=50).records
         assert len(observed) == 5

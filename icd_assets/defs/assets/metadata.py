@@ -34,6 +34,7 @@ def metadata(asset: str, manifest: Manifest, experiment: Experiment) -> dict[str
         **_made_from(inputs, manifest, experiment),
         **_facts(asset, manifest.facts),
         "path": _path(manifest, experiment),
+        **_trackers(manifest),
         **_origin(manifest),
         **_digests(inputs, manifest),
     }
@@ -43,6 +44,12 @@ def _report(asset: str, experiment: Experiment) -> dict[str, Any]:
     if asset not in _REPORTED:
         return {}
     return {"report": dg.MetadataValue.md(f"[{_REPORTED[asset]}]({report_address(experiment)})")}
+
+
+def _trackers(manifest: Manifest) -> dict[str, dg.MetadataValue[Any]]:
+    """Where each tracker shows the run."""
+    links, value = manifest.tracker_links.items(), dg.MetadataValue
+    return {f"tracker/{name}": value.url(at) if at.startswith("http") else value.text(at) for name, at in links}
 
 
 def _facts(asset: str, facts: Mapping[str, Any]) -> dict[str, Any]:
