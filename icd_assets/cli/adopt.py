@@ -13,12 +13,12 @@ from icd_assets.cli.help import Command
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
-from icd_assets.cli.tree import printable
 from icd_assets.defs.runs.instance import enter_home, open_instance
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.experiment import results_root
 from icd_assets.experiment.settings import Settings
 from icd_assets.lever_plus.adopt import Adoption, Finding
+from icd_assets.runtime.foreign import printable
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -16,13 +16,13 @@ from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.summary import path_shown
-from icd_assets.cli.tree import printable
 from icd_assets.errors import UserError
 from icd_assets.evaluation.verdict import footnotes
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import Settings
 from icd_assets.lineage import Records
+from icd_assets.runtime.foreign import printable
 from icd_assets.store.atomic import write_atomic
 
 if TYPE_CHECKING:

@@ -17,12 +17,13 @@ from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
-from icd_assets.cli.tree import printable, shown
+from icd_assets.cli.tree import shown
 from icd_assets.errors import UserError
 from icd_assets.experiment.settings import Settings
 from icd_assets.lineage import Records, Target, find
 from icd_assets.lineage.differences import Difference, differences
 from icd_assets.lineage.target import RUN_ID
+from icd_assets.runtime.foreign import printable
 
 SCHEMA = 2  # 1 was called diff_schema
 

@@ -11,7 +11,6 @@ from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
-from icd_assets.cli.tree import printable
 from icd_assets.errors import UserError
 from icd_assets.evaluation.report import Comparison
 from icd_assets.experiment.experiment import Experiment
@@ -19,6 +18,7 @@ from icd_assets.experiment.seeds import of_seeds, read_seeds
 from icd_assets.experiment.settings import Settings
 from icd_assets.lineage import Records
 from icd_assets.lineage.there import fitting, flags, others, under
+from icd_assets.runtime.foreign import printable
 
 SCHEMA = 1
 

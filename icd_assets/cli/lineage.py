@@ -13,7 +13,7 @@ from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
-from icd_assets.cli.tree import printable, tree
+from icd_assets.cli.tree import tree
 from icd_assets.experiment.settings import Settings
 from icd_assets.lineage import Records, find
 from icd_assets.lineage.as_json import LINEAGE_SCHEMA
@@ -24,6 +24,7 @@ from icd_assets.lineage.published import published_beside
 from icd_assets.lineage.rehash import Rehashed, rehash
 from icd_assets.lineage.rows import TrainedRow, trained_rows
 from icd_assets.lineage.there import under
+from icd_assets.runtime.foreign import printable
 
 
 @click.command(

@@ -12,8 +12,8 @@ from icd_assets.cli.cell_arguments import GpuCommand
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
-from icd_assets.cli.tree import printable
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import printable
 from icd_assets.upkeep.prune import Keep, Removal, removals
 from icd_assets.upkeep.prune import prune as remove
 

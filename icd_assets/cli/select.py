@@ -13,8 +13,8 @@ from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.summary import path_shown
-from icd_assets.cli.tree import printable
 from icd_assets.experiment.settings import Settings
+from icd_assets.runtime.foreign import printable
 
 SCHEMA = 1
 

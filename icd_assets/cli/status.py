@@ -15,13 +15,13 @@ from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.status_table import lines
-from icd_assets.cli.tree import printable
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.plan import require_assets
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.steps import STEP
 from icd_assets.lineage.there import under
+from icd_assets.runtime.foreign import printable
 from icd_assets.tasks import TASKS
 from icd_assets.upkeep.status import AssetStatus, CellStatus, Survey
 from icd_assets.upkeep.why import Cause, causes, fresh

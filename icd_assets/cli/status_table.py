@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
-from icd_assets.cli.tree import printable
 from icd_assets.experiment.steps import STEPS
+from icd_assets.runtime.foreign import printable
 from icd_assets.upkeep.status import AssetStatus, CellStatus
 
 _SHOWN = {"missing": "–", "left out": "·", "unjudged": "?"}

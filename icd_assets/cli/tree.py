@@ -13,6 +13,7 @@ from rich.tree import Tree
 from icd_assets.lineage import Artifact
 from icd_assets.lineage.target import Target
 from icd_assets.lineage.words import STATE_IN_WORDS, moment, run_name
+from icd_assets.runtime.foreign import printable
 from icd_assets.store.manifest import flatten
 
 _NAMED = (
@@ -111,8 +112,3 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         return value[:16] if re.fullmatch("[0-9a-f]{40,}", value) else value
     return "–" if value is None else json.dumps(value)
-
-
-def printable(text: str) -> str:
-    """A name from a file of anyone's must not steer the terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

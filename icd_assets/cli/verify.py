@@ -16,12 +16,12 @@ from icd_assets.cli.moving_line import MovingLine
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
-from icd_assets.cli.tree import printable
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.settings_origins import GivenBy
 from icd_assets.experiment.steps import STEP
+from icd_assets.runtime.foreign import printable
 from icd_assets.upkeep.verify import Findings
 from icd_assets.upkeep.verify import verify as verify_all
 

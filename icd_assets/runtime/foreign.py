@@ -1,0 +1,54 @@
+"""Values and texts from a file of anyone's, as a sentence of ours may show them."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
+# What joins letters and pictures is part of words; a line break and a tab are part of our own sentences.
+_KEPT = "\n\t\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
+
+
+def printable(text: str) -> str:
+    """A name on one line: nothing in it steers the terminal, turns the writing round or breaks the line."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def harmless(text: str) -> str:
+    """Lines of text without what would steer a terminal, turn the writing round, or be no character at all."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in _KEPT else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+class _Brief(reprlib.Repr):
+    """Four levels deep and a few items wide, so that neither depth nor sharing makes it long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxlist, self.maxtuple = 3, 3, 4, 4
+        self.maxset = self.maxfrozenset = self.maxdeque = self.maxarray = 4
+        self.maxstring = self.maxother = self.maxlong = 80
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python writes no number of more than 4,300 digits, and each shorter one in quadratic time.
+        return f"<a number of {x.bit_length()} bits>" if x.bit_length() > 256 else super().repr_int(x, level)
+
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        return repr(x) if len(x) <= 40 else f"{x[:40]!r}…"
+
+    def repr_bytearray(self, x: bytearray, level: int) -> str:
+        return self.repr_bytes(bytes(x[:41]), level)
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        # A foreign class may have a __repr__ that shows all it holds; the name of its kind says enough.
+        return super().repr_instance(x, level) if type(x).__module__ == "builtins" else f"<{type(x).__name__}>"
+
+
+_BRIEF = _Brief()
+
+
+def brief(value: object, most: int = 80) -> str:
+    """``repr`` of a value that may be as deep, wide or long as a file made it; at most ``most`` characters."""
+    text = _BRIEF.repr(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
