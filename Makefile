@@ -6,7 +6,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export PYTHONWARNINGS ?= ignore::DeprecationWarning
 
-.PHONY: demo test test-fast test-wheel torture coverage check docs ui clean
+.PHONY: demo test test-fast test-wheel torture fuzz coverage check docs ui clean
 
 demo: $(BIN)/.ready          ## the whole pipeline on the built-in world; prints the comparison table
 	@$(BIN)/icd-assets demo
@@ -22,6 +22,10 @@ test-wheel: $(BIN)/.ready    ## the installed wheel in an empty folder, once per
 
 torture: $(BIN)/.ready       ## kills every asset at every point and runs it again
 	@$(BIN)/python -m pytest -m torture
+
+fuzz: $(BIN)/.ready         ## each reader of foreign files under random bytes, five minutes each
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	@$(BIN)/python -m icd_assets_tests.fuzz --seconds $(or $(SECONDS),300) $(TARGETS)
 
 coverage: $(BIN)/.ready      ## all tests, and the share of lines they run: at least 90 %
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-fail-under=90
