@@ -66,14 +66,14 @@ def adopt(results_dir: Path, settings: Settings, dry_run: bool, v2: tuple[Path, 
         return
     counts = dict.fromkeys(_WORDS, 0)
     for line, finding, count in _lines(adoption.run(), root, dry_run):
-        console.print(line, markup=False)
+        console.print(line)
         counts[finding.outcome] += count
     counted = ", ".join(f"{count} {_WORDS[outcome]}" for outcome, count in counts.items() if count)
     console.print(f"\n{'(dry run) ' if dry_run else ''}{counted or 'nothing of Lever-Plus was found'}")
     if not dry_run:
         _record(adoption)
     if root.resolve() != results_root().resolve():
-        console.print(f"to go on from here:  export RESULT_DIR={root}", markup=False)
+        console.print(f"to go on from here:  export RESULT_DIR={root}")
 
 
 def _lines(findings: Iterable[Finding], root: Path, dry_run: bool) -> Iterator[tuple[str, Finding, int]]:

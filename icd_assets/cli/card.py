@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from icd_assets.cli.cell_arguments import GpuCommand
+from icd_assets.cli.echo import echo
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.session import Session
 from icd_assets.errors import UserError
@@ -45,11 +46,11 @@ def card(cell: tuple[str, ...], to: Path | None, license: str | None, settings: 
     session = Session.here(settings)
     text = card_of(Trained.of(session.open(session.cell_or_demo(cell))), license=license)
     if to is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     try:
         with to.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise UserError(f"{to} is there already, and nothing of yours is replaced; name a new file.") from None
-    click.echo(str(to))
+    echo(str(to))

@@ -15,13 +15,13 @@ def require_clear(plan: Plan) -> None:
     from icd_assets.experiment.checks import Look, check
 
     def note(sentence: str) -> None:
-        console.print(sentence, markup=False)
+        console.print(sentence)
 
     found = []
     for finding in check(Look(plan, note=note)):
         found.append(finding)
         if finding.level == "warning":
-            console.print(f"warning: {_in_words(finding)}", markup=False)
+            console.print(f"warning: {_in_words(finding)}")
     require_no_problem(found)
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from icd_assets.cli.cell_arguments import GpuCommand
 from icd_assets.cli.compare_words import Named, all_paths, named_sides
+from icd_assets.cli.echo import echo
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
@@ -98,11 +99,11 @@ def compare(
     if as_json:
         print_json(SCHEMA, found.as_json())
     elif markdown:
-        click.echo(found.markdown(), nl=False)
+        echo(found.markdown(), nl=False)
     else:
         _show(found)
     if html is not None:
-        click.echo(f"page: {path_shown(here / html)}", err=as_json or markdown)
+        echo(f"page: {path_shown(here / html)}", err=as_json or markdown)
 
 
 def _side(one: Named, records: Records, strategy: str | None, shots: int | None) -> Side:
@@ -130,25 +131,25 @@ def _recorded(sides: Sequence[Side], session: Session) -> Experiment | None:
 def _show(found: Compared) -> None:
     for name, side in found.sides.items():
         shots = "" if side.shots is None else f", {side.shots} shots"
-        console.print(printable(f"{name}{shots}: {side.source}"), markup=False, highlight=False)
+        console.print(printable(f"{name}{shots}: {side.source}"))
     for sentence in found.cautions:
-        console.print(printable(sentence), style="bold", markup=False)
+        console.print(printable(sentence), style="bold")
     header, lines = found.table()
     table = Table(*header, "better on", "worse on", box=None, pad_edge=False)
     flips = {one.name: (f"{one.better:,}", f"{one.worse:,}") for one in found.flips}
     for line in lines:
         table.add_row(*map(printable, line), *flips.get(line[0], ("", "")))
     console.print()
-    console.print(table, markup=False)
-    console.print(f"[…]: {found.comparison.intervals}; {found.comparison.queries}", markup=False)
+    console.print(table)
+    console.print(f"[…]: {found.comparison.intervals}; {found.comparison.queries}")
     for sentence in [*footnotes(found.comparison), *found.verdicts]:
-        console.print(printable(sentence), markup=False)
+        console.print(printable(sentence))
     for name, causes in found.causes.items():
-        console.print(f"\nwhat differs of {printable(name)}:", markup=False)
+        console.print(f"\nwhat differs of {printable(name)}:")
         if not causes:
             console.print("not known: no record of one of the two" if causes is None else "nothing else")
         for one in (causes or ())[:_CAUSES]:
             where = " ← ".join(one.path)
-            console.print(printable(f"  {one.field}: {one.a} → {one.b}   ({one.kind}, {where})"), markup=False)
+            console.print(printable(f"  {one.field}: {one.a} → {one.b}   ({one.kind}, {where})"))
         if causes and len(causes) > _CAUSES:
             console.print(f"  and {len(causes) - _CAUSES} more: --json or --html")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import click
 
 from icd_assets.cli.cell_arguments import GpuCommand
+from icd_assets.cli.echo import echo
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
@@ -46,7 +47,7 @@ def evaluation(cell: tuple[str, ...], settings: Settings, seeds: str | None, as_
     session = Session.here(settings)
     experiment, problem = fitting(session.open(session.cell_or_demo(cell)))
     if problem is not None:
-        click.echo(f"icd-assets: {problem} Shown without it.", err=True)
+        echo(f"icd-assets: {problem} Shown without it.", err=True)
     if chosen is not None:
         _show_seeds(of_seeds(experiment, chosen), as_json)
         return
@@ -67,7 +68,7 @@ def evaluation(cell: tuple[str, ...], settings: Settings, seeds: str | None, as_
 
     show_evaluation(experiment)
     for text in elsewhere:
-        console.print(printable(f"also evaluated: {under(text)}"), markup=False)
+        console.print(printable(f"also evaluated: {under(text)}"))
 
 
 def _show_seeds(found: Mapping[int, Experiment], as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from icd_assets.cli.echo import echo
 from icd_assets.cli.help import Command
 
 
@@ -31,7 +32,7 @@ def gpus(count: int | None) -> None:
             limit = opened.global_op_concurrency_default_limit
         busy = holders(opened)
     seen = len(visible_gpus())
-    click.echo(f"GPU steps at once: {limit if limit is not None else 'any number; set one: icd-assets gpus 1'}")
-    click.echo(f"GPUs of this machine: {seen}")
+    echo(f"GPU steps at once: {limit if limit is not None else 'any number; set one: icd-assets gpus 1'}")
+    echo(f"GPUs of this machine: {seen}")
     for holder in busy:
-        click.echo(f"at work: {holder}")
+        echo(f"at work: {holder}")

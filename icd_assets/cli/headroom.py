@@ -47,9 +47,9 @@ def headroom(cell: tuple[str, ...], settings: Settings, budget: int, as_json: bo
     kinds = stored(experiment)
     if not as_json:
         for kind, found in kinds.items():
-            console.print(stored_sentence(kind, found), markup=False)
+            console.print(stored_sentence(kind, found))
         if not kinds:
-            console.print("no RL data to look at", markup=False)
+            console.print("no RL data to look at")
     if budget == 0:
         if as_json:
             rows = {kind: figures(found) for kind, found in kinds.items()}
@@ -60,7 +60,6 @@ def headroom(cell: tuple[str, ...], settings: Settings, budget: int, as_json: bo
         where = "of all rows" if drawn.fitted else "without a candidate pool"
         console.print(
             f"asking at most {drawn.prompts:,} prompts: {len(drawn.rows)} train questions {where}, random pools",
-            markup=False,
         )
     line = MovingLine("asking")
 
@@ -88,11 +87,10 @@ def headroom(cell: tuple[str, ...], settings: Settings, budget: int, as_json: bo
             },
         )
         return
-    console.print(f"asked {measured.asked:,} prompts, {measured.reused:,} were known", markup=False)
+    console.print(f"asked {measured.asked:,} prompts, {measured.reused:,} were known")
     console.print(
         f"the policy is {measured.policy}: {100 * found_here.policy:.1f}; the best pair found: "
         f"{100 * found_here.best_pair:.1f}",
-        markup=False,
     )
     for sentence in sentences(found_here):
-        console.print(sentence, markup=False)
+        console.print(sentence)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from icd_assets.cli.echo import echo
 from icd_assets.cli.help import Command
 
 
@@ -24,10 +25,10 @@ def init(folder: Path) -> None:
     from icd_assets.runtime.new_home import write_home
 
     show_written(folder, write_home(folder))
-    click.echo("next: name your datasets in .env, or try the whole pipeline on a tiny world: icd-assets demo")
+    echo("next: name your datasets in .env, or try the whole pipeline on a tiny world: icd-assets demo")
 
 
 def show_written(folder: Path, written: list[Path]) -> None:
     """``/data/icd: wrote dagster.yaml, workspace.yaml, .env``"""
     names = ", ".join(path.name for path in written)
-    click.echo(f"{folder.absolute()}: wrote {names}" if written else f"{folder.absolute()} is a home already")
+    echo(f"{folder.absolute()}: wrote {names}" if written else f"{folder.absolute()} is a home already")

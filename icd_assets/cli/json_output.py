@@ -11,8 +11,10 @@ from typing import Any
 
 import click
 
+from icd_assets.cli.echo import echo
+
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 
 
 def print_json(schema: int, document: Mapping[str, Any]) -> None:
-    click.echo(json.dumps({"schema": schema, **document}, indent=1))
+    echo(json.dumps({"schema": schema, **document}, indent=1))

@@ -41,7 +41,7 @@ def launch(plan: Plan) -> str | None:
         leave_output_alone(opened)
         add_cells(opened, [experiment.cell.key])
         for sentence in close_dead_runs(opened):  # a killed run's slot would be waited for
-            console.print(sentence, markup=False)
+            console.print(sentence)
         missed = find_unrecorded(opened, plan)
         names = [item.step.name for item in plan.steps if item.reason is not None or item.step.name in missed]
         if names:

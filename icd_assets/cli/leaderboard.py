@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from icd_assets.cli.echo import echo
 from icd_assets.cli.help import Command
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.screen import console
@@ -42,7 +43,7 @@ def leaderboard(html: Path | None, markdown: bool, as_json: bool) -> None:
     session = Session.here()
     boards, problems = of_store(session.store)
     for problem in problems:
-        click.echo(f"icd-assets: {problem}", err=True)
+        echo(f"icd-assets: {problem}", err=True)
     if not boards:
         raise UserError(
             f"nothing is evaluated under {session.store.root}; run icd-assets train, or name RESULT_DIR."
@@ -54,15 +55,15 @@ def leaderboard(html: Path | None, markdown: bool, as_json: bool) -> None:
     if as_json:
         print_json(SCHEMA, {"boards": [board.as_json() for board in boards], "problems": problems})
     elif markdown:
-        click.echo("\n".join(board.markdown() for board in boards), nl=False)
+        echo("\n".join(board.markdown() for board in boards), nl=False)
     else:
         for board in boards:
             header, lines = board.table()
             table = Table(*header, box=None, pad_edge=False)
             for line in lines:
                 table.add_row(*map(printable, line))
-            console.print(printable(board.title), style="bold", markup=False, highlight=False)
-            console.print(table, markup=False)
+            console.print(printable(board.title), style="bold")
+            console.print(table)
             console.print()
     if html is not None:
-        click.echo(f"page: {path_shown(html)}", err=as_json or markdown)
+        echo(f"page: {path_shown(html)}", err=as_json or markdown)

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from icd_assets.cli.cell_arguments import GpuCommand
+from icd_assets.cli.echo import echo
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
@@ -70,23 +71,21 @@ def lineage(
     if export is not None:
         documents = statements if export == "in-toto" else events
         for document in documents(targets[0].chain):
-            click.echo(json.dumps(document))
+            echo(json.dumps(document))
     elif as_json:
         print_json(LINEAGE_SCHEMA, document_of(targets, session.store, verified, trained))
     else:
         for target in whole:
             if target.flags:
-                console.print(printable(under(target.flags)), markup=False, style="bold")
+                console.print(printable(under(target.flags)), style="bold")
             console.print(tree(target))
         for target in targets:
             if target not in whole:
                 made = target.chain.data_version or ""
-                console.print(
-                    printable(f"also there: {target.chain.name} {made[:16]} {under(target.flags)}"), markup=False
-                )
+                console.print(printable(f"also there: {target.chain.name} {made[:16]} {under(target.flags)}"))
         _show(verified, trained)
     for path, problem in records.broken.items():
-        click.echo(f"icd-assets: passed over {path}: {problem}", err=True)
+        echo(f"icd-assets: passed over {path}: {problem}", err=True)
     if verified is not None and verified.differs:
         sys.exit(2)
 
@@ -95,13 +94,13 @@ def _show(verified: Rehashed | None, rows: list[TrainedRow] | None) -> None:
     if rows is not None:
         console.print(f"\ntrained on {len(rows)} RL rows: row (question_id)")
         shown = (f"{one.row} ({'unknown' if one.question_id is None else one.question_id})" for one in rows)
-        console.print(", ".join(shown), markup=False)
+        console.print(", ".join(shown))
     if verified is not None:
         console.print(f"\nread again: {verified.files} files and inputs")
         for line in verified.unchecked:
-            console.print(printable(f"not checked: {line}"), markup=False)
+            console.print(printable(f"not checked: {line}"))
         for line in verified.differs:
-            console.print(printable(f"differs: {line}"), markup=False, style="bold red")
+            console.print(printable(f"differs: {line}"), style="bold red")
         if not verified.differs and not verified.unchecked:
             console.print("all of it is what was recorded")
         elif not verified.differs:

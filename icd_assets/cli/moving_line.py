@@ -68,7 +68,7 @@ class MovingLine:
         """A line that stays."""
         self._printed = time.monotonic()
         self._refresh()  # rich draws its last frame again below what is printed
-        console.print(text, markup=False)
+        console.print(text)
 
     def raise_problem(self) -> None:
         """Of the thread: where stdout cannot be written any more, the work ends."""

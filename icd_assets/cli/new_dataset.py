@@ -86,18 +86,18 @@ def new_dataset(
     text = entry_text(name, made.entry, f"by icd-assets new-dataset {folder}")
     with_entry(read_overlay(path), name, text, path)  # refused before anything is said
     for line in made.lines():
-        console.print(line, markup=False)
+        console.print(line)
     if dry_run:
-        console.print(f"\n(dry run) would be added to {path}:\n\ndatasets:\n{text}", markup=False, end="")
+        console.print(f"\n(dry run) would be added to {path}:\n\ndatasets:\n{text}", end="")
         return
     add_to(path, name, text)
-    console.print(f"\nadded to {path}; next:\n", markup=False)
+    console.print(f"\nadded to {path}; next:\n")
     pool = f" --set shared.pool_size={made.pool_size}" if made.pool_size is not None else ""
     cell = f"{made.task} {name} 0 {SELECTOR_INPUT} rand_sampler {_MODEL}{pool}"
     if os.environ.get("ICD_CATALOG") != str(path):
-        console.print(f"  export ICD_CATALOG={shlex.quote(str(path))}", markup=False)
-    console.print(f"  icd-assets doctor {cell}", markup=False)
-    console.print(f"  icd-assets train {cell}", markup=False)
+        console.print(f"  export ICD_CATALOG={shlex.quote(str(path))}")
+    console.print(f"  icd-assets doctor {cell}")
+    console.print(f"  icd-assets train {cell}")
 
 
 def _overlay() -> Path:

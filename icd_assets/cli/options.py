@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from icd_assets.cli.echo import echo
 from icd_assets.cli.help import SectionOption
 from icd_assets.errors import UserError
 from icd_assets.experiment.misspelt_variables import misspelt
@@ -63,7 +64,7 @@ def setting_options(
 def note_misspelt() -> None:
     """One line for each environment variable that is nearly one of ours."""
     for sentence in misspelt(os.environ):
-        click.echo(f"icd-assets: {sentence}", err=True)
+        echo(f"icd-assets: {sentence}", err=True)
 
 
 def _flags() -> dict[str, list[Setting]]:

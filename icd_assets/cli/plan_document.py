@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
+from icd_assets.cli.echo import echo
 from icd_assets.cli.json_output import print_json
 from icd_assets.experiment.plan import Plan
 from icd_assets.experiment.recipe_cost import RecipeCost, recipe_costs
@@ -31,7 +30,7 @@ def plan_document(plan: Plan) -> tuple[dict[str, Any], list[Finding]]:
     from icd_assets.experiment.plan_notes import notes
 
     def note(sentence: str) -> None:
-        click.echo(f"icd-assets: {sentence}", err=True)
+        echo(f"icd-assets: {sentence}", err=True)
 
     look = Look(plan, note=note)
     besides, found = list(notes(plan)), list(check(look))

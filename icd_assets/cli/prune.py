@@ -61,9 +61,9 @@ def prune(
         print_json(SCHEMA, _document(session, found, alone, removed=yes, freed=freed))
         return
     for one in found:
-        console.print(printable(_line(session, one)), markup=False)
+        console.print(printable(_line(session, one)))
     for sentence in alone:
-        console.print(printable(f"left alone: {sentence}"), markup=False)
+        console.print(printable(f"left alone: {sentence}"))
     if not found:
         console.print("nothing to prune")
     elif yes:

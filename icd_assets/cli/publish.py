@@ -11,6 +11,7 @@ import click
 
 from icd_assets.cli.card import license_option
 from icd_assets.cli.cell_arguments import GpuCommand
+from icd_assets.cli.echo import echo
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import is_screen
@@ -71,10 +72,10 @@ def export(
     require_license(data_license, "--data-license")
     trained = _trained(cell, settings)
     new_folder(to, lambda folder: write_folder(folder, trained, license=license, key=key))
-    click.echo(f"{path_shown(to.absolute())}: {trained.name} of {trained.experiment.cell}")
+    echo(f"{path_shown(to.absolute())}: {trained.name} of {trained.experiment.cell}")
     if data is not None:
         new_folder(data, lambda folder: write_dataset(folder, trained, license=data_license))
-        click.echo(f"{path_shown(data.absolute())}: its labels and predictions")
+        echo(f"{path_shown(data.absolute())}: its labels and predictions")
 
 
 @click.command(
@@ -180,9 +181,9 @@ class _Put(NamedTuple):
 
 def _show(found: dict[str, Any]) -> None:
     if found["url"] is None:
-        click.echo(f"{found['repo_id']} would get:")
+        echo(f"{found['repo_id']} would get:")
     else:
         what = "published" if found["new"] else "is up to date"
-        click.echo(f"{found['url']} {what}: commit {found['commit'][:12]}")
+        echo(f"{found['url']} {what}: commit {found['commit'][:12]}")
     for one in found["files"]:
-        click.echo(f"  {one['size']:>12,}  {one['path']}")
+        echo(f"  {one['size']:>12,}  {one['path']}")

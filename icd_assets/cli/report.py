@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from icd_assets.cli.cell_arguments import GpuCommand
+from icd_assets.cli.echo import echo
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
@@ -45,9 +46,9 @@ def report(cell: tuple[str, ...], output: Path | None, opened: bool, settings: S
     session = Session.here(settings)
     experiment, problem = fitting(session.open(session.cell_or_demo(cell)))
     if problem is not None:
-        click.echo(f"icd-assets: {problem} Shown without it.", err=True)
+        echo(f"icd-assets: {problem} Shown without it.", err=True)
     path = write_report(experiment, output)
-    console.print(f"report: {path_shown(path)}", markup=False, highlight=False)
+    console.print(f"report: {path_shown(path)}")
     if opened:
         webbrowser.open(path.resolve().as_uri())
 
@@ -58,7 +59,7 @@ def write_reports(experiments: Iterable[Experiment]) -> None:
         path = experiment.paths.evaluation / NAME
         if not _current(experiment, path):
             write_report(experiment)
-        console.print(f"report, with every question: {path_shown(path)}", markup=False, highlight=False)
+        console.print(f"report, with every question: {path_shown(path)}")
 
 
 def _current(experiment: Experiment, path: Path) -> bool:
@@ -76,6 +77,6 @@ def write_report(experiment: Experiment, output: Path | None = None) -> Path:
     from icd_assets.report.cell_report import render
 
     path = output or experiment.paths.evaluation / NAME
-    page = render(experiment, Progress("report", lambda text: click.echo(text, err=True)))
+    page = render(experiment, Progress("report", lambda text: echo(text, err=True)))
     write_atomic(path, page.encode())
     return path

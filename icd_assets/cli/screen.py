@@ -15,9 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from icd_assets.experiment.plan import Plan
+from icd_assets.runtime.foreign import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
     from icd_assets.experiment.recipe_cost import RecipeCost
 
@@ -38,21 +42,25 @@ def screen_width() -> int | None:
 
 
 class _Console(Console):
-    """Rich's, with three habits of its own: sentences are broken between words, a word that is wider than the
+    """Rich's, with three habits of our own: sentences are broken between words, a word that is wider than the
     screen stays whole (the terminal goes on with it in the next row, and it can be copied), and a table that does
-    not fit is shown as paragraphs."""
+    not fit is shown as paragraphs. And no text steers the terminal: names come from files of anyone's."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=harmless(segment.text))
 
     def print(self, *objects: Any, **options: Any) -> None:
         if len(objects) == 1 and isinstance(objects[0], Table):
             return self._print_table(objects[0])
         width = screen_width()
         if width is not None:
-            objects = tuple(self._wrapped(one, width, options.get("markup")) for one in objects)
+            objects = tuple(self._wrapped(one, width) for one in objects)
         return super().print(*objects, **options)
 
-    def _wrapped(self, shown: Any, width: int, markup: bool | None) -> Any:
+    def _wrapped(self, shown: Any, width: int) -> Any:
         if isinstance(shown, str):
-            shown = self.render_str(shown, markup=markup)
+            shown = Text(shown)
         return wrapped(shown, width) if isinstance(shown, Text) else shown
 
     def _print_table(self, table: Table) -> None:
@@ -61,11 +69,11 @@ class _Console(Console):
         # A last column with a least width holds sentences: it is narrowed before the table is given up.
         least = measured.maximum
         if table.columns and (narrowest := table.columns[-1].min_width):
-            prose = Measurement.get(self, self.options, Text("\n").join(_texts(self, table, -1))).maximum
+            prose = Measurement.get(self, self.options, Text("\n").join(_texts(table, -1))).maximum
             least -= max(0, prose - narrowest)
         if least <= width:
             return super().print(table, width=min(width, measured.maximum))
-        for row in zip(*(_texts(self, table, column) for column in range(len(table.columns))), strict=True):
+        for row in zip(*(_texts(table, column) for column in range(len(table.columns))), strict=True):
             self._print_paragraph(table, row)
         return None
 
@@ -90,9 +98,9 @@ class _Console(Console):
         raise  # main() ends the command as a shell expects; rich would exit with 1
 
 
-def _texts(console: Console, table: Table, column: int) -> list[Text]:
+def _texts(table: Table, column: int) -> list[Text]:
     cells = table.columns[column].cells
-    return [cell.copy() if isinstance(cell, Text) else console.render_str(str(cell)) for cell in cells]
+    return [cell.copy() if isinstance(cell, Text) else Text(str(cell)) for cell in cells]
 
 
 def wrapped(text: Text, width: int) -> Text:
@@ -120,12 +128,19 @@ def _breaks(line: str, width: int) -> list[int]:
 
 _SCREEN = is_screen()
 console = _Console(
+    markup=False,
+    emoji=False,
     highlight=False,
     soft_wrap=True,
     force_terminal=_SCREEN,  # and not by a variable: a file must stay readable
     color_system="auto" if _SCREEN and not os.environ.get("NO_COLOR") else None,
     width=None if _SCREEN else screen_width() or _LOG_COLUMNS,
 )
+
+
+def headed(heading: str, text: str = "") -> Text:
+    """A line that begins with bold words."""
+    return Text.assemble((heading, "bold"), text)
 
 
 def show_plan(plan: Plan) -> None:
@@ -155,5 +170,4 @@ def show_costs(costs: Sequence[RecipeCost]) -> None:
     known = any(one.tflop is not None for one in costs)
     console.print(
         f"Prompts at most, to train; what was answered before is not asked again.{estimate if known else ''}\n",
-        markup=False,
     )

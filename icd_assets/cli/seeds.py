@@ -12,7 +12,7 @@ from icd_assets.cli.cell_arguments import CellArguments
 from icd_assets.cli.checked import require_no_problem
 from icd_assets.cli.json_output import print_json
 from icd_assets.cli.plan_document import SCHEMA, plan_document
-from icd_assets.cli.screen import console
+from icd_assets.cli.screen import console, headed
 from icd_assets.cli.summary import difference_cell, digits_shown, fitted, path_shown, reference_headers, score_cell
 from icd_assets.errors import UserError
 from icd_assets.evaluation.predictions import NAME
@@ -52,7 +52,7 @@ def run_seeds(
     for seed in _in_order(found, base):
         if not dry_run:  # Dagster's last event of the cell will be of another root than the results'
             base.store.mark_unrecorded("seeds", base.cell.key)
-        console.print(f"[bold]seed {seed}[/bold]")
+        console.print(f"seed {seed}", style="bold")
         evaluates &= make(found[seed], arguments, dry_run=dry_run, to=to, force=force).evaluates
         console.print()
     if evaluates and not dry_run:
@@ -83,7 +83,7 @@ def show_seeds(found: Mapping[int, Experiment]) -> None:
     """Scores of all seeds, and differences averaged over them with the seeds' range below each."""
     over, files = read_evaluations(found)
     average, digits = over.average, digits_shown()
-    console.print(f"[bold]{next(iter(found.values())).cell}[/bold]: {over.title}", highlight=False)
+    console.print(headed(next(iter(found.values())).cell.key, f": {over.title}"))
     scores = Table(
         "strategy", f"mean {average.label}", *(f"seed {n}" for n in over.seeds), "sd", box=None, pad_edge=False
     )
@@ -102,9 +102,9 @@ def show_seeds(found: Mapping[int, Experiment]) -> None:
     console.print(table)
     console.print("a…b: over questions, for these seeds; below it the seeds' least to greatest, and their sd")
     for sentence in [*footnotes(average), *verdict(average)]:
-        console.print(sentence, style="bold" if sentence.startswith("Warning") else None, markup=False)
+        console.print(sentence, style="bold" if sentence.startswith("Warning") else None)
     listed = ", ".join(f"{seed}: {path_shown(path.parent)}" for seed, path in files.items())
-    console.print(f"each seed's own tables: {listed}", markup=False)
+    console.print(f"each seed's own tables: {listed}")
 
 
 def _range(values: Sequence[float]) -> str:

@@ -63,8 +63,8 @@ def select(
         found = {"cell": str(experiment.cell), "selector": trained.name, "demonstrations": demonstrations}
         print_json(SCHEMA, found | {"messages": messages})
         return
-    console.print(f"chosen by {trained.name} of {experiment.cell}, in prompt order:", markup=False)
+    console.print(f"chosen by {trained.name} of {experiment.cell}, in prompt order:")
     table = Table("row", "question", "answer", "picture", box=None, pad_edge=False)
     for row, one in zip(rows, shown, strict=True):
         table.add_row(str(row), printable(one.question), printable(one.answer), path_shown(one.image))
-    console.print(table, markup=False)
+    console.print(table)

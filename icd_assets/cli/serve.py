@@ -11,6 +11,7 @@ from importlib.util import find_spec
 import click
 
 from icd_assets.cli.cell_arguments import GpuCommand
+from icd_assets.cli.echo import echo
 from icd_assets.cli.options import setting_options
 from icd_assets.cli.session import Session
 from icd_assets.errors import UserError
@@ -78,9 +79,9 @@ def serve(cell: tuple[str, ...], host: str, port: int, token: str | None, settin
             signal.signal(number, lambda *_: None)  # uvicorn raises again what it ended for
         address, at = listening.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
-        click.echo(f"{trained.name} of {experiment.cell} answers at http://{shown}:{at}/select; Ctrl-C ends it")
+        echo(f"{trained.name} of {experiment.cell} answers at http://{shown}:{at}/select; Ctrl-C ends it")
         server.run(sockets=[listening])
-    click.echo("ended")
+    echo("ended")
 
 
 def _is_loopback(host: str) -> bool:

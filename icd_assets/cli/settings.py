@@ -8,6 +8,7 @@ from typing import Any, assert_never
 import click
 
 from icd_assets.cli.cells import FORMS, typed_dataset
+from icd_assets.cli.echo import echo
 from icd_assets.cli.help import Command
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
@@ -62,13 +63,13 @@ def settings(
         print_json(SCHEMA, _document(experiment, found))
         return
     for name in dict.fromkeys(one.setting.section for one in found):
-        click.secho(f"{name}", bold=True)
+        echo(name, bold=True)
         for one in found:
             if one.setting.section == name:
                 _show(one)
-        click.echo()
+        echo()
     if experiment is None:
-        click.echo(_wrapped(f"The catalog may set some of them for a dataset; to see it, {FORMS}."))
+        echo(_wrapped(f"The catalog may set some of them for a dataset; to see it, {FORMS}."))
 
 
 def _experiment(words: tuple[str, ...], settings: Settings) -> Experiment:
@@ -78,13 +79,13 @@ def _experiment(words: tuple[str, ...], settings: Settings) -> Experiment:
 
 def _show(one: Current) -> None:
     setting = one.setting
-    click.secho(f"{setting.name} = {in_words(one.value)}", fg="cyan", nl=False)
-    click.echo(f"  ({_origin(one)})" if one.origin.source != "default" else "")
+    echo(f"{setting.name} = {in_words(one.value)}", fg="cyan", nl=False)
+    echo(f"  ({_origin(one)})" if one.origin.source != "default" else "")
     names = f"{setting.flag}, {setting.variable}. " if setting.variable is not None else ""
     text = f"{setting.meaning} {names}{setting.allowed[0].upper()}{setting.allowed[1:]}."
     if setting.choices:
         text = f"{setting.meaning} {names}One of: {setting.allowed}."
-    click.echo(_wrapped(text, "    "))
+    echo(_wrapped(text, "    "))
 
 
 def _origin(one: Current) -> str:

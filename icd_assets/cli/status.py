@@ -58,14 +58,14 @@ def status(words: tuple[str, ...], settings: Settings, everything: bool, as_json
         print_json(STATUS_SCHEMA, _document(session, survey, found))
         return
     if not found:
-        console.print(f"nothing is made yet under {session.store.root}", markup=False)
+        console.print(f"nothing is made yet under {session.store.root}")
     else:
         for line in lines(found, console.width):
             console.print(line)
         for sentence in _reasons(found):
-            console.print(printable(sentence), markup=False)
+            console.print(printable(sentence))
     for key in survey.not_in_catalog():
-        console.print(printable(f"{key}: not in the catalog of today"), markup=False)
+        console.print(printable(f"{key}: not in the catalog of today"))
 
 
 @click.command(
@@ -96,16 +96,16 @@ def why(asset: str, cell: tuple[str, ...], settings: Settings, as_json: bool) ->
         print_json(WHY_SCHEMA, _why_document(found, one, found_causes, elsewhere))
         return
     if found.problem is not None:
-        console.print(printable(f"{found.problem} Judged without it:"), markup=False)
-    console.print(f"{asset} of {found.cell}: {one.state}", markup=False)
+        console.print(printable(f"{found.problem} Judged without it:"))
+    console.print(f"{asset} of {found.cell}: {one.state}")
     if one.state == "fresh" and one.manifest is not None:
-        console.print(printable(fresh(one.manifest)), markup=False)
+        console.print(printable(fresh(one.manifest)))
     elif one.state == "left out":
-        console.print(STEP[asset].left_out(found.experiment) or "", markup=False)
+        console.print(STEP[asset].left_out(found.experiment) or "")
     for cause in found_causes:
-        console.print(printable(f"  {cause.asset}: {cause.sentence}"), markup=False)
+        console.print(printable(f"  {cause.asset}: {cause.sentence}"))
     for flags, state in elsewhere:
-        console.print(printable(f"{under(flags)}: {state}"), markup=False)
+        console.print(printable(f"{under(flags)}: {state}"))
 
 
 def _chosen(catalog: Catalog, words: Sequence[str]) -> list[Cell]:

@@ -34,7 +34,7 @@ class StepLines(MovingLine, Listener):
             at = f" at {self._reached}" if self._reached is not None else ""
             with suppress(OSError):
                 lasted = duration(time.monotonic() - self._began)
-                console.print(f"{self._place}: stopped after {lasted}{at}", markup=False)
+                console.print(f"{self._place}: stopped after {lasted}{at}")
 
     def started(self, asset: str, reason: str) -> None:
         self._asset, self._reason, self._reached, self._waits_since = asset, reason, None, None

@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from icd_assets.cli.cell_arguments import CellArguments
-from icd_assets.cli.screen import console, screen_width
+from icd_assets.cli.screen import console, headed, screen_width
 from icd_assets.errors import UserError
 from icd_assets.evaluation.report import Comparison, DifferenceRow, Interval
 from icd_assets.evaluation.tables import by_strategy, starred
@@ -42,7 +42,7 @@ def show_configuration(experiment: Experiment, arguments: CellArguments, force: 
         ("results", str(experiment.store.root)),
     ]
     for name, value in lines:
-        console.print(f"{name:>8}  {value}", markup=False)
+        console.print(f"{name:>8}  {value}")
     console.print()
 
 
@@ -81,18 +81,18 @@ def show_summary(experiment: Experiment) -> None:
 
 def _show_selectors(experiment: Experiment, own: Sequence[str]) -> None:
     """The folders of a recipe of labels, the last recommended."""
-    console.print("\n[bold]selectors[/bold]")
+    console.print(headed("\nselectors"))
     for asset in own:
         facts = experiment.facts(asset)
-        console.print(f"  {path_shown(experiment.paths.selector(asset))}", markup=False)
-        console.print(f"    {facts['prompts']:,} prompts; {kept_in_words(facts)}", markup=False)
-    console.print("[bold]recommended[/bold]  ", end="")
-    console.print(f"{own[-1]}, the last of the recipe {recipe_of(experiment)}", markup=False)
+        console.print(f"  {path_shown(experiment.paths.selector(asset))}")
+        console.print(f"    {facts['prompts']:,} prompts; {kept_in_words(facts)}")
+    console.print(headed("recommended", "  "), end="")
+    console.print(f"{own[-1]}, the last of the recipe {recipe_of(experiment)}")
     if (exported := experiment.manifest("v2format_checkpoint")) is not None and no_v2_format(experiment) is None:
-        console.print("[bold]v2 format[/bold]    ", end="")
-        console.print(path_shown(experiment.store.resolve(exported.files[0])), markup=False)
+        console.print(headed("v2 format", "    "), end="")
+        console.print(path_shown(experiment.store.resolve(exported.files[0])))
     else:
-        console.print(f"note: {no_v2_format(experiment)}", markup=False)
+        console.print(f"note: {no_v2_format(experiment)}")
 
 
 def kept_in_words(facts: Mapping[str, Any]) -> str:
@@ -112,26 +112,26 @@ def _show_checkpoints(experiment: Experiment) -> None:
     store = experiment.store
     v2format = store.require(experiment.manifest_path("v2format_checkpoint"), "v2format_checkpoint")
     phase = v2format.facts["phase"]
-    console.print("\n[bold]checkpoints[/bold]")
+    console.print(headed("\ncheckpoints"))
     for asset in ("v2_checkpoint", "rce_checkpoints", "grpo_checkpoints"):
         manifest = experiment.manifest(asset)
         if manifest is None or (asset == "grpo_checkpoints" and phase == "rce"):
             continue
         for record in (record for record in manifest.files if record.pruned is None):
-            console.print(f"  {path_shown(store.resolve(record))}", markup=False)
+            console.print(f"  {path_shown(store.resolve(record))}")
     why = "the last GRPO epoch" if phase == "grpo" else "the last RCE epoch"
     if v2format.spec.config["epoch"] == "best":
         why = f"the best {phase.upper()} epoch on held-out RL queries"
-    console.print(f"[bold]recommended[/bold]  {v2format.facts['source']}: {why}")
+    console.print(headed("recommended", f"  {v2format.facts['source']}: {why}"))
     recommended = store.resolve(v2format.files[0])
-    console.print("[bold]v2 format[/bold]    ", end="")
-    console.print(path_shown(recommended), markup=False)
+    console.print(headed("v2 format", "    "), end="")
+    console.print(path_shown(recommended))
     if (instead := found_instead(taken_by_inference(experiment), recommended)) is not None:
-        console.print(f"             {instead}; for this one:", markup=False)
+        console.print(f"             {instead}; for this one:")
         given = shlex.quote(path_shown(recommended))
-        console.print(f"             export LEVER_LM_CHECKPOINT_PATH={given}", markup=False)
+        console.print(f"             export LEVER_LM_CHECKPOINT_PATH={given}")
     for sentence in other_epochs(experiment):
-        console.print(f"note: {sentence}", markup=False)
+        console.print(f"note: {sentence}")
 
 
 def show_cells(experiments: Mapping[str, Experiment]) -> None:
@@ -147,27 +147,27 @@ def show_cells(experiments: Mapping[str, Experiment]) -> None:
     console.print(table)
     for name, comparison in found.items():
         asked = f"{comparison.queries}, {comparison.compare_shots} shots; a…b: {comparison.intervals}"
-        console.print(f"\n[bold]{name}[/bold]: {asked}")
+        console.print(headed(f"\n{name}", f": {asked}"))
         _say(verdict(comparison))
         words = cell_words(experiments[name].cell)
-        console.print(f"differences, kinds, files:  icd-assets evaluation {words}", markup=False)
+        console.print(f"differences, kinds, files:  icd-assets evaluation {words}")
     console.print("\nprompts: what the labels behind a selector asked the model")
     _say([sentence for sentence in footnotes(next(iter(found.values()))) if sentence.startswith("†")])
 
 
 def show_ui() -> None:
     """How the UI is opened."""
-    console.print("\nsee runs, lineage and curves in the UI:  make ui   (or: icd-assets ui)", markup=False)
+    console.print("\nsee runs, lineage and curves in the UI:  make ui   (or: icd-assets ui)")
 
 
 def show_evaluation(experiment: Experiment) -> None:
     """The main table of one cell, and where the rest of it is."""
     path, comparison = _comparison(experiment)
     shots = comparison.compare_shots
-    console.print(f"[bold]{experiment.cell}[/bold]: validation split, {comparison.queries}, {shots} shots")
+    console.print(headed(str(experiment.cell), f": validation split, {comparison.queries}, {shots} shots"))
     show_table(comparison)
     _say(verdict(comparison))
-    console.print(f"all shots: {path_shown(path.with_suffix('.md'))}   as JSON: {path_shown(path)}", markup=False)
+    console.print(f"all shots: {path_shown(path.with_suffix('.md'))}   as JSON: {path_shown(path)}")
 
 
 def _comparison(experiment: Experiment) -> tuple[Path, Comparison]:
@@ -183,7 +183,7 @@ def _comparison(experiment: Experiment) -> tuple[Path, Comparison]:
 
 def _say(sentences: Sequence[str]) -> None:
     for sentence in sentences:
-        console.print(sentence, style="bold" if sentence.startswith("Warning") else None, markup=False)
+        console.print(sentence, style="bold" if sentence.startswith("Warning") else None)
 
 
 def show_table(comparison: Comparison) -> None:
@@ -201,7 +201,7 @@ def show_table(comparison: Comparison) -> None:
     note = "; similarity: image+text" if "image+text similarity" in references else ""
     console.print(f"a…b: {comparison.intervals}{note}")
     for sentence in footnotes(comparison):
-        console.print(sentence, markup=False)
+        console.print(sentence)
     if 0 < len({row.kind for row in comparison.kinds}) <= _KINDS_SHOWN:
         header, lines = _by_kind(comparison, digits)
         kinds = Table(*header, box=None, pad_edge=False)

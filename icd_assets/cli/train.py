@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from icd_assets.cli.cell_arguments import SELECTOR_INPUT, CellArguments, GpuCommand
+from icd_assets.cli.echo import echo
 from icd_assets.cli.help import Command
 from icd_assets.cli.json_output import json_option
 from icd_assets.cli.options import note_misspelt, setting_options
@@ -71,7 +72,7 @@ def train(
     require_assets(to, force)
     if (meant := implied(settings, to, force)) is not None:
         settings = with_recipe(settings, meant.recipe)
-        click.echo(f"icd-assets: recipe {meant.recipe}, for {meant.because}; --recipe names another", err=True)
+        echo(f"icd-assets: recipe {meant.recipe}, for {meant.because}; --recipe names another", err=True)
     if seeds is None:
         run_cell(arguments, settings, dry_run=dry_run, as_json=as_json, to=to, force=force)
         return
@@ -104,9 +105,9 @@ def demo() -> None:
     for kind, arguments in _DEMOS.items():
         made[kind] = arguments.open(read_settings())
         make(made[kind], arguments, dry_run=False, to=None, force=())
-        click.echo()
+        echo()
     show_cells(made)
-    click.echo()
+    echo()
     write_reports(made.values())
     show_ui()
 
@@ -171,7 +172,7 @@ def _planned(experiment: Experiment, to: str | None, force: tuple[str, ...], *, 
     if costs := _costs(plan):
         show_costs(costs)
     for sentence in notes(plan):
-        console.print(f"note: {sentence}", markup=False)
+        console.print(f"note: {sentence}")
     with MovingLine("looking for what would stop it"):  # every picture of a large dataset takes minutes to read
         require_clear(plan.as_read_only() if dry_run else plan)
     return plan
@@ -203,6 +204,6 @@ def _make(plan: Plan) -> None:
 
         run_id = launch(plan)
     if run_id is not None:
-        console.print(f"\nrun {run_id} ended well", markup=False)
+        console.print(f"\nrun {run_id} ended well")
     else:
-        console.print("\nnothing had to be done: every artifact is up to date", markup=False)
+        console.print("\nnothing had to be done: every artifact is up to date")

@@ -12,6 +12,7 @@ import click
 from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
+from icd_assets.cli.echo import echo
 from icd_assets.cli.help import Command
 from icd_assets.defs.webserver.access import BEHIND_PROXY, HOSTS, TOKEN, Access, is_address
 from icd_assets.errors import UserError
@@ -75,7 +76,7 @@ def ui(
     _RECORD.parent.mkdir(exist_ok=True)
     with FileLock(_RECORD.with_suffix(".lock")):
         if (first := _read()) is not None and first.alive():
-            click.echo(f"the UI of this folder is at {first.url} already (process {first.pid})")
+            echo(f"the UI of this folder is at {first.url} already (process {first.pid})")
             return
         if left := left_at_work(home):
             numbers = " ".join(str(pid) for pid in left)
@@ -92,7 +93,7 @@ def ui(
         _RECORD.write_text(record.model_dump_json(), encoding="utf-8")
     where = ["-w", "workspace.yaml"] if Path("workspace.yaml").is_file() else ["-m", MODULE]
     if os.environ.get(TOKEN):
-        click.echo(f"open {record.url}/?token=… with the token; the browser keeps a cookie")
+        echo(f"open {record.url}/?token=… with the token; the browser keeps a cookie")
     command = [sys.executable, "-m", "icd_assets.defs.webserver.dev", *where, "--host", host, "--port", str(port)]
     os.execv(sys.executable, [*command, *context.args])
 

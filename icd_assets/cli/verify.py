@@ -95,12 +95,12 @@ def _show(found: Findings) -> None:
     pruned = f", {found.pruned} were pruned" if found.pruned else ""
     console.print(f"read {found.files} files, {found.bytes / 1e6:.1f} MB{pruned}")
     for folder, count in found.folders.items():
-        console.print(printable(f"  {folder}: {count}"), markup=False)
+        console.print(printable(f"  {folder}: {count}"))
     for name, title in _TITLES.items():
         lines = getattr(found, name)
         if lines:
-            console.print(f"\n{title}", style="bold red" if name == "rotted" else "bold", markup=False)
+            console.print(f"\n{title}", style="bold red" if name == "rotted" else "bold")
         for line in lines:
-            console.print(printable(f"  {line}"), markup=False)
+            console.print(printable(f"  {line}"))
     if not found.rotted:
         console.print("nothing rotted")

@@ -5,20 +5,14 @@ from __future__ import annotations
 import reprlib
 from typing import Any
 
-# What joins letters and pictures is part of words; a line break and a tab are part of our own sentences.
-_KEPT = "\n\t\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
+from icd_assets.errors import harmless
+
+__all__ = ["brief", "harmless", "printable"]
 
 
 def printable(text: str) -> str:
     """A name on one line: nothing in it steers the terminal, turns the writing round or breaks the line."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def harmless(text: str) -> str:
-    """Lines of text without what would steer a terminal, turn the writing round, or be no character at all."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in _KEPT else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 class _Brief(reprlib.Repr):

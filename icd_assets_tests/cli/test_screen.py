@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 import time
+from pathlib import Path
 
 import pytest
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
+from icd_assets import cli
 from icd_assets.cli import moving_line, screen
 from icd_assets.cli.step_lines import StepLines
 from icd_assets.runtime import progress
@@ -33,7 +37,7 @@ def table() -> Table:
 def test_a_name_is_never_cut(shown: io.StringIO, monkeypatch: pytest.MonkeyPatch, columns: int | None) -> None:
     monkeypatch.setattr(screen, "screen_width", lambda: columns)
     screen.console.print(table())
-    screen.console.print(f"{CELL}: rl_data is being made by process 1 since noon", markup=False)
+    screen.console.print(f"{CELL}: rl_data is being made by process 1 since noon")
     lines = shown.getvalue().split("\n")
     assert len([line for line in lines if CELL in line]) == 2
     assert "…" not in shown.getvalue()
@@ -62,7 +66,7 @@ def test_a_log_has_one_line_per_row_and_sentence(shown: io.StringIO, monkeypatch
     made = Table("asset", "why", box=None, pad_edge=False)
     made.add_row("rl_data", "because " * 60)
     screen.console.print(made)
-    screen.console.print("word " * 100, markup=False)
+    screen.console.print("word " * 100)
     assert len(shown.getvalue().rstrip("\n").split("\n")) == 3
 
 
@@ -100,3 +104,31 @@ def test_what_cannot_be_written_stops_the_step(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(OSError, match="No space left"):
             lines.moved("rl_data", progress.Reached(1, 2))
         monkeypatch.undo()
+
+
+PLAIN = "[red]a[/] [link=b]c :smile:"  # would be markup
+HOSTILE = f"{PLAIN}\x1b]0;c\x07\x1b[2J\u202ed"
+
+
+@pytest.mark.parametrize("columns", [200, None])
+@pytest.mark.parametrize("kind", ["text", "rich text", "cell", "header", "tree"])
+def test_no_name_steers_the_terminal_or_is_read_as_markup(
+    shown: io.StringIO, monkeypatch: pytest.MonkeyPatch, kind: str, columns: int | None
+) -> None:
+    monkeypatch.setattr(screen, "screen_width", lambda: columns)
+    made = Table(HOSTILE if kind == "header" else "name", box=None)
+    made.add_row(HOSTILE)
+    tree = Tree(HOSTILE)
+    tree.add(Text(HOSTILE))
+    screen.console.print({"text": HOSTILE, "rich text": Text(HOSTILE), "tree": tree}.get(kind, made))
+    written = shown.getvalue()
+    assert "\x1b" not in written and "\u202e" not in written
+    assert PLAIN in written
+
+
+def test_every_line_of_a_command_takes_the_exit() -> None:
+    """No command writes by another way than the console and echo(): a name would reach the terminal raw."""
+    other = re.compile(r"(?<![\w.])(?:click\.secho|click\.echo|print|sys\.std(?:out|err)\.write)\(")
+    for path in Path(cli.__file__).parent.glob("*.py"):
+        if path.name not in ("echo.py", "__init__.py"):
+            assert not other.findall(path.read_text("utf-8").replace("def print(", "")), path.name

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import pytest
 
+from icd_assets.errors import UserError
 from icd_assets.runtime.foreign import brief, harmless, printable
 
 
@@ -52,3 +54,9 @@ def test_plain_values_are_written_as_python_does() -> None:
     assert brief(Endless()) == "<Endless>"
     assert brief("\x1b[2J") == r"'\x1b[2J'"
     assert brief(10**100_000).startswith("<a number of 332193 bits>")
+
+
+def test_a_users_mistake_is_shown_harmless_by_whatever_shows_it() -> None:
+    error = UserError("a\x1b]0;title\x07: no such file;\n  give another.")
+    assert str(error) == f"{error}" == "a\ufffd]0;title\ufffd: no such file;\n  give another."
+    assert "\x1b" not in "".join(traceback.format_exception(error))
