@@ -39,13 +39,15 @@ _CITATION = re.compile(r"\bSPEC ([A-Q])(?:\.(\d))?(?:-(\d+))?")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """The changelog is a page; it lies where people look for it."""
-    files.append(File.generated(config, "changelog.md", abs_src_path=str(ROOT / "CHANGELOG.md")))
+    """The changelog and what is trusted are pages; they lie where people look for them."""
+    for name in ("CHANGELOG.md", "SECURITY.md"):
+        files.append(File.generated(config, name.lower(), abs_src_path=str(ROOT / name)))
     return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Markers replaced; one that names nothing ends the build."""
+    """Markers replaced; one that names nothing ends the build. A link into this folder is one from it."""
+    markdown = markdown.replace("](docs/", "](")
     return _MARKER.sub(lambda marker: _filled(marker[1], marker[2]), markdown)
 
 
