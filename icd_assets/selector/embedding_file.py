@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from icd_assets.errors import UserError
-from icd_assets.selector.pickle_stubs import ArrayRecord
+from icd_assets.runtime.torch_files.stubs import ArrayRecord
 from icd_assets.selector.torch_file import read_array_file
 
+_LEAST, _A_ROW = 64 << 20, 64 << 10  # bytes of an older export: 4,096 numbers a row, twice and in two forms
 _REMEDY = "delete it to have the embeddings exported again"
 
 
@@ -31,10 +32,10 @@ def read_embeddings(path: Path, *, rows: int | None = None) -> Tensor:
     Also what older exports left (SPEC F): a NumPy array, or a dict of row → vector. Whatever the file claims, its
     numbers are in it.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path} does not exist; materialize embeddings first.")
     try:
-        found = _tensor(read_array_file(path))
+        found = _tensor(read_array_file(path, **({} if rows is None else {"most": _LEAST + rows * _A_ROW})))
     except UserError as error:
         raise UserError(f"{str(error).rstrip('.')}; {_REMEDY}.") from None
     except ValueError as error:
@@ -55,8 +56,13 @@ def _tensor(content: Any) -> Tensor:
         if not rows or rows != list(range(len(rows))):
             raise ValueError("a dict whose keys are not the rows from 0 upward")
         vectors = [content[row] for row in rows]
-        if any(not isinstance(v, Tensor) or v.shape != vectors[0].shape or v.ndim != 1 for v in vectors):
+        if any(not isinstance(v, Tensor) or v.ndim != 1 or v.layout is not torch.strided for v in vectors):
             raise ValueError("a dict of something else than vectors of one width")
+        if any(v.shape != vectors[0].shape or v.dtype != torch.float32 or v.is_meta for v in vectors):
+            raise ValueError("a dict of something else than float32 vectors of one width")
+        held = {v.untyped_storage().data_ptr(): v.untyped_storage().nbytes() for v in vectors}
+        if sum(v.nbytes for v in vectors) > sum(held.values()):
+            raise ValueError("fewer numbers than it claims")
         content = torch.stack(vectors)
     if not isinstance(content, Tensor):
         raise ValueError(f"a {type(content).__name__}")

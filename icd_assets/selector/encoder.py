@@ -42,6 +42,7 @@ from transformers import (
 
 from icd_assets.datasets.vqa import images_of, questions_of
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import printable
 from icd_assets.runtime.prefetch import prefetch
 from icd_assets.runtime.progress import OnProgress, counting, ignore
 from icd_assets.runtime.threads import one_thread
@@ -308,13 +309,13 @@ def _load_strictly(tower: Any, state: Mapping[str, Tensor], prefix: str, folder:
         # A counter that transformers before 4.31 saved; not a weight.
         if name.startswith(prefix) and not name.endswith(".position_ids")
     }
-    if wild := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
-        raise UserError(f"the checkpoint's tensor {prefix}{wild[0]} holds numbers that are not finite.")
     try:
         tower.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
-        first = " ".join(line.strip() for line in str(error).splitlines()[1:2])
+        first = printable(" ".join(line.strip() for line in str(error).splitlines()[1:2])[:300])
         raise UserError(
             f"the checkpoint's {prefix}* tensors are not those of the CLIP model {folder} ({first}); "
             "set the dataset's encoder to the one that the checkpoint was trained with."
         ) from None
+    if wild := [name for name, tensor in tower.state_dict().items() if not torch.isfinite(tensor).all()]:
+        raise UserError(f"the checkpoint's tensor {prefix}{wild[0]} holds numbers that are not finite.")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief, printable
 from icd_assets.selector.config import SelectorConfig
 
 V2_PREFIX = "lever_lm.pointer_selector."
@@ -28,7 +29,8 @@ _OLDER = {
     "attn_norms.0.bias": "attn_norm.bias",
 }
 _TODAYS = {older: today for today, older in _OLDER.items()}
-_LAYER = re.compile(r"(?:cross_attn_layers|attn_norms)\.(\d+)\.")
+_LAYER = re.compile(r"(?:cross_attn_layers|attn_norms)\.([0-9]{1,3})\.")
+_WIDEST = 16_384  # what is larger is no selector, and would not fit
 # Exact in float32; float64 would be rounded, so it is refused.
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -60,7 +62,9 @@ def infer_config(state: Mapping[str, Tensor], path: Path, num_heads: int = 1) ->
     depth = _matrix(state, "input_proj.weight", path)[1] if "input_proj.weight" in state else width
     layers = {int(found[1]) for name in state if (found := _LAYER.match(name))}
     if layers != set(range(len(layers))) or not layers:
-        raise UserError(f"{path}: attention layers are numbered {sorted(layers)} instead of from 0 upward.")
+        raise UserError(f"{path}: attention layers are numbered {brief(sorted(layers))} instead of from 0 upward.")
+    if max(width, depth) > _WIDEST:
+        raise UserError(f"{path}: a selector of width {max(width, depth)} cannot be; the widest is {_WIDEST}.")
     if width % num_heads:
         raise UserError(f"{path}: a selector of width {width} cannot have {num_heads} heads; correct num_heads.")
     return SelectorConfig(embedding_dim=depth, hidden_dim=width, num_layers=len(layers), num_heads=num_heads)
@@ -104,7 +108,7 @@ def _names(names: Iterable[str]) -> str:
     found = list(names)
     if not found:
         return ""
-    return f"tensor {found[0]}" + (f" and {len(found) - 1} more" if len(found) > 1 else "")
+    return f"tensor {printable(found[0][:80])}" + (f" and {len(found) - 1} more" if len(found) > 1 else "")
 
 
 def older_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import printable
 from icd_assets.runtime.seeding import torch_rng
 from icd_assets.selector.key_names import (
     GATE,
@@ -37,6 +38,7 @@ from icd_assets.selector.model import new_policy
 from icd_assets.selector.torch_file import read_torch_file, tensors, torch_bytes
 from icd_assets.selector.v3_file import LINEAGE, V3Checkpoint, build_policy
 
+_LARGEST_SELECTOR = 384 << 20  # bytes
 _HYPER_PARAMETERS = {"lr": 1e-4, "weight_decay": 1e-3, "warm_steps": 0.05}
 
 
@@ -95,7 +97,11 @@ def read_v2(path: Path, *, allow_missing_gate: bool = False, seed: int = 42) -> 
     if not selector:
         raise UserError(f"{path}: holds no tensor lever_lm.pointer_selector.*; it is not a v2 selector.")
     if foreign := [n for n in found if not n.startswith((V2_PREFIX, *TOWER_PREFIXES))]:
-        raise UserError(f"{path}: tensor {foreign[0]} is unknown; adapters and LoRA are not supported.")
+        raise UserError(
+            f"{path}: tensor {printable(foreign[0][:80])} is unknown; adapters and LoRA are not supported."
+        )
+    if sum(value.nbytes for value in selector.values()) > 2 * _LARGEST_SELECTOR:  # in both spellings
+        raise UserError(f"{path}: holds more numbers than a selector has; the file is of another model.")
     state = todays_names(selector, path)
     if not any(name in state for name in GATE):
         if not allow_missing_gate:
@@ -112,12 +118,13 @@ def read_v2(path: Path, *, allow_missing_gate: bool = False, seed: int = 42) -> 
     epoch, lineage = content.get("epoch"), content.get(LINEAGE, {})
     if isinstance(epoch, str | list | dict) or not isinstance(lineage, dict):
         raise UserError(f"{path}: epoch or {LINEAGE} is not what it should be; the file is damaged or foreign.")
-    return V2Checkpoint(checked, towers, _epoch(epoch), lineage)
+    # Numbers of their own: those of the file would change, or be gone, with it.
+    return V2Checkpoint({name: value.clone() for name, value in checked.items()}, towers, _epoch(epoch), lineage)
 
 
 def _epoch(value: object) -> int:
     """Nothing is computed from it: 0 where another tool left none, or a number that is no int."""
-    return value if type(value) is int and value >= 0 else 0
+    return value if type(value) is int and 0 <= value < 1 << 31 else 0
 
 
 def _untrained_gate(state: Mapping[str, Tensor], path: Path, seed: int) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief, printable
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.key_names import check_state, infer_config
 from icd_assets.selector.model import PointerSelector, new_policy
@@ -23,6 +24,8 @@ from icd_assets.selector.torch_file import read_torch_file, tensors, torch_bytes
 from icd_assets.selector.training import EpochResult
 
 LINEAGE = "icd_assets"
+_MOST_EPOCHS = 1_000_000_000
+_LARGEST_STATE = 8 << 30  # bytes; ours, three times its selector
 _V3_KEYS = ("epoch", "phase", "model_state_dict", "kl_beta", "metrics")
 _STATE_KEYS = ("stage", "epoch", "model_state", "optimizer_state", "metrics", "kl_beta")
 
@@ -61,13 +64,15 @@ def read_v3(path: Path) -> V3Checkpoint:
     checked = check_state(state, infer_config(state, path), path)
     epoch, phase, beta, metrics = content["epoch"], content["phase"], content["kl_beta"], content["metrics"]
     if phase not in ("rce", "grpo"):
-        raise UserError(f"{path}: phase is {phase!r}, expected rce or grpo.")
+        raise UserError(f"{path}: phase is {brief(phase)}, expected rce or grpo.")
     if not _is_count(epoch):
-        raise UserError(f"{path}: epoch is {epoch!r}, expected a number from 0 upward.")
-    if not isinstance(beta, int | float) or not math.isfinite(beta):
-        raise UserError(f"{path}: kl_beta is {beta!r}, expected a number.")
+        raise UserError(f"{path}: epoch is {brief(epoch)}, expected a number from 0 upward.")
+    if not _is_finite(beta):
+        raise UserError(f"{path}: kl_beta is {brief(beta)}, expected a number.")
     if not isinstance(metrics, dict) or not isinstance(lineage, dict):
         raise UserError(f"{path}: metrics and {LINEAGE} must be dicts; the file is damaged or foreign.")
+    if wild := [name for name, value in metrics.items() if type(value) is int and not _is_finite(value)]:
+        raise UserError(f"{path}: the metric {brief(wild[0])} is a number that cannot be one; it is damaged.")
     return V3Checkpoint(epoch, phase, checked, float(beta), metrics, lineage)
 
 
@@ -99,7 +104,7 @@ def write_training_state(path: Path, result: EpochResult) -> None:
 
 
 def read_training_state(path: Path) -> EpochResult:
-    content = read_torch_file(path)
+    content = read_torch_file(path, most=_LARGEST_STATE)
     _require_keys(content, _STATE_KEYS, path)
     content["model_state"] = tensors(content, "model_state", path)  # of any architecture: its policy checks shapes
     if not _is_count(content["epoch"]) or not isinstance(content["optimizer_state"], dict):
@@ -108,11 +113,19 @@ def read_training_state(path: Path) -> EpochResult:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_EPOCHS
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an int of hundreds of digits
+        return False
 
 
 def _require_keys(content: Mapping[str, Any], keys: tuple[str, ...], path: Path) -> None:
     if missing := [key for key in keys if key not in content]:
         raise UserError(f"{path}: key {missing[0]} is missing; this is not a file of this kind.")
-    if extra := sorted(str(key) for key in content if key not in keys):
-        raise UserError(f"{path}: key {extra[0]} is unknown; this is not a file of this kind.")
+    if extra := [key for key in content if key not in keys]:
+        shown = printable(extra[0][:80]) if isinstance(extra[0], str) else brief(extra[0])
+        raise UserError(f"{path}: key {shown} is unknown; this is not a file of this kind.")

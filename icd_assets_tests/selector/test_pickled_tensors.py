@@ -30,7 +30,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from icd_assets.errors import UserError
-from icd_assets.selector.pickle_stubs import settings_stand_in, todays_name
+from icd_assets.runtime.torch_files.stubs import settings_stand_in, todays_name
 from icd_assets.selector.torch_file import read_array_file, read_torch_file
 
 WEIGHTS = torch.arange(6.0).reshape(2, 3)

@@ -180,7 +180,7 @@ def test_foreign_files(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     with pytest.raises(UserError, match="no such file"):
         read_v3(path)
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="it is a folder"):
         read_v3(tmp_path)
     path.write_text("hello")
     with pytest.raises(UserError, match="not written by"):
@@ -190,7 +190,7 @@ def test_foreign_files(tmp_path: Path) -> None:
         read_v3(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "a zip, but no checkpoint")
-    with pytest.raises(UserError, match="damaged or not a checkpoint"):
+    with pytest.raises(UserError, match=r"its entry readme\.txt is none that torch\.save writes"):
         read_v3(path)
     torch.save(torch.ones(3), path)
     with pytest.raises(UserError, match="holds a Tensor"):
@@ -230,7 +230,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
         stored[central + 10 : central + 12] = b"\0\0"
         central = stored.find(b"PK\x01\x02", central + 4)
     path.write_bytes(stored)
-    with pytest.raises(UserError, match="larger than the file"):
+    with pytest.raises(UserError, match="an entry has two sizes"):
         read_v3(path)
 
 

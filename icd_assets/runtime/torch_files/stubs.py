@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from icd_assets.runtime.foreign import brief
+
 # Whose objects trainers save beside their tensors: plain data, neither imported nor run here.
 _SETTINGS = (
     "omegaconf.", "hydra.", "lightning.", "lightning_fabric.", "lightning_utilities.", "pytorch_lightning.",
@@ -30,6 +32,7 @@ _SINGLE = frozenset({
     *(f"builtins.{name}" for name in ("abs", "all", "any", "chr", "len", "max", "min", "round", "sorted", "sum")),
     *(f"builtins.{name}" for name in ("Ellipsis", "NotImplemented")),
 })  # fmt: skip
+_BITS_OF_A_HASH = 61
 _WIDTHS = {"f2": 2, "f4": 4, "f8": 8}
 
 
@@ -58,7 +61,13 @@ class Mapping(dict[Any, Any]):
     def __init__(self, *args: object) -> None:
         # An OrderedDict that Python 2 wrote gives its pairs as an argument, a Counter its counts.
         for given in args:
-            if isinstance(given, dict | list):
+            if isinstance(given, list):
+                for key, value in given:
+                    # Other keys than the pickle's own instructions set, which were looked at before.
+                    if not (type(key) is str or (type(key) is int and key.bit_length() < _BITS_OF_A_HASH)):
+                        raise ValueError("a mapping with keys that are neither names nor numbers")
+                    self[key] = value
+            elif isinstance(given, dict):
                 self.update(given)
 
     def __setstate__(self, state: object) -> None: ...
@@ -108,14 +117,14 @@ class ArrayRecord:
                 raise ValueError
             flat = np.frombuffer(content, dtype=f"<f{width}")
             return flat.reshape(shape)
-        except (TypeError, KeyError, AttributeError, ValueError):
+        except (TypeError, KeyError, AttributeError, ValueError, OverflowError):
             raise ValueError("an array of something else than floating-point numbers by rows") from None
 
 
 def _text_bytes(text: str = "", encoding: str = "latin1") -> bytes:
     """Bytes as protocol 2 writes them. No other codec: some of them let each call double what it was given."""
     if type(text) is not str or encoding not in ("latin1", "latin-1"):
-        raise ValueError(f"bytes that are encoded as {encoding!r}")
+        raise ValueError(f"bytes that are encoded as {brief(encoding)}")
     return text.encode("latin1")
 
 

@@ -1,54 +1,63 @@
 """The pickle inside a file of ``torch.save``, read by its own unpickler: tensors are rebuilt here, everything else
-is met by :mod:`.pickle_stubs`, and nothing that the file names is imported or called.
+is met by :mod:`.stubs`, and nothing that the file names is imported or called.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import pickle
-import pickletools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from icd_assets.selector.pickle_stubs import Function, Husk, Mapping, todays_name
+from icd_assets.runtime.foreign import printable
+from icd_assets.runtime.torch_files.stubs import Function, Husk, Mapping, todays_name
+from icd_assets.runtime.torch_files.walk import require_bounded, walk
 
 Storage = Callable[[str, torch.dtype, int], Tensor]
+
+
+_SHARED = 100_000  # values that may be met again in another place: settings, not a tree of them
+_SMALL_VIEW = 1 << 20  # bytes
+_MOST_DIMENSIONS = 64
 
 
 class Refused(pickle.UnpicklingError):
     """The pickle names something that is neither a tensor's nor has a stand-in."""
 
 
-def unpickle(content: bytes, storage: Storage, stand_in: Callable[[str], Any]) -> Any:
+def unpickle(
+    content: bytes, storage: Storage, stand_in: Callable[[str], Any], *, most: int, only_tensors: bool = False
+) -> Any:
     """The object in ``content``. Raises :class:`Refused` for a name, any exception for a damaged pickle.
 
     storage: the numbers [n] under a key of the file, given their type and n. stand_in: what to put for a name that
-    is no tensor's, or None to refuse it.
+    is no tensor's, or None to refuse it. most: bytes of memory that what is not numbers may take, roughly.
+    only_tensors: refuse also what is merely passed over.
     """
-    _check_memo(content)
-    return _Unpickler(content, storage, stand_in).load()
-
-
-def _check_memo(content: bytes) -> None:
-    """The unpickler's memo is an array as long as its highest index, which the file chooses."""
-    for opcode, argument, position in pickletools.genops(content):
-        if opcode.name.endswith("PUT") and not 0 <= int(str(argument)) <= (position or 0):
-            raise pickle.UnpicklingError(f"memo index {argument}")
+    steps = walk(content, most)
+    found = _Unpickler(content, storage, stand_in, only_tensors).load()
+    require_bounded(found, steps + _SHARED)
+    return found
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, content: bytes, storage: Storage, stand_in: Callable[[str], Any]) -> None:
+    def __init__(
+        self, content: bytes, storage: Storage, stand_in: Callable[[str], Any], only_tensors: bool
+    ) -> None:
         super().__init__(io.BytesIO(content), encoding="latin1")
-        self._storage, self._stand_in = storage, stand_in
+        self._storage, self._stand_in, self._only_tensors = storage, stand_in, only_tensors
 
     def find_class(self, module: str, name: str) -> Any:
         full = todays_name(module, name)
         found = _TENSORS.get(full)
         if found is None and (found := self._stand_in(full)) is None:
-            raise Refused(full)
+            raise Refused(printable(full[:80]))
+        if self._only_tensors and found is Husk:
+            raise Refused(printable(full[:80]))
         return found
 
     def persistent_load(self, reference: Any) -> Tensor:
@@ -77,16 +86,26 @@ def _dtype(named: Any) -> torch.dtype:
 
 
 def _tensor(flat: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
-    """Never more numbers than ``flat`` has: ``as_strided`` raises if the last one lies outside."""
+    """Never more numbers than ``flat`` has: ``as_strided`` raises if the last one lies outside, and a view that
+    repeats numbers would have to be allocated when it is used."""
     if type(flat) is not Tensor:
         raise ValueError("a tensor without numbers")
-    return torch.as_strided(flat, tuple(size), tuple(stride), offset)
+    size, stride = tuple(size), tuple(stride)
+    if len(size) > _MOST_DIMENSIONS or any(type(number) is not int for number in (offset, *size, *stride)):
+        raise ValueError("a tensor whose shape is no numbers")
+    claimed = math.prod(size)
+    if claimed > flat.numel() and claimed * flat.element_size() > _SMALL_VIEW:
+        raise ValueError("a tensor claims more numbers than the file holds")
+    return torch.as_strided(flat, size, stride, offset)
 
 
-def _typed_tensor(flat: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
+def _typed_tensor(
+    flat: Any, offset: Any, size: Any, stride: Any, needs_grad: Any, hooks: Any, dtype: Any, *_: Any
+) -> Tensor:
     """Of a storage without a type, of which the offset counts numbers, not bytes."""
-    dtype = next(value.dtype for value in rest if isinstance(value, _Named))
-    return _tensor(flat.view(dtype), offset, size, stride)
+    if type(flat) is not Tensor:
+        raise ValueError("a tensor without numbers")
+    return _tensor(flat.view(_dtype(dtype)), offset, size, stride)
 
 
 def _parameter(data: Any, *_: Any) -> Any:
