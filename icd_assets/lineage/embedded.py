@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief, printable
+from icd_assets.runtime.plain_file import in_words, open_plain_file
+from icd_assets.runtime.small_file import parse_json
 
 # Lengths stand beside the patterns: \w{1,200} takes a fifth of a second to compile, whenever a command starts.
 _OF_SELECTOR = ("config.json", "model.safetensors")  # as in selector_file.py, which imports torch
@@ -58,23 +60,28 @@ def read_embedded(path: Path) -> EmbeddedLineage:
         embedded = EmbeddedLineage.model_validate(found)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "all of it"
-        raise UserError(f"{path}: its lineage is not of our form (at {where}); the file is damaged.") from None
+        raise UserError(
+            f"{path}: its lineage is not of our form (at {printable(where[:120])}); the file is damaged."
+        ) from None
     for name, digest in embedded.inputs.items():
         if not (name.replace(".", "_").isidentifier() and digest.isalnum()):
-            raise UserError(f"{path}: its lineage names an input {name!r} that cannot be one; it is damaged.")
+            raise UserError(f"{path}: its lineage names an input {brief(name)} that cannot be one; it is damaged.")
     return embedded
 
 
 def _meta(path: Path) -> dict[str, Any]:
     """``_meta`` of RL data. It is the last line; a reformatted copy is read as a whole."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _TAIL))
-        tail = file.read()
+    try:
+        with open_plain_file(path) as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL))
+            tail = file.read(_TAIL)
+    except OSError as error:
+        raise UserError(f"{path}: {in_words(error)}.") from None
     place = tail.rfind(b'\n"_meta": ')
     if place >= 0:
         try:
-            found = json.loads(b"{" + tail[place + 1 :])
+            found = parse_json((b"{" + tail[place + 1 :]).decode("utf-8"))
         except ValueError:
             pass
         else:

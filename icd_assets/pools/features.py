@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icd_assets.pools.similarity import Features, SamplerFeatures
+from icd_assets.runtime.plain_file import open_plain_file, require_plain_file
+from icd_assets.runtime.small_file import read_small_json
 from icd_assets.store.atomic import replacing, write_atomic
 from icd_assets.store.digests import DigestCache, sha256_json
 
 if TYPE_CHECKING:
     from icd_assets.datasets.vqa import VqaItem, VqaSplit
 
+_WIDEST = 1 << 16  # numbers of a vector
+_LARGEST_SUMS = 1 << 16  # bytes
 _KINDS = ("text", "image")
 
 
@@ -70,13 +74,15 @@ def read_features(base: Path, rows: int, digests: DigestCache) -> SamplerFeature
             return None
         text, image = (_mapped(_path(base, kind), rows) for kind in _KINDS)
         return SamplerFeatures(text=text, image=image)
-    except (OSError, ValueError, EOFError):
-        return None
+    except (OSError, ValueError, EOFError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return None  # NumPy reads a header as Python does
 
 
 def sound(base: Path, digests: DigestCache) -> bool:
     """Whether the files are what was written. Raises ``OSError`` or ``ValueError`` where that cannot be known."""
-    return bool(json.loads(_sums(base).read_bytes()) == _hashed(base, digests))
+    for kind in _KINDS:
+        require_plain_file(_path(base, kind))
+    return bool(read_small_json(_sums(base), _LARGEST_SUMS) == _hashed(base, digests))
 
 
 def _hashed(base: Path, digests: DigestCache) -> dict[str, str]:
@@ -84,10 +90,18 @@ def _hashed(base: Path, digests: DigestCache) -> dict[str, str]:
 
 
 def _mapped(path: Path, rows: int) -> Features:
+    with open_plain_file(path) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_columns, dtype = read(file)
+        start, size = file.tell(), path.stat().st_size
+    # NumPy would make the file as long as its header says, or an array of nothing with sizes beyond any number.
+    if len(shape) != 2 or shape[0] != rows or not 0 < shape[1] <= _WIDEST or by_columns or dtype != np.float32:
+        raise ValueError(f"{shape} of {dtype}")
+    if size != start + rows * shape[1] * dtype.itemsize:
+        raise ValueError(f"{size} bytes")
     # A plain array over the mapping: numpy's own type for it is slow to take rows from.
-    found: Features = np.asarray(np.lib.format.open_memmap(path, mode="r"))
-    if len(found) != rows:
-        raise ValueError(f"{len(found)} rows")
+    found: Features = np.asarray(np.memmap(path, dtype, "r", start, shape))
     return found
 
 

@@ -42,7 +42,7 @@ from transformers import (
 
 from icd_assets.datasets.vqa import images_of, questions_of
 from icd_assets.errors import UserError
-from icd_assets.runtime.foreign import printable
+from icd_assets.runtime.foreign import brief, printable
 from icd_assets.runtime.prefetch import prefetch
 from icd_assets.runtime.progress import OnProgress, counting, ignore
 from icd_assets.runtime.threads import one_thread
@@ -281,7 +281,7 @@ def towers(folder: Path) -> list[tuple[Any, Any]]:
     """(class, config) of the text and of the image tower."""
     config = read_config(folder)
     if config.model_type != "clip":
-        raise UserError(f"{folder} is a {config.model_type!r} model; encoders must be CLIP models.")
+        raise UserError(f"{folder} is a {brief(config.model_type)} model; encoders must be CLIP models.")
     for tower in (config.text_config, config.vision_config):
         tower.projection_dim = config.projection_dim  # the whole model's counts; a tower's may be left at 512
     return [
@@ -294,7 +294,9 @@ def readers(folder: Path) -> tuple[Any, Any]:
     """(tokenizer, image processor)"""
     require_tokenizer(folder)
     try:
-        return AutoTokenizer.from_pretrained(folder), AutoImageProcessor.from_pretrained(folder, backend="pil")
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False), AutoImageProcessor.from_pretrained(
+            folder, backend="pil", trust_remote_code=False
+        )
     except Exception as error:  # noqa: BLE001 - a tokenizer's parser raises nothing more special
         raise UserError(
             f"{folder}: its tokenizer or image processor cannot be loaded ({first_line(error)}); "

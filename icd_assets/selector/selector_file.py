@@ -7,6 +7,7 @@ and nothing in a file is executed.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.finding import in_bytes
+from icd_assets.runtime.foreign import brief, printable
+from icd_assets.runtime.plain_file import in_words
+from icd_assets.runtime.small_file import read_small, read_small_json
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.model import ARCHITECTURES, PointerSelector, new_policy, shapes_of
 
@@ -27,6 +32,9 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 HUB_ID = r"\w[\w.-]*(/\w[\w.-]*)?"
 _KEYS = frozenset({"format", "selector", "stage", "encoder_digest", "lineage"})
 _MAY_BE = frozenset({"encoder"})  # of folders made since it was first written
+_LARGEST_CONFIG = 4 << 20  # bytes
+_LARGEST_HEADER = 1 << 20
+_LARGEST_SELECTOR = 384 << 20  # bytes of numbers
 _WIDEST = 16_384  # of any size in a config: what is larger is no selector, and would not fit
 
 
@@ -93,10 +101,12 @@ def read_selector(folder: Path) -> SelectorFile:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = read_small_json(path, _LARGEST_CONFIG)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; a selector's folder holds {CONFIG} and {WEIGHTS}.") from None
-    except (ValueError, RecursionError):
+    except OSError as error:
+        raise UserError(f"{path}: {in_words(error)}; make the selector again.") from None
+    except ValueError:
         raise UserError(f"{path} is no whole JSON file; make the selector again.") from None
     if not isinstance(content, dict) or "format" not in content:
         raise UserError(f"{path} is not the config of a selector: it has no format.")
@@ -104,9 +114,9 @@ def _content(path: Path) -> dict[str, Any]:
     if type(found) is not int or found != FORMAT:
         newer = type(found) is int and found > FORMAT
         todo = "it is of a newer version, update icd-assets" if newer else "make the selector again"
-        raise UserError(f"{path} has the format {found!r}, and {FORMAT} is read here; {todo}.")
+        raise UserError(f"{path} has the format {brief(found)}, and {FORMAT} is read here; {todo}.")
     if odd := sorted(map(str, _KEYS ^ (content.keys() - _MAY_BE))):
-        raise UserError(f"{path}: {odd[0]} is {'missing' if odd[0] in _KEYS else 'unknown'}.")
+        raise UserError(f"{path}: {printable(odd[0][:80])} is {'missing' if odd[0] in _KEYS else 'unknown'}.")
     texts = isinstance(content["stage"], str) and isinstance(content["encoder_digest"], str)
     if not texts or not isinstance(content["lineage"], dict):
         raise UserError(f"{path}: stage and encoder_digest must be texts, and lineage an object.")
@@ -124,12 +134,13 @@ def _encoder(path: Path, given: Any) -> EncoderName | None:
 
 def _first_of(error: ValidationError, inside: str) -> str:
     first = error.errors()[0]
-    return f"{'.'.join([inside, *map(str, first['loc'])])}: {first['msg'].lower()}"
+    place = ".".join([inside, *map(str, first["loc"])])
+    return f"{printable(place[:120])}: {printable(first['msg'].lower()[:200])}"
 
 
 def _config(path: Path, given: Any) -> SelectorConfig:
     if isinstance(given, dict) and str(name := given.get("architecture")) not in ARCHITECTURES:
-        raise UserError(f"{path}: the architecture {name!r} is unknown; known: {', '.join(ARCHITECTURES)}.")
+        raise UserError(f"{path}: the architecture {brief(name)} is unknown; known: {', '.join(ARCHITECTURES)}.")
     try:
         if odd := sorted(SelectorConfig.model_fields.keys() - dict(given).keys()):
             raise UserError(f"{path}: selector.{odd[0]} is missing.")
@@ -145,18 +156,31 @@ def _config(path: Path, given: Any) -> SelectorConfig:
 
 def _state(path: Path, config: SelectorConfig) -> dict[str, Tensor]:
     try:
-        state: dict[str, Tensor] = load(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; make the selector again.") from None
-    except (SafetensorError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is no whole safetensors file; make the selector again.") from None
-    try:
         shapes = shapes_of(config)
     except (UserError, ValueError, RuntimeError) as error:
-        problem = str(error).splitlines()[0].rstrip(".")
+        problem = printable(str(error).splitlines()[0][:200].rstrip("."))
         raise UserError(f"{path.with_name(CONFIG)}: {problem}.") from None
+    numbers = 4 * sum(math.prod(shape) for shape in shapes.values())
+    if numbers > _LARGEST_SELECTOR:
+        raise UserError(
+            f"{path.with_name(CONFIG)}: a selector as wide as it says cannot be; it would have {in_bytes(numbers)}."
+        )
+    try:
+        # No more than its tensors come to, in the widest numbers, and a header.
+        content = read_small(path, 2 * numbers + _LARGEST_HEADER)
+        if int.from_bytes(content[:8], "little") > _LARGEST_HEADER:
+            raise ValueError
+        state: dict[str, Tensor] = load(content)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; make the selector again.") from None
+    except OSError as error:
+        raise UserError(f"{path}: {in_words(error)}; make the selector again.") from None
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError):
+        raise UserError(f"{path} is no whole safetensors file; make the selector again.") from None
     if odd := sorted(shapes.keys() ^ state.keys()):
-        raise UserError(f"{path}: tensor {odd[0]} is {'missing' if odd[0] in shapes else 'unknown'}.")
+        raise UserError(
+            f"{path}: tensor {printable(odd[0][:80])} is {'missing' if odd[0] in shapes else 'unknown'}."
+        )
     for name, tensor in state.items():
         if tuple(tensor.shape) != shapes[name]:
             raise UserError(f"{path}: {name} has shape {list(tensor.shape)}, expected {list(shapes[name])}.")

@@ -12,14 +12,17 @@ literally.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import printable
+from icd_assets.runtime.plain_file import in_words
+from icd_assets.runtime.small_file import read_small, read_small_json
 
+_LARGEST = 64 << 20  # bytes; a tokenizer of 250,000 words has 35 MB
 _FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -61,11 +64,14 @@ def control_tokens(folder: Path) -> frozenset[str]:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return read_small_json(path, _LARGEST)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no complete JSON file ({error}); download the model again.") from None
+    except (OSError, ValueError) as error:
+        words = in_words(error) if isinstance(error, OSError) else str(error)
+        raise UserError(
+            f"{path} is no complete JSON file ({printable(words[:200])}); download the model again."
+        ) from None
 
 
 def _added(tokenizer: Any) -> Iterator[str]:
@@ -118,5 +124,8 @@ def _templates(folder: Path) -> Iterator[str]:
             if isinstance(text, str):
                 yield text
     for path in (folder / "chat_template.jinja", *sorted((folder / "additional_chat_templates").glob("*.jinja"))):
-        if path.is_file():
-            yield path.read_text(encoding="utf-8", errors="replace")
+        if path.exists():
+            try:
+                yield read_small(path, _LARGEST).decode("utf-8", "replace")
+            except OSError as error:
+                raise UserError(f"{path} cannot be read ({in_words(error)}); download the model again.") from None

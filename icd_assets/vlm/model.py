@@ -13,6 +13,7 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.processor import first_line, read_config
 from icd_assets.vlm.weight_headers import require_whole
@@ -49,7 +50,7 @@ def load_model(folder: Path, dtype: Dtype, device: str) -> Any:
 def require_image_text(config: Any, folder: Path) -> None:
     """Raises :class:`UserError` if transformers has no image-and-text model of this kind."""
     if type(config) not in AutoModelForImageTextToText._model_mapping:
-        raise UserError(f"{folder}: {config.model_type!r} is no image-and-text model; take a chat VLM.")
+        raise UserError(f"{folder}: {brief(config.model_type)} is no image-and-text model; take a chat VLM.")
 
 
 def pretrained(model_class: Any, folder: Path, dtype: torch.dtype, **options: Any) -> Any:
@@ -60,7 +61,9 @@ def pretrained(model_class: Any, folder: Path, dtype: torch.dtype, **options: An
     require_whole(folder)
     try:
         with _quiet():
-            model, report = model_class.from_pretrained(folder, dtype=dtype, output_loading_info=True, **options)
+            model, report = model_class.from_pretrained(
+                folder, dtype=dtype, output_loading_info=True, trust_remote_code=False, **options
+            )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise UserError(
             f"{folder}: the weights cannot be loaded ({first_line(error)}); fetch them again."

@@ -21,6 +21,9 @@ from transformers import AutoConfig
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief, printable
+from icd_assets.runtime.plain_file import in_words
+from icd_assets.runtime.small_file import read_small_json
 from icd_assets.vlm.weight_headers import require_tokenizer
 
 
@@ -33,11 +36,13 @@ def load_processor(folder: Path, *, min_pixels: int | None = None, max_pixels: i
     config = read_config(folder)
     if type(config) not in PROCESSOR_MAPPING:
         raise UserError(
-            f"{folder}: model type {config.model_type!r} has no image-and-text processor; take a chat VLM."
+            f"{folder}: model type {brief(config.model_type)} has no image-and-text processor; take a chat VLM."
         )
     require_tokenizer(folder)
     try:
-        processor = _without_video(PROCESSOR_MAPPING[type(config)]).from_pretrained(folder, backend="pil")
+        processor = _without_video(PROCESSOR_MAPPING[type(config)]).from_pretrained(
+            folder, backend="pil", trust_remote_code=False
+        )
     except Exception as error:  # noqa: BLE001 - a tokenizer's parser raises nothing more special
         raise UserError(
             f"{folder}: its tokenizer or image processor cannot be loaded ({first_line(error)}); "
@@ -69,8 +74,15 @@ def picture_refusal(processor: Any, size: tuple[int, int]) -> str | None:
 
 def read_config(folder: Path) -> Any:
     """The model's configuration."""
+    path = folder / "config.json"
     try:
-        return AutoConfig.from_pretrained(folder)
+        if path.exists():
+            read_small_json(path)
+    except (OSError, ValueError) as error:
+        what = in_words(error) if isinstance(error, OSError) else first_line(error)
+        raise UserError(f"{path} is no whole JSON file ({what}); download it again.") from None
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - whatever a foreign value makes its class raise
         raise UserError(
             f"{folder} is no transformers model ({first_line(error)}); fix the catalog's path."
@@ -79,7 +91,7 @@ def read_config(folder: Path) -> Any:
 
 def first_line(error: Exception) -> str:
     """What transformers says, without the advice that follows."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[0][:300])
 
 
 def _without_video(processor_class: Any) -> Any:

@@ -6,12 +6,14 @@ question with its answer: a token for four characters, and twenty for the turns 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from icd_assets.runtime.small_file import read_small_json
+
 _PICTURE = 640 * 480  # pixels of a usual photograph
 _TURNS, _CHARACTERS = 20, 4
+_LARGEST = 1 << 40  # of any number in a configuration
 _TILES = 576  # of a tower that says nothing: 24 × 24 patches
 
 
@@ -47,13 +49,13 @@ def _limits(processor: dict[str, Any]) -> tuple[int, int]:
 
 def _number(of: dict[str, Any], name: str) -> int | None:
     found = of.get(name)
-    return found if type(found) is int and found > 0 else None
+    return found if type(found) is int and 0 < found <= _LARGEST else None
 
 
 def _object(path: Path) -> dict[str, Any]:
     """Empty where there is none: an estimate stops nobody."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = read_small_json(path)
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -8,29 +8,34 @@ is (https://huggingface.co/docs/safetensors: 8 bytes length, JSON header, tensor
 
 from __future__ import annotations
 
-import json
 import math
-import zipfile
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.finding import in_bytes
+from icd_assets.runtime.foreign import brief, printable
 from icd_assets.runtime.instead import PAGES, POINTER
+from icd_assets.runtime.plain_file import in_words, open_plain_file
+from icd_assets.runtime.small_file import parse_json, read_small_json
 
-_LONGEST_HEADER = 100_000_000  # safetensors' own limit
+_LONGEST_HEADER = 16 << 20  # bytes; 150,000 tensors. As Python's objects it takes twenty times that
+_LONGEST_JSON = 64 << 20  # bytes; a tokenizer of 250,000 words has 35 MB
+_MOST_NUMBERS = 1 << 50  # of one tensor
 _LENGTH = 8
 # As transformers looks for them: the first that is there is loaded.
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLED, _PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+_OPENED = {".json", ".txt", ".model", ".jinja", ".safetensors", ".bin"}
 _READ = {".json", ".txt", ".model", ".jinja"}
 _VOCABULARIES = (
     *("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json"),
     "sentencepiece.bpe.model",
 )
 _ZIP = b"PK\x03\x04"
-_PICKLE = b"\x80"  # torch before 1.6: nothing in it says how long it is
+_PICKLE = b"\x80"  # torch before 1.6
 
 
 def require_whole(folder: Path) -> None:
@@ -38,13 +43,17 @@ def require_whole(folder: Path) -> None:
 
     Looked at are the files that transformers would load, in the folder itself.
     """
-    files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}  # follows the hub's links
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"model folder {folder} cannot be read ({in_words(error)}); fix its path.") from None
+    for path in inside:
+        _require_ordinary(path)
+    files = {path.name: path for path in inside if path.is_file()}  # follows the hub's links
     for path in files.values():
         if path.suffix in _READ:
             _require_text(path)
-    for path in folder.iterdir():
-        if path.is_symlink() and not path.exists():
-            _refuse(path, "is a link to a file that is not there")
+    _require_own_weights(folder / "config.json")
     if _WHOLE in files:
         _require_tensors(files[_WHOLE])
     elif _INDEX in files:
@@ -71,23 +80,57 @@ def require_tokenizer(folder: Path) -> None:
 
 
 def count_numbers(folder: Path) -> int | None:
-    """How many numbers the safetensors files that would be loaded hold; None where other files would be."""
+    """How many numbers the safetensors files that would be loaded hold; None where other files would be, or those
+    are none. Raises ``OSError`` where one cannot be read."""
     whole, index = folder / _WHOLE, folder / _INDEX
-    if whole.is_file():
-        files = [whole]
-    elif index.is_file():
-        files = [folder / name for name in sorted(set(_object(index)["weight_map"].values()))]
-    else:
+    try:
+        if whole.is_file():
+            files = [whole]
+        elif index.is_file():
+            files = [
+                folder / name for name in sorted(set(read_small_json(index, _LONGEST_JSON)["weight_map"].values()))
+            ]
+        else:
+            return None
+        return sum(_numbers(entry["shape"]) for path in files for entry in _header(path).values())
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    shapes = (entry["shape"] for path in files for entry in _header(path).values())
-    return sum(int(math.prod(shape)) for shape in shapes)
+
+
+def _numbers(shape: Any) -> int:
+    if len(shape) > 64 or any(type(size) is not int or not 0 <= size < _MOST_NUMBERS for size in shape):
+        raise ValueError("a shape that cannot be one")
+    return math.prod(shape)
 
 
 def _header(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
+    with open_plain_file(path) as file:
         length = int.from_bytes(file.read(_LENGTH), "little")
-        entries: dict[str, Any] = json.loads(file.read(length))
+        if length > _LONGEST_HEADER:
+            raise ValueError("a header longer than any")
+        entries: dict[str, Any] = parse_json(file.read(length).decode("utf-8"))
     return {name: entry for name, entry in entries.items() if name != "__metadata__"}
+
+
+def _require_ordinary(path: Path) -> None:
+    """What is opened when a model is loaded must not wait, or have no end. Folders are left alone."""
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except FileNotFoundError:
+        _refuse(path, "is a link to a file that is not there")
+    except OSError as error:
+        _refuse(path, f"cannot be read ({in_words(error)})")
+    if kind == stat.S_IFDIR:
+        if path.suffix in _OPENED:
+            _refuse(path, "is a folder, not a file")
+    elif kind != stat.S_IFREG:
+        _refuse(path, "is a pipe, a socket or a device, not a file")
+
+
+def _require_own_weights(config: Path) -> None:
+    """transformers takes the weights under the name that the configuration gives, if it gives one."""
+    if config.is_file() and (named := _object(config).get("transformers_weights")) is not None:
+        _refuse(config, f"names its weights {brief(named)}: only {_WHOLE} and its like are loaded here, so it")
 
 
 def _require_weights(path: Path) -> None:
@@ -102,20 +145,23 @@ def _require_shards(index: Path, files: Mapping[str, Path]) -> None:
     where = content.get("weight_map")
     if not isinstance(where, dict) or not all(isinstance(name, str) for name in where.values()) or not where:
         _refuse(index, "has no weight_map from tensors to files")
+    suffix = ".bin" if index.name == _PICKLED_INDEX else ".safetensors"
+    if odd := sorted(name for name in set(where.values()) if "/" in name or not name.endswith(suffix)):
+        _refuse(index, f"names {printable(odd[0][:200])}, which is no file of weights beside it")
     shards: dict[str, list[str]] = {}
     for tensor, name in where.items():
         shards.setdefault(name, []).append(tensor)
     if lacking := sorted(shards.keys() - files.keys()):
         there = len(shards) - len(lacking)
         raise UserError(
-            f"{index} names {len(shards)} files of weights, of which {there} are there; {lacking[0]} is missing: "
-            "download the model again."
+            f"{index} names {len(shards)} files of weights, of which {there} are there; "
+            f"{printable(lacking[0][:200])} is missing: download the model again."
         )
     for name, tensors in sorted(shards.items()):
         if files[name].suffix == ".safetensors":
             held = _require_tensors(files[name])
             if absent := sorted(set(tensors) - held):
-                _refuse(files[name], f"lacks {absent[0]}, which {index.name} says lies in it")
+                _refuse(files[name], f"lacks {printable(absent[0][:200])}, which {index.name} says lies in it")
         else:
             _require_pickled(files[name])
 
@@ -123,20 +169,23 @@ def _require_shards(index: Path, files: Mapping[str, Path]) -> None:
 def _require_tensors(path: Path) -> set[str]:
     """The names of the tensors in a whole safetensors file."""
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_plain_file(path) as file:
         start = file.read(_LENGTH)
         _require_content(path, start + file.read(64), size)
         length = int.from_bytes(start, "little")
-        if len(start) < _LENGTH or not 2 <= length <= min(_LONGEST_HEADER, max(2, size)):
+        if len(start) < _LENGTH or not 2 <= length <= max(2, size):
             _refuse(path, "is no safetensors file")
+        if length > _LONGEST_HEADER:
+            _refuse(path, f"has a header of {in_bytes(length)}, more than any model's")
         file.seek(_LENGTH)
         header = file.read(length)
     if len(header) < length:
         _refuse(path, f"is cut within its header ({in_bytes(size)})")
     try:
-        entries = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
-        end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        parsed = parse_json(header.decode("utf-8"))
+        entries = {name: entry for name, entry in parsed.items() if name != "__metadata__"}
+        end = max((_place(entry["data_offsets"][1]) for entry in entries.values()), default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
         _refuse(path, "is no safetensors file: its header cannot be read")
     whole = _LENGTH + length + end
     if size < whole:
@@ -147,6 +196,12 @@ def _require_tensors(path: Path) -> set[str]:
     return set(entries)
 
 
+def _place(given: Any) -> int:
+    if type(given) is not int or not 0 <= given < 1 << 63:
+        raise ValueError("a place that cannot be one")
+    return given
+
+
 def _require_header(path: Path) -> None:
     """Types, shapes and places fit together, as the library that will load them sees it."""
     from safetensors import SafetensorError, safe_open
@@ -155,28 +210,32 @@ def _require_header(path: Path) -> None:
         with safe_open(path, framework="numpy"):
             pass
     except (SafetensorError, OSError) as error:
-        _refuse(path, f"has a damaged header ({error})")
+        _refuse(path, f"has a damaged header ({printable(str(error)[:200])})")
 
 
 def _require_pickled(path: Path) -> None:
-    """A file of ``torch.save``: a zip, whose end must be there, or the older pickle."""
+    """A file of ``torch.save``: exactly as torch writes it, tensors by their names and nothing else.
+
+    transformers hands it to torch's own reader, which follows it without asking what it costs. So it is read here
+    first, by the reader that asks.
+    """
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_plain_file(path) as file:
         start = file.read(64)
     _require_content(path, start, size)
-    if start.startswith(_ZIP):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                archive.infolist()
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-            _refuse(path, f"is cut or damaged: the end of the archive is not there ({in_bytes(size)})")
-    elif not start.startswith(_PICKLE):
+    if not start.startswith((_ZIP, _PICKLE)):
         _refuse(path, "is no file of torch.save")
+    from icd_assets.runtime.torch_files.state import require_older_tensors, require_tensors
+
+    try:
+        (require_tensors if start.startswith(_ZIP) else require_older_tensors)(path)
+    except UserError as error:
+        raise UserError(f"{str(error).partition('; copy or make')[0].rstrip('.')}; download it again.") from None
 
 
 def _require_text(path: Path) -> None:
     """Configuration, tokenizer, template: text that is no pointer; JSON where it says so."""
-    with path.open("rb") as file:
+    with open_plain_file(path) as file:
         start = file.read(64)
     if path.suffix == ".json":
         _require_content(path, start, path.stat().st_size)
@@ -187,10 +246,10 @@ def _require_text(path: Path) -> None:
 
 def _object(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        line = str(error).splitlines()[0]
-        _refuse(path, f"is no whole JSON file ({line})")
+        content = read_small_json(path, _LONGEST_JSON)
+    except (ValueError, OSError) as error:
+        words = in_words(error) if isinstance(error, OSError) else str(error).splitlines()[0]
+        _refuse(path, f"is no whole JSON file ({printable(words[:200])})")
     return content if isinstance(content, dict) else {}
 
 

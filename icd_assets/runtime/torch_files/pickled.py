@@ -61,7 +61,9 @@ class _Unpickler(pickle.Unpickler):
         return found
 
     def persistent_load(self, reference: Any) -> Tensor:
-        kind, dtype, key, _, count = reference
+        kind, dtype, key, _, count, *view = reference
+        if view not in ([], [None]):  # before torch 1.6 one more
+            raise pickle.UnpicklingError("a reference to a part of numbers")
         if kind != "storage" or type(key) is not str or type(count) is not int or count < 0:
             raise pickle.UnpicklingError("a reference to something else than numbers")
         return self._storage(key, _dtype(dtype), count)

@@ -8,12 +8,14 @@ passes; what costs more than the file's own size warrants, or does to a tensor w
 
 from __future__ import annotations
 
+import gc
 import pickle
 import struct
 
 _DEEPEST = 250  # containers in one another; OmegaConf's, the deepest known, need a few for each level of theirs
 _LARGEST_KEY = 10_000  # values in a key of a dict or a member of a set
-_MOST_STEPS = 24_000_000  # a row each of VQAv2's 444,000 vectors needs 16 million
+_MOST_STEPS = 24_000_000  # each of VQAv2's 444,000 vectors needs 28
+_BYTES_A_STEP = 100  # so that what may take little memory takes little time
 _MOST_COPIED = 1 << 26  # values, or units of 64 bytes of text, that calls are given, and keys hold
 _LONGEST_NAME = 255
 
@@ -34,6 +36,9 @@ class _Made:
 
 
 _LEAF = _Made()
+_FEW = 16
+_FLAT = [_Made(depth=1 if count else 0, weight=count + 1) for count in range(_FEW)]  # tuples of leaves
+_TOO_DEEP = f"values more than {_DEEPEST} deep in one another"
 # Constants and numbers: how many bytes follow the instruction.
 _FIXED = {b"N": 0, b"\x88": 0, b"\x89": 0, b"K": 1, b"M": 2, b"J": 4, b"G": 8}
 # What has a length before it: how many bytes the length takes, and bytes or text?
@@ -61,6 +66,7 @@ class _Walk:
     def __init__(self, content: bytes, most: int) -> None:
         self.content, self.left = content, most
         self.copied = 0
+        self.names_on_stack = b"\x93" in content
         self.stack: list[_Made] = []
         self.marks: list[int] = []
         self.memo: dict[int, _Made] = {}
@@ -88,13 +94,17 @@ class _Walk:
         for part in parts:
             depth, weight = max(depth, part.depth + 1), weight + part.weight
         if depth > _DEEPEST:
-            raise Excessive(f"values more than {_DEEPEST} deep in one another")
+            raise Excessive(_TOO_DEEP)
         into.depth, into.weight = depth, min(weight, 1 << 40)
 
     def tuple(self, parts: list[_Made]) -> None:
+        count = len(parts)
+        self.take(64 + 8 * count)
+        if count < _FEW and all(part is _LEAF for part in parts):
+            self.stack.append(_FLAT[count])
+            return
         made = _Made()
         self.join(made, parts)
-        self.take(64 + 8 * len(parts))
         self.stack.append(made)
 
     def above_mark(self) -> list[_Made]:
@@ -110,16 +120,21 @@ class _Walk:
             raise Excessive("an addition to a value that takes none")
         return made
 
-    def call(self, function: _Made, given: list[_Made]) -> None:
-        arguments = _Made()
-        self.join(arguments, given)
+    def call(self, function: _Made, arguments: _Made) -> None:
+        if arguments.depth >= _DEEPEST:
+            raise Excessive(_TOO_DEEP)
         self.copy(arguments)
         self.take(400 + 64 * arguments.weight)
         if function.kind == _TENSOR:
             raise Excessive("a call of a tensor")
         name = function.text if function.kind == _NAME else ""
         kind = _TENSOR if name.startswith("torch") and not name.startswith(_OF_TORCH) else _OBJECT
-        self.stack.append(_Made(kind, arguments.depth, arguments.weight))
+        self.stack.append(_Made(kind, arguments.depth + 1, arguments.weight + 1))
+
+    def joined(self, parts: list[_Made]) -> _Made:
+        made = _Made()
+        self.join(made, parts)
+        return made
 
     def name(self, module: str, name: str) -> None:
         if len(module) > _LONGEST_NAME or len(name) > _LONGEST_NAME:
@@ -132,9 +147,12 @@ class _Walk:
         length = int.from_bytes(self.content[at:start], "little")
         if start + length > len(self.content):
             raise Excessive("a length beyond the end")
-        short = is_text and length <= _LONGEST_NAME
-        text = self.content[start : start + length].decode("utf-8", "replace") if short else ""
         self.take(64 + length)
+        short = length <= _LONGEST_NAME
+        if short and not (is_text and self.names_on_stack):
+            self.stack.append(_LEAF)
+            return start + length
+        text = self.content[start : start + length].decode("utf-8", "replace") if short else ""
         self.stack.append(_Made(weight=1 + length // 64, text=text))
         return start + length
 
@@ -151,25 +169,38 @@ class _Walk:
 
 
 def walk(content: bytes, most: int) -> int:
-    """How many instructions there are. ``pickle.UnpicklingError``: the pickle is damaged or excessive.
+    """How many instructions the pickle has. ``pickle.UnpicklingError``: it is damaged or excessive.
 
     most: bytes of memory, roughly, that its values may take.
     """
+    steps, end = walk_first(content, most)
+    if end != len(content):
+        raise pickle.UnpicklingError("something stands after its end")
+    return steps
+
+
+def walk_first(content: bytes, most: int) -> tuple[int, int]:
+    """(instructions, bytes) of the pickle that ``content`` begins with."""
+    collecting = gc.isenabled()
+    gc.disable()  # nothing here refers to itself, and looking for that doubles the time
     try:
         return _walk(content, most)
     except (IndexError, struct.error):
         raise pickle.UnpicklingError("pickle data was truncated or lacks a value") from None
+    finally:
+        if collecting:
+            gc.enable()
 
 
-def _walk(content: bytes, most: int) -> int:
+def _walk(content: bytes, most: int) -> tuple[int, int]:
     state = _Walk(content, most)
     stack, marks, memo = state.stack, state.marks, state.memo
-    at, steps = 0, 0
+    at, steps, most_steps = 0, 0, min(_MOST_STEPS, most // _BYTES_A_STEP)
     while True:
         code = content[at]
         at += 1
         steps += 1
-        if steps > _MOST_STEPS:
+        if steps > most_steps:
             raise Excessive("more instructions than a checkpoint has")
         if (follow := _GETS_BY[code]) >= 0:
             index = int.from_bytes(content[at : at + follow], "little")
@@ -206,7 +237,7 @@ def _walk(content: bytes, most: int) -> int:
             stack.append(_Made(kind, 1 if size else 0))
         elif code == 0x52:  # REDUCE
             arguments = stack.pop()
-            state.call(stack.pop(), [arguments])
+            state.call(stack.pop(), arguments)
         elif code == 0x51:  # BINPERSID
             state.copy(stack.pop())
             stack.append(_Made(_TENSOR))
@@ -237,10 +268,10 @@ def _walk(content: bytes, most: int) -> int:
             state.name(module.text, name.text)
         elif code in (0x81, 0x92):  # NEWOBJ, NEWOBJ_EX
             given = [stack.pop() for _ in range(1 if code == 0x81 else 2)]
-            state.call(stack.pop(), given)
+            state.call(stack.pop(), state.joined(given))
         elif code == 0x6F:  # OBJ, of Python 2's older classes
             parts = state.above_mark()
-            state.call(parts[0], parts[1:])
+            state.call(parts[0], state.joined(parts[1:]))
         elif code == 0x62:  # BUILD
             given = [stack.pop()]
             state.top(_OBJECT)
@@ -268,9 +299,7 @@ def _walk(content: bytes, most: int) -> int:
         elif code == 0x31:  # POP_MARK
             state.above_mark()
         elif code == 0x2E:  # STOP
-            if at != len(content):
-                raise pickle.UnpicklingError("something stands after its end")
-            return steps
+            return steps, at
         else:
             raise pickle.UnpicklingError(f"instruction {code:#04x}, which torch.save never writes")
 
