@@ -74,8 +74,8 @@ def read_features(base: Path, rows: int, digests: DigestCache) -> SamplerFeature
             return None
         text, image = (_mapped(_path(base, kind), rows) for kind in _KINDS)
         return SamplerFeatures(text=text, image=image)
-    except (OSError, ValueError, EOFError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return None  # NumPy reads a header as Python does
+    except (OSError, ValueError):
+        return None
 
 
 def sound(base: Path, digests: DigestCache) -> bool:
@@ -91,12 +91,18 @@ def _hashed(base: Path, digests: DigestCache) -> dict[str, str]:
 
 def _mapped(path: Path, rows: int) -> Features:
     with open_plain_file(path) as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, by_columns, dtype = read(file)
+        try:
+            version = np.lib.format.read_magic(file)
+            read = (
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            )
+            shape, by_columns, dtype = read(file)
+        except Exception as error:  # noqa: BLE001 - NumPy reads it as Python's own text, which fails in many ways
+            raise ValueError(f"no header of NumPy's ({type(error).__name__})") from None
         start, size = file.tell(), path.stat().st_size
     # NumPy would make the file as long as its header says, or an array of nothing with sizes beyond any number.
-    if len(shape) != 2 or shape[0] != rows or not 0 < shape[1] <= _WIDEST or by_columns or dtype != np.float32:
+    plain = len(shape) == 2 and all(type(n) is int for n in shape) and not by_columns and dtype == np.float32
+    if not plain or shape[0] != rows or not 0 < shape[1] <= _WIDEST:
         raise ValueError(f"{shape} of {dtype}")
     if size != start + rows * shape[1] * dtype.itemsize:
         raise ValueError(f"{size} bytes")

@@ -163,7 +163,7 @@ def _state(path: Path, config: SelectorConfig) -> dict[str, Tensor]:
     numbers = 4 * sum(math.prod(shape) for shape in shapes.values())
     if numbers > _LARGEST_SELECTOR:
         raise UserError(
-            f"{path.with_name(CONFIG)}: a selector as wide as it says cannot be; it would have {in_bytes(numbers)}."
+            f"{path.with_name(CONFIG)}: a selector as wide as it says cannot be; it takes {in_bytes(numbers)}."
         )
     try:
         # No more than its tensors come to, in the widest numbers, and a header.

@@ -81,7 +81,7 @@ def require_tokenizer(folder: Path) -> None:
 
 def count_numbers(folder: Path) -> int | None:
     """How many numbers the safetensors files that would be loaded hold; None where other files would be, or those
-    are none. Raises ``OSError`` where one cannot be read."""
+    cannot be read."""
     whole, index = folder / _WHOLE, folder / _INDEX
     try:
         if whole.is_file():
@@ -93,7 +93,7 @@ def count_numbers(folder: Path) -> int | None:
         else:
             return None
         return sum(_numbers(entry["shape"]) for path in files for entry in _header(path).values())
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

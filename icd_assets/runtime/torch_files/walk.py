@@ -15,7 +15,7 @@ import struct
 _DEEPEST = 250  # containers in one another; OmegaConf's, the deepest known, need a few for each level of theirs
 _LARGEST_KEY = 10_000  # values in a key of a dict or a member of a set
 _MOST_STEPS = 24_000_000  # each of VQAv2's 444,000 vectors needs 28
-_BYTES_A_STEP = 100  # so that what may take little memory takes little time
+_BYTES_A_STEP = 400  # so that what may take little memory takes little time
 _MOST_COPIED = 1 << 26  # values, or units of 64 bytes of text, that calls are given, and keys hold
 _LONGEST_NAME = 255
 
