@@ -15,7 +15,7 @@ from torch import Tensor
 
 from icd_assets.runtime.foreign import printable
 from icd_assets.runtime.torch_files.stubs import Function, Husk, Mapping, todays_name
-from icd_assets.runtime.torch_files.walk import require_bounded, walk
+from icd_assets.runtime.torch_files.walk import require_bounded, uncollected, walk
 
 Storage = Callable[[str, torch.dtype, int], Tensor]
 
@@ -39,8 +39,9 @@ def unpickle(
     only_tensors: refuse also what is merely passed over.
     """
     steps = walk(content, most)
-    found = _Unpickler(content, storage, stand_in, only_tensors).load()
-    require_bounded(found, steps + _SHARED)
+    with uncollected():
+        found = _Unpickler(content, storage, stand_in, only_tensors).load()
+        require_bounded(found, steps + _SHARED)
     return found
 
 

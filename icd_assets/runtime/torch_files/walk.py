@@ -11,6 +11,8 @@ from __future__ import annotations
 import gc
 import pickle
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _DEEPEST = 250  # containers in one another; OmegaConf's, the deepest known, need a few for each level of theirs
 _LARGEST_KEY = 10_000  # values in a key of a dict or a member of a set
@@ -181,12 +183,20 @@ def walk(content: bytes, most: int) -> int:
 
 def walk_first(content: bytes, most: int) -> tuple[int, int]:
     """(instructions, bytes) of the pickle that ``content`` begins with."""
-    collecting = gc.isenabled()
-    gc.disable()  # nothing here refers to itself, and looking for that doubles the time
     try:
-        return _walk(content, most)
+        with uncollected():
+            return _walk(content, most)
     except (IndexError, struct.error):
         raise pickle.UnpicklingError("pickle data was truncated or lacks a value") from None
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Millions of values are made that do not refer to themselves: looking for such takes longer than the rest."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collecting:
             gc.enable()
