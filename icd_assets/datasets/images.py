@@ -112,7 +112,7 @@ def _states(paths: Sequence[Path]) -> list[Stamp | None]:
 def _state(path: Path) -> Stamp | None:
     try:
         return Stamp.of(path.stat())
-    except OSError:
+    except (OSError, ValueError):  # a name with NUL is none
         return None
 
 

@@ -8,6 +8,7 @@ JSON of ordinary depth and finite numbers raises a ``ValueError``.
 from __future__ import annotations
 
 import errno
+import io
 import json
 import math
 import os
@@ -27,15 +28,23 @@ _KINDS = {
 
 def read_small(path: Path, most: int = SMALL) -> bytes:
     """The bytes of a regular file of at most ``most`` bytes."""
-    _require_plain(path, path.stat(), most)  # before it is opened: that alone can do something to a device
-    # Whatever stands there by now, opening and reading it does not wait.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        _require_plain(path, os.fstat(descriptor), most)
+    with open_plain(path, most) as file:
         content = file.read(most + 1)  # it may be growing
     if len(content) > most:
         raise _too_large(path, len(content), most)
     return content
+
+
+def open_plain(path: Path, most: int) -> io.BufferedReader:
+    """A regular file of at most ``most`` bytes, open for reading; without waiting, whatever stands there."""
+    _require_plain(path, path.stat(), most)  # before it is opened: that alone can do something to a device
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        _require_plain(path, os.fstat(descriptor), most)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
 
 
 def read_small_text(path: Path, most: int = SMALL) -> str:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
-
 from icd_assets.errors import UserError
+from icd_assets.vlm.picture_file import NoPicture, open_picture
 
 PIXELS = 100_000_000  # of all pictures of a request together; decoded they take three bytes each
 
-# Of Pillow's decoders these three alone: others start programs, or are seldom looked at.
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _DATA_URL = re.compile(r"data:image/(png|jpeg|webp);base64,")
 
@@ -62,9 +59,9 @@ class Pictures:
 
 def _pixels(name: str, content: bytes) -> int:
     try:
-        with Image.open(BytesIO(content), formats=_FORMATS) as picture:
+        with open_picture(content, _FORMATS) as picture:
             return picture.width * picture.height
-    except Image.DecompressionBombError:
-        return PIXELS + 1
-    except Exception:  # noqa: BLE001 - a decoder raises whatever it meets
-        raise UserError(f"{name} is no PNG, JPEG or WebP picture; send one of these.") from None
+    except NoPicture as error:
+        if error.pixels > PIXELS:
+            return error.pixels
+        raise UserError(f"{name} is no PNG, JPEG or WebP picture that is read ({error}); send another.") from None

@@ -6,16 +6,19 @@ messages with each image replaced by the sha256 of its bytes, and the decoding (
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, Literal
 
 from icd_assets.errors import UserError
-from icd_assets.store.digests import sha256_file, sha256_json
+from icd_assets.runtime.small_file import open_plain
+from icd_assets.store.digests import sha256_json
 from icd_assets.vlm.answer_store import AnswerStore
 from icd_assets.vlm.backend import Answer, Backend, HandOver, Likelihood, Refused
 from icd_assets.vlm.images import treatment
 from icd_assets.vlm.lru import ByteLru
+from icd_assets.vlm.picture_file import BYTES
 from icd_assets.vlm.prompts import Message, Prompt, messages
 
 __all__ = ["AnswerStore", "CachedBackend"]
@@ -104,7 +107,9 @@ class CachedBackend(Backend):
 def _pixels_digest(path: Path) -> str:
     """Of the file's bytes, and of what else decides which pixels the model sees."""
     how = treatment(path)
-    return sha256_file(path) if how is None else sha256_json([sha256_file(path), how])
+    with open_plain(path, BYTES) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return digest if how is None else sha256_json([digest, how])
 
 
 def _with_digests(message: Message, images: Iterator[str]) -> Message:

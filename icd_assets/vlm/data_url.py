@@ -13,33 +13,41 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-from PIL import Image
-
+from icd_assets.runtime.small_file import read_small
 from icd_assets.vlm.images import read_image
+from icd_assets.vlm.picture_file import open_picture
 from icd_assets.vlm.prompts import Message
 
 _MIME = {"JPEG": "image/jpeg", "PNG": "image/png"}
+_LARGEST = 64 << 20  # bytes of a file that goes as it is; what has more is mostly no picture
 _ORIENTATION = 0x0112
 
 
 def data_url(path: Path) -> str:
     """Raises ``UserError`` naming the file if it cannot be decoded, so that no server has to."""
     image = read_image(path)
-    with Image.open(path) as file:
-        mime = _MIME.get(file.format or "")
+    if (mime := _mime_as_it_is(path)) is not None:
+        return _url(mime, read_small(path, _LARGEST))
+    image.info.clear()  # Pillow would write a profile or a transparent color into the copy
+    copy = io.BytesIO()
+    image.save(copy, "PNG", compress_level=1)
+    del image
+    return _url("image/png", copy.getvalue())
+
+
+def _mime_as_it_is(path: Path) -> str | None:
+    """None for a picture that goes as a copy."""
+    with open_picture(path) as file:
         plain = (
-            file.mode in ("RGB", "L")
+            path.stat().st_size <= _LARGEST
+            and file.format in _MIME
+            and file.mode in ("RGB", "L")
             and "transparency" not in file.info
             and not file.info.get("icc_profile")
             and file.getexif().get(_ORIENTATION, 1) == 1
             and getattr(file, "n_frames", 1) == 1
         )
-    if mime is None or not plain:
-        image.info.clear()  # Pillow would write a profile or a transparent color into the copy
-        copy = io.BytesIO()
-        image.save(copy, "PNG", compress_level=1)
-        return _url("image/png", copy.getvalue())
-    return _url(mime, path.read_bytes())
+        return _MIME[str(file.format)] if plain else None
 
 
 def with_urls(message: Message, url_of: Callable[[Path], str] = data_url) -> Message:

@@ -12,19 +12,16 @@ first frame is taken.
 from __future__ import annotations
 
 import io
-import struct
 import warnings
-import zlib
-from collections.abc import Generator, Iterable
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.instead import instead
 from icd_assets.runtime.prefetch import prefetch
+from icd_assets.vlm.picture_file import NoPicture, open_picture
 
 # Odd metadata is no reason to refuse a picture. Said once for the process: a filter that is set and taken back
 # around each file, as catch_warnings does, is not safe in threads.
@@ -32,31 +29,28 @@ warnings.filterwarnings("ignore", module="PIL")
 
 Size = tuple[int, int]  # width, height in pixels, upright
 Treatment = Literal["on white", "high byte", "profile"]
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
 _ORIENTATION = 0x0112
 _ON_THEIR_SIDE = (5, 6, 7, 8)
-# What Pillow's decoders raise for the files of the world.
-_ERRORS = (
-    *(OSError, EOFError, SyntaxError, ValueError, LookupError, TypeError, AttributeError, RuntimeError),
-    *(struct.error, zlib.error, Image.DecompressionBombError),
-)
+_STRIP = (
+    1 << 21
+)  # pixels whose transparency is worked on at a time: copies of all would take four times the memory
 
 
 def read_image(path: Path) -> Image.Image:
     """The image in RGB, turned as its EXIF orientation says (as `datasets` does for upstream).
 
-    Raises ``UserError`` naming the file if it is missing, truncated, no image, too large to be one, or has no
-    brightness that a viewer would agree on.
+    Raises ``UserError`` naming the file if it is missing, truncated, no image, too large to be one, of a kind that
+    is not opened, or has no brightness that a viewer would agree on.
     """
     try:
-        with Image.open(path) as file:
+        with open_picture(path) as file:
             return _shown(file)
     except FileNotFoundError:
         raise UserError(f"image {path} does not exist; restore it or fix the images path.") from None
-    except _ERRORS as error:
-        raise UserError(
-            f"image {path} cannot be read ({_why(path, error)}); replace it with a sound copy."
-        ) from None
+    except NoPicture as error:
+        raise UserError(f"image {path} cannot be read ({error}); {error.help}.") from None
 
 
 def read_images(paths: Iterable[Path]) -> Generator[Image.Image, None, None]:
@@ -70,31 +64,23 @@ def look(path: Path) -> tuple[Size | None, str | None]:
     A JPEG is decoded at an eighth of its size.
     """
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             size = _upright(image)
             image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))  # a small JPEG decodes fast
             _shown(image)
     except FileNotFoundError:
         return None, "missing"
-    except _ERRORS as error:
-        return None, f"unreadable: {_why(path, error)}"
+    except NoPicture as error:
+        return None, f"unreadable: {error.with_help}"
     return size, None
-
-
-def _why(path: Path, error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        with suppress(OSError), path.open("rb") as file:
-            if what := instead(file.read(64)):
-                return what
-    return str(error).replace(str(path), "file")
 
 
 def size_of(path: Path) -> Size | None:
     """The size of an image file from its header; None if it has none."""
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             return _upright(image)
-    except _ERRORS:
+    except (FileNotFoundError, NoPicture):
         return None
 
 
@@ -104,9 +90,9 @@ def treatment(path: Path) -> Treatment | None:
     It is part of what identifies an answer: with it a picture looks otherwise than Pillow alone shows it.
     """
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             return _treatment(image)
-    except _ERRORS:
+    except (FileNotFoundError, NoPicture):
         return None
 
 
@@ -117,15 +103,14 @@ def _upright(image: Image.Image) -> Size:
     return (image.height, image.width) if on_its_side else image.size
 
 
-def _shown(file: Image.Image) -> Image.Image:
-    how, profile = _treatment(file), file.info.get("icc_profile")
-    image = ImageOps.exif_transpose(file)
+def _shown(image: Image.Image) -> Image.Image:
+    how, profile = _treatment(image), image.info.get("icc_profile")
+    ImageOps.exif_transpose(image, in_place=True)
     match how:
         case "on white":
-            colors = image.convert("RGBA")
-            return Image.alpha_composite(Image.new("RGBA", image.size, "white"), colors).convert("RGB")
+            return _on_white(image)
         case "high byte":
-            return _high_byte(image).convert("RGB")
+            return _high_byte(image)
         case "profile":
             return _mixed(image, profile)
         case None:
@@ -139,15 +124,37 @@ def _treatment(image: Image.Image) -> Treatment | None:
         return "high byte"
     if image.mode == "CMYK":
         return "profile" if image.info.get("icc_profile") else None
-    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+    if image.has_transparency_data and any(_clear(part) for _, part in _strips(image)):
         return "on white"
     return None
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[Box, Image.Image]]:
+    rows = max(1, _STRIP // max(1, image.width))
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(image.height, top + rows))
+        yield box, image.crop(box)
+
+
+def _clear(image: Image.Image) -> bool:
+    return image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    shown = Image.new("RGB", image.size)
+    for box, part in _strips(image):
+        white = Image.new("RGBA", part.size, "white")
+        shown.paste(Image.alpha_composite(white, part.convert("RGBA")).convert("RGB"), box)
+    return shown
 
 
 def _high_byte(image: Image.Image) -> Image.Image:
     import numpy as np
 
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    shown = Image.new("RGB", image.size)
+    for box, part in _strips(image):
+        shown.paste(Image.fromarray((np.asarray(part) >> 8).astype(np.uint8)).convert("RGB"), box)
+    return shown
 
 
 def _mixed(image: Image.Image, profile: Any) -> Image.Image:
