@@ -59,7 +59,7 @@ class Pictures:
 
 def _pixels(name: str, content: bytes) -> int:
     try:
-        with open_picture(content, _FORMATS) as picture:
+        with open_picture(content, _FORMATS, header=True) as picture:
             return picture.width * picture.height
     except NoPicture as error:
         if error.pixels > PIXELS:

@@ -37,7 +37,7 @@ def data_url(path: Path) -> str:
 
 def _mime_as_it_is(path: Path) -> str | None:
     """None for a picture that goes as a copy."""
-    with open_picture(path) as file:
+    with open_picture(path, header=True) as file:
         plain = (
             path.stat().st_size <= _LARGEST
             and file.format in _MIME

@@ -78,7 +78,7 @@ def look(path: Path) -> tuple[Size | None, str | None]:
 def size_of(path: Path) -> Size | None:
     """The size of an image file from its header; None if it has none."""
     try:
-        with open_picture(path) as image:
+        with open_picture(path, header=True) as image:
             return _upright(image)
     except (FileNotFoundError, NoPicture):
         return None

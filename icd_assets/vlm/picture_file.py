@@ -30,10 +30,11 @@ BYTES = 256 << 20  # of a file
 _HEAVY = 34_000_000  # pixels of WebP and CMYK, whose decoders take up to sixteen bytes a pixel; 8K has 33 million
 _SLOW = {"ppm": 1_000_000, "ppm_plain": 3_000_000, "bmp_rle": 4_000_000}  # samples, a few seconds each
 _SCANS = 100  # of a JPEG: programs write ten; each costs a pass over the picture
-_NOTES = 1 << 20  # bytes of EXIF, of which JPEG holds 64 KiB
+_NOTES = 256 << 10  # bytes of EXIF, of which JPEG holds 64 KiB
 _WEBP_BYTES = 64 << 20  # of a file, which its decoder holds twice
 _HEADER = (20_000, 32 << 20)  # reads, bytes
-_DECODING = (1_000_000, 4 * BYTES)
+_DECODING = (250_000, 4 * BYTES)  # a PNG of 8 KiB pieces takes four reads for each
+_RUNS = (1_000_000, BYTES)  # of a BMP, two reads each
 _COMPRESSIONS = (
     *("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "jpeg", "tiff_jpeg"),
     *("group3", "group4", "tiff_ccitt", "tiff_raw_16"),
@@ -41,6 +42,7 @@ _COMPRESSIONS = (
 _TILE_SIDES, _ROWS = (322, 323), 278  # tags of TIFF
 _WHY = 200  # characters of what a decoder says
 _CONVERT = "convert it to PNG or JPEG"
+_AGAIN = "save it again as PNG or JPEG"
 _REPLACE = "replace it with a sound copy"
 
 
@@ -58,23 +60,30 @@ class NoPicture(Exception):
 
 
 @contextmanager
-def open_picture(given: Path | bytes, formats: Sequence[str] = FORMATS) -> Generator[Image.Image, None, None]:
+def open_picture(
+    given: Path | bytes, formats: Sequence[str] = FORMATS, *, header: bool = False
+) -> Generator[Image.Image, None, None]:
     """A picture whose header is read. Whatever decoding it raises inside comes out as ``NoPicture``.
 
-    given: a file, or its content. Raises ``FileNotFoundError`` if it is not there, and ``NoPicture`` if it is no
-    picture of these formats, too large, or nothing that can be read without waiting.
+    given: a file, or its content; header: nothing will be decoded. Raises ``FileNotFoundError`` if it is not
+    there, and ``NoPicture`` if it is no picture of these formats, too large, or not to be read without waiting.
     """
     try:
         with _opened(given) as file:
             start = file.read(START)
             with _identified(file, start, formats) as picture:
                 _require_bounded(picture)
+                if header:
+                    yield picture
+                    return
                 _require_few_scans(file, picture)
-                file.allow(_DECODING)
+                file.allow(_RUNS if picture.format == "BMP" else _DECODING)
                 with _ROOM.taken(picture.width * picture.height):
                     yield picture
     except (FileNotFoundError, NoPicture):
         raise
+    except _Endless:
+        raise NoPicture("it is of thousands of tiny pieces, or has endless notes", _AGAIN) from None
     except Exception as error:  # noqa: BLE001 - a decoder raises whatever it meets
         raise NoPicture(_words(error)) from None
 
@@ -96,7 +105,7 @@ class _Counting:
         self._reads -= 1
         self._bytes -= len(content)
         if self._reads < 0 or self._bytes < 0:
-            raise _Endless("it is of millions of tiny pieces, or most of it are notes")
+            raise _Endless
         return content
 
 
@@ -148,7 +157,7 @@ def _require_bounded(picture: Image.Image) -> None:
         _require_plain_tiff(picture)
     notes = picture.info.get("exif")
     if isinstance(notes, bytes) and len(notes) > _NOTES:
-        raise NoPicture(f"its EXIF notes have {len(notes) / 2**20:,.1f} MiB", "save it without them")
+        raise NoPicture(f"its EXIF notes have {len(notes) >> 10:,} KiB", _AGAIN)
 
 
 def _require_few(size: tuple[int, int], most: int = PIXELS) -> None:
