@@ -21,7 +21,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.prefetch import prefetch
-from icd_assets.vlm.picture_file import NoPicture, open_picture
+from icd_assets.vlm.picture_file import PIXELS, NoPicture, open_picture
 
 # Odd metadata is no reason to refuse a picture. Said once for the process: a filter that is set and taken back
 # around each file, as catch_warnings does, is not safe in threads.
@@ -33,6 +33,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
 _ORIENTATION = 0x0112
 _ON_THEIR_SIDE = (5, 6, 7, 8)
+_AHEAD = 16_000_000  # pixels of a picture that may wait for its reader, beside up to two more for each core
 _STRIP = (
     1 << 21
 )  # pixels whose transparency is worked on at a time: copies of all would take four times the memory
@@ -44,18 +45,26 @@ def read_image(path: Path) -> Image.Image:
     Raises ``UserError`` naming the file if it is missing, truncated, no image, too large to be one, of a kind that
     is not opened, or has no brightness that a viewer would agree on.
     """
+    image = _read(path, PIXELS)
+    assert image is not None
+    return image
+
+
+def read_images(paths: Iterable[Path]) -> Generator[Image.Image, None, None]:
+    """:func:`read_image` of each path, in order, the next ones in threads meanwhile unless they are large."""
+    for path, image in prefetch(lambda path: (path, _read(path, _AHEAD)), paths):
+        yield read_image(path) if image is None else image
+
+
+def _read(path: Path, most: int) -> Image.Image | None:
+    """None for one of more than ``most`` pixels."""
     try:
         with open_picture(path) as file:
-            return _shown(file)
+            return _shown(file) if file.width * file.height <= most else None
     except FileNotFoundError:
         raise UserError(f"image {path} does not exist; restore it or fix the images path.") from None
     except NoPicture as error:
         raise UserError(f"image {path} cannot be read ({error}); {error.help}.") from None
-
-
-def read_images(paths: Iterable[Path]) -> Generator[Image.Image, None, None]:
-    """:func:`read_image` of each path, in order, the next ones in threads meanwhile."""
-    return prefetch(read_image, paths)
 
 
 def look(path: Path) -> tuple[Size | None, str | None]:

@@ -124,7 +124,9 @@ def _opened(given: Path | bytes) -> _File | _Content:
 
 
 def _identified(file: _File | _Content, start: bytes, formats: Sequence[str]) -> Image.Image:
-    if start.startswith(b"RIFF"):  # its decoder takes the whole file and makes room for the picture at once
+    if (
+        start.startswith(b"RIFF") and start[8:12] == b"WEBP"
+    ):  # its decoder takes the whole file and makes room for the picture at once
         _require_few(_webp_size(start), _HEAVY)
         if (size := file.seek(0, io.SEEK_END)) > _WEBP_BYTES:
             raise NoPicture(

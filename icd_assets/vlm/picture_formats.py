@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
+from contextlib import suppress
 
-from PIL import Image, TiffImagePlugin, WebPImagePlugin
+from PIL import Image, TiffImagePlugin, WebPImagePlugin, _imaging
 
 # What datasets are made of, by decoders that browsers and their fuzzers have worn smooth. Every other kind that
 # Pillow knows is left closed: some start a program (PostScript), some are decoders that nobody has looked at for
@@ -15,6 +17,12 @@ NAMES = {"WEBP": "WebP"}  # of those that are written otherwise
 # Pillow takes these up when it first needs them; here nothing but the seven is ever taken up.
 Image.preinit()
 _TAKEN_UP = (TiffImagePlugin, WebPImagePlugin)
+
+# libtiff writes what it finds wrong straight to the terminal, beside what Pillow raises.
+with suppress(OSError, AttributeError):
+    _silence = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+    _silence.argtypes, _silence.restype = (ctypes.c_void_p,), ctypes.c_void_p
+    _silence(None)
 
 _STARTS = (
     ((b"%!PS", b"\xc5\xd0\xd3\xc6"), "PostScript (EPS)"),
