@@ -99,6 +99,9 @@ def treatment(path: Path) -> Treatment | None:
     It is part of what identifies an answer: with it a picture looks otherwise than Pillow alone shows it.
     """
     try:
+        with open_picture(path, header=True) as image:
+            if not image.has_transparency_data:
+                return _treatment(image)
         with open_picture(path) as image:
             return _treatment(image)
     except (FileNotFoundError, NoPicture):

@@ -192,7 +192,7 @@ def _require_few_scans(file: _File | _Content, picture: Image.Image) -> None:
     place, scans, last = file.tell(), 0, b""
     file.seek(0)
     file.allow(_DECODING)
-    while block := file.read(1 << 20):
+    while block := file.read(1 << 16):
         scans += (last + block).count(b"\xff\xda")
         last = block[-1:] if block.endswith(b"\xff") else b""
     file.seek(place)
