@@ -20,6 +20,7 @@ from icd_assets.datasets.images import look_at
 from icd_assets.errors import UserError
 from icd_assets.report.thumbnails import thumbnails
 from icd_assets.vlm import images, picture_file
+from icd_assets.vlm.cached_backend import _pixels_digest
 from icd_assets.vlm.data_url import data_url
 from icd_assets.vlm.images import look, read_image, size_of, treatment
 from icd_assets.vlm.picture_file import NoPicture, open_picture
@@ -128,6 +129,8 @@ def test_what_is_no_file_is_refused_at_once(
     monkeypatch.chdir(tmp_path)
     put(tmp_path / "a.jpg")
     assert refused(tmp_path / "a.jpg").startswith(problem)
+    with pytest.raises(OSError):  # which its caller names
+        _pixels_digest(tmp_path / "a.jpg")
 
 
 def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
@@ -282,6 +285,20 @@ def test_pictures_that_are_large_together_wait_for_each_other() -> None:
     waiting.join(5)
     take(1_000)  # larger than all: alone
     assert order == [40, 70, 1_000]
+
+
+def test_a_picture_takes_room_while_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(saved("PNG"))
+    monkeypatch.setattr(picture_file, "_ROOM", picture_file._Room(100))
+    other = threading.Thread(target=read_image, args=(path,))
+    with open_picture(path):
+        other.start()
+        other.join(0.2)
+        assert other.is_alive()
+        assert size_of(path) == (9, 9)  # a header takes none
+    other.join(5)
+    assert not other.is_alive()
 
 
 @pytest.mark.parametrize(
