@@ -5,8 +5,9 @@ from __future__ import annotations
 from icd_assets.cli import ctrl_c  # noqa: F401 - first: what follows takes a second
 
 # isort: split
+import io
 import sys
-from pathlib import Path
+from contextlib import suppress
 from typing import NoReturn
 
 import click
@@ -38,8 +39,11 @@ from icd_assets.cli.ui import ui
 from icd_assets.cli.verify import verify
 from icd_assets.errors import UserError
 from icd_assets.runtime import machine_errors
+from icd_assets.runtime.foreign import harmless
 from icd_assets.runtime.home import load_env_file
 from icd_assets.runtime.interrupts import deliver_every_interrupt
+
+_NO_FAULTS = (SystemExit, KeyboardInterrupt, GeneratorExit)
 
 
 @click.group(cls=Group)
@@ -66,7 +70,8 @@ def main() -> None:
     deliver_every_interrupt()
     try:
         load_env_file()
-        group(prog_name="icd-assets")
+        code = group.main(prog_name="icd-assets", standalone_mode=False)  # click's errors are shown as ours are
+        sys.exit(code if isinstance(code, int) else 0)
     except BaseException as error:  # noqa: BLE001 - click ends by one too
         ending.require_output()  # else its error is reported as the command's
         _end(error)
@@ -76,13 +81,26 @@ def _end(error: BaseException) -> NoReturn:
     if isinstance(error, UserError):
         _refuse(error)
     if isinstance(error, ending.RunFailed):
-        click.echo(f"icd-assets: {error}", err=True)
+        _say(f"icd-assets: {error}")
         sys.exit(error.exit_code)
-    if isinstance(error, Exception) and (explained := machine_errors.explain(error, Path.cwd())) is not None:
+    if isinstance(error, click.ClickException):
+        error.show(shown := io.StringIO())
+        _say(shown.getvalue().removesuffix("\n"))
+        sys.exit(error.exit_code)
+    if isinstance(error, click.Abort):
+        _say("Aborted!")
+        sys.exit(1)
+    if not isinstance(error, _NO_FAULTS) and (explained := machine_errors.explain(error)) is not None:
         _refuse(explained)
-    raise error
+    raise error  # a bug: with its traceback
 
 
 def _refuse(error: UserError) -> NoReturn:
-    click.echo(f"icd-assets: {error}", err=True)
+    _say(f"icd-assets: {error}")
     sys.exit(2)
+
+
+def _say(text: str) -> None:
+    """A line to stderr; that nobody reads it, or that its disk is full, changes nothing about the exit code."""
+    with suppress(OSError):
+        click.echo(harmless(text), err=True)

@@ -11,12 +11,17 @@ import io
 import os
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import TracebackType
 from typing import Any, NoReturn
 
 from icd_assets.cli.ctrl_c import INTERRUPTED, SENTENCE
+from icd_assets.runtime.foreign import harmless
 
+_LONGEST = 100_000  # characters of a traceback
 READER_GONE = 141  # as a shell reports one that SIGPIPE ended
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -30,6 +35,8 @@ class RunFailed(Exception):
 def begin() -> None:
     """Make the standard streams usable, and let an interrupt end the command at once."""
     _open_streams()
+    sys.excepthook = _unexplained
+    threading.excepthook = _unexplained_in_thread
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell starts a job in the background
             signal.signal(number, leave)
@@ -42,6 +49,22 @@ def leave(*_: object) -> NoReturn:
     line = "\r\x1b[K" if _is_screen(2) else ""  # over the terminal's own ^C, and a line of progress
     _write(f"{line}{SENTENCE}")
     os._exit(INTERRUPTED)
+
+
+def _unexplained(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A bug is shown with its traceback; what a file's name or text brought into it steers no terminal."""
+    if issubclass(kind, KeyboardInterrupt):
+        leave()
+    try:
+        text = harmless("".join(traceback.format_exception(kind, error, trace)))
+    except Exception:  # noqa: BLE001 - of an error that cannot even be written, or without memory
+        text = f"{kind.__name__}, of which no more can be shown\n"
+    _write(text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}\n…\n{text[-_LONGEST // 2 :]}")
+
+
+def _unexplained_in_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_value is not None and not issubclass(ended.exc_type, SystemExit):
+        _unexplained(ended.exc_type, ended.exc_value, ended.exc_traceback)
 
 
 @contextmanager
@@ -119,7 +142,7 @@ def _open_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
     if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     encoding = "utf-8" if sys.stdout is None else sys.stdout.encoding
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(_Output(1, "w", closefd=False)),
@@ -136,5 +159,10 @@ def _is_screen(number: int) -> bool:
 
 
 def _write(text: str) -> None:
+    with suppress(OSError, ValueError):  # ValueError: it was closed
+        sys.stderr.flush()
     with suppress(OSError):
-        os.write(2, text.encode())
+        encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+        left = text.encode(encoding, "backslashreplace")
+        while left:  # a pipe may take a part
+            left = left[os.write(2, left) :]

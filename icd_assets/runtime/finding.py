@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from icd_assets.errors import UserError
+from icd_assets.runtime import machine_errors
+from icd_assets.runtime.foreign import printable
 
 Level = Literal["ok", "fixed", "warning", "problem"]
 
@@ -30,8 +32,12 @@ def findings(subject: str, check: Callable[[], Iterable[Finding]]) -> list[Findi
     except UserError as error:
         found.append(Finding(subject, "problem", str(error)))
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        found.append(Finding(subject, "problem", f"{place}{error.strerror}", "fix the place or its permissions"))
+        if (explained := machine_errors.explain(error)) is not None:
+            found.append(Finding(subject, "problem", str(explained).rstrip(".")))
+            return found
+        place = f"{printable(str(error.filename))}: " if error.filename else ""
+        text = error.strerror or str(error)
+        found.append(Finding(subject, "problem", f"{place}{text}", "fix the place or its permissions"))
     return found
 
 

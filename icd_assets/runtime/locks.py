@@ -13,12 +13,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
+from icd_assets.errors import UserError
+from icd_assets.runtime.disk_errors import NO_LOCKS, no_locks
+
 _POLL_SECONDS = 0.1
+# Older versions of filelock raise instead of falling back.
+_KERNEL_ONLY: dict[str, Any] = (
+    {"fallback_to_soft": False} if "fallback_to_soft" in signature(BaseFileLock.__init__).parameters else {}
+)
 _NOTE_AFTER_SECONDS = 2.0
 
 OnWait = Callable[[str], None]
@@ -51,6 +60,34 @@ class _Note(BaseModel):
         return f"{self.work} (process {self.pid}{host}, {run}since {self.since})"
 
 
+def acquire(path: Path, timeout: float = -1) -> BaseFileLock:
+    """The lock ``path``, held by the kernel's means alone: what filelock falls back to, a killed holder leaves.
+
+    timeout: seconds, -1 to wait for ever.
+    Raises filelock's ``Timeout``, ``OSError``, and ``UserError`` on a file system that has no locks.
+    """
+    lock = FileLock(path, **_KERNEL_ONLY)
+    try:
+        lock.acquire(timeout=timeout)
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, Timeout):
+            raise
+        if isinstance(error, NotImplementedError) or error.errno in NO_LOCKS:
+            raise no_locks(path) from None
+        raise
+    return lock
+
+
+@contextmanager
+def hold(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Hold the lock ``path``, as :func:`acquire` takes it."""
+    lock = acquire(path, timeout)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 @contextmanager
 def hold_one(locks: Mapping[str, Path], holder: Holder, on_wait: OnWait = wait_silently) -> Iterator[str]:
     """Hold the first of ``locks`` that is free, and yield its name; wait while none is.
@@ -75,24 +112,22 @@ def held_by(path: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        FileLock(path).acquire(timeout=0).lock.release()
+        acquire(path, timeout=0).release()
     except Timeout:
         return _who(path)
-    except OSError:  # a results root that may only be read has no writer
+    except (OSError, UserError):  # a results root that may only be read has no writer
         return None
     return None
 
 
-def _first_free(locks: Mapping[str, Path], on_wait: OnWait) -> tuple[str, FileLock]:
+def _first_free(locks: Mapping[str, Path], on_wait: OnWait) -> tuple[str, BaseFileLock]:
     began, noted = time.monotonic(), False
     while True:
         for name, path in locks.items():
-            lock = FileLock(path)
             try:
-                lock.acquire(timeout=0)
+                return name, acquire(path, timeout=0)
             except Timeout:
                 continue
-            return name, lock
         if not noted and time.monotonic() - began >= _NOTE_AFTER_SECONDS:
             noted = True
             held = "; ".join(f"{name} is held by {_who(path)}" for name, path in locks.items())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.machine_errors import sqlite_told
+from icd_assets.runtime.database_errors import explain_sqlite
 from icd_assets.store.atomic import fsync
 from icd_assets.vlm.backend import Likelihood
 
@@ -150,7 +150,7 @@ class AnswerStore:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise sqlite_told(error, self.path) or UserError(
+            raise explain_sqlite(error, "the answer store", self.path) or UserError(
                 f"the answer store {self.path} cannot be used ({error}); free the disk, fix its permissions "
                 "or end the process that locks it, then run again."
             ) from None

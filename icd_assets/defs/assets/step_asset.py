@@ -144,7 +144,7 @@ def failing_in_words(store: Store, cell: str) -> Iterator[None]:
         raise _failure(f"{missing.asset} is not there yet for {cell}; materialize it first.") from missing
     except UserError as error:
         raise _failure(str(error)) from error
-    except (OSError, MemoryError, RuntimeError) as error:
+    except Exception as error:
         if (explained := machine_errors.explain(error, store.root)) is None:
             raise
         raise _failure(str(explained)) from error

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from icd_assets.errors import UserError
 from icd_assets.runtime.home import find_home
+from icd_assets.runtime.locks import hold
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -53,7 +52,7 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
     home = enter_home()
     lock = home / "storage" / "icd_assets.lock"
     lock.parent.mkdir(exist_ok=True)
-    with FileLock(lock):
+    with hold(lock):
         found = _opened(home / "dagster.yaml")
     with found:
         yield found

@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from icd_assets.runtime.finding import Finding, in_bytes
+from icd_assets.runtime.locks import acquire, hold
 
 # Locks on these are advisory at best, and SQLite's are known to fail: two writers would not see each other.
 _REMOTE = ("nfs", "cifs", "smb", "9p", "sshfs", "lustre", "gpfs", "ceph", "glusterfs", "beegfs", "afs")
@@ -35,7 +36,7 @@ def place(subject: str, folder: Path, mounts: Path = _MOUNTS) -> Iterator[Findin
             file.flush()
             os.fsync(file.fileno())
         probe.replace(Path(name) / "b")
-        with FileLock(Path(name) / "lock", timeout=0):
+        with hold(Path(name) / "lock", timeout=0):
             if not _locks_hold(Path(name) / "lock"):
                 yield Finding(
                     subject,
@@ -92,7 +93,7 @@ def file_system(path: Path, mounts: Path = _MOUNTS) -> str:
 def _locks_hold(path: Path) -> bool:
     """Whether a second holder is turned away."""
     try:
-        with FileLock(path, timeout=0, is_singleton=False):
-            return False
+        acquire(path, timeout=0).release()
+        return False
     except Timeout:
         return True

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from icd_assets.runtime.finding import Finding, in_bytes
+from icd_assets.runtime.locks import acquire
 from icd_assets.runtime.process_record import absent
 from icd_assets.store.journal import JOURNAL
 from icd_assets.store.names import half_commits, temporaries, writer_pid
@@ -80,7 +81,7 @@ def _nobody_writes(locks: Path) -> Iterator[bool]:
     with ExitStack() as held:
         try:
             for path in sorted(locks.glob("*.lock")):
-                held.enter_context(FileLock(path, timeout=0))
+                held.callback(acquire(path, timeout=0).release)
         except Timeout:
             held.close()
             yield False

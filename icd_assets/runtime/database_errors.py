@@ -1,0 +1,65 @@
+"""An error of a database as one sentence. SQLite names it by a number, PostgreSQL's drivers by a text alone."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+from icd_assets.errors import UserError
+from icd_assets.runtime.disk_errors import (
+    GOES_ON,
+    disk_failed,
+    disk_full,
+    is_full,
+    no_locks,
+    unwritable,
+)
+from icd_assets.runtime.foreign import harmless, printable
+
+_RESTORE = "restore it from a backup or move it away"
+_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
+
+
+def explain_sqlite(error: sqlite3.Error, name: str, path: Path) -> UserError | None:
+    """None for an error of the statement, which is a bug.
+
+    name: what the database is to the user. path: its file, or a folder that it lies in.
+    """
+    shown = f"{name} ({printable(str(path))})"
+    whole: int = getattr(error, "sqlite_errorcode", 0)
+    code, text = whole & 0xFF, str(error)
+    if code == sqlite3.SQLITE_FULL:
+        return disk_full(path)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or "is locked" in text:
+        return UserError(f"{shown}: locked by another program; wait for it or end it, {GOES_ON}.")
+    if code == sqlite3.SQLITE_IOERR:  # so a full disk shows where SQLite maps memory, and a file that was removed
+        return disk_full(path) if is_full(path) else unwritable(path) or disk_failed(path)
+    if whole == sqlite3.SQLITE_READONLY_DBMOVED:
+        return UserError(f"{shown}: its file was removed or moved while it was in use; put it back or run again.")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        if code == sqlite3.SQLITE_CANTOPEN and is_full(path):
+            return disk_full(path)
+        what = "cannot be opened" if code == sqlite3.SQLITE_CANTOPEN else "may not be written"
+        seen = unwritable(path)
+        return seen or UserError(f"{shown}: it {what}; see that its file is there and may be written, {GOES_ON}.")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return UserError(f"{shown}: damaged ({text}); {_RESTORE}, {GOES_ON}.")
+    if code in (sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOLFS):
+        return no_locks(path)
+    if "no such table" in text or "no such column" in text:
+        return UserError(
+            f"{shown}: its tables are not there ({text}), as after a removal or of another version; {_RESTORE}, "
+            f"{GOES_ON}."
+        )
+    return None
+
+
+def explain_postgres(text: str) -> UserError:
+    """Its text is the one thing that says whether a server, a password or a table is missing."""
+    first = next((line for line in text.splitlines() if line.strip()), "no reason given")
+    reason = harmless(_PASSWORD.sub(r"\1:…@", " ".join(first.split())[:300]).rstrip("."))
+    return UserError(
+        f"Dagster's records: PostgreSQL does not serve them ({reason}); start it, or fix its entry in "
+        f"dagster.yaml, {GOES_ON}."
+    )
