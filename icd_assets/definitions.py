@@ -10,7 +10,9 @@ import dagster as dg
 
 from icd_assets.defs.assets import ASSETS, RewardResource, SharedResource
 from icd_assets.defs.automation import CHECKS, JOBS, SCHEDULES, SENSORS
+from icd_assets.defs.runs.created_runs import own_runs_from_the_first
 
+own_runs_from_the_first()
 defs = dg.Definitions(
     assets=ASSETS,
     asset_checks=CHECKS,

@@ -67,8 +67,8 @@ group.add(
 def main() -> None:
     """Run the command line; a user's mistake, or a full disk, is one sentence and exit code 2."""
     ending.begin()
-    deliver_every_interrupt()
     try:
+        deliver_every_interrupt()
         load_env_file()
         code = group.main(prog_name="icd-assets", standalone_mode=False)  # click's errors are shown as ours are
         sys.exit(code if isinstance(code, int) else 0)

@@ -11,6 +11,8 @@ from icd_assets.runtime.disk_errors import (
     GOES_ON,
     disk_failed,
     disk_full,
+    file_limit,
+    file_too_large,
     is_full,
     no_locks,
     unwritable,
@@ -29,10 +31,12 @@ def explain_sqlite(error: sqlite3.Error, name: str, path: Path) -> UserError | N
     shown = f"{name} ({printable(str(path))})"
     whole: int = getattr(error, "sqlite_errorcode", 0)
     code, text = whole & 0xFF, str(error)
-    if code == sqlite3.SQLITE_FULL:
-        return disk_full(path)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or "is locked" in text:
         return UserError(f"{shown}: locked by another program; wait for it or end it, {GOES_ON}.")
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL) and file_limit() is not None:
+        return file_too_large(path)
+    if code == sqlite3.SQLITE_FULL:
+        return disk_full(path)
     if code == sqlite3.SQLITE_IOERR:  # so a full disk shows where SQLite maps memory, and a file that was removed
         return disk_full(path) if is_full(path) else unwritable(path) or disk_failed(path)
     if whole == sqlite3.SQLITE_READONLY_DBMOVED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import stat
 import sys
 from pathlib import Path
@@ -67,10 +68,7 @@ def explain_os(error: OSError, folder: Path) -> UserError | None:
     if named and error.strerror and code is not None and error.strerror != os.strerror(code):
         return UserError(f"{shown}: {error.strerror}; move it away, {GOES_ON}.")  # words of our own
     if code == errno.EFBIG:
-        return UserError(
-            f"{shown}: the file becomes larger than its disk or the limit allows; raise the limit (ulimit -f) or "
-            f"name a place on another disk, {GOES_ON}."
-        )
+        return file_too_large(path)
     if code == errno.ENOTDIR and named:
         file = next((one for one in (path, *path.parents) if os.path.lexists(one)), path)
         return UserError(
@@ -101,6 +99,21 @@ def disk_full(path: Path, *, quota: bool = False) -> UserError:
             f"though it has {space}; remove files, many small ones first, {GOES_ON}."
         )
     return UserError(f"the disk is full: {where} has {space}; free some space, {GOES_ON}.")
+
+
+def file_limit() -> int | None:
+    """The size in bytes that no file of this process may pass; None without one."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def file_too_large(path: Path) -> UserError:
+    limit = file_limit()
+    which = f"of {limit:,} bytes" if limit is not None else "of its disk"
+    return UserError(
+        f"{printable(str(path))}: a file becomes larger than the limit {which}; raise it (ulimit -f) or name a "
+        f"place on another disk, {GOES_ON}."
+    )
 
 
 def disk_failed(path: Path) -> UserError:

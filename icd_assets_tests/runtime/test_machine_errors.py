@@ -47,7 +47,7 @@ def words(error: BaseException, folder: Path = Path("/")) -> str:
         (fault(errno.ENFILE), "too many files are open"),
         (fault(errno.ESTALE, "/results/x"), "/results/x: the network or user file system of it does not answer"),
         (fault(errno.ENOTCONN, "/results/x"), "/results/x: the network or user file system of it does not answer"),
-        (fault(errno.EFBIG, "/results/x"), "/results/x: the file becomes larger than its disk or the limit"),
+        (fault(errno.EFBIG, "/results/x"), "/results/x: a file becomes larger than the limit of its disk"),
         (fault(errno.ETXTBSY, "/results/x"), "/results/x: it is a program at work"),
         (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "no further process or thread"),
         (RuntimeError("can't start new thread"), "no further process or thread"),
@@ -308,7 +308,7 @@ def test_a_file_larger_than_the_limit(tmp_path: Path) -> None:
         "except OSError as error:\n    print(explain(error))\n"
     )
     ended = subprocess.run([sys.executable, "-c", program, str(tmp_path / "a")], capture_output=True, text=True)
-    assert "raise the limit (ulimit -f)" in ended.stdout
+    assert "a file becomes larger than the limit of 1,000 bytes; raise it (ulimit -f)" in ended.stdout
 
 
 # Databases

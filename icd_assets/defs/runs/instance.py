@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icd_assets.errors import UserError
+from icd_assets.runtime import machine_errors
+from icd_assets.runtime.foreign import printable
 from icd_assets.runtime.home import find_home
 from icd_assets.runtime.locks import hold
 
@@ -28,6 +30,13 @@ def enter_home() -> Path:
             f"no dagster.yaml in {Path.cwd()} or above it; make this folder the place where icd-assets works by "
             "icd-assets init, or set DAGSTER_HOME to one that is."
         )
+    try:
+        str(home).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"the home {printable(str(home))} is not UTF-8, and records could not name what lies in it; rename "
+            "it, or work in another."
+        ) from None
     settings = home / "dagster.yaml"
     init = f"icd-assets init {shlex.quote(str(home))}"
     if not settings.is_file():
@@ -68,6 +77,8 @@ def _opened(settings: Path) -> dg.DagsterInstance:
         found.get_asset_keys()
         found.all_instigator_state()
     except Exception as error:  # each kind of storage that dagster.yaml may name has errors of its own
+        if (explained := machine_errors.explain(error, settings.parent)) is not None:
+            raise explained from error
         what = f"Dagster's records do not open: {_cause(error)}"
         raise UserError(f"{what}; fix {settings} or its storage.") from error
     finally:
