@@ -1,0 +1,258 @@
+"""Whatever stands in the place of a small file: one sentence, nothing changed, and the others are still shown.
+
+Every command that only reads is given every file under a results root, each replaced by every hostile thing of
+:mod:`..worlds.hostile`. ``python -m icd_assets_tests.pipeline.test_hostile_files`` tries all and counts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from icd_assets.cli import group
+from icd_assets.errors import UserError
+from icd_assets.experiment.settings import environment_fields
+from icd_assets.store.names import pending_of, previous_of
+from icd_assets_tests.worlds import hostile
+from icd_assets_tests.worlds.evaluated import evaluated_cell
+from icd_assets_tests.worlds.manifests import World, new_world
+
+CELL, OTHER = "d0|RandSampler/m0", "d1|RandSampler/m0"
+COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("status",),
+    ("verify",),
+    ("lineage", CELL),
+    ("lineage", CELL, "--json"),
+    ("leaderboard",),
+    ("prune", "--earlier", "0"),
+    ("settings", CELL),
+    ("evaluation", CELL),
+    ("compare", CELL, OTHER),
+    ("card", CELL),
+    ("diff", CELL, OTHER),
+)
+SECONDS = 10
+MEMORY = 1 << 30  # bytes, over what the process has already
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# What any command may write: caches.
+_WRITTEN = re.compile(r"results/(\.icd_assets/(digests\.json|locks/.*)|icd_assets_lock.*)")
+
+
+class TooLongError(BaseException):
+    """A command took more than ten seconds."""
+
+
+@dataclass
+class Tried:
+    """What became of commands; ``stumbled`` are sentences, with the end of the traceback."""
+
+    count: Counter[str] = field(default_factory=Counter)
+    stumbled: list[str] = field(default_factory=list)
+
+    def add(self, other: Tried) -> None:
+        self.count += other.count
+        self.stumbled += other.stumbled
+
+
+def results(folder: Path) -> World:
+    """Two evaluated cells, of which one was evaluated twice, and half a commit."""
+    world = new_world(folder, datasets=2)
+    (world.folder / ".env").write_text("# nothing\n", encoding="utf-8")
+    evaluated_cell(world)
+    experiment = evaluated_cell(world, OTHER)
+    from icd_assets.evaluation.earlier import keep
+
+    manifest = experiment.manifest("evaluation")
+    assert manifest is not None
+    keep(experiment.paths.evaluation, manifest)
+    path = experiment.manifest_path("sequence_selector")
+    for half in (pending_of(path), previous_of(path)):
+        half.write_bytes(path.read_bytes())
+    base = world.store.private / "features" / "1234" / "d0-train-5678"
+    base.parent.mkdir(parents=True)
+    for kind in ("text", "image"):
+        base.with_name(f"{base.name}-{kind}.npy").write_bytes(b"none")
+    base.with_name(f"{base.name}.json").write_text('{"text": "1", "image": "2"}', encoding="utf-8")
+    return world
+
+
+def files(world: World) -> dict[str, Path]:
+    """One of each kind of small file."""
+    one, other, store = world.experiment(CELL, RECIPE="sequences"), world.experiment(OTHER), world.store
+    evaluation = one.paths.evaluation
+    other_evaluation = other.paths.evaluation
+    history = sorted(store.history.glob("evaluation/*.json"))
+    selector = other.manifest_path("sequence_selector")
+    (earlier,) = other_evaluation.glob("earlier/*")
+    return {
+        "manifest": one.manifest_path("evaluation"),
+        "manifest in the middle": one.manifest_path("sequence_selector"),
+        "manifest at the beginning": one.manifest_path("candidate_pools"),
+        "pending": pending_of(selector),
+        "previous": previous_of(selector),
+        "history": history[0],
+        "record of an earlier evaluation": earlier / "manifest.json",
+        "digests": store.digests.path,
+        "comparison": evaluation / "comparison.json",
+        "predictions": evaluation / "predictions.parquet",
+        "earlier predictions": earlier / "predictions.parquet",
+        "selector's config": one.paths.selector("sequence_selector") / "config.json",
+        "sums": next(store.private.glob("features/*/*.json")),
+        "lock": next(store.private.glob("locks/*.lock")),
+    }
+
+
+def attempts(
+    world: World, kind: str, path: Path, commands: tuple[tuple[str, ...], ...], values: int
+) -> Tried:
+    """Every hostile thing at ``path``, each under every command."""
+    found = Tried()
+    sound, status = path.read_bytes(), path.stat()
+    cases = list(hostile.in_place_of(path))
+    if values and path.suffix in (".json", ".pending", ".previous") and sound[:1] in b"{[":
+        cases += list(hostile.changed_values(path, values))
+    digests = world.store.digests.path
+    remembered = digests.read_bytes() if digests != path else b""
+    for name, put in cases:
+        for command in commands:
+            put()
+            before = _tree(world.folder)
+            outcome, problem = _attempt(world, command)
+            if problem is None and (changed := _changes(before, _tree(world.folder))) and path != digests:
+                problem = f"changed {', '.join(sorted(changed)[:3])}"
+            if problem is None and outcome == "refused" and path != digests:
+                outcome = "refused clearly"
+            found.count["stumbled" if problem else outcome] += 1
+            if problem:
+                found.stumbled.append(f"{kind} | {name} | {' '.join(command)}: {problem}")
+            if digests != path:
+                hostile.put_back(digests, remembered)
+    hostile.put_back(path, sound, (status.st_atime_ns, status.st_mtime_ns))
+    return found
+
+
+def _attempt(world: World, command: tuple[str, ...]) -> tuple[str, str | None]:
+    """(how it ended, what was wrong with that)."""
+    os.chdir(world.folder)
+    began = time.monotonic()
+    try:
+        with _limits():
+            result = CliRunner().invoke(group, command)
+    except TooLongError:
+        return "stumbled", "hangs"
+    error = result.exception
+    if time.monotonic() - began > SECONDS:
+        return "stumbled", "takes too long"
+    if isinstance(error, TooLongError):
+        return "stumbled", "hangs"
+    if error is not None and not isinstance(error, SystemExit | UserError):
+        place = traceback.extract_tb(error.__traceback__)
+        ours = [f"{Path(one.filename).name}:{one.lineno}" for one in place if "/icd_assets/" in one.filename]
+        return "stumbled", f"{type(error).__name__}: {str(error)[:100]!r} at {' '.join(ours[-2:])}"
+    text = f"{result.output}\n{error if isinstance(error, UserError) else ''}"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "stumbled", "writes a surrogate"
+    if (raw := _CONTROL.search(text)) is not None:
+        return "stumbled", f"raw {raw[0]!r} in {text[max(0, raw.start() - 40) : raw.end() + 20]!r}"
+    if isinstance(error, UserError):
+        if len(str(error)) > 2500:
+            return "stumbled", f"a sentence of {len(str(error)):,} characters"
+        return "refused", None
+    if result.exit_code not in (0, 1, 2):
+        return "stumbled", f"exit {result.exit_code}"
+    return "went on" if result.exit_code == 0 else "told as damage", None
+
+
+@contextmanager
+def _limits() -> Iterator[None]:
+    """Ten seconds, and a gibibyte more of address space than there is."""
+
+    def alarm(*_: object) -> None:
+        raise TooLongError
+
+    virtual = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (virtual + MEMORY, hard))
+    before = signal.signal(signal.SIGALRM, alarm)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _tree(folder: Path) -> dict[str, tuple[int, ...]]:
+    found = {}
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            status = os.lstat(path := os.path.join(place, name))
+            mtime = 0 if name in folders else status.st_mtime_ns
+            found[os.path.relpath(path, folder)] = (status.st_mode, 0 if mtime == 0 else status.st_size, mtime)
+    return found
+
+
+def _changes(before: dict[str, tuple[int, ...]], after: dict[str, tuple[int, ...]]) -> list[str]:
+    names = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    return [name for name in names if _WRITTEN.fullmatch(name) is None]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    here, environment = Path.cwd(), dict(os.environ)
+    made = results(tmp_path_factory.mktemp("hostile") / "work")
+    _enter(made)
+    yield made
+    os.chdir(here)
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def _enter(world: World) -> None:
+    os.chdir(world.folder)
+    for name in ("RESULT_DIR", *environment_fields()):
+        os.environ.pop(name, None)
+    os.environ |= {"ICD_CATALOG": str(world.folder / "catalog.yaml"), "DAGSTER_HOME": str(world.folder)}
+    for command in COMMANDS:
+        _attempt(world, command)  # what is imported is imported
+
+
+def main(arguments: list[str]) -> None:
+    """Everything, or the kinds whose name has one of the words; ``--values N`` values of each file."""
+    values = int(arguments.pop(arguments.index("--values") + 1)) if "--values" in arguments else 60
+    words = [word for word in arguments if word != "--values"]
+    with tempfile.TemporaryDirectory() as folder:
+        world = results(Path(folder) / "work")
+        _enter(world)
+        total = Tried()
+        for kind, path in files(world).items():
+            if words and not any(word in kind for word in words):
+                continue
+            found = attempts(world, kind, path, COMMANDS, values)
+            print(f"{kind:<34} {dict(found.count)}", flush=True)
+            total.add(found)
+        for line in total.stumbled:
+            print(line.encode(errors="backslashreplace").decode())
+        print("tried", sum(total.count.values()), dict(total.count))
+        os.chdir("/")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
