@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.runtime.small_file import read_small_text
 from icd_assets.store.atomic import write_atomic
 from icd_assets.store.manifest import Spec, flatten
 from icd_assets.store.names import shared_root
@@ -52,7 +53,9 @@ def numbers(facts: Mapping[str, Any]) -> dict[str, float]:
 def _id(staging: Path) -> str:
     """What the staging folder says: it outlives a kill, as the journal in it does, and no build that is forced."""
     file = staging / _ID
-    found = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    found = ""
+    with suppress(OSError, ValueError):
+        found = read_small_text(file, 1 << 10)
     if re.fullmatch("[0-9a-f]{32}", found):
         return found
     write_atomic(file, (new := uuid4().hex).encode())

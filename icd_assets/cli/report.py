@@ -18,6 +18,7 @@ from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import Settings
 from icd_assets.lineage.there import fitting
 from icd_assets.runtime.progress import Progress
+from icd_assets.runtime.small_file import open_plain
 from icd_assets.store.atomic import write_atomic
 
 NAME = "report.html"
@@ -66,7 +67,7 @@ def _current(experiment: Experiment, path: Path) -> bool:
     """Whether a report names the evaluation that is there."""
     manifest = experiment.manifest("evaluation")
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return manifest is not None and f'"{manifest.data_version}"'.encode() in file.read(_HEAD)
     except OSError:
         return False

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 from filelock import FileLock
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from icd_assets.cli.echo import echo
 from icd_assets.cli.help import Command
@@ -18,18 +18,21 @@ from icd_assets.defs.webserver.access import BEHIND_PROXY, HOSTS, TOKEN, Access,
 from icd_assets.errors import UserError
 from icd_assets.runtime.left_by_ui import left_at_work
 from icd_assets.runtime.process_record import ProcessRecord
+from icd_assets.runtime.small_file import read_small
+from icd_assets.store.atomic import write_atomic
 
 _RECORD = Path("storage/icd_assets_ui.json")
+_LARGEST = 1 << 16  # bytes
 
 
 class _Running(BaseModel):
     """The UI of a home: its process, which stays the same when it becomes ``dagster dev``, and its address."""
 
     machine: str
-    pid: int
+    pid: int = Field(ge=1, lt=2**31)
     born: str
-    host: str
-    port: int
+    host: str = Field(pattern=r"^[\w.:%-]+$", max_length=255)
+    port: int = Field(ge=1, le=65535)
 
     @property
     def url(self) -> str:
@@ -90,7 +93,7 @@ def ui(
             add_cells_of(opened, Store(results_root()), Catalog.load())
         me = ProcessRecord.of(os.getpid())
         record = _Running(machine=me.host, pid=me.pid, born=me.born, host=host, port=port)
-        _RECORD.write_text(record.model_dump_json(), encoding="utf-8")
+        write_atomic(_RECORD, record.model_dump_json().encode())
     where = ["-w", "workspace.yaml"] if Path("workspace.yaml").is_file() else ["-m", MODULE]
     if os.environ.get(TOKEN):
         echo(f"open {record.url}/?token=… with the token; the browser keeps a cookie")
@@ -112,7 +115,7 @@ def _let_in(host: str, token: str | None, names: tuple[str, ...], behind_proxy: 
 
 def _read() -> _Running | None:
     with suppress(OSError, ValidationError):
-        return _Running.model_validate_json(_RECORD.read_bytes())
+        return _Running.model_validate_json(read_small(_RECORD, _LARGEST))
     return None
 
 

@@ -11,12 +11,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from icd_assets.evaluation.predictions import NAME
+from icd_assets.runtime.small_file import open_plain
 from icd_assets.store.atomic import write_atomic
 from icd_assets.store.digests import sha256_file
-from icd_assets.store.manifest import Manifest
+from icd_assets.store.manifest import Manifest, read_manifest
 
 EARLIER = "earlier"
 RECORD = "manifest.json"  # no artifact's manifest: its name is not that of one
@@ -47,7 +46,8 @@ def keep(folder: Path, manifest: Manifest, source: Path | None = None) -> Path |
         target = kept.folder
     else:
         for name in KEPT:
-            write_atomic(target / name, (source / name).read_bytes())
+            with open_plain(source / name) as file:
+                write_atomic(target / name, file.read())
     write_atomic(target / RECORD, (manifest.model_dump_json(indent=1) + "\n").encode())
     return target
 
@@ -62,8 +62,8 @@ def earlier(folder: Path) -> list[Earlier]:
     found = []
     for record in sorted((folder / EARLIER).glob(f"*/{RECORD}")):
         try:
-            manifest = Manifest.model_validate_json(record.read_bytes())
-        except (ValidationError, OSError, RecursionError):  # whoever names its folder is answered why
+            manifest = read_manifest(record)
+        except (OSError, ValueError):  # whoever names its folder is answered why
             continue
         if manifest.spec.asset == "evaluation" and all((record.parent / name).is_file() for name in KEPT):
             found.append(Earlier(record.parent, manifest))
@@ -72,11 +72,17 @@ def earlier(folder: Path) -> list[Earlier]:
 
 def altered(folder: Path, manifest: Manifest) -> str | None:
     """Which of the files that are compared is not what the record says, in words; None if each is."""
-    recorded = {Path(record.path).name: record.sha256 for record in manifest.files}
+    recorded = {Path(record.path).name: record for record in manifest.files}
     for path in (folder / name for name in KEPT):
         if not path.is_file():
             return f"{path} is not there"
-        if path.name in recorded and sha256_file(path) != recorded[path.name]:
+        if (record := recorded.get(path.name)) is None:
+            continue
+        try:
+            same = path.stat().st_size == record.size and sha256_file(path) == record.sha256
+        except OSError as error:
+            return f"{path} cannot be read ({error.strerror})"
+        if not same:
             return f"{path} is no longer what evaluation wrote"
     return None
 

@@ -9,13 +9,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from icd_assets.errors import UserError
 from icd_assets.evaluation.tables import bracketed, percent, signed, text_table
 from icd_assets.evaluation.verdict import footnotes, verdict
+from icd_assets.runtime.foreign import brief, printable
+from icd_assets.runtime.small_file import parse_json, read_small_text
 
 if TYPE_CHECKING:
     from icd_assets.evaluation.evaluate import Outcome
@@ -30,8 +32,18 @@ class Interval:
     high: float
 
 
+def _is_printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"{brief(text)} holds characters that are none of a name")
+    return text
+
+
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+_Name = Annotated[str, Field(max_length=1000), AfterValidator(_is_printable)]
+
+
 class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class StrategyRow(_Row):
@@ -41,13 +53,13 @@ class StrategyRow(_Row):
     training of its selector asked the VLM, None where nobody counted.
     """
 
-    strategy: str
-    shots: int
+    strategy: _Name
+    shots: _Count
     score: Interval
     copy_rate: float | None
     gold_shown_rate: float | None
-    num_queries: int | None = None
-    prompts: int | None = None
+    num_queries: _Count | None = None
+    prompts: _Count | None = None
 
 
 class DifferenceRow(_Row):
@@ -58,11 +70,11 @@ class DifferenceRow(_Row):
     ``detectable``: the smallest true difference that would show with 80 % power. All None in a file of before.
     """
 
-    strategy: str
-    reference: str
-    shots: int
+    strategy: _Name
+    reference: _Name
+    shots: _Count
     difference: Interval
-    changed: int | None = None
+    changed: _Count | None = None
     p_value: float | None = None
     p_holm: float | None = None
     detectable: float | None = None
@@ -79,9 +91,9 @@ class DifferenceRow(_Row):
 class KindRow(_Row):
     """One strategy on the queries of one kind, at the main number of shots."""
 
-    strategy: str
+    strategy: _Name
     kind: str
-    num_queries: int
+    num_queries: _Count
     score: Interval
 
 
@@ -92,13 +104,13 @@ class Comparison(_Row):
     A file of before has ``bootstrap_resamples``, and no number of images: its intervals are percentiles.
     """
 
-    num_queries: int
-    num_images: int | None = None
-    compare_shots: int
-    bootstrap_resamples: int | None = None
+    num_queries: _Count
+    num_images: _Count | None = None
+    compare_shots: _Count
+    bootstrap_resamples: _Count | None = None
     seed: int
-    metric: str
-    recommended: str | None = None
+    metric: _Name
+    recommended: _Name | None = None
     strategies: tuple[StrategyRow, ...]
     differences: tuple[DifferenceRow, ...]
     kinds: tuple[KindRow, ...] = ()
@@ -190,12 +202,21 @@ class Comparison(_Row):
     @classmethod
     def read(cls, path: Path) -> Comparison:
         try:
-            return cls.model_validate_json(path.read_bytes())
+            text = read_small_text(path)
+            parse_json(text)  # numbers that are finite, of a depth that Python's own reader takes
+            return cls.model_validate_json(text)
         except FileNotFoundError:
             raise UserError(f"{path} does not exist; materialize evaluation first.") from None
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror}); move it away and evaluate again."
+            ) from None
         except ValidationError as error:
-            where = ".".join(str(part) for part in error.errors()[0]["loc"])
+            where = ".".join(str(part) for part in error.errors()[0]["loc"])[:200]
             raise UserError(f"{path} is not a comparison of ours (at {where!r}); evaluate again.") from None
+        except ValueError as error:
+            why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else printable(str(error))[:200]
+            raise UserError(f"{path} is not a comparison of ours ({why}); evaluate again.") from None
 
 
 def upstream_metrics(outcomes: Sequence[Outcome], strategy: str) -> dict[str, float]:

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import ValidationError
-
 from icd_assets.errors import UserError
 from icd_assets.evaluation.earlier import RECORD, Earlier, altered
 from icd_assets.evaluation.predictions import COLUMNS, NAME, folder_of, is_table, read_predictions
@@ -19,7 +17,7 @@ from icd_assets.experiment.experiment import Experiment
 from icd_assets.lineage import Records
 from icd_assets.report.answers_file import is_answers_file, read_answers
 from icd_assets.report.checkpoint import evaluated
-from icd_assets.store.manifest import Manifest
+from icd_assets.store.manifest import Manifest, read_manifest
 from icd_assets.store.names import SEEDS, manifest_in
 from icd_assets.store.store import Store
 
@@ -108,8 +106,8 @@ def _manifest(folder: Path) -> Manifest | None:
     for path in (manifest_in(folder, "evaluation"), folder / RECORD):
         if path.is_file():
             try:
-                return Manifest.model_validate_json(path.read_bytes())
-            except (ValidationError, OSError, RecursionError):
+                return read_manifest(path)
+            except (OSError, ValueError):
                 raise UserError(
                     f"{path} is no record of an evaluation; copy {NAME} under another name to compare it alone."
                 ) from None

@@ -22,12 +22,16 @@ from pydantic import BaseModel, ValidationError
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.disk_errors import NO_LOCKS, no_locks
+from icd_assets.runtime.foreign import printable
+from icd_assets.runtime.small_file import read_small
 
 _POLL_SECONDS = 0.1
 # Older versions of filelock raise instead of falling back.
 _KERNEL_ONLY: dict[str, Any] = (
     {"fallback_to_soft": False} if "fallback_to_soft" in signature(BaseFileLock.__init__).parameters else {}
 )
+
+_LONGEST_NOTE = 1 << 12  # bytes
 _NOTE_AFTER_SECONDS = 2.0
 
 OnWait = Callable[[str], None]
@@ -96,6 +100,7 @@ def hold_one(locks: Mapping[str, Path], holder: Holder, on_wait: OnWait = wait_s
     """
     for path in locks.values():
         path.parent.mkdir(parents=True, exist_ok=True)
+        _make_way(path)
     name, lock = _first_free(locks, on_wait)
     note = _note_path(locks[name])
     try:
@@ -144,14 +149,29 @@ def _write_note(path: Path, holder: Holder) -> None:
         since=f"{datetime.now():%H:%M:%S}",
     )
     with suppress(OSError):  # on a full disk the work itself says so
-        path.write_text(note.model_dump_json(), encoding="utf-8")
+        path.unlink(missing_ok=True)  # whatever it is: a pipe would be waited for
+        with path.open("x", encoding="utf-8") as file:
+            file.write(note.model_dump_json())
 
 
 def _who(path: Path) -> str:
     try:
-        return str(_Note.model_validate_json(_note_path(path).read_bytes()))
+        return printable(str(_Note.model_validate_json(read_small(_note_path(path), _LONGEST_NOTE))))
     except (OSError, ValidationError):
         return "a process that has not left its name yet"
+
+
+def _make_way(path: Path) -> None:
+    """What is no file in a lock's place goes, unless it holds files of somebody's."""
+    if path.is_file() and not path.is_symlink():
+        return
+    try:
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be a lock ({error.strerror}); move it away.") from None
 
 
 def _note_path(path: Path) -> Path:

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.small_file import read_small
 
 # File of a home → its text in this package. A name with a dot in front would be lost by some packaging tools.
 _FILES = {"dagster.yaml": "dagster.yaml", "workspace.yaml": "workspace.yaml", ".env": "env.txt"}
@@ -19,7 +20,7 @@ def write_home(folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, source in _FILES.items():
             path = folder / name
-            if path.exists() and path.read_bytes().strip():
+            if path.exists() and read_small(path).strip():
                 continue
             text = (files("icd_assets.runtime") / "home_files" / source).read_text(encoding="utf-8")
             with path.open("w" if path.exists() else "x", encoding="utf-8") as file:

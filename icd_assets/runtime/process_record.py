@@ -71,6 +71,8 @@ def _state(pid: int) -> tuple[str, str] | None:
 
 def absent(pid: int) -> bool:
     """True only if the system knows no such process: the process of another user may be hidden and alive."""
+    if not 0 < pid < 2**31:  # no process has such a number; to the system the negative ones are groups
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

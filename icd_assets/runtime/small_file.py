@@ -26,6 +26,20 @@ _KINDS = {
 }
 
 
+def open_plain(path: Path, most: int | None = None) -> io.BufferedReader:
+    """A regular file to read, of at most ``most`` bytes."""
+    _require_plain(path, path.stat(), most)  # before it is opened: that alone can do something to a device
+    # Whatever stands there by now, opening and reading it does not wait.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    file = os.fdopen(descriptor, "rb")
+    try:
+        _require_plain(path, os.fstat(descriptor), most)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
 def read_small(path: Path, most: int = SMALL) -> bytes:
     """The bytes of a regular file of at most ``most`` bytes."""
     with open_plain(path, most) as file:
@@ -33,18 +47,6 @@ def read_small(path: Path, most: int = SMALL) -> bytes:
     if len(content) > most:
         raise _too_large(path, len(content), most)
     return content
-
-
-def open_plain(path: Path, most: int) -> io.BufferedReader:
-    """A regular file of at most ``most`` bytes, open for reading; without waiting, whatever stands there."""
-    _require_plain(path, path.stat(), most)  # before it is opened: that alone can do something to a device
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        _require_plain(path, os.fstat(descriptor), most)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return os.fdopen(descriptor, "rb")
 
 
 def read_small_text(path: Path, most: int = SMALL) -> str:
@@ -71,12 +73,12 @@ def _finite(text: str) -> float:
     return value
 
 
-def _require_plain(path: Path, status: os.stat_result, most: int) -> None:
+def _require_plain(path: Path, status: os.stat_result, most: int | None) -> None:
     kind = stat.S_IFMT(status.st_mode)
     if kind != stat.S_IFREG:
         code = errno.EISDIR if kind == stat.S_IFDIR else errno.EINVAL
         raise OSError(code, _KINDS.get(kind, "it is no regular file"), str(path))
-    if status.st_size > most:
+    if most is not None and status.st_size > most:
         raise _too_large(path, status.st_size, most)
 
 

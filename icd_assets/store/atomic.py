@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,17 +34,38 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     try:
         with temporary.open("wb") as file:
             yield file
-        temporary.replace(path)
+        _replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Whatever stands in the place goes, but for a folder that holds something: that is somebody's."""
+    try:
+        temporary.replace(path)
+    except IsADirectoryError:
+        try:
+            path.rmdir()
+        except OSError:
+            why = "a folder that holds files stands in its place; move that away"
+            raise OSError(errno.EISDIR, why, str(path)) from None
+        temporary.replace(path)
 
 
 def remove_torn(path: Path) -> None:
     """What writers of ``path`` that were killed left beside it. Nobody may be writing it meanwhile."""
     for other in sorted(path.parent.glob(".*.tmp")):
         if names.becomes(other) == path.name:
-            other.unlink()
+            clear(other)
+
+
+def clear(path: Path) -> None:
+    """Remove what is ours to remove, a folder with all in it; a link, not what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:

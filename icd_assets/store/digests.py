@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from icd_assets.runtime.small_file import SMALL, open_plain, read_small_json
 from icd_assets.store.atomic import write_atomic
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def sha256_json(value: Any) -> str:
@@ -19,7 +23,8 @@ def sha256_json(value: Any) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    with path.open("rb") as file:
+    """Raises ``OSError`` for what is no regular file: a pipe would be waited for, a device has no end."""
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -80,15 +85,27 @@ class DigestCache:
 
     def _read(self) -> dict[str, list[Any]]:
         try:
-            content = json.loads(self.path.read_bytes())
+            content = read_small_json(self.path)
         except (OSError, ValueError):
             return {}
-        return content if isinstance(content, dict) else {}
+        known = content.items() if isinstance(content, dict) else ()
+        return {path: entry for path, entry in known if _is_entry(entry)}
 
     def _save(self) -> None:
         """What another process found out meanwhile is kept. A full or read-only disk is no reason to fail."""
         if self._later:
             return
         self._known = self._read() | (self._known or {})
+        content = json.dumps(self._known).encode()
+        if len(content) > SMALL:  # it would not be read again: the newer half stays
+            self._known = dict([*self._known.items()][len(self._known) // 2 :])
+            content = json.dumps(self._known).encode()
         with suppress(OSError):
-            write_atomic(self.path, json.dumps(self._known).encode())
+            write_atomic(self.path, content)
+
+
+def _is_entry(entry: object) -> bool:
+    """Whether it is ``[size, mtime, digest]``, as we write it."""
+    if not isinstance(entry, list) or [type(one) for one in entry] != [int, int, str]:
+        return False
+    return _DIGEST.fullmatch(entry[2]) is not None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from icd_assets.runtime.small_file import read_small_json
 from icd_assets.store.atomic import fsync, write_atomic
 from icd_assets.store.digests import sha256_file
 
@@ -27,15 +28,19 @@ class Journal:
     def read(self) -> dict[str, Any] | None:
         """The facts last written, or None if there are none to trust."""
         try:
-            content = json.loads((self._folder / JOURNAL).read_bytes())
+            content = read_small_json(self._folder / JOURNAL)
             facts, digests = content["facts"], content["files"]
-            intact = all(sha256_file(self._folder / name) == digest for name, digest in digests.items())
+            intact = all(self._is_intact(name, digest) for name, digest in digests.items())
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         if not intact or not isinstance(facts, dict):
             return None
         self._digests = digests
         return facts
+
+    def _is_intact(self, name: str, digest: str) -> bool:
+        """Names that lead out of the folder are none of ours."""
+        return name == Path(name).name and sha256_file(self._folder / name) == digest
 
     def write(self, facts: dict[str, Any], files: Sequence[Path]) -> None:
         """From now on ``files`` (in the folder, and not changed any more) are finished."""

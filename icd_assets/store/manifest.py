@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import PurePosixPath
-from typing import Any
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief, printable
+from icd_assets.runtime.small_file import parse_json, read_small_text
 from icd_assets.store.digests import sha256_json
 
 MANIFEST_SCHEMA = 1
+_MOST = 16 << 20  # bytes
+_LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes, as Linux has them
+
+
+def _is_printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"{brief(text)} holds characters that are none of a name")
+    return text
+
+
+def _is_moment(text: str) -> str:
+    moment = datetime.fromisoformat(text)
+    if not 1970 <= moment.year < 2200 or moment.tzinfo is None:
+        raise ValueError(f"{brief(text)} is no time of an artifact's")
+    return text
+
+
+_Digest = Annotated[str, Field(max_length=200), AfterValidator(_is_printable)]
+_Name = Annotated[str, Field(max_length=1000), AfterValidator(_is_printable)]
+_Moment = Annotated[str, Field(max_length=40), AfterValidator(_is_moment)]
 
 
 class Input(BaseModel):
@@ -19,20 +51,20 @@ class Input(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data_version: str = Field(description="Digest of the content that was read.")
+    data_version: _Digest = Field(description="Digest of the content that was read.")
     manifest: str | None = Field(
         None,
         description="The input's own manifest, relative to the results root; null for what lies outside, such as "
         "datasets and weights.",
     )
-    run_id: str | None = Field(None, description="The run that made the input.")
-    created_at: str | None = Field(None, description="When it was made.")
+    run_id: _Name | None = Field(None, description="The run that made the input.")
+    created_at: _Name | None = Field(None, description="When it was made.")
 
     @field_validator("manifest")
     @classmethod
     def _inside(cls, manifest: str | None) -> str | None:
         if manifest is not None and _climbs(manifest, outside=False):
-            raise ValueError(f"the path {manifest!r} leads out of the results")
+            raise ValueError(f"the path {brief(manifest)} leads out of the results")
         return manifest
 
 
@@ -45,15 +77,15 @@ class FileRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str = Field(description="Relative to the results root, or absolute outside it.")
-    size: int = Field(description="In bytes.")
-    sha256: str = Field(description="Digest of its bytes.")
-    pruned: str | None = Field(None, description="When we removed it, as an epoch that nothing needs.")
+    size: int = Field(ge=0, le=2**63, description="In bytes.")
+    sha256: _Digest = Field(description="Digest of its bytes.")
+    pruned: _Name | None = Field(None, description="When we removed it, as an epoch that nothing needs.")
 
     @field_validator("path")
     @classmethod
     def _inside(cls, path: str) -> str:
         if _climbs(path, outside=True):
-            raise ValueError(f"the path {path!r} leads out of the results")
+            raise ValueError(f"the path {brief(path)} leads out of the results")
         return path
 
 
@@ -62,10 +94,10 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    asset: str = Field(pattern=r"^\w+$", description="The step.")
-    code_version: str = Field(description="Raised when the same inputs would give other bytes.")
+    asset: str = Field(pattern=r"^\w+$", max_length=100, description="The step.")
+    code_version: _Name = Field(description="Raised when the same inputs would give other bytes.")
     config: dict[str, Any] = Field(description="The settings that mattered.")
-    inputs: dict[str, Input] = Field(description="What was read, by name.")
+    inputs: dict[_Name, Input] = Field(description="What was read, by name.")
 
     @property
     def digests(self) -> dict[str, str]:
@@ -94,24 +126,26 @@ class Manifest(BaseModel):
     manifest_schema: int = Field(MANIFEST_SCHEMA, description="Version of this form.")
     # The key stays as it was: what stands in files is never renamed.
     spec: Spec = Field(alias="want", description="What the artifact was made of.")
-    config_digest: str = Field(description="Digest of the settings that mattered.")
-    data_version: str = Field(pattern=r"^\w+$", description="Digest of the content, which Dagster shows too.")
+    config_digest: _Digest = Field(description="Digest of the settings that mattered.")
+    data_version: str = Field(
+        pattern=r"^\w+$", max_length=100, description="Digest of the content, which Dagster shows too."
+    )
     files: list[FileRecord] = Field(description="Its files.")
     facts: dict[str, Any] = Field(description="What the step found out while it made them.")
-    origin: str = Field(
+    origin: _Name = Field(
         "made",
         description="`imported`: the user's own file, verified and recorded; `adopted`: Lever-Plus', of which "
         "only that is known which stands in `want`, in `facts` and in the file itself.",
     )
-    unknown: list[str] = Field([], description="What an adopted artifact does not say about itself.")
-    vlm: tuple[str, ...] = Field(
+    unknown: list[_Name] = Field([], description="What an adopted artifact does not say about itself.")
+    vlm: tuple[_Digest, ...] = Field(
         (), description="Digests of the VLMs whose answers it rests on: its own first, then its inputs'."
     )
-    cell: str = Field(description="Dataset, sampler and model, as Dagster's partition key.")
-    run_id: str | None = Field(description="The run that made it; an adopted artifact's is not known.")
-    created_at: str = Field(description="When it was complete, in UTC.")
-    seconds: float = Field(description="How long it took.")
-    environment: dict[str, str] = Field(description="Versions of packages, machine, device and git commit.")
+    cell: _Name = Field(description="Dataset, sampler and model, as Dagster's partition key.")
+    run_id: _Name | None = Field(description="The run that made it; an adopted artifact's is not known.")
+    created_at: _Moment = Field(description="When it was complete, in UTC.")
+    seconds: float = Field(ge=0, le=1e9, description="How long it took.")
+    environment: dict[_Name, _Name] = Field(description="Versions of packages, machine, device and git commit.")
 
     @model_validator(mode="after")
     def _ours_lies_inside(self) -> Manifest:
@@ -139,11 +173,33 @@ class Manifest(BaseModel):
 
 
 def _climbs(path: str, *, outside: bool) -> bool:
-    """Whether a recorded path, relative to the results, leads out of them; ``outside``: absolute ones may."""
+    """Whether a recorded path, relative to the results, leads out of them, or can be none; ``outside``: absolute
+    ones may."""
     pure = PurePosixPath(path)
+    if "\0" in path or len(os.fsencode(path)) > _LONGEST_PATH:
+        return True
+    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in pure.parts):
+        return True
     if pure.is_absolute():
         return not outside
-    return ".." in pure.parts or "\0" in path or not pure.parts
+    return ".." in pure.parts or not pure.parts
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest at ``path``. Raises ``OSError`` where it cannot be read, ``ValueError`` where it is none."""
+    text = read_small_text(path, _MOST)
+    parse_json(text)  # numbers that are finite, of a depth that Python's own reader takes
+    return Manifest.model_validate_json(text)
+
+
+def wrong_with(error: ValueError) -> str:
+    """What :func:`read_manifest` found, in words."""
+    if not isinstance(error, ValidationError):
+        return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else printable(str(error))[:200]
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    said = first["msg"].removeprefix("Value error, ")
+    return printable(f"{said[:1].lower()}{said[1:200]}{f' at {where[:100]}' if where else ''}")
 
 
 def data_version(records: list[FileRecord]) -> str:

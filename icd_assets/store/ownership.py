@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from icd_assets.runtime.small_file import read_small
 from icd_assets.store.digests import DigestCache
-from icd_assets.store.manifest import FileRecord, Manifest
+from icd_assets.store.manifest import FileRecord, Manifest, read_manifest
 from icd_assets.store.names import MANIFEST, beside_the_users
 
 
@@ -66,8 +65,7 @@ class Ownership:
     def _manifests(self, path: Path, digest: str) -> Iterator[Manifest]:
         for other in [*path.parent.glob(f"*{MANIFEST}*"), *self.history.glob("*/*.json")]:
             try:
-                content = other.read_bytes()
-                if digest.encode() in content:
-                    yield Manifest.model_validate_json(content)
-            except (OSError, ValidationError):  # just replaced, or a user's own
+                if digest.encode() in read_small(other):
+                    yield read_manifest(other)
+            except (OSError, ValueError):  # just replaced, or a user's own
                 continue

@@ -11,6 +11,7 @@ checkpoint that was copied away still leads to the run that made its RL data.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -21,15 +22,14 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from icd_assets.errors import UserError
 from icd_assets.runtime.locks import Holder, OnWait, held_by, hold_one, wait_silently
-from icd_assets.store.atomic import fsync, make_folder, remove_torn, write_atomic
+from icd_assets.runtime.small_file import read_small
+from icd_assets.store.atomic import clear, fsync, make_folder, remove_torn, write_atomic
 from icd_assets.store.digests import DigestCache
 from icd_assets.store.journal import JOURNAL
 from icd_assets.store.known import Known
-from icd_assets.store.manifest import FileRecord, Manifest, Spec, data_version
+from icd_assets.store.manifest import FileRecord, Manifest, Spec, data_version, read_manifest, wrong_with
 from icd_assets.store.names import MANIFEST, PRIVATE, pending_of, previous_of, set_aside, shared_root
 from icd_assets.store.ownership import Ownership, own_files
 
@@ -90,7 +90,7 @@ class Store:
         if manifest.origin != "adopted":
             return None
         for path, record in ((self.resolve(record), record) for record in manifest.files):
-            if path.is_file() and self.digests.file(path) != record.sha256:
+            if path.is_file() and not self._holds(path, record):
                 return (
                     f"{path} was changed after it was adopted; adopt it again as it is now (icd-assets adopt), "
                     f"restore it, or make a new one with --force {manifest.spec.asset}"
@@ -113,9 +113,13 @@ class Store:
         path = self.resolve(record)
         if not path.is_file():
             return None if record.pruned is not None else f"{path} is gone"
-        if path.stat().st_size != record.size or self.digests.file(path) != record.sha256:
+        if not self._holds(path, record):
             return f"{path} is no longer what {asset} wrote"
         return None
+
+    def _holds(self, path: Path, record: FileRecord) -> bool:
+        """Whether the file at ``path`` has the bytes of a record; one of another size is not read for it."""
+        return path.stat().st_size == record.size and self.digests.file(path) == record.sha256
 
     def stale(self, path: Path, spec: Spec) -> str | None:
         """Why the artifact must be made again, in words; None if it is up to date. What may not be read is not
@@ -202,8 +206,8 @@ class Store:
         folder = self._staging_folder(path, spec)
         make_folder(folder.parent)
         for other in folder.parent.glob(f"{self._staging_prefix(path, spec)}*"):
-            if afresh or other != folder or not (other / JOURNAL).is_file():
-                shutil.rmtree(other)
+            if afresh or other != folder or other.is_symlink() or not (other / JOURNAL).is_file():
+                clear(other)
         folder.mkdir(exist_ok=True)
         try:
             yield folder
@@ -252,7 +256,7 @@ class Store:
         with self._moving():
             for record, temporary in zip(manifest.files, staged, strict=True):
                 final = self.resolve(record)
-                if final == temporary or (final.is_file() and self.digests.file(final) == record.sha256):
+                if final == temporary or (final.is_file() and self._holds(final, record)):
                     continue
                 make_folder(final.parent)
                 self._keep_changed(path, record.path, ours.get(record.path))
@@ -284,9 +288,9 @@ class Store:
             if not other.name.startswith((path.name, "."))
         ]
         try:
-            if any(name in other.read_bytes() for other in others):
+            if any(name in _content(other) for other in others):
                 return
-        except FileNotFoundError:  # just published: a file too many is better than one too few
+        except OSError:  # just published, say: a file too many is better than one too few
             return
         self.remove_own(record)
 
@@ -294,7 +298,7 @@ class Store:
         """Keep a copy of the manifest at ``path``; a record of the past is never rewritten."""
         kept = self.history / manifest.spec.asset / f"{manifest.data_version}-{manifest.build}.json"
         if not kept.exists():
-            write_atomic(kept, path.read_bytes())
+            write_atomic(kept, read_small(path))
 
     def recover(self, path: Path) -> None:
         """End, or undo, a commit that was killed half-way. Call under :meth:`lock`."""
@@ -319,12 +323,13 @@ class Store:
     def _where_it_is(self, path: Path, coming: Manifest) -> list[Path] | None:
         """Each file of a pending manifest, in its place or still staged; None if one is lost."""
         staged: dict[str, list[Path]] = defaultdict(list)
-        for file in sorted(self._staging_folder(path, coming.spec).glob("*")):
+        folder = self._staging_folder(path, coming.spec)
+        for file in (file for file in sorted(folder.glob("*")) if file.is_file()):
             staged[self.digests.file(file)].append(file)
         found = []
         for record in coming.files:
             final = self.resolve(record)
-            if final.is_file() and self.digests.file(final) == record.sha256:
+            if final.is_file() and self._holds(final, record):
                 found.append(final)
             elif staged[record.sha256]:  # two files may be equal
                 found.append(staged[record.sha256].pop())
@@ -345,7 +350,7 @@ class Store:
         """Whether a file of an artifact that we made is there, with the bytes we wrote."""
         path = self.resolve(record)
         inside = not Path(record.path).is_absolute()
-        return inside and path.is_file() and self.digests.file(path) == record.sha256
+        return inside and path.is_file() and self._holds(path, record)
 
     def _keep_changed(self, path: Path, name: str, ours: str | None) -> None:
         """A file that was changed since we wrote it is moved aside, never overwritten."""
@@ -361,16 +366,26 @@ class Store:
 
 def _read(path: Path) -> Manifest | None:
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return read_manifest(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise _unreadable(path, error) from None
-    except ValidationError as error:
+    except ValueError as error:
         raise UserError(
-            f"{path} is not a manifest of icd_assets ({error.errors()[0]['msg'].lower()}); "
+            f"{path} is not a manifest of icd_assets ({wrong_with(error)}); "
             "move it away to have the artifact made again."
         ) from None
+
+
+def _content(path: Path) -> bytes:
+    """Of what may be a manifest; nothing of what is no file at all."""
+    try:
+        return read_small(path)
+    except OSError as error:
+        if error.errno in (errno.EISDIR, errno.EINVAL, errno.ELOOP):
+            return b""
+        raise
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:

@@ -36,14 +36,11 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("status",),
     ("verify",),
     ("lineage", CELL),
-    ("lineage", CELL, "--json"),
     ("leaderboard",),
     ("prune", "--earlier", "0"),
-    ("settings", CELL),
     ("evaluation", CELL),
     ("compare", CELL, OTHER),
     ("card", CELL),
-    ("diff", CELL, OTHER),
 )
 SECONDS = 10
 MEMORY = 1 << 30  # bytes, over what the process has already
@@ -116,9 +113,7 @@ def files(world: World) -> dict[str, Path]:
     }
 
 
-def attempts(
-    world: World, kind: str, path: Path, commands: tuple[tuple[str, ...], ...], values: int
-) -> Tried:
+def attempts(world: World, kind: str, path: Path, commands: tuple[tuple[str, ...], ...], values: int) -> Tried:
     """Every hostile thing at ``path``, each under every command."""
     found = Tried()
     sound, status = path.read_bytes(), path.stat()
@@ -203,9 +198,9 @@ def _tree(folder: Path) -> dict[str, tuple[int, ...]]:
     found = {}
     for place, folders, names in os.walk(folder):
         for name in (*folders, *names):
-            status = os.lstat(path := os.path.join(place, name))
-            mtime = 0 if name in folders else status.st_mtime_ns
-            found[os.path.relpath(path, folder)] = (status.st_mode, 0 if mtime == 0 else status.st_size, mtime)
+            status = (path := Path(place, name)).lstat()
+            times = () if name in folders else (status.st_size, status.st_mtime_ns)
+            found[str(path.relative_to(folder))] = (status.st_mode, *times)
     return found
 
 

@@ -196,7 +196,7 @@ def test_an_imported_file_is_never_touched(store: Store, path: Path) -> None:
         "facts": {},
         "cell": "c",
         "run_id": "r",
-        "created_at": "t",
+        "created_at": "2026-01-02T03:04:05+00:00",
         "seconds": 0.0,
         "environment": {},
     }
@@ -214,7 +214,14 @@ def test_an_adopted_file_that_was_changed_is_the_users_to_decide(store: Store, p
     theirs.parent.mkdir(parents=True)
     theirs.write_text("a year of work")
     unknown = spec_of(code_version="unknown", config={}, inputs={})
-    fields = {"spec": unknown, "config_digest": "c", "facts": {}, "cell": "c", "run_id": None, "created_at": "t"}
+    fields = {
+        "spec": unknown,
+        "config_digest": "c",
+        "facts": {},
+        "cell": "c",
+        "run_id": None,
+        "created_at": "2026-01-02T03:04:05+00:00",
+    }
     fields |= {"seconds": 0.0, "environment": {}, "origin": "adopted", "unknown": ["config", "code"]}
     manifest = store.commit(path, {theirs: theirs}, **fields)
     assert store.stale(path, unknown) is None

@@ -16,9 +16,13 @@ from icd_assets.runtime import machine_errors
 from icd_assets.runtime.foreign import printable
 from icd_assets.runtime.home import find_home
 from icd_assets.runtime.locks import hold
+from icd_assets.runtime.small_file import read_small
 
 if TYPE_CHECKING:
     import dagster as dg
+
+
+_LARGEST = 1 << 20  # bytes
 
 
 def enter_home() -> Path:
@@ -41,7 +45,12 @@ def enter_home() -> Path:
     init = f"icd-assets init {shlex.quote(str(home))}"
     if not settings.is_file():
         raise UserError(f"{settings} does not exist; write it: {init}")
-    lines = settings.read_bytes().splitlines()  # of a file without settings Dagster sends telemetry
+    try:
+        lines = read_small(settings, _LARGEST).splitlines()  # of a file without settings Dagster sends telemetry
+    except OSError as error:
+        raise UserError(
+            f"{settings} cannot be read ({error.strerror}); move it away and write one: {init}"
+        ) from None
     if not any(line.strip() for line in lines):
         raise UserError(f"{settings} holds no settings; write it: {init}")
     if all(line.strip()[:1] in (b"", b"#") for line in lines):

@@ -15,8 +15,10 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.checks.places import place
 from icd_assets.runtime.device import visible_gpus
 from icd_assets.runtime.finding import Finding, findings
+from icd_assets.runtime.small_file import read_small_text
 from icd_assets.upkeep.doctor.databases import databases, half_written
 
+_LARGEST = 1 << 20  # bytes of dagster.yaml
 _ANEW = "move it away and run icd-assets init"
 _RESTORE = "restore it from a backup, or move history/ away: artifacts and manifests do not depend on it"
 
@@ -45,8 +47,8 @@ def check_instance(home: Path, *, fix: bool) -> list[Finding]:
 
 def _readable(path: Path) -> Iterator[Finding]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        content = yaml.safe_load(read_small_text(path, _LARGEST))
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         first = " ".join(str(error).split())[:200]
         yield Finding("home", "problem", f"{path} is not readable YAML ({first})", _ANEW)
         return

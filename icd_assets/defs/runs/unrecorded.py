@@ -7,10 +7,10 @@ the store say where that may have happened, so that looking costs no import of D
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from icd_assets.experiment.plan import Plan
+from icd_assets.runtime.small_file import read_small_json
 from icd_assets.store.digests import sha256_json
 
 if TYPE_CHECKING:
@@ -63,7 +63,10 @@ def _is_behind(experiment: Experiment) -> bool:
 def _leaderboard_is_recorded(opened: dg.DagsterInstance, experiment: Experiment) -> bool:
     if _is_behind(experiment):
         return False
-    rows = json.loads((experiment.store.root / "leaderboard.json").read_bytes())
+    try:
+        rows = read_small_json(experiment.store.root / "leaderboard.json")
+    except (OSError, ValueError):  # it is drawn up again
+        return False
     return _last_version(opened, "leaderboard", None) == sha256_json(rows)[:16]
 
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from icd_assets.runtime.finding import Finding
+from icd_assets.runtime.small_file import open_plain
 from icd_assets.upkeep.sqlite_files import WAIT_SECONDS, address, damage
 
 _MAGIC = b"SQLite format 3\x00"
@@ -36,8 +37,13 @@ def half_written(folder: Path) -> list[Path]:
     """Files named ``*.db`` that begin like no SQLite file; an empty one is a file not begun."""
     found = []
     for path in sorted(folder.rglob("*.db")):
-        with path.open("rb") as file:
-            start = file.read(len(_MAGIC))
+        try:
+            with open_plain(path) as file:
+                start = file.read(len(_MAGIC))
+        except FileNotFoundError:  # gone meanwhile
+            continue
+        except OSError:  # a pipe, a folder
+            start = b"?"
         if start and start != _MAGIC:
             found.append(path)
     return found

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from filelock import Timeout
 
+from icd_assets.errors import UserError
 from icd_assets.runtime.finding import Finding, in_bytes
 from icd_assets.runtime.locks import acquire
 from icd_assets.runtime.process_record import absent
+from icd_assets.store.atomic import clear
 from icd_assets.store.journal import JOURNAL
 from icd_assets.store.names import half_commits, temporaries, writer_pid
 from icd_assets.store.store import Store
@@ -49,12 +51,16 @@ def leftovers(store: Store, *, fix: bool) -> Iterator[Finding]:
             yield Finding("artifacts", "warning", text, "icd-assets doctor --fix fixes that")
             return
         for path in halves:
-            store.recover(path)
+            try:
+                store.recover(path)
+            except UserError as error:  # one artifact's damage does not keep the others as they are
+                yield Finding("artifacts", "problem", str(error))
+                continue
             yield Finding("artifacts", "fixed", f"killed commit {'ended' if path.exists() else 'undone'}: {path}")
         for folder in staged:
             shutil.rmtree(folder, ignore_errors=True)  # a recovered commit took its own along
         for path in temporary:
-            path.unlink(missing_ok=True)
+            clear(path)
     if staged or temporary:
         yield Finding("artifacts", "fixed", f"removed what killed runs left: {files}")
 
@@ -80,7 +86,7 @@ def _nobody_writes(locks: Path) -> Iterator[bool]:
     """Hold every artifact's lock; False if somebody has one."""
     with ExitStack() as held:
         try:
-            for path in sorted(locks.glob("*.lock")):
+            for path in (path for path in sorted(locks.glob("*.lock")) if path.is_file()):
                 held.callback(acquire(path, timeout=0).release)
         except Timeout:
             held.close()
