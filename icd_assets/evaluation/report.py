@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from icd_assets.errors import UserError
 from icd_assets.evaluation.tables import bracketed, percent, signed, text_table
@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from icd_assets.evaluation.evaluate import Outcome
 
 
+_Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A value with its 95 % interval; tables print it times 100."""
 
-    value: float
-    low: float
-    high: float
+    value: _Finite
+    low: _Finite
+    high: _Finite
 
 
 def _is_printable(text: str) -> str:
@@ -56,8 +59,8 @@ class StrategyRow(_Row):
     strategy: _Name
     shots: _Count
     score: Interval
-    copy_rate: float | None
-    gold_shown_rate: float | None
+    copy_rate: _Finite | None
+    gold_shown_rate: _Finite | None
     num_queries: _Count | None = None
     prompts: _Count | None = None
 
@@ -75,9 +78,9 @@ class DifferenceRow(_Row):
     shots: _Count
     difference: Interval
     changed: _Count | None = None
-    p_value: float | None = None
-    p_holm: float | None = None
-    detectable: float | None = None
+    p_value: _Finite | None = None
+    p_holm: _Finite | None = None
+    detectable: _Finite | None = None
 
     @property
     def sign(self) -> int:
@@ -114,6 +117,12 @@ class Comparison(_Row):
     strategies: tuple[StrategyRow, ...]
     differences: tuple[DifferenceRow, ...]
     kinds: tuple[KindRow, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_a_main_table(self) -> Comparison:
+        if not self.main:
+            raise ValueError("no strategy at the main number of shots")
+        return self
 
     @property
     def label(self) -> str:

@@ -27,6 +27,7 @@ from icd_assets.experiment.step_configs import Shared
 from icd_assets.experiment.steps import STEP, STEPS, own_fields
 from icd_assets.experiment.v2_source import importable_v2
 from icd_assets.lineage.trace import consumed
+from icd_assets.runtime.foreign import printable
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.store.digests import sha256_json
 from icd_assets.store.manifest import Manifest
@@ -175,6 +176,17 @@ def as_made(store: Store, path: Path, catalog: Catalog) -> Experiment:
     """The cell of the manifest at ``path``, with the settings of all that it was made from."""
     if (end := store.read(path)) is None:
         raise UserError(f"{path} was removed while it was read.")
+    try:
+        return _as_made(store, path, end, catalog)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        why = printable(str(error).splitlines()[0] if str(error) else type(error).__name__)[:200]
+        raise UserError(
+            f"{path}: what it and its inputs were made with is not of our form ({why}); restore it, or move it "
+            "away to have the artifact made again."
+        ) from None
+
+
+def _as_made(store: Store, path: Path, end: Manifest, catalog: Catalog) -> Experiment:
     manifests = manifests_behind(store, end)
     cell = Cell.parse(end.cell)
     experiment = Experiment.open(cell, _with_folder(_settings(manifests), path, cell), store.root, catalog)
@@ -201,13 +213,20 @@ def _with_folder(settings: Settings, path: Path, cell: Cell) -> Settings:
 def manifests_behind(store: Store, manifest: Manifest) -> dict[str, Manifest]:
     """``manifest`` and those of everything that it was made from, by asset: as they are today, or, of what was
     removed since, as they were consumed."""
+    return _behind(store, manifest, frozenset())
+
+
+def _behind(store: Store, manifest: Manifest, above: frozenset[str]) -> dict[str, Manifest]:
+    """``above``: the builds on the way here, which manifests that name each other would come back to."""
     found = {manifest.spec.asset: manifest}
+    if manifest.build in above or len(above) > len(STEPS):
+        return found
     for name, given in manifest.spec.inputs.items():
         if given.manifest is None:
             continue
         made = store.read(store.root / given.manifest) or consumed(store, name.split(".")[0], given)
         if made is not None:
-            found = manifests_behind(store, made) | found
+            found = _behind(store, made, above | {manifest.build}) | found
     return found
 
 

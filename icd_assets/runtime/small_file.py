@@ -8,11 +8,11 @@ JSON of ordinary depth and finite numbers raises a ``ValueError``.
 from __future__ import annotations
 
 import errno
-import io
 import json
 import math
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ _KINDS = {
 }
 
 
-def open_plain(path: Path, most: int | None = None) -> io.BufferedReader:
+def open_plain(path: Path, most: int | None = None) -> BufferedReader:
     """A regular file to read, of at most ``most`` bytes."""
     _require_plain(path, path.stat(), most)  # before it is opened: that alone can do something to a device
     # Whatever stands there by now, opening and reading it does not wait.

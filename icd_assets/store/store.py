@@ -33,6 +33,8 @@ from icd_assets.store.manifest import FileRecord, Manifest, Spec, data_version, 
 from icd_assets.store.names import MANIFEST, PRIVATE, pending_of, previous_of, set_aside, shared_root
 from icd_assets.store.ownership import Ownership, own_files
 
+_DEEPEST = 50  # artifacts behind each other; a cell has a dozen
+
 
 class Store:
     """Manifests and files under one results root.
@@ -152,11 +154,17 @@ class Store:
         None where no VLM answered yet, or where the answers came in a file that does not say whose they are.
         An input of which only a part was read (the encoder in a v2 checkpoint) brings nothing.
         """
+        return self._vlms(spec)
+
+    def _vlms(self, spec: Spec, depth: int = 0) -> tuple[str, ...]:
+        if depth > _DEEPEST:
+            raise UserError(f"the manifests behind {spec.asset} name each other as inputs; fix them.")
         found = [spec.inputs["vlm"].data_version] if "vlm" in spec.inputs else []
         for given in spec.inputs.values():
             manifest = self.read(self.root / given.manifest) if given.manifest is not None else None
             if manifest is not None and manifest.data_version == given.data_version:
-                found += manifest.vlm or self.vlms(manifest.spec)  # the latter of a manifest older than the field
+                # The latter of a manifest older than the field.
+                found += manifest.vlm or self._vlms(manifest.spec, depth + 1)
         return tuple(dict.fromkeys(found))
 
     def mark_unrecorded(self, run_id: str, cell: str | None) -> None:
