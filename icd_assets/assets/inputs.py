@@ -187,12 +187,11 @@ def encoder_digest(run: StepRun) -> str:
 
 def encoder_name(run: StepRun) -> EncoderName:
     """What the catalog calls that encoder; a folder of this machine is no place for others to find it."""
-    from pathlib import Path
-
+    from icd_assets.runtime.user_path import expanded
     from icd_assets.selector.selector_file import EncoderName
 
     entry = run.experiment.encoder(run.experiment.dataset.encoder)
-    here = Path(entry.path).expanduser().is_dir()
+    here = expanded(entry.path).is_dir()
     return EncoderName(name=entry.name, path=None if here else entry.path, revision=entry.revision)
 
 

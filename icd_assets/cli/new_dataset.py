@@ -13,6 +13,9 @@ from icd_assets.cli.cell_arguments import SELECTOR_INPUT
 from icd_assets.cli.help import Command
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import CATALOG, Catalog
+from icd_assets.experiment.catalog_names import require_name
+from icd_assets.runtime.foreign import brief
+from icd_assets.runtime.user_path import expanded
 from icd_assets.tasks import TASKS
 
 _MODEL = "qwen2.5_vl_3B"
@@ -75,14 +78,14 @@ def new_dataset(
 
     if validation is not None and train is None:
         raise UserError("--validation is given without --train; name both files.")
-    path = (catalog or _overlay()).expanduser().absolute()
+    path = expanded(catalog or _overlay(), "the catalog").absolute()
     name = library.name_of(folder) if name is None else name
     known = Catalog.load(path if path.is_file() else CATALOG)
     _require_free(name, known, path)
     encoder, sampler_encoder = _encoders(known, encoder, sampler_encoder)
     hints = Hints.given(given_columns(columns), delimiter, encoding)
     asked = library.Asked(hints, task, train, validation, images, share, encoder, sampler_encoder)
-    made = library.new_dataset(folder.expanduser(), name, asked)
+    made = library.new_dataset(expanded(folder, one_line=False), name, asked)
     text = entry_text(name, made.entry, f"by icd-assets new-dataset {folder}")
     with_entry(read_overlay(path), name, text, path)  # refused before anything is said
     for line in made.lines():
@@ -106,7 +109,10 @@ def _overlay() -> Path:
 
 def _require_free(name: str, known: Catalog, path: Path) -> None:
     if not re.fullmatch(r"[\w-][\w.-]*", name):
-        raise UserError(f"the name {name!r} holds other than letters, digits, _ - and .; take another --name.")
+        raise UserError(
+            f"the name {brief(name)} holds other than letters, digits, _ - and .; take another --name."
+        )
+    require_name("a dataset", name)
     if name in known.datasets:
         raise UserError(f"the catalog has a dataset {name!r} already (see {path}); take another --name.")
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from icd_assets.errors import UserError
@@ -20,12 +19,16 @@ from icd_assets.experiment.catalog_entries import (
     ModelEntry,
     TaskEntry,
 )
+from icd_assets.experiment.catalog_names import require_alias, require_name, require_pair
+from icd_assets.experiment.catalog_variables import Expansion, variables
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.suggest import near
 from icd_assets.pools.config import SAMPLERS
+from icd_assets.runtime.foreign import brief, harmless
+from icd_assets.runtime.user_path import expanded
+from icd_assets.runtime.yaml_file import read_yaml
 from icd_assets.tasks import TASKS, TaskName
 
-PACKAGE = Path(__file__).parents[1]
 CATALOG = Path(__file__).with_name("catalog.yaml")
 MODELS = Path(__file__).with_name("models.yaml")  # entries to copy into an overlay: see there
 
@@ -64,7 +67,7 @@ class Catalog(BaseModel):
             for name, task in TASKS.items()
         }
         if overlay is None and (named := os.environ.get("ICD_CATALOG")):
-            overlay = Path(named)
+            overlay = expanded(named, "ICD_CATALOG")
         if overlay is not None:
             for section, entries in _read(overlay).items():
                 merged.setdefault(section, {}).update(entries or {})
@@ -78,26 +81,37 @@ class Catalog(BaseModel):
             catalog = cls.model_validate(merged)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UserError(
-                f"{overlay or 'catalog.yaml'}: {where}: {first['msg'].lower()}; fix that field."
-            ) from None
+            where = ".".join(harmless(str(part))[:60] for part in first["loc"])
+            problem = harmless(first["msg"])[:400]
+            problem = problem[:1].lower() + problem[1:]
+            raise UserError(f"{overlay or 'catalog.yaml'}: {where}: {problem}; fix that field.") from None
+        catalog._check_names()
         for dataset in catalog.datasets.values():
             for field in ("encoder", "sampler_encoder"):
                 if (name := getattr(dataset, field)) not in catalog.encoders:
                     raise _unknown(f"{field} of dataset {dataset.name}", name, catalog.encoders)
         catalog._check_automation()
-        for name in (*catalog.datasets, *catalog.models):
-            if re.search(r"[|/,\[\]\s]", name):
-                raise UserError(
-                    f"catalog: the name {name!r} holds one of | / , [ ] or a blank; take another name."
-                )
         return catalog
 
     @cached_property
     def cells(self) -> list[Cell]:
         """Every combination, in catalog order."""
         return [Cell(d, s, m) for d in self.datasets for s in SAMPLERS for m in self.models]
+
+    def _check_names(self) -> None:
+        for kind, entries in (
+            ("a dataset", self.datasets),
+            ("a model", self.models),
+            ("an encoder", self.encoders),
+        ):
+            for name in entries:
+                require_name(kind, name)
+        for dataset in self.datasets.values():
+            for alias in dataset.alias_prefixes:
+                require_alias(dataset.name, alias)
+        for model in self.models.values():
+            for alias in model.aliases:
+                require_alias(model.name, alias)
 
     def _check_automation(self) -> None:
         keys = [cell.key for cell in self.cells]
@@ -119,7 +133,9 @@ class Catalog(BaseModel):
 
     def cell(self, dataset: str, sampler: str, model: str) -> Cell:
         """The cell that three command-line names mean; an unknown one is answered with the nearest valid."""
-        return Cell(self._dataset(dataset), self._sampler(sampler), self._model(model))
+        found = Cell(self._dataset(dataset), self._sampler(sampler), self._model(model))
+        require_pair(found.dataset, found.model)
+        return found
 
     def cell_of(self, key: str) -> Cell:
         """The cell of a partition key, which anyone may have typed: spelled as files are, and in the catalog."""
@@ -197,55 +213,25 @@ def known_models() -> dict[str, ModelEntry]:
 def _unknown(kind: str, found: str, valid: Iterable[str]) -> UserError:
     names = list(dict.fromkeys(valid))
     hint = f"did you mean {meant}? " if (meant := near(found, names)) else ""
-    return UserError(f"unknown {kind} {found!r}: {hint}valid: {', '.join(names)}.")
+    return UserError(f"unknown {kind} {brief(found)}: {hint}valid: {', '.join(names)}.")
 
 
 def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except FileNotFoundError:
         raise UserError(f"catalog {path} does not exist; fix ICD_CATALOG.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"catalog {path} is not readable YAML ({str(error).splitlines()[0]}); fix it.") from None
-    well_formed = isinstance(content, dict) and all(
+    except OSError as error:
+        raise UserError(f"catalog {path} cannot be read ({error.strerror}); fix it, or ICD_CATALOG.") from None
+    except ValueError as error:
+        raise UserError(f"catalog {path} is not readable YAML ({error}); fix it.") from None
+    if not isinstance(content, dict) or not all(
         isinstance(section, dict) and all(isinstance(entry, dict) for entry in section.values())
         for section in content.values()
-    )
-    if not well_formed:
+    ):
         raise UserError(f"catalog {path} must hold sections of named entries, as catalog.yaml does; fix it.")
     for entry in content.get("datasets", {}).values():
         for files in entry.values():
             if isinstance(files, dict) and "images" in files:
-                files["variables"] = _variables([text for name, text in files.items() if name != "images"])
-    return _expand(content)  # type: ignore[no-any-return]
-
-
-# A default may hold variables itself, but no further defaults of defaults.
-_VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>(?:[^{}]|\$\{[^{}]*\})*))?\}")
-
-
-def _variables(texts: Iterable[Any]) -> list[str]:
-    """The names in ``${NAME}`` and ``${NAME:-…}``, each once; a file of a split can be moved by them."""
-    return list(dict.fromkeys(name for text in texts for name in re.findall(r"\$\{(\w+)", str(text))))
-
-
-def _expand(value: Any) -> Any:
-    """``${NAME:-default}`` from the environment, ``${package}`` for the package's folder."""
-    if isinstance(value, Mapping):
-        return {key: _expand(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_expand(inner) for inner in value]
-    if not isinstance(value, str):
-        return value
-
-    def replaced(match: re.Match[str]) -> str:
-        name, default = match["name"], match["default"]
-        if name == "package":
-            return str(PACKAGE)
-        if found := os.environ.get(name):
-            return str(Path(found).expanduser()) if found.startswith("~/") else found
-        if default is None:
-            raise UserError(f"catalog: the environment variable {name} is not set; set it or give a default.")
-        return str(_expand(default))
-
-    return _VARIABLE.sub(replaced, value)
+                files["variables"] = variables([text for name, text in files.items() if name != "images"])
+    return Expansion(path).of(content)  # type: ignore[no-any-return]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -16,7 +17,10 @@ from pydantic import (
     model_validator,
 )
 
+from icd_assets.datasets.image_pattern import require_pattern
 from icd_assets.datasets.official import Answer
+from icd_assets.errors import UserError
+from icd_assets.runtime.user_path import expanded
 from icd_assets.tasks import TASKS, SplitFiles, TaskName
 from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.backends import with_backend
@@ -24,8 +28,21 @@ from icd_assets.vlm.backends.config import BackendConfig
 from icd_assets.vlm.prompts import PromptStyle
 
 
+def _path_of(text: str, field: str = "") -> str:
+    """``text``, if it can be a path; raises ``ValueError`` else."""
+    try:
+        expanded(text, field, one_line=False)
+    except UserError as error:
+        raise ValueError(str(error).rstrip(".")) from None
+    return text
+
+
+# A folder of this machine or a hub id, or a text that becomes part of one.
+_PathText = Annotated[str, AfterValidator(_path_of)]
+
+
 class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class TaskEntry(_Entry):
@@ -54,14 +71,14 @@ class DatasetEntry(_Entry):
     name: str
     task: TaskName = "vqa"
     alias_prefixes: list[str]
-    sample_num: int = Field(gt=0)
+    sample_num: int = Field(gt=0, lt=10**9)
     encoder: str
     sampler_encoder: str
     train: SplitFiles
     validation: SplitFiles
     answer: Answer = "official"  # most_frequent: of the raw answers, as upstream reads VQAv2 (SPEC B.3)
     leave_out: frozenset[str] = frozenset()  # texts: questions that hold one, or whose answers do, are no rows
-    prepare: str | None = None
+    prepare: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,199}:[A-Za-z_][A-Za-z0-9_]{0,99}$")
     settings: dict[str, dict[str, Any]] = {}
 
     @field_validator("leave_out")
@@ -78,7 +95,8 @@ class DatasetEntry(_Entry):
         if isinstance(given, task.files):
             return given
         try:
-            return task.files.model_validate(given)
+            files = task.files.model_validate(given)
+            require_pattern(files.images)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
@@ -87,6 +105,12 @@ class DatasetEntry(_Entry):
                 f"each split of a dataset of the task {task.name} names {task.files_named}: "
                 f"{field}{': ' if field else ''}{problem}"
             ) from None
+        except ValueError as error:
+            raise ValueError(f"images: {error}") from None
+        for name, value in files.model_dump().items():
+            if isinstance(value, str):
+                _path_of(value, name)
+        return files
 
 
 class ModelEntry(_Entry):
@@ -132,7 +156,7 @@ class EncoderEntry(_Entry):
     """A CLIP model."""
 
     name: str
-    path: str
+    path: _PathText
     revision: str | None = None
 
 

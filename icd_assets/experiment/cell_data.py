@@ -39,7 +39,14 @@ class CellData:
         """Write what is missing of a dataset that can be generated (the catalog's ``prepare``)."""
         if self.entry.prepare is not None and not self.read_only:
             module, function = self.entry.prepare.split(":")
-            getattr(importlib.import_module(module), function)(self.entry.train, self.entry.validation)
+            try:
+                write = getattr(importlib.import_module(module), function)
+            except (ImportError, AttributeError):
+                raise UserError(
+                    f"{self.entry.prepare!r}, prepare of dataset {self.entry.name}, is no function of an "
+                    "installed package; fix it in the catalog."
+                ) from None
+            write(self.entry.train, self.entry.validation)
 
     @cached_property
     def train(self) -> VqaSplit:

@@ -15,10 +15,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 from icd_assets.scoring.rewards import REWARD_MODES, RewardConfig, RewardSettings, suffix
 from icd_assets.store.names import MANIFEST
 
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_LONGEST_REWARD = 60  # characters of the reward's part; a folder's name has 255 bytes for all
 _WEIGHTS = re.compile(rf"_h(?P<hard>{_NUMBER})_s(?P<soft>{_NUMBER})")
 _MODES = sorted((mode for mode in REWARD_MODES if mode != "hard_plus_soft"), key=len, reverse=True)
 _REWARD = re.compile(rf"(?:{_WEIGHTS.pattern}|_(?:{'|'.join(_MODES)}))(?=_|$)")
@@ -29,10 +31,9 @@ _EQUAL = ("1.0", "1.0")  # the weights that need no suffix
 def checked_name(name: str) -> str:
     """The name of an experiment, if it can be part of a folder's name on any machine."""
     if _NAME.fullmatch(name) is None:
-        shown = name if len(name) <= 70 else f"{name[:70]}…"
         raise UserError(
-            f"the name {shown!r} cannot be part of a folder's name; take up to 64 letters, digits, dots, hyphens "
-            "and underscores, a letter or digit first (--name, RUN_NAME)."
+            f"the name {brief(name)} cannot be part of a folder's name; take up to 64 letters, digits, dots, "
+            "hyphens and underscores, a letter or digit first (--name, RUN_NAME)."
         )
     return name
 
@@ -81,7 +82,7 @@ def of_typed(hard: str, soft: str) -> str | None:
     """The reward's part by the weights' texts, as train_v3.sh writes it; None for texts that are no plain
     numbers."""
     text = "" if (hard, soft) == _EQUAL else f"_h{hard}_s{soft}"
-    return text if weights(text) is not None else None
+    return text if len(text) <= _LONGEST_REWARD and weights(text) is not None else None
 
 
 def reward_part(reward: RewardConfig, typed: str | None, name: str | None, prefix: Path) -> str:
@@ -92,7 +93,8 @@ def reward_part(reward: RewardConfig, typed: str | None, name: str | None, prefi
     usual = suffix(reward)
     if reward.mode != "hard_plus_soft":
         return usual
-    wished = typed if typed is not None and means(typed, reward) else usual
+    fits = typed is not None and len(typed) <= _LONGEST_REWARD and means(typed, reward)
+    wished = typed if typed is not None and fits else usual
     there = [part for part in _on_disk(prefix, name) if means(part, reward)]
     for part in (wished, usual):
         if part in there:

@@ -15,11 +15,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
-from pathlib import Path
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.settings import environment_fields, read_settings
 from icd_assets.experiment.upstream_variables import WITHOUT_EFFECT, without_effect
+from icd_assets.runtime.small_file import read_small_text
+from icd_assets.runtime.user_path import expanded
+from icd_assets.runtime.yaml_file import LARGEST
 
 # Read outside the settings and the catalog's entries.
 PLACES = (
@@ -47,10 +49,10 @@ def known_variables(environment: Mapping[str, str]) -> set[str]:
 
     names = {*PLACES, *environment_fields()}
     overlay = environment.get("ICD_CATALOG")
-    for path in (CATALOG, *([Path(overlay).expanduser()] if overlay else [])):
+    for path in (str(CATALOG), *([overlay] if overlay else [])):
         try:
-            names |= set(_IN_CATALOG.findall(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError):  # who opens the catalog says so
+            names |= set(_IN_CATALOG.findall(read_small_text(expanded(path), LARGEST)))
+        except (OSError, UnicodeDecodeError, UserError):  # who opens the catalog says so
             continue
     return names
 
@@ -93,7 +95,10 @@ def _swapped(one: str, other: str) -> bool:
 def _valid(variable: str, value: str) -> bool:
     """Whether the value could be meant for a setting; a place takes any path."""
     if variable not in environment_fields():
-        return os.sep in value or Path(value).expanduser().exists()
+        try:
+            return os.sep in value or expanded(value).exists()
+        except (OSError, UserError):
+            return False
     try:
         read_settings(environment={variable: value})
     except UserError:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 def near(found: str, valid: Iterable[str]) -> str:
     """``rce_epochs or grpo_epochs``; empty if nothing is near."""
+    found = found[:200]  # each comparison takes the product of two lengths
     return " or ".join(difflib.get_close_matches(found, list(dict.fromkeys(valid)), n=2, cutoff=0.5))
 
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from icd_assets.runtime.locks import Holder, OnWait, hold_one, wait_silently
+from icd_assets.runtime.user_path import expanded
 
 _GPU = re.compile(r"^GPU (\d+): .*\(UUID: ([^)]+)\)", re.MULTILINE)
 _UUID = re.compile(r"\(UUID: ([^)]+)\)")
@@ -41,7 +42,7 @@ def visible_gpus() -> dict[str, str]:
 def lock_folder() -> Path:
     """Where this machine's GPUs have their locks."""
     own = f"icd_assets-gpus-{os.getuid()}"
-    return Path(os.environ.get("ICD_LOCK_DIR") or Path(tempfile.gettempdir(), own)).expanduser()
+    return expanded(os.environ.get("ICD_LOCK_DIR") or Path(tempfile.gettempdir(), own), "ICD_LOCK_DIR")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from icd_assets.errors import UserError
 from icd_assets.evaluation.report import Comparison
-from icd_assets.experiment.catalog import PACKAGE
+from icd_assets.experiment.catalog_variables import PACKAGE
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.recipes import last_trained
 from icd_assets.lineage import Artifact, Records

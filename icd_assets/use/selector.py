@@ -20,6 +20,7 @@ from icd_assets.errors import UserError
 from icd_assets.evaluation.whole_library import select_from_library
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.runtime.seeding import python_rng
+from icd_assets.runtime.user_path import expanded
 from icd_assets.selector.decoding import greedy
 from icd_assets.selector.embedding_file import read_embeddings, write_embeddings
 from icd_assets.selector.encoder import ClipEncoder
@@ -207,7 +208,7 @@ _Named = tuple[str, str | None]  # folder or hub id, revision
 def _found(source: str | Path, revision: str | None) -> Path:
     """A file or folder here, or the folder in the hub's cache."""
     with suppress(OSError, RuntimeError, ValueError):  # a name that no file can have
-        path = Path(source).expanduser()
+        path = expanded(source)
         if path.exists() and revision is None:
             return path
         if path.exists():

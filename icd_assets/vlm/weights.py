@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.finding import Finding, in_bytes
+from icd_assets.runtime.user_path import expanded
 from icd_assets.store.digests import DigestCache, sha256_json
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -23,7 +24,7 @@ def locate(path: str, revision: str | None = None, *, fetch: bool = True) -> Pat
 
     ``revision`` is a hub id's commit, tag or branch; default: what the cache, or else the hub, calls ``main``.
     """
-    folder = Path(path).expanduser()
+    folder = expanded(path, "model folder")
     if folder.is_dir():
         if revision is not None:
             raise UserError(
@@ -93,7 +94,7 @@ def availability(subject: str, name: str, path: str, revision: str | None) -> tu
     try:
         folder = locate(path, revision, fetch=False)
     except UserError:
-        if Path(path).expanduser().is_absolute() or Path(path).is_dir() or path.startswith("."):
+        if expanded(path).is_absolute() or Path(path).is_dir() or path.startswith("."):
             raise
         return None, _on_the_hub(subject, name, path, revision)
     return folder, Finding(subject, "ok", f"{name}: {folder}")

@@ -13,6 +13,8 @@ from icd_assets.datasets.found.folder import PICTURES, Folder
 from icd_assets.datasets.found.words import split_word
 from icd_assets.datasets.ids import Id
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
+from icd_assets.runtime.user_path import expanded
 
 _SAMPLE = 300  # images by which patterns are compared
 
@@ -62,11 +64,13 @@ def _advice(folder: Folder, first: str) -> str:
 
 def _given(given: str, sample: Sequence[Id]) -> Iterator[str]:
     if "{image_id" in given:
-        yield str(Path(given).expanduser().absolute())
+        yield str(expanded(given, "--images").absolute())
         return
-    place = Path(given).expanduser().absolute()
+    place = expanded(given, "--images").absolute()
     if not place.is_dir():
-        raise UserError(f"--images {given}: there is no such folder; give the images' folder, or a pattern.")
+        raise UserError(
+            f"--images {brief(given)}: there is no such folder; give the images' folder, or a pattern."
+        )
     inside = Folder(place, pictures={place: sorted(path.name for path in place.iterdir())})
     yield from _patterns(inside, sample, place / "x")
 

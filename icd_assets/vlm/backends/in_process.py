@@ -29,7 +29,7 @@ class InProcess(BackendConfig):
 
     loads_weights: ClassVar[bool] = True
 
-    path: str
+    path: str = Field(min_length=1)
     revision: str | None = None
     dtype: Dtype = "bfloat16"
     batch_size: int = Field(8, gt=0)
