@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.small_file import read_small
+from icd_assets.runtime.yaml_file import LARGEST, parse_yaml
 from icd_assets.store.atomic import write_atomic
 
 
@@ -33,9 +35,9 @@ def with_entry(before: str, name: str, text: str, path: Path) -> str:
     Raises :class:`UserError` if it has one of this name, or is written so that nothing can be added to it.
     """
     try:
-        content = yaml.safe_load(before)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not readable YAML ({str(error).splitlines()[0]}); fix it first.") from None
+        content = parse_yaml(before)
+    except ValueError as error:
+        raise UserError(f"{path} is not readable YAML ({error}); fix it first.") from None
     if content is not None and not isinstance(content, dict):
         raise UserError(f"{path} is no overlay of the catalog; name another file: --catalog FILE.")
     there = (content or {}).get("datasets")
@@ -49,10 +51,12 @@ def with_entry(before: str, name: str, text: str, path: Path) -> str:
         after = ended[: heading.end()] + _indented(text, ended[heading.end() :]) + ended[heading.end() :]
     else:
         after = ""  # in braces, on one line
-    wanted = {**(content or {}), "datasets": {**(there or {}), **yaml.safe_load(text)}}
+    if there is not None and not isinstance(there, dict):
+        raise UserError(f"{path}: datasets holds no named entries; fix it, or name a new file: --catalog FILE.")
+    wanted = {**(content or {}), "datasets": {**(there or {}), **parse_yaml(text)}}
     try:
-        fits = yaml.safe_load(after) == wanted
-    except yaml.YAMLError:
+        fits = parse_yaml(after) == wanted
+    except ValueError:
         fits = False
     if not fits:
         raise UserError(
@@ -74,11 +78,12 @@ def add_to(path: Path, name: str, text: str) -> None:
 def read_overlay(path: Path) -> str:
     """Its text; empty if there is none yet."""
     try:
-        return path.read_bytes().decode("utf-8")  # newlines as they are
+        return read_small(path, LARGEST).decode("utf-8")  # every byte as it is
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); name another file: --catalog FILE.") from None
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UserError(f"{path} cannot be read ({why}); name another file: --catalog FILE.") from None
 
 
 def _indented(text: str, rest: str) -> str:

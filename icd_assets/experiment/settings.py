@@ -8,6 +8,7 @@ set what the Launchpad shows as unset, so a value shown there is the value used.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from icd_assets.experiment.step import Step
 from icd_assets.experiment.step_configs import Shared
 from icd_assets.experiment.steps import STEP, sections, shared_fields
 from icd_assets.experiment.suggest import did_you_mean
+from icd_assets.runtime.foreign import brief, harmless
 from icd_assets.runtime.home import local_path
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.selector.config import LEVER_PLUS
@@ -48,7 +50,7 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             field = "".join(f".{part}" for part in first["loc"])
-            value = f"={first['input']}" if field else ""  # of a whole step, all its settings
+            value = f"={_typed(first['input'])}" if field else ""  # of a whole step, all its settings
             raise UserError(f"{asset}{field}{value}: {_problem(first['msg'])}; fix that setting.") from None
 
 
@@ -137,7 +139,7 @@ def _require_agreement(variable: str, environment: Mapping[str, str]) -> None:
         text = environment.get(other)
         if text not in (None, "") and not _equal(section, field, environment[variable], text):
             raise UserError(
-                f"{variable} is {environment[variable]} and {other} is {environment[other]}, which are one "
+                f"{variable} is {_typed(environment[variable])} and {other} is {_typed(text)}, which are one "
                 "setting; unset one of them."
             )
 
@@ -194,7 +196,9 @@ def _set(values: dict[str, dict[str, Any]], section: str, field: str, value: Any
         checked = model.model_validate({field: value})
     except ValidationError as error:
         first = next((e for e in error.errors() if e["loc"][:1] == (field,)), error.errors()[0])
-        raise UserError(f"{origin}={value}: {_problem(first['msg'])}; fix or unset {origin}.") from None
+        raise UserError(f"{origin}={_typed(value)}: {_problem(first['msg'])}; fix or unset {origin}.") from None
+    if (problem := _out_of_bounds(getattr(checked, field))) is not None:
+        raise UserError(f"{origin}={_typed(value)}: {problem}; fix or unset {origin}.")
     values.setdefault(section, {})[field] = json.loads(checked.model_dump_json())[field]
     if section == "reward" and field in ("hard_weight", "soft_weight") and isinstance(value, str):
         values.setdefault(_TYPED, {})[field] = value.strip()
@@ -208,8 +212,42 @@ def _no_such_setting(origin: str, section: str, field: str, known: list[str]) ->
 
 
 def _problem(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return message[0].lower() + message[1:]
+    message = harmless(message.removeprefix("Value error, "))[:400]
+    return message[:1].lower() + message[1:]
+
+
+def _typed(value: Any) -> str:
+    """A value as it was typed, if that can be shown on a line."""
+    if isinstance(value, str) and value.isprintable() and len(value) <= 80:
+        return value
+    return brief(value)
+
+
+_LARGEST = 1 << 63  # numbers of 64 bits are written, hashed and counted; no setting has larger ones
+_LONGEST = 4000  # characters of a text, and parts of a list
+
+
+def _out_of_bounds(value: Any) -> str | None:
+    """What is wrong with a value that fits its field: no step could work with it, or no manifest keep it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "must be a finite number"
+    if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
+        return "must be a number of at most 64 bits"
+    if isinstance(value, str) and (len(value) > _LONGEST or not _encodable(value) or "\0" in value):
+        return f"must be UTF-8 text of at most {_LONGEST:,} characters"
+    if isinstance(value, list | tuple):
+        if len(value) > _LONGEST:
+            return f"must have at most {_LONGEST:,} parts"
+        return next(filter(None, map(_out_of_bounds, value)), None)
+    return None
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _decide_contradictions(values: dict[str, dict[str, Any]]) -> None:
@@ -249,5 +287,5 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 
 def _preset(name: str) -> dict[str, dict[str, Any]]:
     if name not in PRESETS:
-        raise UserError(f"unknown preset {name!r}; valid: {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}")
+        raise UserError(f"unknown preset {brief(name)}; valid: {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}")
     return PRESETS[name]

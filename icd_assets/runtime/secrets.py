@@ -34,8 +34,8 @@ _ANYONES = (
     (re.compile(r"(?P<kept>\b[a-z][a-z0-9+.-]{0,20}://)[^\s/@'\"<>]{1,500}@", re.IGNORECASE), r"\g<kept>***@"),
     (
         re.compile(
-            r"(?P<kept>\b(?:proxy-)?authorization\b[\\'\"]{0,3}\s{0,3}[:=,]\s{0,3}b?[\\'\"]{0,3}"
-            r"(?:(?:bearer|basic|token|digest)\s{1,3})?)[^\s'\"\\,;<>}]{3,4096}",
+            r"(?P<kept>\b(?:proxy-)?authorization\b[\\'\"]{0,3}\s{0,3}[:=,]\s{0,3}(?:b(?=['\"]))?[\\'\"]{0,3}"
+            r"(?:(?:bearer|basic|token|digest|negotiate|ntlm|apikey)\s{1,3})?)[^\s'\"\\,;<>}]{3,4096}",
             re.IGNORECASE,
         ),
         r"\g<kept>***",
@@ -94,10 +94,10 @@ def _pieces(content: bytes, group: int, bits: int) -> Iterator[str]:
 # ---- where it is -----------------------------------------------------------------------------------
 
 _ESCAPED = re.compile(
-    r"%(?P<percent>[0-9a-f]{2})|\\+u(?P<u>[0-9a-f]{4})|\\+u\{(?P<braced>[0-9a-f]{1,8})\}"
-    r"|\\+U(?P<long>[0-9a-f]{8})|\\+x(?P<x>[0-9a-f]{2})|\\+(?P<octal>[0-3][0-7]{2})"
+    r"%(?P<percent>[0-9a-f]{2})|\\{1,8}u(?P<u>[0-9a-f]{4})|\\{1,8}u\{(?P<braced>[0-9a-f]{1,8})\}"
+    r"|\\{1,8}U(?P<long>[0-9a-f]{8})|\\{1,8}x(?P<x>[0-9a-f]{2})|\\{1,8}(?P<octal>[0-3][0-7]{2})"
     r"|&\#x(?P<entity>[0-9a-f]{1,8});?|&\#(?P<decimal>[0-9]{1,8});?|&(?P<named>[a-z]{2,8});"
-    r"|=(?P<printable>[0-9a-f]{2})|(?P<soft>=\r?\n)|\\+(?P<blank>[nrt])",
+    r"|=(?P<printable>[0-9a-f]{2})|(?P<soft>=\r?\n)|\\{1,8}(?P<blank>[nrt])",
     re.IGNORECASE,
 )
 _SAME = str.maketrans(

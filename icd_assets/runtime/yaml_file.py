@@ -1,8 +1,8 @@
 """One reader for YAML that users write: catalogs and ``dagster.yaml``. Anyone may have written it.
 
 YAML 1.1 as before, but only what a settings file needs: keys that are text, each once; texts, finite numbers,
-true, false, null; anchors and merge keys, as long as what they stand for is small when it is written out. A date is
-read as its text. All else is refused with the line where it stands, before anything is built of it.
+true, false, null; anchors and merge keys, as long as what they stand for is small when it is written out. A date
+is read as its text. All else is refused with the line where it stands, before anything is built of it.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.secrets import redacted
 from icd_assets.share.signature import NAME as SIGNATURE
 
 Kind = Literal["model", "dataset"]
@@ -98,6 +99,9 @@ def _explained(repo_id: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    from huggingface_hub import get_token
+
+    keys = [token] if (token := get_token()) else []
+    lines = [line.strip() for line in redacted(str(error)[:10_000], keys).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     return "".join(c for c in text if c.isprintable()).rstrip(".")[:200]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from icd_assets.runtime.foreign import harmless
+from icd_assets.runtime.secrets import redacted
 from icd_assets.trackers.interface import TrackedRun, Tracker
 from icd_assets.trackers.known import opener
+
+_READ = 10_000  # characters of an error's text, of which 200 are shown
 
 
 class Trackers:
@@ -52,5 +56,5 @@ class Trackers:
         except Exception as error:  # noqa: BLE001 - a library, a disk or a server of another's; training goes on
             self._open.pop(name, None)
             self.links.pop(name, None)
-            words = " ".join(str(error).split())[:200] or type(error).__name__
+            words = harmless(redacted(" ".join(str(error)[:_READ].split())))[:200] or type(error).__name__
             self._note(f"the tracker {name} is switched off for this run, and training goes on: {words}")

@@ -21,7 +21,7 @@ class Generation(BaseModel):
     ``generation_config.json`` says about sampling or penalties does not apply.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_new_tokens: int = Field(5, gt=0, description="Longest answer, in tokens.")
     num_beams: int = Field(3, gt=0, description="Beams of the VLM's beam search; 1 is greedy decoding.")

@@ -37,7 +37,7 @@ _OURS = {
 class Endpoint(BaseModel):
     """Where a model is served, under which name, and how hard the server may be pressed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     url: str = Field(description="Base of the API, e.g. http://host:8000/v1.")
     model: str = Field(description="The name that the server knows the model by.")
@@ -53,9 +53,11 @@ class Endpoint(BaseModel):
         description="Name of the environment variable that holds the key; the key itself never stands here.",
     )
     concurrency: int = Field(16, ge=1, le=512, description="Prompts at the server at once.")
-    timeout_seconds: float = Field(120.0, gt=0, description="Longest silence within one try.")
+    timeout_seconds: float = Field(120.0, gt=0, le=1e7, description="Longest silence within one try.")
     retries: int = Field(8, ge=0, le=100, description="Tries after the first, with growing pauses.")
-    give_up_seconds: float = Field(900.0, gt=0, description="Longest wait for one prompt, all tries together.")
+    give_up_seconds: float = Field(
+        900.0, gt=0, le=1e7, description="Longest wait for one prompt, all tries together."
+    )
     skip_refused: float = Field(
         0.0,
         ge=0,
@@ -69,7 +71,13 @@ class Endpoint(BaseModel):
     @field_validator("url")
     @classmethod
     def _plain_http(cls, url: str) -> str:
-        parts = urlsplit(url)
+        if len(url) > 2000 or not url.isascii() or not url.isprintable() or " " in url:
+            raise ValueError("must be an address of at most 2,000 plain letters, digits and signs")
+        try:
+            parts = urlsplit(url)
+            _ = parts.port
+        except ValueError as error:
+            raise ValueError(f"is no address ({error})") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be http://host or https://host, with the API's path (as a rule /v1)")
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:

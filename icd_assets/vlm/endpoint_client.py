@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -17,10 +18,14 @@ import openai
 from pydantic import BaseModel, Field, ValidationError
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import harmless
+from icd_assets.runtime.secrets import redacted
 from icd_assets.vlm.endpoint import Endpoint
 
 _LARGEST_BYTES = 32 << 20  # a prompt's log-probabilities are about a hundred bytes per token
 _LONGEST_REASON = 300
+_READ_OF_REASON = 1 << 16  # characters
+_LONGEST_KEY = 1 << 13  # characters, in any code
 # The openai package reads these from the environment; they are no business of another company's server.
 _UNSENT = ("OpenAI-Organization", "OpenAI-Project")
 
@@ -114,14 +119,16 @@ class EndpointClient:
         """The text of the first choice, the best of beams. Servers write null for one that ended at once."""
         choice = (await self.chat(messages, fields)).choices[0]
         text, bound = choice.message.content or "", _longest_answer(fields)
+        text = text if self._key is None or len(text) > bound else redacted(text, [self._key], {})
         if len(text) > bound:
             raise self._failed(
                 f"wrote {len(text):,} characters where max_tokens {fields.get('max_tokens')} was asked for, so it "
                 "ignores max_tokens; look at the server, or fix extra_body"
             )
         if choice.message.content is None and choice.finish_reason != "stop":
+            why = self._shown(str(choice.finish_reason))[:60]
             raise self._failed(
-                f"gave no text (finish_reason {choice.finish_reason}), as models do that think first; "
+                f"gave no text (finish_reason {why}), as models do that think first; "
                 "switch thinking off with extra_body, or raise max_new_tokens"
             )
         return text
@@ -135,7 +142,10 @@ class EndpointClient:
                 return None
             raise self._refused(error) from None
         named = [model for model in self._read(_Models, raw).data if model.id == self._endpoint.model]
-        return named[0] if named else None
+        if not named:
+            return None
+        root = named[0].root
+        return Served(id=named[0].id, root=None if root is None else self._shown(root))
 
     async def _in_time(self, request: Awaitable[Any]) -> Any:
         endpoint = self._endpoint
@@ -162,7 +172,7 @@ class EndpointClient:
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(map(str, first["loc"]))
-            what = f"{where + ': ' if where else ''}{first['msg']}"
+            what = self._shown(f"{where + ': ' if where else ''}{first['msg']}")
             if raw.http_response.content.lstrip().startswith(b"<"):
                 what = "a web page, as a login or a proxy sends it"
             raise self._failed(
@@ -189,10 +199,11 @@ class EndpointClient:
         return kind(f"{self._endpoint.url} (model {self._endpoint.model}) {sentence}.")
 
     def _shown(self, reason: str) -> str:
-        """A server's words in one short line, without the key that some repeat."""
-        if self._key:
-            reason = reason.replace(self._key, "***")
-        return " ".join(reason.split())[:_LONGEST_REASON].rstrip(".")
+        """A server's words in one short line, without the key that some repeat, in whatever code."""
+        shown = redacted(reason[:_READ_OF_REASON], [self._key] if self._key else [])
+        if len(reason) > _READ_OF_REASON:
+            shown = shown[:-_LONGEST_KEY]  # it may end in the middle of the key
+        return harmless(" ".join(shown.split()))[:_LONGEST_REASON].rstrip(".")
 
 
 class _BoundedHttp(openai.DefaultAsyncHttpxClient):
@@ -233,6 +244,11 @@ def _key(endpoint: Endpoint) -> str | None:
         raise UserError(
             f"the environment variable {endpoint.api_key_env} holds no key for {endpoint.url}; set it, or fix "
             "api_key_env in the catalog."
+        )
+    if not re.fullmatch(r"[!-~]{1,4096}", key):  # an HTTP library would say so, and show it
+        raise UserError(
+            f"the environment variable {endpoint.api_key_env} holds no key: {len(key):,} characters, of which "
+            "some are blank, no ASCII, or no character at all; set it again."
         )
     return key
 

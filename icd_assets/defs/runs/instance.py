@@ -17,6 +17,7 @@ from icd_assets.runtime.foreign import printable
 from icd_assets.runtime.home import find_home
 from icd_assets.runtime.locks import hold
 from icd_assets.runtime.small_file import read_small
+from icd_assets.runtime.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -46,15 +47,20 @@ def enter_home() -> Path:
     if not settings.is_file():
         raise UserError(f"{settings} does not exist; write it: {init}")
     try:
-        lines = read_small(settings, _LARGEST).splitlines()  # of a file without settings Dagster sends telemetry
+        content = read_yaml(settings)  # Dagster writes anchors out, however much that is
     except OSError as error:
         raise UserError(
             f"{settings} cannot be read ({error.strerror}); move it away and write one: {init}"
         ) from None
+    except ValueError as error:
+        raise UserError(f"{settings} is not readable YAML ({error}); fix it.") from None
+    lines = read_small(settings, _LARGEST).splitlines()  # of a file without settings Dagster sends telemetry
     if not any(line.strip() for line in lines):
         raise UserError(f"{settings} holds no settings; write it: {init}")
     if all(line.strip()[:1] in (b"", b"#") for line in lines):
         raise UserError(f"{settings} holds comments alone; move it away and write one: {init}")
+    if content is not None and not isinstance(content, dict):
+        raise UserError(f"{settings} holds no settings; move it away and write one: {init}")
     os.environ["DAGSTER_HOME"] = str(home)
     os.chdir(home)
     return home

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-import yaml
 
 from icd_assets.defs.runs.dead_runs import close_dead_runs, list_held_slots, list_open_runs
 from icd_assets.defs.runs.instance import open_instance
@@ -15,10 +14,9 @@ from icd_assets.errors import UserError
 from icd_assets.experiment.checks.places import place
 from icd_assets.runtime.device import visible_gpus
 from icd_assets.runtime.finding import Finding, findings
-from icd_assets.runtime.small_file import read_small_text
+from icd_assets.runtime.yaml_file import read_yaml
 from icd_assets.upkeep.doctor.databases import databases, half_written
 
-_LARGEST = 1 << 20  # bytes of dagster.yaml
 _ANEW = "move it away and run icd-assets init"
 _RESTORE = "restore it from a backup, or move history/ away: artifacts and manifests do not depend on it"
 
@@ -47,10 +45,12 @@ def check_instance(home: Path, *, fix: bool) -> list[Finding]:
 
 def _readable(path: Path) -> Iterator[Finding]:
     try:
-        content = yaml.safe_load(read_small_text(path, _LARGEST))
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        first = " ".join(str(error).split())[:200]
-        yield Finding("home", "problem", f"{path} is not readable YAML ({first})", _ANEW)
+        content = read_yaml(path)
+    except OSError as error:
+        yield Finding("home", "problem", f"{path} cannot be read ({error.strerror})", _ANEW)
+        return
+    except ValueError as error:
+        yield Finding("home", "problem", f"{path} is not readable YAML ({error})", _ANEW)
         return
     if not isinstance(content, dict):
         yield Finding("home", "problem", f"{path} holds no settings", _ANEW)

@@ -1,0 +1,29 @@
+"""YAML of users: what passes is small, plain and finite, and means what YAML's own reader takes it for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import harmless
+from icd_assets.runtime.yaml_file import read_yaml
+
+SUFFIX = ".yaml"
+
+
+def seeds() -> Iterable[bytes]:
+    yield b"a: &a [1, 2.5, yes, null, '${x}']\nb: {<<: {c: 0x1f}, d: *a}\ne: |\n  text\n? f\n: !!str 3\n"
+    yield b"run_monitoring: {enabled: true, free_slots_after_run_end_seconds: 10}\ntelemetry: {enabled: false}\n"
+    yield b'%YAML 1.1\n---\n- 2020-01-01\n- 1:30\n- .inf\n- "\\u00e9\\x41\\ud800"\n- !!binary aGk=\n...\n'
+
+
+def read(path: Path) -> object:
+    try:
+        found = read_yaml(path)
+    except ValueError as error:
+        assert len(str(error)) < 400
+        raise UserError(harmless(str(error))) from None
+    assert len(json.dumps(found, allow_nan=False, ensure_ascii=False).encode()) < 16 << 20
+    return found
