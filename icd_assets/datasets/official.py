@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, assert_never
 from icd_assets.datasets.ids import Id, OneKind, id_of
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 
 Answer = Literal["official", "most_frequent"]
 
@@ -87,7 +88,9 @@ def field(record: dict[str, Any], key: str, kind: type[_T], at: str) -> _T:
         raise UserError(f"{at} has no key {key!r}; give the official VQA file.")
     value = record[key]
     if type(value) is not kind:  # a bool is an int, but not an id
-        raise UserError(f"{at}: {key!r} is {value!r}, not of type {kind.__name__}; give the official VQA file.")
+        raise UserError(
+            f"{at}: {key!r} is {brief(value)}, not of type {kind.__name__}; give the official VQA file."
+        )
     return value
 
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import json
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from icd_assets.datasets.json_file import read_json
-from icd_assets.datasets.text_file import encoding_of, not_text, read_content
+from icd_assets.datasets.json_file import parse, read_json, require_whole
+from icd_assets.datasets.parquet_file import opened_parquet
+from icd_assets.datasets.text_file import LongLine, encoding_of, not_text, read_content
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 
 Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
 Column = str | int  # a name, or a place from 0 in a record that is a list
@@ -32,6 +34,9 @@ FORMATS: dict[str, Format] = {
 }
 KEY = "_key"  # the column that holds a record's own key, of a JSON object of records
 
+# Of names of hosts, of Python's own sources; some take quadratic time, and give what no other encoding can write.
+_NO_FILES = ("idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined", "utf-7")
+_COLUMNS = 10_000
 _LONGEST = 1 << 20  # characters of a field: an unclosed quote is found before it has swallowed the file
 
 Row = tuple[str, dict[Column, Any]]  # (place for messages, values by column)
@@ -54,16 +59,21 @@ class TableFile(BaseModel):
     def _known(cls, name: str | None) -> str | None:
         try:
             "a".encode(name or "utf-8")  # rot13 is no text's encoding
-            return None if name is None else codecs.lookup(name).name
+            found = None if name is None else codecs.lookup(name).name
         except (LookupError, ValueError):
-            raise ValueError(f"there is no encoding {name!r}; write it like utf-16 or latin-1") from None
+            raise ValueError(f"there is no encoding {brief(name)}; write it like utf-16 or latin-1") from None
+        if found in _NO_FILES:
+            raise ValueError(f"no file is in the encoding {found}; write it like utf-16 or latin-1")
+        return found
 
     @field_validator("delimiter")
     @classmethod
     def _one_character(cls, text: str | None) -> str | None:
         text = "\t" if text == "\\t" else text
         if text is not None and (len(text) != 1 or text.isalnum() or text in '"\r\n'):
-            raise ValueError(f"the delimiter {text!r} is not one character between fields; give one such as ;")
+            raise ValueError(
+                f"the delimiter {brief(text)} is not one character between fields; give one such as ;"
+            )
         return text
 
     @property
@@ -75,8 +85,11 @@ class TableFile(BaseModel):
             )
         return found
 
-    def rows(self, on_bytes: Callable[[bytes], object] = len) -> Iterator[Row]:
-        """Every record, in the file's order. Raises :class:`UserError` naming file and line."""
+    def rows(self, on_bytes: Callable[[bytes], object] = len, only: Collection[Column] = ()) -> Iterator[Row]:
+        """Every record, in the file's order. Raises :class:`UserError` naming file and line.
+
+        ``only``: the columns that matter, if all of them are there; others of Parquet are then not read.
+        """
         path = Path(self.path)
         match self.kind:
             case "csv":
@@ -88,10 +101,10 @@ class TableFile(BaseModel):
             case "jsonl":
                 return self._json_lines(path, on_bytes)
             case "parquet":
-                return _parquet(path, on_bytes)
+                return _parquet(path, on_bytes, only)
 
     def _delimited(self, path: Path, delimiter: str, on_bytes: Callable[[bytes], object]) -> Iterator[Row]:
-        content = read_content(path, "a table")
+        content = read_content(path, "a table", LongLine())
         on_bytes(content)
         encoding = encoding_of(path, content, self.encoding)
         csv.field_size_limit(_LONGEST)
@@ -112,11 +125,11 @@ class TableFile(BaseModel):
                 if len(fields) > len(names):
                     raise UserError(
                         f"{at} has {len(fields)} fields, but the first has {len(names)}; put a field with a "
-                        f"{'tab' if delimiter == chr(9) else repr(delimiter)} in it into double quotes."
+                        f"{'tab' if delimiter == chr(9) else brief(delimiter)} in it into double quotes."
                     )
                 yield at, dict(zip(names, fields, strict=False))
         except csv.Error as error:
-            raise UserError(f"{path}: line {line}: {error}; fix the quotes of that record.") from None
+            raise UserError(f"{path}: line {line}: {str(error)[:120]}; fix the quotes of that record.") from None
         except UnicodeError:
             raise not_text(path, content, encoding) from None
         if names is None:
@@ -129,14 +142,14 @@ class TableFile(BaseModel):
         if isinstance(content, dict):
             content = [{KEY: key, **value} if isinstance(value, dict) else value for key, value in content.items()]
         if not isinstance(content, list):
-            what = "no list of records" if self.records is None else f"no list {self.records!r} of records"
+            what = "no list of records" if self.records is None else f"no list {brief(self.records)} of records"
             raise UserError(f"{path} holds {what}; give one record a question.")
         for index, record in enumerate(content):
             content[index] = None
             yield f"{path}: [{index}]", _values(record, f"{path}: [{index}]")
 
     def _json_lines(self, path: Path, on_bytes: Callable[[bytes], object]) -> Iterator[Row]:
-        content = read_content(path, "JSONL")
+        content = read_content(path, "JSONL", LongLine())
         on_bytes(content)
         encoding = encoding_of(path, content, self.encoding)
         try:
@@ -145,9 +158,10 @@ class TableFile(BaseModel):
                     continue
                 at = f"{path}: line {number}"
                 try:
-                    record = json.loads(line)
-                except (ValueError, RecursionError) as error:
+                    record = parse(line, not_finite=True)
+                except ValueError as error:
                     raise UserError(f"{at} is no JSON record ({error}); fetch or write the file again.") from None
+                require_whole(record, line, f"{at}: ")
                 yield at, _values(record, at)
         except UnicodeError:
             raise not_text(path, content, encoding) from None
@@ -155,8 +169,10 @@ class TableFile(BaseModel):
 
 def _header(path: Path, fields: list[str]) -> list[Column]:
     names = [field.strip("\ufeff \t") for field in fields]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UserError(f"{path}: two columns are called {twice!r}; give each its own name.")
+    if len(names) > _COLUMNS:
+        raise UserError(f"{path} has {len(names)} columns in its first record; give a table of up to {_COLUMNS}.")
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise UserError(f"{path}: two columns are called {brief(twice)}; give each its own name.")
     return list(names)
 
 
@@ -164,22 +180,21 @@ def _values(record: Any, at: str) -> dict[Column, Any]:
     if isinstance(record, list):
         return dict(enumerate(record))
     if not isinstance(record, dict):
-        raise UserError(f"{at} is {str(record)[:40]!r}, not a record; give one record a question.")
+        raise UserError(f"{at} is {brief(record, 40)}, not a record; give one record a question.")
     return record
 
 
-def _parquet(path: Path, on_bytes: Callable[[bytes], object]) -> Iterator[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _parquet(path: Path, on_bytes: Callable[[bytes], object], only: Collection[Column]) -> Iterator[Row]:
     content = read_content(path, "Parquet")
     on_bytes(content)
-    try:
-        file = pq.ParquetFile(io.BytesIO(content))
+    with opened_parquet(path, "write the table again", content, only) as file:
+        names = file.schema_arrow.names
+        columns = list(only) if only and {*only} <= {*names} else None
+        if len({*names}) < len(names):
+            twice = next(name for name, count in Counter(names).items() if count > 1)
+            raise UserError(f"{path}: two columns are called {brief(twice)}; give each its own name.")
         index = 0
-        for batch in file.iter_batches(batch_size=4096):
+        for batch in file.iter_batches(batch_size=4096, columns=columns):
             for record in batch.to_pylist():
                 yield f"{path}: row {index}", record
                 index += 1
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is no complete Parquet file ({error}); fetch it again.") from None

@@ -23,9 +23,11 @@ from icd_assets.datasets.ids import Id, OneKind, id_of
 from icd_assets.datasets.official import Answer, Record
 from icd_assets.datasets.table_file import Column, TableFile
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 
 _WHOLE = re.compile(r"(0|[1-9]\d{0,17})(?:\.0)?")
 _NOT_A_NUMBER = ("nan", "NaN", "NAN")
+_MOST = 3_000_000  # records; VQAv2 has 0.7 million
 _LONGEST = 100_000  # characters of a cell that is read as a list
 _TEXT = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 _TEXTS = re.compile(rf"\[\s*(?:(?:{_TEXT.pattern})\s*)+\]")
@@ -67,7 +69,9 @@ def read_table_records(table: Table, answer: Answer, on_bytes: Callable[[bytes],
     unanswered: list[str] = []
     unseen = _columns(columns)
     first: list[Column] = []
-    for index, (at, row) in enumerate(table.rows(on_bytes)):
+    for index, (at, row) in enumerate(table.rows(on_bytes, list(unseen))):
+        if index == _MOST:
+            raise UserError(f"{named} has over {_MOST:,} records; give those of one split, or a part of them.")
         if index == 0:
             first = list(row)
             _require({columns.question: "question", columns.image_id: "image_id"}, first, at)
@@ -99,7 +103,7 @@ def read_table_records(table: Table, answer: Answer, on_bytes: Callable[[bytes],
         )
     records = _unique(_with_ids(found, text=table.kind in ("csv", "tsv")), named)
     if not records:
-        part = "" if table.split is None else f" of the split {table.split!r}"
+        part = "" if table.split is None else f" of the split {brief(table.split)}"
         raise UserError(f"{named} has no answered question{part}; fix the table in the catalog.")
     return records
 
@@ -116,9 +120,10 @@ def _require(columns: dict[Column, str], there: list[Column], at: str) -> None:
     """A JSON record may lack what it has no value for, but some record has each column."""
     for column, role in columns.items():
         if column not in there:
-            listed = ", ".join(map(repr, there[:20]))
+            listed = ", ".join(brief(one, 40) for one in there[:20])
             raise UserError(
-                f"{at}: there is no column {column!r} for {role}; there are {listed}: fix columns in the catalog."
+                f"{at}: there is no column {brief(column)} for {role}; there are {listed}: "
+                "fix columns in the catalog."
             )
 
 
@@ -140,8 +145,8 @@ def _unique(records: Iterator[tuple[str, Record]], path: str) -> list[Record]:
     for at, record in records:
         if (other := seen.setdefault(record[0], (at, record)))[0] != at:
             raise UserError(
-                f"{at}: question_id {record[0]!r} occurs twice, first at {other[0].removeprefix(f'{path}: ')}; "
-                "give each question its own id."
+                f"{at}: question_id {brief(record[0])} occurs twice, first at "
+                f"{other[0].removeprefix(f'{path}: ')}; give each question its own id."
             )
     order: Callable[[tuple[str, Record]], Any] = lambda pair: pair[1][0]  # noqa: E731
     return [record for _, record in sorted(seen.values(), key=order)]
@@ -151,8 +156,8 @@ def _id(row: dict[Column, Any], column: Column, at: str) -> Id:
     value = row.get(column)
     if isinstance(value, (dict, bytes)):
         raise UserError(
-            f"{at}: {column!r} holds a picture inside the table; write the pictures into files, and their paths "
-            "into the table."
+            f"{at}: {brief(column)} holds a picture inside the table; write the pictures into files, and their "
+            "paths into the table."
         )
     if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
         value = int(value)
@@ -170,7 +175,7 @@ def _image_id(row: dict[Column, Any], column: Column, at: str) -> Id:
 def _question(row: dict[Column, Any], column: Column, at: str) -> str:
     value = row.get(column)
     if not isinstance(value, str) or not value.strip():
-        raise UserError(f"{at}: {column!r} is {str(value)[:40]!r}, not a question; fix the record.")
+        raise UserError(f"{at}: {brief(column)} is {brief(value, 40)}, not a question; fix the record.")
     return value
 
 
@@ -220,7 +225,7 @@ def _answers(value: Any, at: str) -> Iterator[str]:
             for inner in value:
                 yield from _answers(inner, at)
         case _:
-            raise UserError(f"{at}: an answer is {str(value)[:40]!r}, not a text; fix the record.")
+            raise UserError(f"{at}: an answer is {brief(value, 40)}, not a text; fix the record.")
 
 
 def _of_text(text: str, at: str) -> Iterator[str]:

@@ -7,29 +7,24 @@ evaluation has the same bytes wherever the dataset lies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icd_assets.datasets.ids import Id
+from icd_assets.datasets.parquet_file import opened_parquet
 from icd_assets.errors import UserError
-from icd_assets.runtime.foreign import printable
 from icd_assets.runtime.small_file import open_plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     from icd_assets.datasets.vqa import VqaItem
     from icd_assets.evaluation.evaluate import Outcome, Prediction
     from icd_assets.store.manifest import Manifest
 
 NAME = "predictions.parquet"
-_MOST = 256 << 20  # bytes of the columns that are read; as Python's values they take some times that
-_MOST_ROWS = 5_000_000
-_FEW_ROWS = 64
-
 _SHOWN = ("row", "question_id", "image", "question", "answer")  # of a demonstration
 
 Key = tuple[str, int]  # strategy, shots
@@ -152,25 +147,14 @@ def read_predictions(path: Path, columns: Sequence[str] = ()) -> pa.Table:
 
     Raises ``UserError`` for a file that is missing, cut off, or has other columns, and for scores that are none.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        open_plain(path).close()  # a pipe would be waited for
-        with pq.ParquetFile(path) as file:
-            problem = _problem(file.schema_arrow, columns) or _too_large(file.metadata, columns)
-            if problem is not None:
+        with opened_parquet(path, "evaluate again", only=columns) as file:
+            if problem := _problem(file.schema_arrow, columns):
                 raise UserError(f"{path} is no table of predictions: {problem}; evaluate again.")
-            names = list(columns) or file.schema_arrow.names
-            schema = pa.schema([file.schema_arrow.field(name) for name in names])
-            texts = _text_paths(file.schema)
-        with pq.ParquetFile(path, read_dictionary=texts) as compact, pq.ParquetFile(path) as file:
-            table = pa.Table.from_batches(_bounded(path, compact, file, schema), schema)
+            table = file.read(list(columns) or None)
+            table.validate(full=True)  # texts may be no UTF-8
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; evaluate again.") from None
-    except (pa.ArrowException, OSError, MemoryError, ValueError, OverflowError) as error:
-        why = printable((str(error).splitlines() or [type(error).__name__])[0])[:300]
-        raise UserError(f"{path} cannot be read as Parquet ({why}); evaluate again.") from None
     for name in {*_NEEDED, *columns}.intersection(table.column_names):
         if _holes(table[name]):
             raise UserError(f"{path}: a row has no {name}; evaluate again.")
@@ -183,69 +167,10 @@ def is_table(path: Path) -> bool:
     import pyarrow.parquet as pq
 
     try:
-        open_plain(path).close()
-        return {*COLUMNS} <= {*pq.read_schema(path).names}
-    except (pa.ArrowException, OSError, MemoryError, ValueError, OverflowError):
+        with open_plain(path) as file:
+            return {*COLUMNS} <= {*pq.read_schema(file).names}
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError):
         return False
-
-
-def _too_large(facts: pq.FileMetaData, columns: Sequence[str]) -> str | None:
-    """What a file says of its own size, before anything is made room for."""
-    if facts.num_rows > _MOST_ROWS:
-        return f"it has {facts.num_rows:,} rows, of which at most {_MOST_ROWS:,} are read"
-    chunks = [
-        facts.row_group(at).column(i) for at in range(facts.num_row_groups) for i in range(facts.num_columns)
-    ]
-    chosen = [one for one in chunks if not columns or one.path_in_schema.partition(".")[0] in columns]
-    size = sum(one.total_uncompressed_size for one in chosen)
-    return f"it holds {size >> 20:,} MiB, of which at most {_MOST >> 20} are read" if size > _MOST else None
-
-
-def _text_paths(schema: pq.ParquetSchema) -> list[str]:
-    """The columns that are read with each text once, however often a file repeats it: two pages can stand for a
-    terabyte."""
-    columns = [schema.column(index) for index in range(len(schema))]
-    return [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
-
-
-def _bounded(
-    path: Path, compact: pq.ParquetFile, file: pq.ParquetFile, schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
-    """The rows of both, which are one file; ``compact`` has each text once."""
-    import pyarrow as pa
-
-    size = 0
-    for group in range(file.num_row_groups):
-        try:
-            parts: Iterable[pa.Table] = [compact.read_row_group(group, schema.names, use_threads=False)]
-        except pa.ArrowNotImplementedError:  # lists of texts, some of which are not in the group's dictionary
-            batches = file.iter_batches(_FEW_ROWS, [group], schema.names, use_threads=False)
-            parts = (pa.Table.from_batches([batch]) for batch in batches)
-        for part in parts:
-            size += sum(_expanded(part[name]) for name in schema.names)
-            if size > _MOST:
-                raise UserError(
-                    f"{path} is no table of predictions: it takes more than {_MOST >> 20} MiB; evaluate again."
-                )
-            yield from part.select(schema.names).cast(schema).to_batches()
-
-
-def _expanded(column: pa.ChunkedArray | pa.Array) -> int:
-    """How many bytes its texts take when each row has its own."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from pyarrow import types
-
-    if isinstance(column, pa.ChunkedArray):
-        return sum(_expanded(chunk) for chunk in column.chunks)
-    if types.is_dictionary(column.type):
-        lengths = pc.take(pc.binary_length(column.dictionary), column.indices)
-        return pc.sum(lengths.cast(pa.int64())).as_py() or 0
-    if _is_list(column.type):
-        return _expanded(column.flatten())
-    if types.is_struct(column.type):
-        return sum(_expanded(column.field(index)) for index in range(column.type.num_fields))
-    return int(column.nbytes)
 
 
 def _problem(schema: pa.Schema, columns: Sequence[str]) -> str | None:

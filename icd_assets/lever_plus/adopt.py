@@ -78,16 +78,26 @@ class Adoption:
 
     def run(self) -> Iterator[Finding]:
         """Every file's finding, dataset by dataset, artifacts in the order of the pipeline."""
-        inside = self.root.resolve()
         if not self.root.is_dir():
             raise UserError(f"{self.root} is not a folder; give the results folder of Lever-Plus.")
+        inside = self.root.resolve()
         for path in self.v2:
             if not path.is_file() or not path.resolve().is_relative_to(inside):
                 raise UserError(f"--v2 {path} is no file in {self.root}; LEVER_LM_CHECKPOINT_PATH takes others.")
-        for folder in sorted(self.root.iterdir()):
-            if folder.name.startswith(".") or (folder.is_file() and not folder.is_symlink()):
+        try:
+            folders = sorted(self.root.iterdir())
+        except OSError as error:
+            raise UserError(f"{self.root} cannot be listed ({error.strerror}); give a folder that can.") from None
+        for folder in folders:
+            if folder.name.startswith(".") or not (folder.is_dir() or folder.is_symlink()):
                 continue
-            if not folder.resolve().is_relative_to(inside):
+            try:
+                target = folder.resolve(strict=True)
+            except (OSError, RuntimeError) as error:  # a link to nowhere or to itself
+                why = getattr(error, "strerror", None) or "a link to itself"
+                yield Finding("refused", (folder,), f"cannot be read ({why})")
+                continue
+            if not target.is_relative_to(inside):
                 yield Finding("refused", (folder,), "leads out of the results folder; put the folder itself here")
             elif folder.name in self.catalog.datasets:
                 yield from self._dataset(folder)

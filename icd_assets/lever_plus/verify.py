@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.lever_plus.names import EMBEDDINGS, Name
+from icd_assets.runtime.foreign import brief
 from icd_assets.store.manifest import Input
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _ALWAYS_UNKNOWN = ("config", "code", "seed", "versions", "run")
 _BLOCK = 4096  # embedding rows looked at together
 _UPSTREAMS_HABITS = ("occurs twice", "holds the query itself")  # SPEC C: Mix, and ties of TextSim and ImgSim
 _LONGEST_ENTRY = 2000  # characters of one entry of `_meta` that are kept
+_LONGEST_META = 100_000  # characters of all of them: a manifest is a small file
+_MOST_METRICS = 100
 _SPOT_ROWS = 4
 _SPOT_COSINE = 0.999
 
@@ -158,7 +161,7 @@ def _concatenated(shards: Named, count: int, path: Path) -> None:
             held = len(part) if isinstance(part, dict) else 0
             raise UserError(f"{shard} holds {held} of the {end - start} queries that its name says; finish it.")
         if twice := content.keys() & part.keys():
-            raise UserError(f"{shard}: query {min(twice)} is in another shard too.")
+            raise UserError(f"{shard}: query {brief(min(twice), 40)} is in another shard too.")
         content |= part
         reached = end
     if reached != count:
@@ -279,7 +282,14 @@ def rl_data(cell: Examined, named: Named) -> Verified:
 
 def _short(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Without the lists of thousands of ids that some tools put there."""
-    return {key: value for key, value in meta.items() if len(json.dumps(value)) <= _LONGEST_ENTRY}
+    kept: dict[str, Any] = {}
+    left = _LONGEST_META
+    for key, value in meta.items():
+        length = len(key) + len(json.dumps(value))
+        if length <= min(left, _LONGEST_ENTRY):
+            kept[key] = value
+            left -= length
+    return kept
 
 
 def _require_same_model(path: Path, data: RlData, e: Experiment) -> None:
@@ -318,8 +328,7 @@ def _trained(cell: Examined, named: Named, phase: str) -> Verified:
             raise UserError(
                 f"{path}: the file says {checkpoint.phase} epoch {checkpoint.epoch + 1}; it was renamed."
             )
-        numbers = {n: float(v) for n, v in checkpoint.metrics.items() if type(v) in (int, float)}
-        history.append({name: value for name, value in numbers.items() if math.isfinite(value)})
+        history.append(_finite(checkpoint.metrics))
         shapes.append(shape_facts(checkpoint.model_state_dict, path))
         if shapes[-1] != shapes[0]:
             raise UserError(f"{path}: its selector has another shape than that of {ordered[0].name}.")
@@ -341,6 +350,19 @@ def _trained(cell: Examined, named: Named, phase: str) -> Verified:
         config={"reward": cell.experiment.reward.model_dump(mode="json")},
         unknown=("RL data", "v2 checkpoint", "embeddings"),
     )
+
+
+def _finite(metrics: Mapping[Any, Any]) -> dict[str, float]:
+    """Those of a checkpoint's metrics that a manifest can hold: numbers, under names that are texts."""
+    found: dict[str, float] = {}
+    for name, value in metrics.items():
+        if type(value) is int and abs(value) < 1 << 53:
+            value = float(value)
+        if type(value) is float and math.isfinite(value) and isinstance(name, str) and name.isprintable():
+            found[name[:100]] = value
+        if len(found) == _MOST_METRICS:
+            break
+    return found
 
 
 def _one(paths: list[Path], usual: Path) -> Path:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 
 _REMEDY = "delete the file to have it made again"
 
@@ -37,7 +39,7 @@ def checked_pools(at: str, content: Any, *, n_rows: int, size: int) -> dict[int,
     pools = {}
     for key, pool in content.items():
         if not re.fullmatch(r"[0-9]{1,12}", key) or int(key) >= n_rows:
-            raise UserError(f"{at}: {key!r} is not a query row; {_REMEDY}.")
+            raise UserError(f"{at}: {brief(key)} is not a query row; {_REMEDY}.")
         _check_rows(f"{at}: pool of query {key}", pool, n_rows)
         if len(pool) != size:
             raise UserError(f"{at}: pool of query {key} holds {len(pool)} rows, not {size}; {_REMEDY}.")
@@ -67,7 +69,7 @@ def _check_rows(at: str, rows: Any, n_rows: int) -> None:
         raise UserError(f"{at} is not a list of rows; {_REMEDY}.")
     for row in rows:
         if type(row) is not int or not 0 <= row < n_rows:
-            raise UserError(f"{at}: {row!r} is not a row of a split of {n_rows}; {_REMEDY}.")
+            raise UserError(f"{at}: {brief(row)} is not a row of a split of {n_rows}; {_REMEDY}.")
     if len(set(rows)) < len(rows):
-        twice = next(row for row in rows if rows.count(row) > 1)
+        twice = next(row for row, count in Counter(rows).items() if count > 1)
         raise UserError(f"{at}: row {twice} occurs twice; {_REMEDY}.")

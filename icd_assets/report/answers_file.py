@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from icd_assets.datasets.table_file import FORMATS, TableFile
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 
 if TYPE_CHECKING:
     from icd_assets.report.gallery import Row
@@ -60,14 +61,15 @@ def _require_text(value: Any, name: str, at: str) -> None:
 
 
 def _is_id(value: Any) -> bool:
-    return isinstance(value, int | str) and not isinstance(value, bool)
+    """A number that a table can hold, or a text."""
+    return isinstance(value, str) or (type(value) is int and abs(value) < 1 << 63)
 
 
 def _whole(value: Any) -> int | None:
     """A number of shots; a text of CSV, too."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 4:
         return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if type(value) is int and 0 <= value < 1000 else None
 
 
 def _score(score: Any, at: str) -> float | None:
@@ -80,4 +82,4 @@ def _score(score: Any, at: str) -> float | None:
             return number
     except (ValueError, OverflowError):  # a whole number beyond every float
         pass
-    raise UserError(f"{at}: the score {str(score)!r:.40} is no number; give one, or answers alone.")
+    raise UserError(f"{at}: the score {brief(score, 40)} is no number; give one, or answers alone.")

@@ -62,12 +62,13 @@ def read_small_json(path: Path, most: int = SMALL) -> Any:
 def parse_json(text: str) -> Any:
     """JSON of ordinary depth and finite numbers; a ``ValueError`` for any other."""
     try:
-        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+        return json.loads(text, parse_float=finite_number, parse_constant=finite_number)
     except RecursionError:
         raise ValueError("lists within lists, deeper than any file of ours") from None
 
 
-def _finite(text: str) -> float:
+def finite_number(text: str) -> float:
+    """A ``ValueError`` for one that is NaN, or beyond every float."""
     if not math.isfinite(value := float(text)):
         raise ValueError(f"{text[:40]} is not a finite number")
     return value

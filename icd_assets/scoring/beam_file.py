@@ -10,7 +10,11 @@ from typing import Any
 
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 from icd_assets.scoring.infoscore import Beam, QueryBeams
+
+_ROWS = 1 << 53  # more than any train split has
+_LARGEST = 1e30  # training computes with numbers of 32 bits
 
 
 def write_beams(path: Path, beams: Mapping[int, QueryBeams]) -> None:
@@ -33,9 +37,8 @@ def read_beams(path: Path, *, rows: int | None = None) -> dict[int, QueryBeams]:
         if not (key.isascii() and key.isdecimal()):
             continue
         try:
-            row = int(key)
-            if key != str(row):
-                raise ValueError(f"the key {key!r} is not in plain decimal form")
+            if len(key) > 15 or key != str(row := int(key)):
+                raise ValueError(f"the key {brief(key, 40)} is not in plain decimal form")
             found[row] = _read_query(row, record, rows)
         except ValueError as error:
             raise UserError(
@@ -53,7 +56,7 @@ def require_in_pools(path: Path, beams: Mapping[int, QueryBeams], pools: Mapping
         for beam in query.beams:
             if foreign := [id for id in beam.icds if id not in offered]:
                 raise UserError(
-                    f"{path}: query {row}: row {foreign[0]} is not in the query's candidate pool; "
+                    f"{path}: query {row}: row {brief(foreign[0])} is not in the query's candidate pool; "
                     "give beam data and candidate pools that were made together."
                 )
 
@@ -102,21 +105,21 @@ def _read_beam(icds: tuple[int, ...], score: float, detail: Any) -> Beam:
         raise ValueError("a shot in beams has no id")
     chosen = tuple(shot["id"] for shot in shots)
     if sorted(chosen) != sorted(icds):
-        raise ValueError(f"beams names the shots {list(chosen)}, id_list {list(icds)}")
+        raise ValueError(f"beams names the shots {brief(list(chosen))}, id_list {brief(list(icds))}")
     return Beam(icds, score, chosen, tuple(_number(shot.get("score"), "a shot's score") for shot in shots))
 
 
 def _sequence(sequence: Any, row: int, rows: int | None) -> tuple[int, ...]:
     """The demonstrations of an ``id_list`` entry: distinct rows, then the query."""
     if not isinstance(sequence, list) or len(sequence) < 2 or not all(map(_is_id, sequence)):
-        raise ValueError(f"{str(sequence)[:60]} in id_list is not a list of two or more row numbers")
+        raise ValueError(f"{brief(sequence)} in id_list is not a list of two or more row numbers")
     *icds, last = sequence
     if last != row:
-        raise ValueError(f"a sequence in id_list ends with {last}, not with the query")
+        raise ValueError(f"a sequence in id_list ends with {brief(last)}, not with the query")
     if len(set(sequence)) < len(sequence):
-        raise ValueError(f"the sequence {sequence} in id_list repeats a row")
+        raise ValueError(f"the sequence {brief(sequence)} in id_list repeats a row")
     if rows is not None and max(sequence) >= rows:
-        raise ValueError(f"id_list names row {max(sequence)}, but the train split has {rows} rows")
+        raise ValueError(f"id_list names row {brief(max(sequence))}, but the train split has {rows} rows")
     return tuple(icds)
 
 
@@ -128,7 +131,7 @@ def _list(record: dict[str, Any], name: str) -> list[Any]:
 
 
 def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _ROWS
 
 
 def _number(value: Any, name: str) -> float:
@@ -140,6 +143,8 @@ def _number(value: Any, name: str) -> float:
         number = math.inf
     if not math.isfinite(number):
         raise ValueError(f"{name} holds a number that is not finite")
+    if abs(number) > _LARGEST:
+        raise ValueError(f"{name} holds {number:g}, which is no score")
     return number
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 from icd_assets.scoring.rl_data import AnsweredPointer, RlData, RlQuery
 from icd_assets.scoring.rl_parse import Record
 from icd_assets.scoring.rl_values import finite
@@ -143,7 +144,8 @@ def _queries(records: deque[Record], converted: Counter[str], *, local: bool) ->
         for answered in query.prefixes:
             if shots is None or len(answered.pointer) >= shots:
                 raise record.error(
-                    f"'prefix_candidates' holds {list(answered.pointer)}, which is no shorter than the pointers"
+                    f"'prefix_candidates' holds {brief(list(answered.pointer))}, "
+                    "which is no shorter than the pointers"
                 )
         if has_role is not None and has_role != (query.role is not None):
             raise record.error("some queries of the file have a 'role' and some have none")

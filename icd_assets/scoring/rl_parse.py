@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 from icd_assets.scoring.rl_data import AnsweredPointer, RlQuery
 from icd_assets.scoring.rl_values import KINDS, as_kind, is_finite
 
@@ -23,6 +24,7 @@ _WORDS = {  # pydantic's, where ours are plainer
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
 }
+_ROWS = 1 << 53  # more than any train split has
 _FIELDS = {name for model in (RlQuery, AnsweredPointer) for name in model.model_fields}
 _LABELS = AnsweredPointer.model_fields.keys() - {"pointer", "not_finite"}
 
@@ -45,7 +47,7 @@ class Record:
         self.pointers = self._objects("pointer_candidates")
 
     def error(self, problem: str) -> UserError:
-        return UserError(f"{self._path}: query {self._key}: {problem}; make rl_data again or fix the file.")
+        return UserError(f"{self._path}: query {self._key[:20]}: {problem}; make rl_data again or fix the file.")
 
     def query(self, *, local: bool) -> RlQuery:
         """``local``: pointers are positions in ``candidate_pool_ids`` (generation 4), else rows."""
@@ -58,13 +60,13 @@ class Record:
         shorter = [self._local(raw, pool) for raw in prefixes]
         for pointers in (places, shorter) if local else ():
             if len(set(pointers)) < len(pointers):
-                twice = next(pointer for pointer in pointers if pointers.count(pointer) > 1)
-                raise self.error(f"pointer {list(twice)} occurs twice")
+                twice = next(pointer for pointer, count in Counter(pointers).items() if count > 1)
+                raise self.error(f"pointer {brief(list(twice))} occurs twice")
         header = self._value.get("query", self._value)
         if not isinstance(header, dict):
             raise self.error("'query' is not an object")
         if self._number(header, "query_id") not in (None, self.row):
-            raise self.error(f"'query_id' is {header['query_id']!r}")
+            raise self.error(f"'query_id' is {brief(header['query_id'])}")
         return self._validated(
             row=self.row,
             question_id=self._question_id(header),
@@ -108,11 +110,12 @@ class Record:
         pointer = self._integers(raw.get("pointer"), "'pointer'")
         for place in pointer:
             if not 0 <= place < len(pool):
-                raise self.error(f"pointer {list(pointer)} leaves the pool of {len(pool)}")
+                raise self.error(f"pointer {brief(list(pointer))} leaves the pool of {len(pool)}")
         rows = tuple(pool[place] for place in pointer)
         if self._integers(raw.get("pointer_global"), "'pointer_global'") != rows:
             raise self.error(
-                f"pointer {list(pointer)} means rows {list(rows)}, but 'pointer_global' says otherwise"
+                f"pointer {brief(list(pointer))} means rows {brief(list(rows))}, but 'pointer_global' says "
+                "otherwise"
             )
         if raw.get("pointer_pos") not in (None, list(rows)):
             raise self.error("'pointer_pos' stands beside a local pointer and differs from 'pointer_global'")
@@ -140,9 +143,9 @@ class Record:
         fields |= {"pointer": pointer, "not_finite": frozenset(broken)}
         if method is not None and is_finite(method):
             if not isinstance(method, str):
-                raise self.error(f"'gen_method' is {method!r}, not a valid string")
+                raise self.error(f"'gen_method' is {brief(method)}, not a valid string")
             if (fields.get("source") or method) != method:
-                raise self.error(f"'source' is {fields['source']!r}, but 'gen_method' is {method!r}")
+                raise self.error(f"'source' is {brief(fields['source'])}, but 'gen_method' is {brief(method)}")
             fields["source"] = method
         return fields
 
@@ -164,8 +167,8 @@ class Record:
     # ---- kinds of values ---------------------------------------------------------------------------------
 
     def _check_row(self, row: int, what: str) -> None:
-        if row < 0 or (self._n_rows is not None and row >= self._n_rows):
-            raise self.error(f"{what}: {row} is not a row of a train split of {self._n_rows}")
+        if not 0 <= row < (_ROWS if self._n_rows is None else self._n_rows):
+            raise self.error(f"{what}: {brief(row)} is not a row of a train split of {self._n_rows}")
 
     def _converted(self, name: str, value: Any) -> Any:
         found = as_kind(value, KINDS[name])
@@ -177,6 +180,8 @@ class Record:
     def _number(self, header: dict[str, Any], key: str) -> Any:
         """An id of the dataset; one that is no number is not known to us, and counted as converted."""
         value = header.get(key)
+        if type(value) is int and abs(value) >= 1 << 63:
+            raise self.error(f"{key!r} is {brief(value)}, which is no id")
         if not isinstance(value, str | float):
             return value
         self.converted[key] += 1
@@ -205,9 +210,9 @@ class Record:
 
     def _integers(self, value: Any, what: str) -> tuple[int, ...]:
         if not isinstance(value, list) or not value or not all(type(number) is int for number in value):
-            raise self.error(f"{what} is {value!r}, not a list of integers")
+            raise self.error(f"{what} is {brief(value)}, not a list of integers")
         if len(set(value)) < len(value):
-            raise self.error(f"{what} holds a number twice: {value}")
+            raise self.error(f"{what} holds a number twice: {brief(value)}")
         return tuple(value)
 
 
@@ -220,7 +225,7 @@ def _complaint(error: ValidationError) -> str:
     should = first["msg"].removeprefix("Input should be ")
     for words, ours in _WORDS.items():
         should = should.replace(words, ours)
-    return f"{field!r} {verb} {repr(first['input'])[:60]}, not {should}"
+    return f"{field!r} {verb} {brief(first['input'], 60)}, not {should}"
 
 
 def _contradiction(answered: AnsweredPointer) -> str | None:

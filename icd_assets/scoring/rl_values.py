@@ -17,6 +17,9 @@ KINDS: dict[str, Kind] = {
 }
 
 
+_LARGEST = 3e38
+
+
 def as_kind(value: Any, kind: Kind) -> Any:
     """``value`` in the type of ``kind`` if it means the same there; else as it is, for the schema to judge.
 
@@ -54,8 +57,8 @@ def _of_text(text: str) -> Any:
 
 
 def is_finite(value: Any) -> bool:
-    """False for NaN and the infinities alone."""
-    return not isinstance(value, float) or math.isfinite(value)
+    """False for NaN and the infinities, which a number beyond those of 32 bits becomes in training."""
+    return not isinstance(value, float) or (math.isfinite(value) and abs(value) <= _LARGEST)
 
 
 def finite(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, get_args
 
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 from icd_assets.scoring.step_labels import Label, Prefix, StepLabels
 
 
@@ -109,7 +111,7 @@ def _steps(record: dict[str, Any], row: int, pool: int) -> list[StepLabels]:
             raise ValueError(f"{_short(step)} in 'steps' is not an object with prefix, base and values")
         prefix = _distinct(step["prefix"], pool, "'prefix'")
         if prefix in steps:
-            raise ValueError(f"the prefix {list(prefix)} occurs twice")
+            raise ValueError(f"the prefix {brief(list(prefix))} occurs twice")
         steps[prefix] = StepLabels(row, prefix, _values(step["values"], prefix, pool), _share(step["base"]))
     return list(steps.values())
 
@@ -117,14 +119,14 @@ def _steps(record: dict[str, Any], row: int, pool: int) -> list[StepLabels]:
 def _values(values: Any, prefix: Prefix, pool: int) -> tuple[float | None, ...]:
     if not isinstance(values, list) or len(values) != pool:
         raise ValueError(
-            f"after {list(prefix)}: 'values' is {_short(values)}, not a list of {pool}, the pool's size"
+            f"after {brief(list(prefix))}: 'values' is {_short(values)}, not a list of {pool}, the pool's size"
         )
     found = tuple(map(_share, values))
     for place in prefix:
         if found[place] is not None:
-            raise ValueError(f"after {list(prefix)}: position {place} has a value, but was picked already")
+            raise ValueError(f"after {brief(list(prefix))}: position {place} has a value, but was picked already")
     if all(value is None for value in found):
-        raise ValueError(f"after {list(prefix)}: no candidate has a value")
+        raise ValueError(f"after {brief(list(prefix))}: no candidate has a value")
     return found
 
 
@@ -141,15 +143,14 @@ def _distinct(numbers: Any, below: int | None, what: str) -> tuple[int, ...]:
     if not isinstance(numbers, list) or not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError(f"{what} is {_short(numbers)}, not a list of numbers from 0 upward")
     if below is not None and numbers and max(numbers) >= below:
-        raise ValueError(f"{what} holds {max(numbers)}, but there are only {below}")
+        raise ValueError(f"{what} holds {brief(max(numbers))}, but there are only {below}")
     if len(set(numbers)) < len(numbers):
-        twice = next(number for number in numbers if numbers.count(number) > 1)
-        raise ValueError(f"{what} holds {twice} twice")
+        twice = next(number for number, count in Counter(numbers).items() if count > 1)
+        raise ValueError(f"{what} holds {brief(twice)} twice")
     return tuple(numbers)
 
 
 def _short(value: Any) -> str:
     if value is None:
         return "missing"
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    return brief(value, 60)

@@ -78,7 +78,7 @@ def test_parquet(tmp_path):
     whole = (tmp_path / "a.parquet").read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"PAR1" + b"\0" * 400 + b"PAR1"):
         (tmp_path / "a.parquet").write_bytes(content)
-        with pytest.raises(UserError, match="is no complete Parquet file"):
+        with pytest.raises(UserError, match="cannot be read as Parquet"):
             read(tmp_path / "a.parquet")
     for picture in ({"bytes": b"x", "path": None}, b"x" * 100_000):
         inside = [{**record, "image": picture} for record in RECORDS]
@@ -201,13 +201,13 @@ def test_no_answer_is_counted_and_left_out_only_if_asked(tmp_path, cell):
         ("a.csv", "question,image,answer\n,1,Ann\n", "line 2: 'question' is '', not a question"),
         ("a.csv", "question,image,answer\nWho?,,Ann\n", "line 2: 'image' is '', which is no id"),
         ("a.json", '[{"question": "Who', "is not complete JSON"),
-        ("a.json", "[3]", r"\[0\] is '3', not a record"),
+        ("a.json", "[3]", r"\[0\] is 3, not a record"),
         ("a.json", "[]", "has no answered question"),
         ("a.json", '"x"', "holds no list of records"),
         ("a.json", '[{"question": "?", "image": "1", "answer": true}]', "an answer is true, which shows no word"),
         ("a.json", '[{"question": "?", "image": "1", "answer": {"x": 1}}]', "an answer is .*not a text"),
         ("a.json", '[{"question": "?", "image": 1.5, "answer": "x"}]', "1.5, not of type int or str"),
-        ("a.json", '[{"question": 3, "image": 1, "answer": "x"}]', "'question' is '3', not a question"),
+        ("a.json", '[{"question": 3, "image": 1, "answer": "x"}]', "'question' is 3, not a question"),
         ("a.jsonl", '{"question": "?", "image": "1", "answer": "x"}\n{"quest', "line 2 is no JSON record"),
         ("a.xyz", "", "its name does not say how it is written"),
     ],
@@ -241,7 +241,7 @@ def test_what_is_no_file(tmp_path):
 
     os.mkfifo(tmp_path / "pipe.csv")
     for name in ("pipe.csv", "absent.csv", "."):
-        with pytest.raises(UserError, match=r"is a device or a pipe|cannot be read"):
+        with pytest.raises(UserError, match="cannot be read"):
             read(tmp_path / name, format="csv")
 
 

@@ -196,8 +196,8 @@ def test_a_model_that_was_asked_otherwise_is_refused(
     [
         ('[{"question_id": 10, "score": 100}]', "has the score 100, but accuracy goes from 0 to 1"),
         ('[{"question_id": 10, "score": -0.5}]', "has the score -0.5, but accuracy goes from 0 to 1"),
-        ('[{"question_id": "\\ud800", "score": 1}]', "its question_id holds half a character"),
-        ('[{"question_id": 1, "answer": "\\udc00"}]', "its answer holds half a character"),
+        ('[{"question_id": "\\ud800", "score": 1}]', "question_id holds half a character"),
+        ('[{"question_id": 1, "answer": "\\udc00"}]', "answer holds half a character"),
         ('[{"question_id": 1.5, "score": 1}]', "has no question_id"),
         ('[{"question_id": 1, "score": [1]}]', "is no number"),
         ('[{"question_id": 1, "answer": 7}]', "neither an answer"),

@@ -92,7 +92,7 @@ def test_karpathy_takes_one_split(tmp_path, plain, bare):
             r"annotations\[0\]: image 200 is not among the file's images",
         ),
         (COCO | {"images": [{"id": "4"}]}, None, r"images\[0\]: 'id' is '4'"),
-        (COCO | {"annotations": [{"image_id": 4}]}, None, r"annotations\[0\]: a caption is 'None'"),
+        (COCO | {"annotations": [{"image_id": 4}]}, None, r"annotations\[0\]: a caption is None"),
         ({"images": KARPATHY}, None, r"images\[0\]: 'id' is None"),
         (COCO, "test", r"images\[0\]: 'split' is None, not one of train"),
         ([karpathy(1, "minival", "a dog")], "test", r"'split' is 'minival', not one of train, restval"),

@@ -24,6 +24,7 @@ from icd_assets.datasets.columns import table_of
 from icd_assets.datasets.json_file import read_json
 from icd_assets.datasets.vqa import VqaSplit, check_pattern
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 from icd_assets.tasks.task import SplitFiles
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _karpathy(path: Path, content: Any, part: str) -> _Captions:
     for at, image in _records(path, rows, "images"):
         if image.get("split") not in _KARPATHY_SPLITS:
             raise UserError(
-                f"{at}: 'split' is {image.get('split')!r}, not one of {', '.join(_KARPATHY_SPLITS)}; "
+                f"{at}: 'split' is {brief(image.get('split'))}, not one of {', '.join(_KARPATHY_SPLITS)}; "
                 "give Karpathy's dataset_coco.json."
             )
         if image["split"] != part:
@@ -118,7 +119,9 @@ def _karpathy(path: Path, content: Any, part: str) -> _Captions:
         found[image_id] = _texts(sentences if isinstance(sentences, list) else [], at)
         _require_captions(found[image_id], image_id, path)
     if not found:
-        raise UserError(f"{path} has no images of the split {part!r}; fix the dataset's split in the catalog.")
+        raise UserError(
+            f"{path} has no images of the split {brief(part)}; fix the dataset's split in the catalog."
+        )
     return found
 
 
@@ -134,8 +137,8 @@ def _records(path: Path, content: Any, key: str) -> Iterator[tuple[str, dict[str
 
 def _id(record: dict[str, Any], key: str, at: str) -> int:
     value = record.get(key)
-    if type(value) is not int or value < 0:
-        raise UserError(f"{at}: {key!r} is {value!r}, not an image's number; give the caption file itself.")
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise UserError(f"{at}: {key!r} is {brief(value)}, not an image's number; give the caption file itself.")
     return value
 
 
@@ -143,7 +146,7 @@ def _texts(captions: Iterable[Any], at: str) -> list[str]:
     texts = []
     for caption in captions:
         if not isinstance(caption, str):
-            raise UserError(f"{at}: a caption is {str(caption)[:40]!r}, not a text; fix the record.")
+            raise UserError(f"{at}: a caption is {brief(caption, 40)}, not a text; fix the record.")
         texts.append(" ".join(caption.split()))
     return [text for text in texts if text]
 

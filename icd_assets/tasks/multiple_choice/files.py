@@ -22,6 +22,7 @@ from icd_assets.datasets.ids import id_number as question_number
 from icd_assets.datasets.json_file import read_json
 from icd_assets.datasets.vqa import VqaSplit, split_of
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 from icd_assets.tasks.multiple_choice.metric import plain
 from icd_assets.tasks.task import SplitFiles
 
@@ -64,7 +65,7 @@ def read_choices(dataset: str, split: str, path: Path, images: str, part: str | 
     for at, record in _taken(path, content, part):
         read = _record(record, at)
         if read[0] in records:
-            raise UserError(f"{at}: question_id {record['question_id']!r} occurs twice; keep one of the two.")
+            raise UserError(f"{at}: question_id {brief(record['question_id'])} occurs twice; keep one of the two.")
         of_image.check(read[1], at)
         records[read[0]] = read
     try:
@@ -114,14 +115,16 @@ def _taken(path: Path, content: Any, part: str | None) -> Iterator[tuple[str, di
             found.add(own)
             if len(found) > 1:
                 raise UserError(
-                    f"{at} is of the split {own!r}, others of {min(found - {own})!r}; name the split to take in "
-                    "the catalog."
+                    f"{at} is of the split {brief(own)}, others of {brief(min(found - {own}))}; name the "
+                    "split to take in the catalog."
                 )
         if part in (None, own):
             found.add(own)
             yield at, record
     if not found:
-        raise UserError(f"{path} has no question of the split {part!r}; fix the dataset's split in the catalog.")
+        raise UserError(
+            f"{path} has no question of the split {brief(part)}; fix the dataset's split in the catalog."
+        )
 
 
 def _record(record: dict[str, Any], at: str) -> Record:
@@ -132,7 +135,9 @@ def _record(record: dict[str, Any], at: str) -> Record:
         raise UserError(f"{at} has no 'correct_choice_idx', as in A-OKVQA's test split; give train or val.")
     right = _typed(record, "correct_choice_idx", int, at)
     if not 0 <= right < len(choices):
-        raise UserError(f"{at}: 'correct_choice_idx' is {right}, but there are {len(choices)} choices; {_FIX}.")
+        raise UserError(
+            f"{at}: 'correct_choice_idx' is {brief(right)}, but there are {len(choices)} choices; {_FIX}."
+        )
     answers = accepted(choices, right)
     return question_number(question_id), image_id, lettered(question, choices), answers[0], answers, "", "choice"
 
@@ -143,7 +148,7 @@ def _choices(record: dict[str, Any], at: str) -> list[str]:
         raise UserError(f"{at}: there are {len(found)} choices, not 2 to {len(ascii_uppercase)}; {_FIX}.")
     for index, choice in enumerate(found):
         if not isinstance(choice, str) or not choice.strip():
-            raise UserError(f"{at}: choices[{index}] is {str(choice)[:40]!r}, which shows nothing; {_FIX}.")
+            raise UserError(f"{at}: choices[{index}] is {brief(choice, 40)}, which shows nothing; {_FIX}.")
     return [" ".join(choice.split()) for choice in found]
 
 
@@ -158,6 +163,6 @@ def _typed(record: dict[str, Any], key: str, kind: type[_T], at: str) -> _T:
     """A required value of exactly this type: a bool is an int, but not an index."""
     value = record.get(key)
     if type(value) is not kind:
-        found = "missing" if key not in record else f"{str(value)[:40]!r}"
+        found = "missing" if key not in record else brief(value, 40)
         raise UserError(f"{at}: {key!r} is {found}, not of type {kind.__name__}; {_FIX}.")
     return value

@@ -1,0 +1,125 @@
+"""Parquet of anyone's: what it would take in the memory is known before it is read.
+
+A text that stands in a page once may stand in a million rows, and a page of zeros takes a ten-thousandth of its
+size in the file. A real table takes ten times its file, so one that takes fifty times as much, and much at all, is
+none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icd_assets.errors import UserError
+from icd_assets.runtime.small_file import open_plain
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+_FREE = 256 << 20  # bytes that a file of any size may take
+_FREE_VALUES = 4_000_000
+_TIMES = 50  # bytes a byte of the file
+_VALUES_A_BYTE = 20
+_BATCH = 1 << 16  # rows
+_AT_ONCE = 64 << 20  # bytes of a batch whose texts come out of fewer bytes than they have
+_FEWEST = 64  # rows of such a batch: one by one, a real table would take minutes
+
+
+@contextmanager
+def opened_parquet(
+    path: Path, remedy: str, content: bytes | None = None, only: Collection[Any] = ()
+) -> Iterator[pq.ParquetFile]:
+    """The file, whose columns ``only`` (all of them, if one is not there) can be read within the memory.
+
+    ``content``: its bytes, if they were read. Raises :class:`UserError` that ends with ``remedy`` for what is no
+    sound Parquet file, also for what shows only while it is read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with open_plain(path) as file_itself:
+            size = os.fstat(file_itself.fileno()).st_size if content is None else len(content)
+
+        def opened(**options: Any) -> pq.ParquetFile:
+            return pq.ParquetFile(path if content is None else pa.BufferReader(content), **options)
+
+        with opened() as file:
+            columns = _leaves(file.metadata, only)
+            if problem := _declared(file.metadata, columns, size):
+                raise UserError(f"{path} {problem}; {remedy}.")
+            texts = [file.metadata.schema.column(at).path for at in columns if _is_text(file.metadata, at)]
+            # Within lists and records Arrow gives no dictionaries.
+            with opened(read_dictionary=[text for text in texts if "." not in text]) as measured:
+                if problem := _expanded(measured, texts, columns, size):
+                    raise UserError(f"{path} {problem}; {remedy}.")
+            yield file
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
+        why = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} cannot be read as Parquet ({why[:200]}); {remedy}.") from None
+
+
+def _leaves(metadata: Any, only: Collection[Any]) -> list[int]:
+    """The columns as Parquet counts them, a list's elements and each field of a record as one."""
+    tops = [metadata.schema.column(at).path.partition(".")[0] for at in range(metadata.num_columns)]
+    everything = not only or not {*only} <= {*tops}
+    return [at for at, top in enumerate(tops) if everything or top in only]
+
+
+def _is_text(metadata: Any, at: int) -> bool:
+    return bool(metadata.schema.column(at).physical_type == "BYTE_ARRAY")
+
+
+def _chunks(metadata: Any, columns: Collection[int]) -> Iterator[Any]:
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        yield from (row_group.column(at) for at in columns)
+
+
+def _declared(metadata: Any, columns: Collection[int], size: int) -> str | None:
+    """What is wrong by the file's own account."""
+    values = metadata.num_rows
+    for chunk in _chunks(metadata, columns):
+        values += chunk.num_values
+        if chunk.total_uncompressed_size > max(_FREE, _TIMES * size):
+            return f"declares a column of {chunk.total_uncompressed_size >> 20} MiB in {size} bytes"
+    if values > max(_FREE_VALUES, _VALUES_A_BYTE * size):
+        return f"declares {values} values in {size} bytes"
+    return None
+
+
+def _expanded(file: pq.ParquetFile, texts: list[str], columns: Collection[int], size: int) -> str | None:
+    """What is wrong once each text has its place."""
+    batch, most, found = _BATCH, max(_FREE, _TIMES * size), 0
+    for chunk in _chunks(file.metadata, columns):
+        if chunk.physical_type == "BYTE_ARRAY" and (
+            "." in chunk.path_in_schema or "DELTA_BYTE_ARRAY" in chunk.encodings
+        ):
+            batch = min(batch, max(_FEWEST, _AT_ONCE // max(1, chunk.total_uncompressed_size)))
+    if not texts:
+        return None
+    for part in file.iter_batches(batch_size=batch, columns=texts):
+        found += sum(_size(column) for column in part.columns)
+        if found > most:
+            return f"holds over {most >> 20} MiB of text in {size} bytes"
+    return None
+
+
+def _size(array: Any) -> int:
+    """Bytes of the texts of an array, each in its place."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(array, pa.DictionaryArray):
+        lengths = pc.binary_length(array.dictionary)
+        return pc.sum(pc.cast(lengths, pa.int64()).take(array.indices)).as_py() or 0
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_map(array.type):
+        return _size(array.values)
+    if pa.types.is_struct(array.type):
+        return sum(_size(inner) for inner in array.flatten())
+    return int(array.nbytes)
