@@ -170,7 +170,7 @@ REFUSED = {
         "rce_checkpoints": "has compressed entries, which torch.save never writes",
         "rl_data": "declares 10240 MiB",
         "candidate_pools": "not acceptable JSON",
-        "embeddings": "fewer numbers than it claims",
+        "embeddings": "claims more numbers than the file holds",
     },
     "claims": {
         "embeddings": "row 17 is not finite",
