@@ -125,6 +125,8 @@ def _caches(store: Store) -> list[str]:
     from icd_assets.pools.features import sound  # which imports NumPy
 
     problems = []
+    if store.digests.path.is_dir():
+        problems.append(f"{store.digests.path} is a folder, so no digest is remembered; move it away")
     answers = store.answers
     if answers.is_file() and (problem := _database(answers)) is not None:
         problems.append(problem)

@@ -78,7 +78,8 @@ class AnswerStore:
         now = time.monotonic()
         if now - self._synced >= _SYNC_EVERY_SECONDS:
             self._synced = now
-            fsync(self.path.with_name(f"{self.path.name}-wal"))
+            real = self.path.resolve()  # SQLite's log lies beside the file that a link leads to
+            fsync(real.with_name(f"{real.name}-wal"))
 
     def _open(self) -> None:
         with self._explained():

@@ -48,7 +48,8 @@ KINDS = (
     *("record of an earlier evaluation", "digests", "comparison", "predictions", "earlier predictions"),
     *("selector's config", "sums", "lock"),
 )
-SECONDS = 10
+SECONDS = 10  # of the processor
+WAIT_SECONDS = 30  # of the clock, on a machine that does other things too
 MEMORY = 1 << 30  # bytes, over what the process has already
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 # What any command may write: caches.
@@ -56,7 +57,7 @@ _WRITTEN = re.compile(r"results/(\.icd_assets/(digests\.json|locks/.*)|icd_asset
 
 
 class TooLongError(BaseException):
-    """A command took more than ten seconds."""
+    """A command waits."""
 
 
 @dataclass
@@ -149,14 +150,14 @@ def attempts(world: World, kind: str, path: Path, *, values: int, each: int) -> 
 def _attempt(world: World, command: tuple[str, ...], path: Path | None = None) -> tuple[str, str | None]:
     """(how it ended, what was wrong with that); ``path``: a refusal must name it, or its folder or cell."""
     os.chdir(world.folder)
-    began = time.monotonic()
+    began = time.process_time()
     try:
         with _limits(), patch("os.fsync"):  # the disk need not survive a power cut
             result = CliRunner().invoke(group, command)
     except TooLongError:
         return "stumbled", "hangs"
     error = result.exception
-    if isinstance(error, TooLongError) or time.monotonic() - began > SECONDS:
+    if isinstance(error, TooLongError) or time.process_time() - began > SECONDS:
         return "stumbled", "hangs"
     if error is not None and not isinstance(error, SystemExit | UserError):
         place = traceback.extract_tb(error.__traceback__)
@@ -187,7 +188,7 @@ def _limits() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (virtual + MEMORY, hard))
     before = signal.signal(signal.SIGALRM, alarm)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, WAIT_SECONDS)
     try:
         yield
     finally:
@@ -239,7 +240,7 @@ def _enter(world: World) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Everything, or the kinds whose name has one of the words; ``--values N`` of a file, ``--each N`` commands."""
+    """Everything, or the kinds whose name has one of the words; ``--values N``, ``--each N`` commands."""
     numbers = {"--values": 60, "--each": len(COMMANDS)}
     for name in numbers.keys() & set(arguments):
         at = arguments.index(name)
