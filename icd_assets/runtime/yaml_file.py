@@ -31,7 +31,7 @@ _MERGE = object()
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 # libyaml is ten times as fast; it is in every wheel of the package.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_RESOLVER = yaml.resolver.Resolver()
+_RESOLVER: Any = yaml.resolver.Resolver()
 
 
 def read_yaml(path: Path) -> Any:
@@ -156,7 +156,7 @@ def _scalar(event: Any) -> Any:
     explicit = None if event.tag in (None, "!") else event.tag
     if explicit == f"{_TAG}str" or (explicit is None and not event.implicit[0]):
         return text
-    implied = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False)).removeprefix(_TAG)
+    implied: str = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False)).removeprefix(_TAG)
     if explicit is not None and explicit != f"{_TAG}{implied}":
         raise _refusal(event, f"the tag {brief(harmless(explicit.replace(_TAG, '!!')))} is not read; leave it out")
     match implied:

@@ -126,6 +126,80 @@ def test_a_bad_overlay_is_one_sentence(tmp_path: Path, content: object, sentence
         Catalog.load(overlay(tmp_path, content))
 
 
+MODEL = {"aliases": [], "path": "x"}
+DATASET = {"alias_prefixes": ["d"], "sample_num": 3, "encoder": "tiny_clip", "sampler_encoder": "tiny_clip"}
+
+
+def split(images: str) -> dict[str, str]:
+    return {"questions": "q", "annotations": "a", "images": images}
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".", ".x", "a.", "-a", "~a", "a" * 300, "é" * 31, "a\u202eb", "[red]", "a\\b", "", "a b", "a/b"]
+)
+@pytest.mark.parametrize("kind", ["models", "encoders", "datasets"])
+def test_a_name_that_can_be_no_folder(tmp_path: Path, name: str, kind: str) -> None:
+    one = split("i/{image_id}")
+    entry = {"models": MODEL, "encoders": {"path": "x"}, "datasets": {**DATASET, "train": one, "validation": one}}
+    with pytest.raises(UserError, match=r"catalog: the name .*; take another name") as refused:
+        Catalog.load(overlay(tmp_path, {kind: {name: entry[kind]}}))
+    assert str(refused.value).isprintable() and len(str(refused.value)) < 300
+
+
+def test_two_long_names_of_one_cell(tmp_path: Path) -> None:
+    catalog = Catalog.load(overlay(tmp_path, {"models": {"m" * 60: MODEL}}))
+    with pytest.raises(UserError, match="have 65 bytes together"):
+        catalog.cell("okvqa", "rand_sampler", "m" * 60)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        *("{image_id:0999999999d}", "{image_id!r}", "{image_id.__class__}", "{0}", "{}", "{other}", "{image_id"),
+        *(
+            "{image_id[0]}",
+            "{image_id:{image_id}d}",
+            "{image_id:>99}",
+            "{image_id:033d}",
+            "}",
+            "~nosuchuser/{image_id}",
+        ),
+        "x" * 300,
+    ],
+)
+def test_a_pattern_that_is_not_to_be_filled(tmp_path: Path, images: str) -> None:
+    mine = {"datasets": {"d": {**DATASET, "train": split("i/{image_id:012d}"), "validation": split(images)}}}
+    with pytest.raises(UserError, match=r"datasets\.d\.validation: .*fix that field") as refused:
+        Catalog.load(overlay(tmp_path, mine))
+    assert len(str(refused.value)) < 700
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("${BIG}" * 10, "characters or more with its variables"),
+        ("${" * 50_000, "of which 8,192 are taken"),
+        ("${A:-${BIG}${BIG}${BIG}}", "characters or more"),
+        ("${NOBODY}/x", "no home folder of '~nosuchuser'"),
+        ("${BYTES}/x", "is not UTF-8"),
+    ],
+)
+def test_variables_do_not_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, sentence: str) -> None:
+    monkeypatch.setenv("BIG", "x" * 5000)
+    monkeypatch.setenv("NOBODY", "~nosuchuser/a")
+    monkeypatch.setenv("BYTES", "/a\udcff")
+    with pytest.raises(UserError, match=sentence):
+        Catalog.load(overlay(tmp_path, {"models": {"mine": {**MODEL, "path": text}}}))
+
+
+@pytest.mark.parametrize("prepare", ["x", "os", ":f", "a:b:c", "a b:c"])
+def test_prepare_names_a_function(tmp_path: Path, prepare: str) -> None:
+    one = split("i/{image_id}")
+    mine = {"datasets": {"d": {**DATASET, "prepare": prepare, "train": one, "validation": one}}}
+    with pytest.raises(UserError, match=r"datasets\.d\.prepare"):
+        Catalog.load(overlay(tmp_path, mine))
+
+
 def test_a_missing_overlay_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ICD_CATALOG", str(tmp_path / "none.yaml"))
     with pytest.raises(UserError, match="fix ICD_CATALOG"):

@@ -185,3 +185,40 @@ def test_a_launchpads_value_out_of_range_is_named() -> None:
     settings = Settings(explicit={"v2_checkpoint": {"hidden_dim": 0}})
     with pytest.raises(UserError, match=r"v2_checkpoint\.hidden_dim=0: input should be greater than or equal"):
         settings.config("v2_checkpoint", {})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "nan",
+            "inf",
+            "-inf",
+            "1e999",
+            "1e400",
+            "\N{ARABIC-INDIC DIGIT THREE}",
+            "1" + "0" * 400,
+            "x" * 1_000_000,
+        ),
+        *("1\x1b[31m", "\udcff", "[1]", "true"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["RCE_EPOCHS", "RCE_LR", "HARD_WEIGHT", "KL_BETA", "SEED"])
+def test_a_number_that_is_none_is_one_short_sentence(variable, value):
+    if variable not in environment_fields():
+        pytest.skip("no setting of this name")
+    with pytest.raises(UserError, match=f"^{variable}=") as refused:
+        read_settings(environment={variable: value})
+    assert len(str(refused.value)) < 600 and str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("value", ["10000000000000000000000", str(1 << 63), "9" * 200])
+def test_a_whole_number_has_64_bits(value):
+    for place in (("shared", "seed"), ("shared", "pool_size"), ("rce_checkpoints", "rce_epochs")):
+        with pytest.raises(UserError, match="64 bits|integer"):
+            read_settings(environment={}, assignments={place: value})
+
+
+def test_weights_of_many_digits_do_not_make_a_long_name():
+    settings = read_settings(environment={"HARD_WEIGHT": "2." + "0" * 300})
+    assert settings.reward.hard_weight == 2.0 and settings.shared.reward_suffix is None

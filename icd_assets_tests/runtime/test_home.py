@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from icd_assets.experiment.catalog import CATALOG
 from icd_assets.experiment.experiment import results_root
 from icd_assets.runtime.home import find_home, load_env_file, local_path
 from icd_assets.runtime.new_home import write_home
+from icd_assets.runtime.user_path import expanded
 from icd_assets_tests.worlds.workplace import KEY, Workplace
 
 
@@ -65,6 +67,71 @@ def test_a_file_that_is_no_text(home):
     (home / ".env").write_bytes(b"A=\xff\xfe")
     with pytest.raises(UserError, match=r"\.env cannot be read as text"):
         load_env_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("'a=b'=c", "'a=b', which is no name of a variable"),
+        ("A=1\n'x y'=c", "line 2 sets 'x y'"),
+        ("A=" + "a" * 70_000, "the value of 'A' has more than 64 KiB"),
+        ("A0=aaaaaaaa\n" + "".join(f"A{n + 1}=${{A{n}}}${{A{n}}}\n" for n in range(40)), "has more than 64 KiB"),
+        ("A=" + "a" * 60_000 + "\n" + "".join(f"B{n}=${{A}}\n" for n in range(40)), "more than 512 KiB"),
+        ("A=" + "${" * 30_000 + "\nB C", "line 2 is not NAME=value"),
+        ("A=" + "x" * 300_000, "at most 0 are read|of which at most"),
+    ],
+)
+def test_what_no_process_can_be_given(home, content, sentence):
+    (home / ".env").write_text(content)
+    begun = time.monotonic()
+    with pytest.raises(UserError, match=sentence):
+        load_env_file()
+    assert environment() == {"SET_ALREADY": "outside"} and time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "loop", "sparse", "device"])
+def test_what_is_no_file(home, kind):
+    path = home / ".env"
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "loop":
+            path.symlink_to(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case _:
+            with path.open("wb") as file:
+                file.truncate(10 << 30)
+    with pytest.raises(UserError, match=r"\.env cannot be read as text \(.*\); fix it"):
+        load_env_file()
+
+
+def test_a_virtual_environment_is_no_env_file(home):
+    (home / ".env").mkdir()
+    (home / ".env" / "pyvenv.cfg").touch()
+    load_env_file()
+    assert environment() == {"SET_ALREADY": "outside"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("~nosuchuser/x", "no home folder of '~nosuchuser'"),
+        ("a\0b", "holds '.x00'"),
+        ("a\nb", "holds '.n'"),
+        ("a/" + "x" * 300, "a name of 300 bytes"),
+        ("a/" * 3000, "a path of 6,000 bytes"),
+        (os.fsdecode(b"/data/\xff"), "is not UTF-8"),
+    ],
+)
+def test_paths_that_are_none(text, sentence, monkeypatch):
+    with pytest.raises(UserError, match=f"RESULT_DIR=.*{sentence}") as refused:
+        local_path(text, "RESULT_DIR")
+    assert len(str(refused.value)) < 300 and "delete" not in str(refused.value)
+    with pytest.raises(UserError, match=sentence):
+        expanded(text)
 
 
 def test_the_command_line_hears_it_before_flags_and_variables(workplace: Workplace):

@@ -12,9 +12,9 @@ SUFFIX = ".yaml"
 
 def seeds() -> Iterable[bytes]:
     yield MODELS.read_bytes()[:3000]
-    yield b"models: {mine: {aliases: [m], path: '${HOME:-x}/m', prompt: {layout: turns}, generation: {num_beams: 1}}}\n"
+    yield b"models: {mine: {aliases: [m], path: '${HOME:-x}/m', prompt: {layout: turns}}}\n"
     yield (
-        b"models:\n  s:\n    aliases: []\n    endpoint: {url: 'http://h:1/v1', model: m, server: vllm, retries: 2}\n"
+        b"models:\n  s:\n    aliases: []\n    endpoint: {url: 'http://h:1/v1', model: m, server: vllm}\n"
         b"    generation: {num_beams: 1}\n"
     )
     yield (
@@ -24,7 +24,7 @@ def seeds() -> Iterable[bytes]:
         b"    validation: {table: {file: t.csv, question: q, image: i, answers: a}, images: 'x/{image_id}'}\n"
         b"  e: {<<: *d, sample_num: 1.5e+3}\n"
     )
-    yield b"tasks: {caption: {prompt: {question: 'D:{question}'}}}\nautomation: {new_inputs: {cells: [], force: [x]}}\n"
+    yield b"tasks: {caption: {prompt: {question: 'D:{question}'}}}\nautomation: {new_inputs: {force: [x]}}\n"
 
 
 def read(path: Path) -> object:

@@ -41,11 +41,11 @@ def read(path: Path) -> object:
     if code in (6, 7):  # all of it is encoded, so that the key is at any offset
         encode = base64.b64encode if code == 6 else base64.urlsafe_b64encode
         shown = redacted(encode(before + plain + after).decode(), [KEY], {})
-        padded = shown.replace("***", "")
-        decoded = (
-            [base64.b64decode(padded[n:] + "===", altchars=b"-_") for n in range(4)] if len(padded) < 10000 else []
-        )
-        assert all(KEY.encode() not in one for one in decoded)
+        left = shown.replace("***", "").rstrip("=")
+        for start in range(4):
+            part = left[start:]
+            part = part[: len(part) - (len(part) % 4 == 1)]
+            assert plain not in base64.b64decode(part + "===", altchars=b"-_" if code == 7 else None)
     else:
         shown = redacted((before + b"\n\n" + plain + b"\n\n" + after).decode("utf-8", "replace"), [KEY], {})
     assert "***" in shown
