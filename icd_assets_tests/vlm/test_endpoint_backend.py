@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 import os
@@ -286,6 +287,38 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
     monkeypatch.delenv("MY_KEY")
     with pytest.raises(UserError, match=r"the environment variable MY_KEY holds no key for http"):
         backend(endpoint)
+
+
+@pytest.mark.parametrize("code", ["base64", "inside", "percent", "unicode", "hex", "lines"])
+def test_a_key_that_a_server_writes_in_a_code_is_not_shown(
+    code: str, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = KEY.encode()
+    written = {
+        "base64": base64.b64encode(raw).decode(),
+        "inside": base64.urlsafe_b64encode(b"user:" + raw + b"!").decode(),
+        "percent": "".join(f"%{byte:02x}" for byte in raw),
+        "unicode": "".join(f"\\u{byte:04x}" for byte in raw),
+        "hex": raw.hex().upper(),
+        "lines": f"{KEY[:4]}\n {KEY[4:]}",
+    }[code]
+    monkeypatch.setenv("MY_KEY", KEY)
+    replies = {401: as_json({"error": {"message": f"no: {written}"}}, 401), 200: said(f"a {written}")}
+    for status, reply in replies.items():
+        with FakeServer(lambda body, n, reply=reply: reply) as server:
+            try:
+                shown = backend(server.endpoint(api_key_env="MY_KEY", retries=0)).generate(prompts(image, 1))[0]
+            except UserError as error:
+                shown = str(error)
+        assert "***" in shown and written not in shown and written[3:-3] not in shown, status
+
+
+@pytest.mark.parametrize("key", ["two words", "line\nbreak", "kl\u00e9", "\udcff", "x" * 5000])
+def test_what_can_be_no_key_is_refused_unshown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", {**os.environ, "MY_KEY": key})
+    with FakeServer() as server, pytest.raises(UserError, match="MY_KEY holds no key: ") as refused:
+        backend(server.endpoint(api_key_env="MY_KEY"))
+    assert key not in str(refused.value)
 
 
 def _models(root: str) -> Answered:
