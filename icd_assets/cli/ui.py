@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import click
-from filelock import FileLock
 from pydantic import BaseModel, Field, ValidationError
 
 from icd_assets.cli.echo import echo
@@ -17,6 +16,7 @@ from icd_assets.cli.help import Command
 from icd_assets.defs.webserver.access import BEHIND_PROXY, HOSTS, TOKEN, Access, is_address
 from icd_assets.errors import UserError
 from icd_assets.runtime.left_by_ui import left_at_work
+from icd_assets.runtime.locks import hold
 from icd_assets.runtime.process_record import ProcessRecord
 from icd_assets.runtime.small_file import read_small
 from icd_assets.store.atomic import write_atomic
@@ -77,7 +77,7 @@ def ui(
 
     home = enter_home()
     _RECORD.parent.mkdir(exist_ok=True)
-    with FileLock(_RECORD.with_suffix(".lock")):
+    with hold(_RECORD.with_suffix(".lock")):
         if (first := _read()) is not None and first.alive():
             echo(f"the UI of this folder is at {first.url} already (process {first.pid})")
             return

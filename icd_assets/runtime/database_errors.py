@@ -20,6 +20,7 @@ from icd_assets.runtime.disk_errors import (
 from icd_assets.runtime.foreign import harmless, printable
 
 _RESTORE = "restore it from a backup or move it away"
+_OF_DAGSTER = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")  # in its home
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
 
 
@@ -38,14 +39,14 @@ def explain_sqlite(error: sqlite3.Error, name: str, path: Path) -> UserError | N
     if code == sqlite3.SQLITE_FULL:
         return disk_full(path)
     if code == sqlite3.SQLITE_IOERR:  # so a full disk shows where SQLite maps memory, and a file that was removed
-        return disk_full(path) if is_full(path) else unwritable(path) or disk_failed(path)
+        return disk_full(path) if is_full(path) else _unwritable(path) or disk_failed(path)
     if whole == sqlite3.SQLITE_READONLY_DBMOVED:
         return UserError(f"{shown}: its file was removed or moved while it was in use; put it back or run again.")
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         if code == sqlite3.SQLITE_CANTOPEN and is_full(path):
             return disk_full(path)
         what = "cannot be opened" if code == sqlite3.SQLITE_CANTOPEN else "may not be written"
-        seen = unwritable(path)
+        seen = _unwritable(path)
         return seen or UserError(f"{shown}: it {what}; see that its file is there and may be written, {GOES_ON}.")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return UserError(f"{shown}: damaged ({text}); {_RESTORE}, {GOES_ON}.")
@@ -57,6 +58,11 @@ def explain_sqlite(error: sqlite3.Error, name: str, path: Path) -> UserError | N
             f"{GOES_ON}."
         )
     return None
+
+
+def _unwritable(path: Path) -> UserError | None:
+    files = [file for name in _OF_DAGSTER if (file := path / name).is_file()]
+    return next((seen for one in (path, *files) if (seen := unwritable(one)) is not None), None)
 
 
 def explain_postgres(text: str) -> UserError:

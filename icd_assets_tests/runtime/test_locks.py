@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from icd_assets.errors import UserError
+from icd_assets.experiment.checks.places import place
 from icd_assets.runtime import locks
-from icd_assets.runtime.locks import Holder, hold_one
+from icd_assets.runtime.finding import findings
+from icd_assets.runtime.locks import Holder, held_by, hold, hold_one
 from icd_assets_tests.programs import program
 from icd_assets_tests.worlds.workplace import ROOT
 
@@ -74,3 +80,22 @@ def test_a_broken_note_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.
         with hold_one({"a": path}, Holder(), tell):
             pass
     assert notes == ["waiting: a is held by a process that has not left its name yet"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing stands in for them: a lock that is a mere file stays when its holder is killed."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path = tmp_path / "locks/a.lock"
+    words = f"the file system of {path} refuses file locks, .* name a place on a local"
+    with pytest.raises(UserError, match=words), hold_one({"a": path}, Holder()):
+        pass
+    with pytest.raises(UserError, match=words), hold(path):
+        pass
+    assert held_by(path) is None
+    found = findings("results", lambda: place("results", tmp_path))
+    assert [(one.level, "refuses file locks" in one.found) for one in found] == [("problem", True)]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+from icd_assets.runtime.database_errors import explain_sqlite
 from icd_assets.runtime.finding import Finding
 from icd_assets.runtime.small_file import open_plain
 from icd_assets.upkeep.sqlite_files import WAIT_SECONDS, address, damage
@@ -21,12 +22,7 @@ def databases(subject: str, paths: Iterable[Path], todo: str) -> Iterator[Findin
         if (problem := _damage(path)) is not None:
             yield Finding(subject, "problem", f"{path} is damaged ({problem})", todo)
         elif (hindrance := _hindrance(path)) is not None:
-            yield Finding(
-                subject,
-                "problem",
-                f"{path} cannot be written ({hindrance})",
-                "end the process that holds it, or fix its permissions",
-            )
+            yield Finding(subject, "problem", *hindrance)
         else:
             good.append(path.name)
     if good:
@@ -56,7 +52,8 @@ def _damage(path: Path) -> str | None:
         return None  # not readable now: the attempt to write finds out what hinders
 
 
-def _hindrance(path: Path) -> str | None:
+def _hindrance(path: Path) -> tuple[str, str] | None:
+    """What hinders, and what to do about it."""
     try:
         with closing(
             sqlite3.connect(address(path, "rw"), uri=True, timeout=WAIT_SECONDS, isolation_level=None)
@@ -64,5 +61,7 @@ def _hindrance(path: Path) -> str | None:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
     except sqlite3.Error as error:
-        return str(error)
+        if (explained := explain_sqlite(error, "the database", path)) is not None:
+            return str(explained).rstrip("."), ""
+        return f"{path} cannot be written ({error})", "end the process that holds it, or fix its permissions"
     return None

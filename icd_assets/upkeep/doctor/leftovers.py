@@ -6,9 +6,10 @@ Lock files are no leftovers: the kernel frees a lock with its holder, and the em
 from __future__ import annotations
 
 import shutil
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import Timeout
@@ -40,7 +41,7 @@ def leftovers(store: Store, *, fix: bool) -> Iterator[Finding]:
     if not halves and not staged and not temporary:
         yield Finding("artifacts", "ok", "no leftovers of killed runs")
         return
-    size = in_bytes(sum(file.stat().st_size for folder in staged for file in folder.rglob("*") if file.is_file()))
+    size = in_bytes(sum(_size(file) for folder in staged for file in folder.rglob("*")))
     files = f"{len(staged)} staging folders ({size}) and {len(temporary)} temporary files"
     with _nobody_writes(store.private / "locks") as quiet:
         if not quiet:
@@ -77,8 +78,23 @@ def answers(store: Store) -> Iterator[Finding]:
 
 def _temporary(root: Path) -> list[Path]:
     """Temporary files whose writer is gone, and that are old: the writer may be of another container."""
-    old = [path for path in temporaries(root) if time.time() - path.stat().st_mtime > _OLD_SECONDS]
+    old = [path for path in temporaries(root) if _age(path) > _OLD_SECONDS]
     return [path for path in old if (pid := writer_pid(path)) is not None and absent(pid)]
+
+
+def _size(path: Path) -> int:
+    """In bytes; none of what is no file, or went away since it was listed."""
+    with suppress(OSError):
+        facts = path.lstat()
+        return facts.st_size if stat.S_ISREG(facts.st_mode) else 0
+    return 0
+
+
+def _age(path: Path) -> float:
+    """In seconds, by the wall clock; negative if that was set back since: nothing is too old by mistake."""
+    with suppress(OSError):
+        return time.time() - path.lstat().st_mtime
+    return 0.0
 
 
 @contextmanager

@@ -17,12 +17,14 @@ from packaging.version import Version
 
 from icd_assets.runtime.device import visible_gpus
 from icd_assets.runtime.finding import Finding, in_bytes
+from icd_assets.runtime.foreign import harmless
 
 if TYPE_CHECKING:
     from icd_assets.vlm.memory import Workload
 
 _MIB = 1 << 20
 _SLOW_HOURS = 1.0
+_TOOL_SECONDS = 30.0
 
 
 def packages() -> Iterator[Finding]:
@@ -82,10 +84,14 @@ def gpus() -> list[Gpu]:
         fields = _queried(tool, name, "--query-gpu=name,driver_version,memory.total,memory.free")
         if not fields:
             continue
+        if len(fields[0]) != 4 or not (fields[0][2].isdecimal() and fields[0][3].isdecimal()):
+            continue  # a broken one, as "[Unknown Error]"
         model, driver, total, free = fields[0]
         holders = tuple(
             f"{Path(program).name} (pid {pid}, {in_bytes(int(used) * _MIB) if used.isdecimal() else used})"
-            for pid, program, used in _queried(tool, name, "--query-compute-apps=pid,process_name,used_memory")
+            for pid, program, used in _triples(
+                _queried(tool, name, "--query-compute-apps=pid,process_name,used_memory")
+            )
         )
         found.append(Gpu(name, model, driver, int(total) * _MIB, int(free) * _MIB, holders))
     return found
@@ -96,9 +102,28 @@ def _queried(tool: str | None, gpu: str, query: str) -> list[list[str]]:
     if tool is None:
         return []
     command = [tool, "-i", gpu, query, "--format=csv,noheader,nounits"]
-    listing = subprocess.run(command, capture_output=True, text=True)
-    lines = listing.stdout.splitlines() if listing.returncode == 0 else []
-    return [line.split(", ") for line in lines if line.strip()]
+    return [line.split(", ") for line in _printed(command).splitlines() if line.strip()]
+
+
+def _triples(rows: list[list[str]]) -> list[tuple[str, str, str]]:
+    """Rows of a process: its name may hold what parts the columns."""
+    return [(row[0], ", ".join(row[1:-1]), row[-1]) for row in rows if len(row) >= 3]
+
+
+def _printed(command: list[str]) -> str:
+    """What a tool prints; nothing if it fails, or hangs as a driver does whose GPU fell off the bus."""
+    try:
+        ended = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=_TOOL_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return harmless(ended.stdout) if ended.returncode == 0 else ""
 
 
 def devices(found: list[Gpu]) -> Iterator[Finding]:
@@ -139,8 +164,7 @@ def devices(found: list[Gpu]) -> Iterator[Finding]:
 
 
 def _driver_cuda() -> str | None:
-    listing = subprocess.run([shutil.which("nvidia-smi") or "nvidia-smi"], capture_output=True, text=True)
-    match = re.search(r"CUDA Version:\s*(\d+\.\d+)", listing.stdout)
+    match = re.search(r"CUDA Version:\s*(\d+\.\d+)", _printed([shutil.which("nvidia-smi") or "nvidia-smi"]))
     return match[1] if match else None
 
 
@@ -197,8 +221,8 @@ def _free_memory() -> int | None:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
-    kib = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
-    return int(kib) * 1024 if kib is not None else None
+    found = next((match for line in lines if (match := re.match(r"MemAvailable:\s+(\d+)", line))), None)
+    return int(found[1]) * 1024 if found is not None else None
 
 
 def _operations_per_second() -> float:

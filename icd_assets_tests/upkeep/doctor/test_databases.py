@@ -51,7 +51,7 @@ def test_locked_by_another(database: Path, monkeypatch: pytest.MonkeyPatch) -> N
         other.execute("BEGIN IMMEDIATE")
         (finding,) = databases("history", [database], "restore it")
     assert finding.level == "problem"
-    assert "cannot be written (database is locked)" in finding.found
+    assert "runs.db): locked by another program" in finding.found
 
 
 def test_shards_that_begin_like_none(database: Path, tmp_path: Path) -> None:
