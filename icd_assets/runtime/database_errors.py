@@ -70,6 +70,6 @@ def explain_postgres(text: str) -> UserError:
     first = next((line for line in text.splitlines() if line.strip()), "no reason given")
     reason = harmless(_PASSWORD.sub(r"\1:…@", " ".join(first.split())[:300]).rstrip("."))
     return UserError(
-        f"Dagster's records: PostgreSQL does not serve them ({reason}); start it, or fix its entry in "
+        f"Dagster's records do not open: PostgreSQL does not serve them ({reason}); start it, or fix its entry in "
         f"dagster.yaml, {GOES_ON}."
     )

@@ -145,7 +145,8 @@ def refused(path: Path, *, immutable_first: bool = False) -> UserError:
     if closed is not None:
         place, what = closed
         return UserError(
-            f"{shown} may not be used: {printable(str(place))} may not be {what} by {_me()}{_mode(place)}; fix "
+            f"{shown} may not be read or written (Permission denied): {printable(str(place))} may not be "
+            f"{what} by {_me()}{_mode(place)}; fix "
             f"its permissions, {GOES_ON}."
         )
     if immutable_first:

@@ -366,7 +366,7 @@ def test_a_server_that_does_not_answer() -> None:
     with pytest.raises(sqlalchemy.exc.OperationalError) as raised:
         engine.connect()
     found = words(raised.value)
-    assert found.startswith("Dagster's records: PostgreSQL does not serve them (connection to server")
+    assert found.startswith("Dagster's records do not open: PostgreSQL does not serve them (connection to server")
     assert "secret" not in found
 
 
