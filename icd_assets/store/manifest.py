@@ -28,12 +28,6 @@ _MOST = 16 << 20  # bytes
 _LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes, as Linux has them
 
 
-def _is_printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError(f"{brief(text)} holds characters that are none of a name")
-    return text
-
-
 def _is_moment(text: str) -> str:
     moment = datetime.fromisoformat(text)
     if not 1970 <= moment.year < 2200 or moment.tzinfo is None:
@@ -41,8 +35,8 @@ def _is_moment(text: str) -> str:
     return text
 
 
-_Digest = Annotated[str, Field(max_length=200), AfterValidator(_is_printable)]
-_Name = Annotated[str, Field(max_length=1000), AfterValidator(_is_printable)]
+_Digest = Annotated[str, Field(max_length=200)]
+_Name = Annotated[str, Field(max_length=1000)]
 _Moment = Annotated[str, Field(max_length=40), AfterValidator(_is_moment)]
 
 
