@@ -225,7 +225,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_stands_in_the_place_of_a_file_is_one_sentence(world: World, kind: str) -> None:
-    found = attempts(world, kind, files(world)[kind], values=20, each=1)
+    found = attempts(world, kind, files(world)[kind], values=5, each=1)
     assert found.stumbled == []
     assert found.count.total() > 30
 
