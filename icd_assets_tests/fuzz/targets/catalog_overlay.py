@@ -11,7 +11,7 @@ SUFFIX = ".yaml"
 
 
 def seeds() -> Iterable[bytes]:
-    yield MODELS.read_bytes()[:3000]
+    yield MODELS.read_bytes()
     yield b"models: {mine: {aliases: [m], path: '${HOME:-x}/m', prompt: {layout: turns}}}\n"
     yield (
         b"models:\n  s:\n    aliases: []\n    endpoint: {url: 'http://h:1/v1', model: m, server: vllm}\n"
@@ -21,7 +21,7 @@ def seeds() -> Iterable[bytes]:
         b"datasets:\n  d: &d\n    alias_prefixes: [d]\n    sample_num: 3\n    encoder: tiny_clip\n"
         b"    sampler_encoder: tiny_clip\n    leave_out: ['a b']\n    settings: {beam_data: {expand: 8}}\n"
         b"    train: {questions: q, annotations: a, images: 'i/{image_id:012d}.jpg'}\n"
-        b"    validation: {table: {file: t.csv, question: q, image: i, answers: a}, images: 'x/{image_id}'}\n"
+        b"    validation: {joined: j, images: 'x/{image_id}'}\n"
         b"  e: {<<: *d, sample_num: 1.5e+3}\n"
     )
     yield b"tasks: {caption: {prompt: {question: 'D:{question}'}}}\nautomation: {new_inputs: {force: [x]}}\n"

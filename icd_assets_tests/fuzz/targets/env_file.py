@@ -14,7 +14,7 @@ SUFFIX = ".env"
 
 
 def seeds() -> Iterable[bytes]:
-    yield b"# paths\nexport OKVQA_PATH='/data/ok vqa'\nA=1\nB=${A}${A:-x}${C:-y}\nD=\"q\\n\"\nEMPTY=\n'a b'=c\n"
+    yield b"# paths\nexport OKVQA_PATH='/data/ok vqa'\nA=1\nB=${A}${A:-x}${C:-y}\nD=\"q\\n\"\nEMPTY=\n'ab'=c\n"
     yield b"A=aaaaaaaa\n" + b"".join(b"A%d=${A%d}${A%d}\n" % (n + 1, n, n) for n in range(12))
 
 
