@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
+from icd_assets.errors import UserError
 from icd_assets.runtime.secrets import redacted
 
 SUFFIX = ".txt"
@@ -50,4 +51,8 @@ def read(path: Path) -> object:
         shown = redacted((before + b"\n\n" + plain + b"\n\n" + after).decode("utf-8", "replace"), [KEY], {})
     assert "***" in shown
     assert KEY not in shown and KEY.encode().hex() not in shown and json.dumps(KEY) not in shown
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserError(shown.encode("utf-8", "replace").decode()) from None  # as a sentence may show it
     return shown
