@@ -23,6 +23,8 @@ _FREE = 256 << 20  # bytes that a file of any size may take
 _FREE_VALUES = 4_000_000
 _TIMES = 50  # bytes a byte of the file
 _VALUES_A_BYTE = 20
+# What Arrow raises besides its own exceptions.
+_UNREAD = (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError)
 _BATCH = 1 << 16  # rows
 _AT_ONCE = 64 << 20  # bytes of a batch whose texts come out of fewer bytes than they have
 _FEWEST = 64  # rows of such a batch: one by one, a real table would take minutes
@@ -54,12 +56,12 @@ def opened_parquet(
             texts = [file.metadata.schema.column(at).path for at in columns if _is_text(file.metadata, at)]
             # Within lists and records Arrow gives no dictionaries.
             with opened(read_dictionary=[text for text in texts if "." not in text]) as measured:
-                if problem := _expanded(measured, texts, columns, size):
+                if problem := _expanded(measured, texts, size):
                     raise UserError(f"{path} {problem}; {remedy}.")
             yield file
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
+    except (pa.ArrowException, *_UNREAD) as error:
         why = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path} cannot be read as Parquet ({why[:200]}); {remedy}.") from None
 
@@ -75,34 +77,30 @@ def _is_text(metadata: Any, at: int) -> bool:
     return bool(metadata.schema.column(at).physical_type == "BYTE_ARRAY")
 
 
-def _chunks(metadata: Any, columns: Collection[int]) -> Iterator[Any]:
-    for group in range(metadata.num_row_groups):
-        row_group = metadata.row_group(group)
-        yield from (row_group.column(at) for at in columns)
+def _groups(metadata: Any) -> Iterator[Any]:
+    """Of a column's own metadata nothing is asked: where its histograms are damaged, Arrow ends the process."""
+    return (metadata.row_group(group) for group in range(metadata.num_row_groups))
 
 
 def _declared(metadata: Any, columns: Collection[int], size: int) -> str | None:
     """What is wrong by the file's own account."""
-    values = metadata.num_rows
-    for chunk in _chunks(metadata, columns):
-        values += chunk.num_values
-        if chunk.total_uncompressed_size > max(_FREE, _TIMES * size):
-            return f"declares a column of {chunk.total_uncompressed_size >> 20} MiB in {size} bytes"
+    for group in _groups(metadata):
+        if group.total_byte_size > max(_FREE, _TIMES * size):
+            return f"declares {group.total_byte_size >> 20} MiB in {size} bytes"
+    values = metadata.num_rows * len(columns)
     if values > max(_FREE_VALUES, _VALUES_A_BYTE * size):
         return f"declares {values} values in {size} bytes"
     return None
 
 
-def _expanded(file: pq.ParquetFile, texts: list[str], columns: Collection[int], size: int) -> str | None:
+def _expanded(file: pq.ParquetFile, texts: list[str], size: int) -> str | None:
     """What is wrong once each text has its place."""
-    batch, most, found = _BATCH, max(_FREE, _TIMES * size), 0
-    for chunk in _chunks(file.metadata, columns):
-        if chunk.physical_type == "BYTE_ARRAY" and (
-            "." in chunk.path_in_schema or "DELTA_BYTE_ARRAY" in chunk.encodings
-        ):
-            batch = min(batch, max(_FEWEST, _AT_ONCE // max(1, chunk.total_uncompressed_size)))
     if not texts:
         return None
+    batch, most, found = _BATCH, max(_FREE, _TIMES * size), 0
+    if any("." in text for text in texts):
+        largest = max((group.total_byte_size for group in _groups(file.metadata)), default=0)
+        batch = min(batch, max(_FEWEST, _AT_ONCE // max(1, largest)))
     for part in file.iter_batches(batch_size=batch, columns=texts):
         found += sum(_size(column) for column in part.columns)
         if found > most:

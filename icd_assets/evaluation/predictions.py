@@ -169,7 +169,7 @@ def is_table(path: Path) -> bool:
     try:
         with open_plain(path) as file:
             return {*COLUMNS} <= {*pq.read_schema(file).names}
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError):
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, RuntimeError):
         return False
 
 

@@ -1,0 +1,106 @@
+"""Each kind of hostile data file is one sentence that names file and place, and costs no memory to speak of."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import pytest
+
+from icd_assets.datasets import text_file
+from icd_assets.datasets.ids import check_image_names
+from icd_assets.datasets.json_file import read_json
+from icd_assets.datasets.table_file import TableFile
+from icd_assets.errors import UserError
+from icd_assets.tasks.caption.files import read_captions
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"a": [{"question": "\\ud800"}]}', r"a\[0\].question holds half a character"),
+        ('{"a\\udc00": 1}', "a key, .*, holds half a character"),
+        ("[1," * 200 + "1" + "]" * 200, "lists within lists"),
+        ("[" * 100_000, "lists within lists"),
+        ("[1e400]", "1e400 is not a finite number"),
+        ("[" + "9" * 5000 + "]", "4300 digits"),
+        ("PK\x03\x04", "is a zip archive"),
+        ('{"' + "k" * 10_000 + '": 1, "' + "k" * 10_000 + '": 2}', "occurs twice in one object"),
+    ],
+)
+def test_json_of_each_kind_is_one_short_sentence(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=says) as caught:
+        read_json(path, unique_keys=True)
+    assert len(str(caught.value)) < 400 + len(str(path))
+    str(caught.value).encode()
+
+
+def test_both_halves_of_a_character_are_one(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('["\\ud83d\\ude00", "\\u00e9"]')
+    assert read_json(tmp_path / "a.json") == ["\N{GRINNING FACE}", "é"]
+
+
+@pytest.mark.parametrize("piece", ["[],", '{"a":1},', "1,"])
+def test_brackets_and_commas_alone_do_not_fill_the_memory(tmp_path: Path, piece: str, monkeypatch) -> None:
+    monkeypatch.setattr(text_file, "_OBJECTS", 64 << 20)
+    path = tmp_path / "a.json"
+    path.write_text("[" + piece * (12_000_000 // len(piece)) + "1]")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match="next to nothing but brackets and commas"):
+        read_json(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_a_line_without_end(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"question,image\n" + b"a" * (17 << 20))
+    with pytest.raises(UserError, match="has more than 8 MiB in line 2"):
+        list(TableFile(path=str(tmp_path / name)).rows())
+
+
+def test_a_million_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(",".join(map(str, range(1_000_000))))
+    with pytest.raises(UserError, match="has 1000000 columns"):
+        list(TableFile(path=str(tmp_path / "a.csv")).rows())
+
+
+@pytest.mark.parametrize("kind", ["text", "page", "nulls", "date", "no utf-8"])
+def test_parquet_that_grows_or_has_no_value_in_python(tmp_path: Path, kind: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {
+        "text": lambda: pa.DictionaryArray.from_arrays(
+            pa.array([0] * 5000, pa.int32()), pa.array(["a" * (1 << 20)])
+        ),
+        "page": lambda: pa.array(["a" * (300 << 20)]),
+        "nulls": lambda: pa.nulls(50_000_000, pa.int64()),
+        "date": lambda: pa.array([1 << 62], pa.timestamp("ms")),
+        "no utf-8": lambda: pa.array([b"\xff"]).view(pa.string()),
+    }
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"answer": columns[kind]()}), path, compression="zstd", use_dictionary=kind != "page")
+    with pytest.raises(UserError, match=r"holds over|declares|cannot be read as Parquet"):
+        list(TableFile(path=str(path)).rows())
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" + "é" * 130 + ".png", "../a", "a/../../b", "/etc/passwd"])
+def test_names_that_no_picture_has(name: str) -> None:
+    with pytest.raises(UserError, match=r"leads out|lies outside|more than 255 bytes"):
+        check_image_names([name], "/pictures/{image_id}", "a.json")
+
+
+@pytest.mark.parametrize("encoding", ["idna", "punycode", "unicode_escape", "utf-7"])
+def test_encodings_that_no_file_has(encoding: str) -> None:
+    with pytest.raises(ValueError, match="no file is in the encoding"):
+        TableFile(path="a.csv", encoding=encoding)
+
+
+def test_an_image_number_beyond_all_tables(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"images": [{"id": 1' + "0" * 400 + '}], "annotations": []}')
+    with pytest.raises(UserError, match="not an image's number") as caught:
+        read_captions("any", "train", path, "{image_id}.jpg")
+    assert len(str(caught.value)) < 300 + len(str(path))
