@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
+from icd_assets.errors import UserError
 from icd_assets.lever_plus.names import Name, read_name
 
 SUFFIX = ".txt"
@@ -20,8 +21,11 @@ def seeds() -> Iterable[bytes]:
     )
 
 
-def read(path: Path) -> Name | str:
+def read(path: Path) -> Name:
     """A name of bytes that are no UTF-8 comes as the file system gives it."""
     text = path.read_bytes()[:4000].replace(b"\0", b"").decode("utf-8", "surrogateescape")
     inside = PurePath(text)
-    return read_name(inside, "okvqa") if inside.parts else ""
+    found = read_name(inside, "okvqa") if inside.parts else ""
+    if isinstance(found, str):
+        raise UserError(found)
+    return found
