@@ -341,7 +341,10 @@ def test_the_page_has_the_questions_that_flipped(tmp_path: Path) -> None:
 def recorded(folder: Path, made: str, config: dict[str, Any] | None = None) -> Manifest:
     """The record of what lies in an evaluation's folder."""
     names = ("predictions.parquet", "comparison.json")
-    files = [{"path": f"demo/{name}", "size": 1, "sha256": sha256_file(folder / name)} for name in names]
+    files = [
+        {"path": f"demo/{name}", "size": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
+        for name in names
+    ]
     content = record(config or PROMPT) | {"files": files, "created_at": made, "data_version": files[0]["sha256"]}
     return Manifest.model_validate(content)
 

@@ -91,7 +91,7 @@ def test_an_evaluation_that_was_changed_is_refused(cell: Experiment, content: by
         Trained.of(cell)
 
 
-HOSTILE = "d0<img/**src**=x>`![x](https://evil.example)`&amp;{{7*7}}{%raw%}:-#'\"$(id)"
+HOSTILE = "<img/**src**=x>`![x](//evil.example)`&amp;{{7*7}}{%a%}:-#'\"$(id)"
 
 
 def test_a_hostile_name_is_shown_letter_by_letter(tmp_path: Path) -> None:

@@ -314,10 +314,10 @@ def test_a_key_that_a_server_writes_in_a_code_is_not_shown(
 
 
 @pytest.mark.parametrize("key", ["two words", "line\nbreak", "kl\u00e9", "\udcff", "x" * 5000])
-def test_what_can_be_no_key_is_refused_unshown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_can_be_no_key_is_refused_unshown(key: str, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.environ", {**os.environ, "MY_KEY": key})
     with FakeServer() as server, pytest.raises(UserError, match="MY_KEY holds no key: ") as refused:
-        backend(server.endpoint(api_key_env="MY_KEY"))
+        backend(server.endpoint(api_key_env="MY_KEY")).generate(prompts(image, 1))
     assert key not in str(refused.value)
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from icd_assets.experiment.catalog import PACKAGE, Catalog
+from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.catalog_entries import EncoderEntry, ModelEntry
+from icd_assets.experiment.catalog_variables import PACKAGE
 from icd_assets.experiment.checks import models
 from icd_assets.runtime.finding import Finding, findings
 from icd_assets.vlm.backends.in_process import InProcess
