@@ -17,8 +17,8 @@ from icd_assets.cli.summary import path_shown
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.settings import Settings
 from icd_assets.lineage.there import fitting
+from icd_assets.runtime.plain_file import open_plain
 from icd_assets.runtime.progress import Progress
-from icd_assets.runtime.small_file import open_plain
 from icd_assets.store.atomic import write_atomic
 
 NAME = "report.html"

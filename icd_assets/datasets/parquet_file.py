@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.small_file import open_plain
+from icd_assets.runtime.plain_file import open_plain
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.small_file import open_plain
+from icd_assets.runtime.plain_file import open_plain
 
 # Ten times the largest file that the pipeline knows (VQAv2's annotations: 0.4 GB). Text and parsed objects
 # together take several times a file's size, so a larger one would end in the machine's memory, not in a sentence.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icd_assets.evaluation.predictions import NAME
-from icd_assets.runtime.small_file import open_plain
+from icd_assets.runtime.plain_file import open_plain
 from icd_assets.store.atomic import write_atomic
 from icd_assets.store.digests import sha256_file
 from icd_assets.store.manifest import Manifest, read_manifest

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from icd_assets.datasets.ids import Id
 from icd_assets.datasets.parquet_file import opened_parquet
 from icd_assets.errors import UserError
-from icd_assets.runtime.small_file import open_plain
+from icd_assets.runtime.plain_file import open_plain
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from icd_assets.datasets.json_file import read_json
 from icd_assets.errors import UserError
 from icd_assets.runtime.foreign import brief, printable
-from icd_assets.runtime.plain_file import in_words, open_plain_file
+from icd_assets.runtime.plain_file import in_words, open_plain
 from icd_assets.runtime.small_file import parse_json
 
 # Lengths stand beside the patterns: \w{1,200} takes a fifth of a second to compile, whenever a command starts.
@@ -72,7 +72,7 @@ def read_embedded(path: Path) -> EmbeddedLineage:
 def _meta(path: Path) -> dict[str, Any]:
     """``_meta`` of RL data. It is the last line; a reformatted copy is read as a whole."""
     try:
-        with open_plain_file(path) as file:
+        with open_plain(path) as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - _TAIL))
             tail = file.read(_TAIL)

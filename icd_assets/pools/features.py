@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icd_assets.pools.similarity import Features, SamplerFeatures
-from icd_assets.runtime.plain_file import open_plain_file, require_plain_file
+from icd_assets.runtime.plain_file import open_plain, require_plain
 from icd_assets.runtime.small_file import read_small_json
 from icd_assets.store.atomic import replacing, write_atomic
 from icd_assets.store.digests import DigestCache, sha256_json
@@ -81,7 +81,7 @@ def read_features(base: Path, rows: int, digests: DigestCache) -> SamplerFeature
 def sound(base: Path, digests: DigestCache) -> bool:
     """Whether the files are what was written. Raises ``OSError`` or ``ValueError`` where that cannot be known."""
     for kind in _KINDS:
-        require_plain_file(_path(base, kind))
+        require_plain(_path(base, kind))
     return bool(read_small_json(_sums(base), _LARGEST_SUMS) == _hashed(base, digests))
 
 
@@ -90,7 +90,7 @@ def _hashed(base: Path, digests: DigestCache) -> dict[str, str]:
 
 
 def _mapped(path: Path, rows: int) -> Features:
-    with open_plain_file(path) as file:
+    with open_plain(path) as file:
         try:
             version = np.lib.format.read_magic(file)
             read = (

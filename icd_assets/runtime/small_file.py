@@ -7,37 +7,14 @@ JSON of ordinary depth and finite numbers raises a ``ValueError``.
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
-import stat
-from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from icd_assets.runtime.plain_file import open_plain, too_large
+
 SMALL = 32 << 20  # bytes; as parsed JSON they take up to twenty times that
-_KINDS = {
-    stat.S_IFIFO: "it is a pipe, not a file",
-    stat.S_IFSOCK: "it is a socket, not a file",
-    stat.S_IFCHR: "it is a device, not a file",
-    stat.S_IFBLK: "it is a device, not a file",
-    stat.S_IFDIR: "it is a folder, not a file",
-}
-
-
-def open_plain(path: Path, most: int | None = None) -> BufferedReader:
-    """A regular file to read, of at most ``most`` bytes."""
-    _require_plain(path, path.stat(), most)  # before it is opened: that alone can do something to a device
-    # Whatever stands there by now, opening and reading it does not wait.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    file = os.fdopen(descriptor, "rb")
-    try:
-        _require_plain(path, os.fstat(descriptor), most)
-    except OSError:
-        file.close()
-        raise
-    return file
 
 
 def read_small(path: Path, most: int = SMALL) -> bytes:
@@ -45,7 +22,7 @@ def read_small(path: Path, most: int = SMALL) -> bytes:
     with open_plain(path, most) as file:
         content = file.read(most + 1)  # it may be growing
     if len(content) > most:
-        raise _too_large(path, len(content), most)
+        raise too_large(path, len(content), most)
     return content
 
 
@@ -72,18 +49,3 @@ def finite_number(text: str) -> float:
     if not math.isfinite(value := float(text)):
         raise ValueError(f"{text[:40]} is not a finite number")
     return value
-
-
-def _require_plain(path: Path, status: os.stat_result, most: int | None) -> None:
-    kind = stat.S_IFMT(status.st_mode)
-    if kind != stat.S_IFREG:
-        code = errno.EISDIR if kind == stat.S_IFDIR else errno.EINVAL
-        raise OSError(code, _KINDS.get(kind, "it is no regular file"), str(path))
-    if most is not None and status.st_size > most:
-        raise _too_large(path, status.st_size, most)
-
-
-def _too_large(path: Path, size: int, most: int) -> OSError:
-    return OSError(
-        errno.EFBIG, f"it has {size / 2**20:,.1f} MiB, of which at most {most >> 20} are read", str(path)
-    )

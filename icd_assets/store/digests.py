@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from icd_assets.runtime.small_file import SMALL, open_plain, read_small_json
+from icd_assets.runtime.plain_file import open_plain
+from icd_assets.runtime.small_file import SMALL, read_small_json
 from icd_assets.store.atomic import write_atomic
 
 _DIGEST = re.compile("[0-9a-f]{64}")

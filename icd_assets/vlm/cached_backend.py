@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Generic, Literal
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.small_file import open_plain
+from icd_assets.runtime.plain_file import open_plain
 from icd_assets.store.digests import sha256_json
 from icd_assets.vlm.answer_store import AnswerStore
 from icd_assets.vlm.backend import Answer, Backend, HandOver, Likelihood, Refused

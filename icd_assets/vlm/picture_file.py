@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from icd_assets.runtime.foreign import printable
 from icd_assets.runtime.instead import instead
-from icd_assets.runtime.small_file import open_plain
+from icd_assets.runtime.plain_file import open_plain
 from icd_assets.vlm.picture_formats import FORMATS, NAMES, START, closed_kind
 
 PIXELS = 50_500_000  # the sensors of phones and cameras end at 50 megapixels (8192×6144)

@@ -18,7 +18,7 @@ from icd_assets.errors import UserError
 from icd_assets.runtime.finding import in_bytes
 from icd_assets.runtime.foreign import brief, printable
 from icd_assets.runtime.instead import PAGES, POINTER
-from icd_assets.runtime.plain_file import in_words, open_plain_file
+from icd_assets.runtime.plain_file import in_words, open_plain
 from icd_assets.runtime.small_file import parse_json, read_small_json
 
 _LONGEST_HEADER = 16 << 20  # bytes; 150,000 tensors. As Python's objects it takes twenty times that
@@ -104,7 +104,7 @@ def _numbers(shape: Any) -> int:
 
 
 def _header(path: Path) -> dict[str, Any]:
-    with open_plain_file(path) as file:
+    with open_plain(path) as file:
         length = int.from_bytes(file.read(_LENGTH), "little")
         if length > _LONGEST_HEADER:
             raise ValueError("a header longer than any")
@@ -169,7 +169,7 @@ def _require_shards(index: Path, files: Mapping[str, Path]) -> None:
 def _require_tensors(path: Path) -> set[str]:
     """The names of the tensors in a whole safetensors file."""
     size = path.stat().st_size
-    with open_plain_file(path) as file:
+    with open_plain(path) as file:
         start = file.read(_LENGTH)
         _require_content(path, start + file.read(64), size)
         length = int.from_bytes(start, "little")
@@ -220,7 +220,7 @@ def _require_pickled(path: Path) -> None:
     first, by the reader that asks.
     """
     size = path.stat().st_size
-    with open_plain_file(path) as file:
+    with open_plain(path) as file:
         start = file.read(64)
     _require_content(path, start, size)
     if not start.startswith((_ZIP, _PICKLE)):
@@ -235,7 +235,7 @@ def _require_pickled(path: Path) -> None:
 
 def _require_text(path: Path) -> None:
     """Configuration, tokenizer, template: text that is no pointer; JSON where it says so."""
-    with open_plain_file(path) as file:
+    with open_plain(path) as file:
         start = file.read(64)
     if path.suffix == ".json":
         _require_content(path, start, path.stat().st_size)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.foreign import printable
-from icd_assets.runtime.plain_file import in_words, open_plain_file
+from icd_assets.runtime.plain_file import in_words, open_plain
 from icd_assets.runtime.torch_files.container import NUMBERS, ORDER, PICKLE, Entry, Inexact, entries
 from icd_assets.runtime.torch_files.pickled import Refused, unpickle
 
@@ -48,7 +48,7 @@ def read_file(
     else, may take.
     """
     try:
-        file = open_plain_file(path)
+        file = open_plain(path)
     except OSError as error:
         raise UserError(f"{path}: {in_words(error)}.") from None
     with file:

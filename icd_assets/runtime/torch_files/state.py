@@ -16,7 +16,7 @@ from torch import Tensor
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.foreign import brief, printable
-from icd_assets.runtime.plain_file import in_words, open_plain_file
+from icd_assets.runtime.plain_file import in_words, open_plain
 from icd_assets.runtime.torch_files.pickled import unpickle
 from icd_assets.runtime.torch_files.reader import nothing, read_file
 from icd_assets.runtime.torch_files.walk import walk_first
@@ -37,7 +37,7 @@ def require_tensors(path: Path) -> None:
 def require_older_tensors(path: Path) -> None:
     """The same of a file as torch wrote it before 1.6."""
     try:
-        with open_plain_file(path) as file:
+        with open_plain(path) as file:
             content = _older(file)
     except OSError as error:
         raise UserError(f"{path}: {in_words(error)}.") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from icd_assets.runtime.database_errors import explain_sqlite
 from icd_assets.runtime.finding import Finding
-from icd_assets.runtime.small_file import open_plain
+from icd_assets.runtime.plain_file import open_plain
 from icd_assets.upkeep.sqlite_files import WAIT_SECONDS, address, damage
 
 _MAGIC = b"SQLite format 3\x00"

@@ -1,4 +1,4 @@
-"""A page of another origin, in a real browser, tries every way to command the UI or to read it: nothing happens."""
+"""A page of another origin, in a real browser, tries every way to command the UI or read it: nothing happens."""
 
 from __future__ import annotations
 
