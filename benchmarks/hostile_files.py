@@ -525,7 +525,8 @@ def run(case: Case, home: Path, package: Path, most_seconds: float) -> tuple[str
         return "control code", last
     if code not in (0, 1, 2):
         return f"exit {code}", last
-    if code == 2 and not ("icd-assets:" in text or "Usage:" in text):
+    sentences = ("icd-assets:", "Usage:", "something would stop the run")  # the last is the doctor's
+    if code == 2 and not any(words in text for words in sentences):
         return "no sentence", last
     return ("refused" if code == 2 else "handled"), last
 

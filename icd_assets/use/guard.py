@@ -8,7 +8,6 @@ DNS server answered with 127.0.0.1.
 from __future__ import annotations
 
 import secrets
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -46,13 +45,16 @@ class Guard:
                 "the token is missing or wrong; send Authorization: Bearer TOKEN.",
                 {"WWW-Authenticate": "Bearer"},
             )
-        if int(headers.get("content-length", 0)) > BODY:
+        length = headers.get("content-length", "0")
+        if not (length.isdecimal() and len(length) < 20):
+            raise HTTPException(400, "the header content-length is no number of bytes.")
+        if int(length) > BODY:
             raise _too_big()
 
 
 def _of_another_site(headers: Headers) -> bool:
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+    if origin is not None and origin.lower().partition("://")[2] != headers.get("host", "").lower():
         return True
     return headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
 

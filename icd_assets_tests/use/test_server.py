@@ -244,6 +244,7 @@ def test_a_body_that_is_too_big_is_not_kept(
         ({"Host": "[::1]:8400"}, 200),
         ({"Origin": "https://attacker.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
         ({"Origin": "http://127.0.0.1:3000"}, 403),
         ({"Origin": "http://127.0.0.1:8400"}, 200),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
