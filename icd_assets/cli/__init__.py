@@ -19,6 +19,7 @@ from icd_assets.cli.card import card
 from icd_assets.cli.compare import compare
 from icd_assets.cli.diff import diff
 from icd_assets.cli.doctor import doctor
+from icd_assets.cli.echo import echo
 from icd_assets.cli.evaluation import evaluation
 from icd_assets.cli.gpus import gpus
 from icd_assets.cli.headroom import headroom
@@ -39,7 +40,6 @@ from icd_assets.cli.ui import ui
 from icd_assets.cli.verify import verify
 from icd_assets.errors import UserError
 from icd_assets.runtime import machine_errors
-from icd_assets.runtime.foreign import harmless
 from icd_assets.runtime.home import load_env_file
 from icd_assets.runtime.interrupts import deliver_every_interrupt
 
@@ -103,4 +103,4 @@ def _refuse(error: UserError) -> NoReturn:
 def _say(text: str) -> None:
     """A line to stderr; that nobody reads it, or that its disk is full, changes nothing about the exit code."""
     with suppress(OSError):
-        click.echo(harmless(text), err=True)
+        echo(text, err=True)

@@ -7,12 +7,18 @@ from typing import Any
 
 from icd_assets.errors import harmless
 
-__all__ = ["brief", "harmless", "printable"]
+__all__ = ["brief", "first_line", "harmless", "printable"]
 
 
 def printable(text: str) -> str:
     """A name on one line: nothing in it steers the terminal, turns the writing round or breaks the line."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def first_line(error: BaseException, most: int = 300) -> str:
+    """What a library says of a file, in ``most`` characters of one line, without the advice that follows."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return printable(lines[0][:most])
 
 
 class _Brief(reprlib.Repr):

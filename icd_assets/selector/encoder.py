@@ -42,14 +42,14 @@ from transformers import (
 
 from icd_assets.datasets.vqa import images_of, questions_of
 from icd_assets.errors import UserError
-from icd_assets.runtime.foreign import brief, printable
+from icd_assets.runtime.foreign import brief, first_line, printable
 from icd_assets.runtime.prefetch import prefetch
 from icd_assets.runtime.progress import OnProgress, counting, ignore
 from icd_assets.runtime.threads import one_thread
 from icd_assets.vlm.cpu import tune_cpu
 from icd_assets.vlm.images import read_images
 from icd_assets.vlm.model import pretrained
-from icd_assets.vlm.processor import first_line, read_config
+from icd_assets.vlm.processor import read_config
 from icd_assets.vlm.weight_headers import require_tokenizer
 from icd_assets.vlm.weights import locate
 

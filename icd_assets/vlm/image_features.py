@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from icd_assets.runtime.foreign import first_line
 from icd_assets.vlm.images import read_image
 from icd_assets.vlm.lru import ByteLru
-from icd_assets.vlm.processor import first_line
 from icd_assets.vlm.refusals import PictureRefused
 
 _PLACE_TOKENS = 1 << 25  # a pointer each

@@ -13,9 +13,9 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.foreign import brief
+from icd_assets.runtime.foreign import brief, first_line
 from icd_assets.vlm.backend import Generation
-from icd_assets.vlm.processor import first_line, read_config
+from icd_assets.vlm.processor import read_config
 from icd_assets.vlm.weight_headers import require_whole
 from icd_assets.vlm.weights import Dtype
 

@@ -21,7 +21,7 @@ from transformers import AutoConfig
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.foreign import brief, printable
+from icd_assets.runtime.foreign import brief, first_line
 from icd_assets.runtime.plain_file import in_words
 from icd_assets.runtime.small_file import read_small_json
 from icd_assets.vlm.weight_headers import require_tokenizer
@@ -87,11 +87,6 @@ def read_config(folder: Path) -> Any:
         raise UserError(
             f"{folder} is no transformers model ({first_line(error)}); fix the catalog's path."
         ) from None
-
-
-def first_line(error: Exception) -> str:
-    """What transformers says, without the advice that follows."""
-    return printable((str(error).strip().splitlines() or [type(error).__name__])[0][:300])
 
 
 def _without_video(processor_class: Any) -> Any:

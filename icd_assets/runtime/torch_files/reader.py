@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.foreign import printable
+from icd_assets.runtime.foreign import first_line
 from icd_assets.runtime.plain_file import in_words, open_plain
 from icd_assets.runtime.torch_files.container import NUMBERS, ORDER, PICKLE, Entry, Inexact, entries
 from icd_assets.runtime.torch_files.pickled import Refused, unpickle
@@ -63,9 +63,8 @@ def read_file(
             raise UserError(f"{path}: refused, it holds more than tensors and numbers ({error}).") from None
         # A hostile or damaged file can fail in any way, the memory among them; each is the file's fault.
         except Exception as error:  # noqa: BLE001
-            raise UserError(
-                f"{path}: damaged or not a checkpoint ({_what(error)}); copy or make it again."
-            ) from None
+            what = first_line(error, 160).rstrip(".")
+            raise UserError(f"{path}: damaged or not a checkpoint ({what}); copy or make it again.") from None
     return result
 
 
@@ -143,16 +142,10 @@ class _Storages:
 
 
 def _require_sum(entry: Entry, parts: Iterable[bytes | bytearray]) -> None:
-    if entry.crc == 0:  # torch can be told to leave it out
+    if entry.crc == 0:  # torch can leave it out
         return
     found = 0
     for part in parts:
         found = zlib.crc32(part, found)
     if found != entry.crc:
         raise ValueError("its bytes are not those that were written: their checksum differs")
-
-
-def _what(error: BaseException) -> str:
-    """The error's first line, shortened, in words of one line."""
-    text = str(error).strip().splitlines() or [type(error).__name__]
-    return printable(text[0][:160].rstrip("."))

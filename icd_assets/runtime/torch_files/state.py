@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.foreign import brief, printable
+from icd_assets.runtime.foreign import brief, first_line
 from icd_assets.runtime.plain_file import in_words, open_plain
 from icd_assets.runtime.torch_files.pickled import unpickle
 from icd_assets.runtime.torch_files.reader import nothing, read_file
@@ -42,8 +42,7 @@ def require_older_tensors(path: Path) -> None:
     except OSError as error:
         raise UserError(f"{path}: {in_words(error)}.") from None
     except Exception as error:  # noqa: BLE001 - a hostile or damaged file can fail in any way
-        what = printable((str(error).splitlines() or [type(error).__name__])[0][:160])
-        raise UserError(f"{path}: damaged, or not written by torch.save ({what}).") from None
+        raise UserError(f"{path}: damaged, or not written by torch.save ({first_line(error, 160)}).") from None
     _require(path, content)
 
 

@@ -1,6 +1,6 @@
 """A pickle's instructions, gone through before any of them is followed.
 
-An unpickler does what it is told, in C and without limits: it hashes a key however deep it is, reserves the memory
+An unpickler obeys its file, in C and without limits: it hashes a key however deep it is, reserves the memory
 that a length claims, copies what a call is given as often as it is called, and adds to an object whatever that
 object takes for an addition. Here the stack is followed without its values. What a tensor file needs of a pickle
 passes; what costs more than the file's own size warrants, or does to a tensor what no checkpoint does, is refused.
