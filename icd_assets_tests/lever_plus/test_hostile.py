@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from icd_assets_tests.programs import program
 from icd_assets_tests.worlds.lever_plus import RL_DATA, V3, LeverPlus, lever_plus_folder, write_json
 from icd_assets_tests.worlds.workplace import Workplace
 
@@ -62,15 +62,11 @@ def looked_at(
     (place.folder / "catalog.yaml").write_text(yaml.safe_dump(catalog, sort_keys=False), encoding="utf-8")
     for make in (code, bombs, claims, paths, pipes):
         make(place.results / make.__name__, place.folder)
-    command = [sys.executable, "-m", "icd_assets.cli", "adopt", "results"]
-    output = place.folder / "printed"
-    with output.open("w") as file:
-        process = subprocess.Popen(command, cwd=place.folder, env=place.environment, stdout=file, stderr=file)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    printed = output.read_text(encoding="utf-8")
-    assert process.returncode == 0, printed
-    return place, printed, usage.ru_maxrss >> 10
+    peak = tmp_path_factory.mktemp("peak") / "kib"
+    command = program("peak_of_a_command", str(peak), "adopt", "results")
+    ran = subprocess.run(command, cwd=place.folder, env=place.environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return place, ran.stdout + ran.stderr, int(peak.read_text(encoding="utf-8")) >> 10
 
 
 def one_of(folder: Path, pattern: str) -> Path:
