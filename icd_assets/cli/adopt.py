@@ -12,6 +12,7 @@ import click
 from icd_assets.cli.help import Command
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
+from icd_assets.cli.place import Place
 from icd_assets.cli.screen import console
 from icd_assets.defs.runs.instance import enter_home, open_instance
 from icd_assets.experiment.catalog import Catalog
@@ -37,14 +38,14 @@ _WORDS = {"adopted": "adopted", "already": "already", "refused": "refused", "lef
         "icd-assets adopt ~/Lever-Plus/results --reward-mode legacy",
     ),
 )
-@click.argument("results_dir", type=click.Path(path_type=Path))
+@click.argument("results_dir", type=Place())
 @setting_options
 @click.option("--dry-run", is_flag=True, help="Look and report, and register nothing.")
 @click.option(
     "--v2",
     multiple=True,
     metavar="PATH",
-    type=click.Path(path_type=Path),
+    type=Place(),
     help="Of several v2 checkpoints of a cell, take this one; may be given once per cell.",
 )
 @json_option

@@ -9,6 +9,7 @@ import click
 from icd_assets.cli.cell_arguments import GpuCommand
 from icd_assets.cli.echo import echo
 from icd_assets.cli.options import setting_options
+from icd_assets.cli.place import Place
 from icd_assets.cli.session import Session
 from icd_assets.errors import UserError
 from icd_assets.experiment.settings import Settings
@@ -28,7 +29,7 @@ license_option = click.option(
     ),
 )
 @click.argument("cell", nargs=-1, metavar="[CELL]")
-@click.option("--to", type=click.Path(path_type=Path), metavar="FILE", help="Write it there instead of printing.")
+@click.option("--to", type=Place(), metavar="FILE", help="Write it there instead of printing.")
 @license_option
 @setting_options
 def card(cell: tuple[str, ...], to: Path | None, license: str | None, settings: Settings) -> None:

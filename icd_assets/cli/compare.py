@@ -14,6 +14,7 @@ from icd_assets.cli.compare_words import Named, all_paths, named_sides
 from icd_assets.cli.echo import echo
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
+from icd_assets.cli.place import Place
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.summary import path_shown
@@ -51,7 +52,7 @@ _MOST = 26  # sides: each has a letter
 @click.option("--shots", type=click.IntRange(min=0), help="Demonstrations. [default: the main table's]")
 @click.option("--common", is_flag=True, help="Compare on the questions that all sides have.")
 @click.option("--anyway", is_flag=True, help="Compare although models or prompts differ.")
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with the questions.")
+@click.option("--html", type=Place(dir_okay=False), help="Write a page with the questions.")
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
 @setting_options
 @json_option

@@ -107,7 +107,10 @@ def _everything(fix: bool) -> list[Finding]:
         catalog = Catalog.load()
     except UserError as error:
         return [Finding("catalog", "problem", str(error))]
-    root = results_root()
+    try:
+        root = results_root()
+    except UserError as error:
+        return [Finding("results", "problem", str(error))]
     return [
         *findings("results", lambda: place("results", root)),
         *check_results(root, fix=fix),

@@ -8,6 +8,7 @@ import click
 
 from icd_assets.cli.echo import echo
 from icd_assets.cli.help import Command
+from icd_assets.cli.place import Place
 
 
 @click.command(
@@ -15,7 +16,7 @@ from icd_assets.cli.help import Command
     short_help="Make a folder the place where the commands work.",
     examples=("icd-assets init", "icd-assets init experiments"),
 )
-@click.argument("folder", default=".", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", default=".", type=Place(file_okay=False))
 def init(folder: Path) -> None:
     """Make FOLDER a home: write dagster.yaml, workspace.yaml and a commented .env.
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from icd_assets.cli.echo import echo
 from icd_assets.cli.help import Command
 from icd_assets.cli.json_output import json_option, print_json
+from icd_assets.cli.place import Place
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.summary import path_shown
@@ -29,7 +30,7 @@ SCHEMA = 1
         "icd-assets leaderboard --json",
     ),
 )
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page.")
+@click.option("--html", type=Place(dir_okay=False), help="Write a page.")
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
 @json_option
 def leaderboard(html: Path | None, markdown: bool, as_json: bool) -> None:

@@ -11,6 +11,7 @@ import click
 
 from icd_assets.cli.cell_arguments import SELECTOR_INPUT
 from icd_assets.cli.help import Command
+from icd_assets.cli.place import Place
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import CATALOG, Catalog
 from icd_assets.experiment.catalog_names import require_name
@@ -28,13 +29,11 @@ _TASK = f"Where a file could be read as several: {', '.join(TASKS)}."
     short_help="Write a folder of questions and images into your catalog.",
     examples=["icd-assets new-dataset ~/signs --columns question=q,answers=a"],
 )
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Place())
 @click.option("--name", help="What to call the dataset. [default: the folder's name]")
 @click.option("--task", type=click.Choice(list(TASKS)), metavar="TASK", help=_TASK)
-@click.option("--train", type=click.Path(path_type=Path), metavar="FILE", help="The file of the train split.")
-@click.option(
-    "--validation", type=click.Path(path_type=Path), metavar="FILE", help="That of the validation split."
-)
+@click.option("--train", type=Place(), metavar="FILE", help="The file of the train split.")
+@click.option("--validation", type=Place(), metavar="FILE", help="That of the validation split.")
 @click.option("--images", metavar="FOLDER", help="Where the images are, or a pattern with {image_id}.")
 @click.option(
     "--columns",
@@ -47,7 +46,7 @@ _TASK = f"Where a file could be read as several: {', '.join(TASKS)}."
 @click.option("--share", type=float, default=0.8, help="Of the images for training, if there is one file. [0.8]")
 @click.option("--encoder", help="The selector's CLIP model in the catalog. [clip-vit-base-patch32]")
 @click.option("--sampler-encoder", help="The samplers'. [clip-vit-large-patch14, or that of --encoder]")
-@click.option("--catalog", type=click.Path(path_type=Path), metavar="FILE", help="The overlay. [ICD_CATALOG]")
+@click.option("--catalog", type=Place(), metavar="FILE", help="The overlay. [ICD_CATALOG]")
 @click.option("--dry-run", is_flag=True, help="Print the entry, and write nothing.")
 def new_dataset(
     folder: Path,

@@ -14,6 +14,7 @@ from icd_assets.cli.cell_arguments import GpuCommand
 from icd_assets.cli.echo import echo
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
+from icd_assets.cli.place import Place
 from icd_assets.cli.screen import is_screen
 from icd_assets.cli.session import Session
 from icd_assets.cli.summary import path_shown
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 sign_option = click.option(
-    "--sign", "key", type=click.Path(path_type=Path), metavar="KEY", help="Sign all files with this private key."
+    "--sign", "key", type=Place(), metavar="KEY", help="Sign all files with this private key."
 )
 data_license_option = click.option(
     "--data-license", metavar="ID", help="Licence of the data, which holds questions."
@@ -42,10 +43,8 @@ data_license_option = click.option(
     ),
 )
 @click.argument("cell", nargs=-1, metavar="[CELL]")
-@click.option(
-    "--to", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="A new folder. [required]"
-)
-@click.option("--data", type=click.Path(path_type=Path), metavar="FOLDER", help="A new folder for its data.")
+@click.option("--to", required=True, type=Place(), metavar="FOLDER", help="A new folder. [required]")
+@click.option("--data", type=Place(), metavar="FOLDER", help="A new folder for its data.")
 @license_option
 @data_license_option
 @sign_option

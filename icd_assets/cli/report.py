@@ -11,6 +11,7 @@ import click
 from icd_assets.cli.cell_arguments import GpuCommand
 from icd_assets.cli.echo import echo
 from icd_assets.cli.options import setting_options
+from icd_assets.cli.place import Place
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.summary import path_shown
@@ -35,7 +36,7 @@ _HEAD = 2000  # bytes at a page's beginning that name the evaluation
     ),
 )
 @click.argument("cell", nargs=-1, metavar="[CELL]")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="[default: beside the evaluation]")
+@click.option("--output", type=Place(dir_okay=False), help="[default: beside the evaluation]")
 @click.option("--open", "opened", is_flag=True, help="Open it in the browser.")
 @setting_options
 def report(cell: tuple[str, ...], output: Path | None, opened: bool, settings: Settings) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from icd_assets.cli.cell_arguments import GpuCommand
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
+from icd_assets.cli.place import Place
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.summary import path_shown
@@ -28,7 +29,7 @@ SCHEMA = 1
         'icd-assets select cat.jpg "What does it eat?" --shots 4 --json',
     ),
 )
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", type=Place())
 @click.argument("question")
 @click.argument("cell", nargs=-1, metavar="[CELL]")
 @click.option("--shots", type=click.IntRange(min=1), default=2, help="Demonstrations to choose. [default: 2]")

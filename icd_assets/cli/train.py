@@ -16,7 +16,7 @@ from icd_assets.cli.json_output import json_option
 from icd_assets.cli.options import note_misspelt, setting_options
 from icd_assets.cli.plan_document import show_plan_as_json
 from icd_assets.errors import UserError
-from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.experiment import Experiment, results_root
 from icd_assets.experiment.plan import Plan, require_assets
 from icd_assets.experiment.recipes import implied, with_recipe
 from icd_assets.experiment.seeds import read_seeds
@@ -95,6 +95,7 @@ def demo() -> None:
     from icd_assets.cli.report import write_reports
     from icd_assets.cli.summary import show_cells, show_ui
 
+    results_root()  # refused before anything is written
     if find_home() is None:
         from icd_assets.cli.init import show_written
         from icd_assets.runtime.new_home import write_home

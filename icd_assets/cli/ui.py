@@ -76,6 +76,7 @@ def ui(
     from icd_assets.store.store import Store
 
     home = enter_home()
+    store, catalog = Store(results_root()), Catalog.load()  # what is wrong with them is no web page's to show
     _RECORD.parent.mkdir(exist_ok=True)
     with hold(_RECORD.with_suffix(".lock")):
         if (first := _read()) is not None and first.alive():
@@ -90,7 +91,7 @@ def ui(
             raise UserError(f"port {port} is used by another program; {todo}.")
         _let_in(host, token, names, behind_proxy)
         with open_instance() as opened:  # creates the instance's tables before two processes try to
-            add_cells_of(opened, Store(results_root()), Catalog.load())
+            add_cells_of(opened, store, catalog)
         me = ProcessRecord.of(os.getpid())
         record = _Running(machine=me.host, pid=me.pid, born=me.born, host=host, port=port)
         write_atomic(_RECORD, record.model_dump_json().encode())

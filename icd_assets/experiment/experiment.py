@@ -21,7 +21,7 @@ from icd_assets.experiment.paths import CellPaths, v3_prefix
 from icd_assets.experiment.recipes import own_rl_rows
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.steps import STEP
-from icd_assets.runtime.home import local_path
+from icd_assets.runtime.home import local_folder
 from icd_assets.scoring.rewards import RewardConfig
 from icd_assets.store.known import Known
 from icd_assets.store.manifest import Input, Manifest
@@ -183,4 +183,4 @@ class Experiment:
 
 def results_root() -> Path:
     """``$RESULT_DIR``, or ``results`` in the working directory (SPEC A.2)."""
-    return local_path(os.environ.get("RESULT_DIR") or "results", "RESULT_DIR")
+    return local_folder(os.environ.get("RESULT_DIR") or "results", "RESULT_DIR")

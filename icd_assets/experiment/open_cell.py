@@ -10,7 +10,7 @@ from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.experiment import Experiment, results_root
 from icd_assets.experiment.recipes import with_implied
 from icd_assets.experiment.settings import Settings, assigned, read_settings
-from icd_assets.runtime.home import load_env_file, local_path
+from icd_assets.runtime.home import load_env_file, local_folder
 
 
 def open_cell(
@@ -36,7 +36,7 @@ def open_cell(
     load_env_file()
     catalog = Catalog.load()
     chosen = as_typed(assigned(read_settings(preset), settings or {}), dataset)
-    root = results_root() if results is None else local_path(str(results), "results")
+    root = results_root() if results is None else local_folder(str(results), "results")
     return Experiment.open(catalog.cell(dataset, sampler, model), chosen, root, catalog)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from icd_assets.errors import UserError
 from icd_assets.runtime.foreign import brief
 from icd_assets.runtime.small_file import read_small_text
-from icd_assets.runtime.user_path import expanded, require_path
+from icd_assets.runtime.user_path import expanded, require_folder, require_path
 
 # The variables that were not set before the ``.env`` file was read: `icd-assets settings` says so.
 FROM_ENV_FILE: set[str] = set()
@@ -31,17 +31,20 @@ _VARIABLE = re.compile(r"\$\{(?P<name>[^${}:]*)(?::-(?P<default>[^}]*))?\}")  # 
 def find_home() -> Path | None:
     """``DAGSTER_HOME``, else the folder that holds ``dagster.yaml``: this one or the nearest above it."""
     if named := os.environ.get("DAGSTER_HOME"):
-        return expanded(named, "DAGSTER_HOME").absolute()  # as Dagster reads it
+        return local_folder(named, "DAGSTER_HOME")  # as Dagster reads it
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / "dagster.yaml").is_file()), None)
 
 
+def local_folder(text: str, origin: str) -> Path:
+    """The absolute path of a folder, which need not be there yet; what stands in its place is refused."""
+    path = local_path(text, origin)
+    require_folder(path, origin)
+    return path
+
+
 def local_path(text: str, origin: str) -> Path:
     """An absolute path of this machine; ``s3://…`` and its kind are refused: each would be a folder ``s3:``."""
-    if (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]{0,40}):/", text)) is not None:
-        raise UserError(
-            f"{origin}={brief(text)} is no folder of this machine ({scheme[1]}:); give a path, or mount it."
-        )
     path = expanded(text, origin).absolute()
     require_path(str(path), origin)  # a relative one may be in a folder that has none
     return path

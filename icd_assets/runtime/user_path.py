@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 
 from icd_assets.errors import UserError
@@ -14,6 +15,7 @@ from icd_assets.runtime.foreign import brief
 
 LONGEST_NAME = 255  # bytes of one file's or folder's name, on every file system in use
 _LONGEST_PATH = 4000  # bytes; Linux takes 4,095, and names of ours follow
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{1,40}):/")
 _NUL = re.compile(r"\x00")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -39,6 +41,8 @@ def expanded(path: str | Path, origin: str = "", *, one_line: bool = True) -> Pa
 def require_path(text: str, origin: str = "", *, one_line: bool = True) -> None:
     """Raise ``UserError`` if ``text`` can be no path, or none that can be recorded and shown."""
     shown = _shown(text, origin)
+    if (scheme := _ADDRESS.match(text)) is not None:  # it would be a folder of that name
+        raise UserError(f"{shown} is no path of this machine ({scheme[1]}:); give one, or mount it.")
     try:
         content = text.encode("utf-8")
     except UnicodeEncodeError:
@@ -54,6 +58,30 @@ def require_path(text: str, origin: str = "", *, one_line: bool = True) -> None:
         raise UserError(
             f"{shown} holds a name of {longest:,} bytes; a file or folder has at most {LONGEST_NAME}: shorten it."
         )
+
+
+def require_folder(path: Path, origin: str) -> None:
+    """Raise ``UserError`` unless ``path`` is a folder, or could become one; what it was set to names it."""
+    shown = _shown(str(path), origin)
+    for place in (path, *path.parents):
+        try:
+            mode = place.stat().st_mode
+        except FileNotFoundError:
+            if not place.is_symlink():
+                continue  # what is not there yet is made
+            what = "is a link to something that is not there"
+        except NotADirectoryError:
+            continue  # a file above it, which is named
+        except PermissionError:
+            return  # who reads or writes there says so
+        except OSError as error:
+            what = f"cannot be looked at ({error.strerror})"
+        else:
+            if stat.S_ISDIR(mode):
+                return
+            what = "is a file, not a folder" if stat.S_ISREG(mode) else "is a pipe or a device, not a folder"
+        inside = "" if place == path else f": {brief(str(place))}"
+        raise UserError(f"{shown}{inside} {what}; give the path of a folder.")
 
 
 def _shown(text: str, origin: str) -> str:

@@ -168,7 +168,7 @@ def test_a_run_that_dagster_launches_hears_it(workplace: Workplace):
 @pytest.mark.parametrize("text", ["s3://bucket/x", "gs://b", "file:///data", "hf://datasets/a", "S3:/b"])
 def test_results_elsewhere_than_on_this_machine_are_refused(monkeypatch, text):
     monkeypatch.setenv("RESULT_DIR", text)
-    with pytest.raises(UserError, match=r"RESULT_DIR=.* is no folder of this machine"):
+    with pytest.raises(UserError, match=r"RESULT_DIR=.* is no path of this machine"):
         results_root()
 
 

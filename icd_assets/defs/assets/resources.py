@@ -13,7 +13,7 @@ from icd_assets.experiment.experiment import Experiment, results_root
 from icd_assets.experiment.settings import Settings, assigned
 from icd_assets.experiment.step_configs import Shared
 from icd_assets.lineage.as_made import last_made
-from icd_assets.runtime.home import local_path
+from icd_assets.runtime.home import local_folder
 from icd_assets.scoring.rewards import RewardSettings
 from icd_assets.store.store import Store
 
@@ -36,7 +36,7 @@ class SharedResource(_form("SharedForm", Shared)):  # type: ignore[misc]
     )
 
     def store(self) -> Store:
-        return Store(local_path(self.results_root, "results_root") if self.results_root else results_root())
+        return Store(local_folder(self.results_root, "results_root") if self.results_root else results_root())
 
     def given(self) -> dict[str, Any]:
         return given(self, Shared.model_fields)
