@@ -2,7 +2,8 @@
 
 Gap: Dagster's in-process executor (1.13.27) does not sleep while it waits, since the method replaced here never
 returns more than 0 (#20367, closed unmerged): it takes a core from the run that it waits for. It does not look for
-an interrupt either, as the multiprocess executor does, and only its log shows that it waits (#16441).
+an interrupt either, as the multiprocess executor does, and only its log shows that it waits (#16441). And each
+executor keeps the time of its next question by the wall clock: set back by an hour, it would not ask for an hour.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
+from typing import Any
 
 import dagster as dg
 
@@ -27,6 +30,7 @@ GPU_POOL = "gpu"
 _POLL_EVERY_SECONDS = 0.5
 _NOTE_AFTER_SECONDS = 2.0
 _CLOSE_EVERY_SECONDS = 5.0
+_ASK_EVERY_SECONDS = 15.0  # for the slot, at the latest; so does Dagster
 
 
 @contextmanager
@@ -55,6 +59,21 @@ def wait_politely(opened: dg.DagsterInstance, run_id: str) -> Iterator[None]:
         yield
     finally:
         InstanceConcurrencyContext.interval_to_next_pending_claim_check = original  # type: ignore[method-assign]
+
+
+@cache  # once per process
+def ask_in_time() -> None:
+    """Ask for a slot after fifteen seconds at the latest, whatever became of the clock."""
+    claim: Any = InstanceConcurrencyContext.claim
+
+    def claim_in_time(self: InstanceConcurrencyContext, *given: Any, **named: Any) -> bool:
+        latest = time.time() + _ASK_EVERY_SECONDS
+        for step, at in self._pending_timeouts.items():
+            self._pending_timeouts[step] = min(at, latest)
+        claimed: bool = claim(self, *given, **named)
+        return claimed
+
+    InstanceConcurrencyContext.claim = claim_in_time  # type: ignore[method-assign]
 
 
 def holders(opened: dg.DagsterInstance, but: str = "") -> list[str]:

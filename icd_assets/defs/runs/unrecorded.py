@@ -7,7 +7,7 @@ the store say where that may have happened, so that looking costs no import of D
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from icd_assets.experiment.plan import Plan
 from icd_assets.runtime.small_file import read_small_json
@@ -53,21 +53,28 @@ def forget_marks(opened: dg.DagsterInstance, plan: Plan) -> None:
 
 
 def _is_behind(experiment: Experiment) -> bool:
-    """Whether the leaderboard was drawn up before the cell was evaluated."""
-    evaluation, leaderboard = experiment.manifest_path("evaluation"), experiment.store.root / "leaderboard.json"
-    if not evaluation.is_file():
+    """Whether the leaderboard lacks the cell's evaluation. By what it holds, not by the times of the files: the
+    clock may have been set back between the two."""
+    evaluation = experiment.manifest("evaluation")
+    if evaluation is None:
         return False
-    return not leaderboard.is_file() or leaderboard.stat().st_mtime_ns < evaluation.stat().st_mtime_ns
+    shown = [(row.get("dataset"), row.get("sampler_model"), row.get("evaluated_at")) for row in _rows(experiment)]
+    return (*evaluation.cell.split("|"), evaluation.created_at) not in shown
 
 
 def _leaderboard_is_recorded(opened: dg.DagsterInstance, experiment: Experiment) -> bool:
     if _is_behind(experiment):
         return False
+    return _last_version(opened, "leaderboard", None) == sha256_json(_rows(experiment))[:16]
+
+
+def _rows(experiment: Experiment) -> list[dict[str, Any]]:
+    """Of the leaderboard on disk; none where it cannot be read, then it is drawn up again."""
     try:
         rows = read_small_json(experiment.store.root / "leaderboard.json")
-    except (OSError, ValueError):  # it is drawn up again
-        return False
-    return _last_version(opened, "leaderboard", None) == sha256_json(rows)[:16]
+    except (OSError, ValueError):
+        return []
+    return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else []
 
 
 def _last_version(opened: dg.DagsterInstance, asset: str, partition: str | None) -> str | None:
