@@ -224,5 +224,12 @@ OFTEN = [
         "sequence_selector: mid-way: kill_parent",
         "rl_selector: data, no manifest: kill",
         "v2format_checkpoint: manifest, no event: kill",
+        "beam_data: mid-way: stop",
+        "beam_data: mid-way: int_twice, again at DagsterInstance.handle_new_event",
+        "beam_data: mid-way: hup_group",
+        "candidate_pools: mid-way: clock_day",
+        "candidate_pools: mid-way: inodes",
+        "candidate_pools: mid-way: readonly",
+        "candidate_pools: any lock: enotsup",
     )
 ]
