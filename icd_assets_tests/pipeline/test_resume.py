@@ -104,7 +104,7 @@ def test_the_next_run_ends_it_wherever_it_was_hit(always: dict[str, dict[str, An
 # How a command says what the disk, or the memory, did to it.
 _SENTENCES = {
     "fill": r"the disk is full: \S+/disk has \d+ of 96 MiB free; free some space, then run again",
-    "inodes": r"no inodes \(files\) are left on \S+/disk: all but \d+ of 20,480 are in use, though it has 9\d of ",
+    "inodes": r"no inodes \(files\) are left on \S+/disk: all but \d+ of 20,480 are in use, though it has \d+ of ",
     "readonly": r"\S+ cannot be written: \S+/results is mounted read-only; mount it for writing or name another",
     "edquot": r"the quota of this user on \S+ is used up, where the disk has [\d,]+ of [\d,]+ MiB free; remove",
     "enospc": r"the disk is full: \S+ has [\d,]+ of [\d,]+ MiB free; free some space, then run again",
