@@ -1,4 +1,4 @@
-"""Killed at any point, run again: the bytes of an uninterrupted run, and at most one batch asked twice."""
+"""Struck at any point, run again: the bytes of an uninterrupted run, and at most one batch asked twice."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def always(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Those that were chosen (``-k``)."""
     items = [item for item in request.session.items if item.get_closest_marker("torture")]
     chosen = [case for case in ALL if any(f"[{case['name']}]" in item.name for item in items)]
-    return run_cases(tmp_path_factory.mktemp("torture"), chosen, timeout=7200)
+    return run_cases(tmp_path_factory.mktemp("torture"), chosen, timeout=14400)
 
 
 def names(cases: list[Case]) -> list[str]:
