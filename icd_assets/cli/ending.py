@@ -85,10 +85,13 @@ def unwinding() -> Iterator[None]:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:
                 signal.signal(number, _as_ctrl_c if number == signal.SIGHUP else _raise_once)
-        yield
-        if _interrupted(reading):
+        try:
+            yield
+            if _interrupted(reading):
+                leave()
+        except KeyboardInterrupt:
             leave()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # a second one on the way there, where Dagster's handler took the first
         leave()
     finally:
         signal.set_wakeup_fd(-1)

@@ -21,6 +21,7 @@ SENTENCE = "icd-assets: interrupted; what is complete is kept, and the same comm
         ("at_once", ""),
         ("unwound", "cleaned\n"),
         ("twice", ""),
+        ("on_the_way", ""),
         ("dropped", "went on\n"),
         ("closed", ""),
         ("closed_in_a_run", "cleaned\n"),

@@ -31,6 +31,23 @@ def twice() -> None:
             print("cleaned", flush=True)
 
 
+def on_the_way() -> None:
+    """The first was raised by Dagster's handler; the second comes before the process ends."""
+    leave = ending.leave
+
+    def interrupted(*given: object) -> None:
+        ending.leave = leave
+        signal.raise_signal(signal.SIGINT)
+        leave(*given)
+
+    ending.leave = interrupted
+    try:
+        with ending.unwinding():
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        print("Aborted!", flush=True)  # as click does
+
+
 def closed() -> None:
     """The terminal."""
     try:
@@ -106,6 +123,6 @@ def ignored_in_imports() -> None:
 
 ending.begin()
 closings = (closed, closed_in_a_run, closed_in_the_background)
-every = (*closings, at_once, unwound, twice, dropped, ignored, imported, ignored_in_imports)
+every = (*closings, on_the_way, at_once, unwound, twice, dropped, ignored, imported, ignored_in_imports)
 cases = {case.__name__: case for case in every}
 cases[sys.argv[1]]()

@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from icd_assets.experiment.plan import Plan
+from icd_assets.experiment.steps import STEP
 from icd_assets.runtime.small_file import read_small_json
 from icd_assets.store.digests import sha256_json
+from icd_assets.store.manifest import Manifest
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -44,12 +46,31 @@ def find_unrecorded(opened: dg.DagsterInstance, plan: Plan) -> list[str]:
 
 
 def forget_marks(opened: dg.DagsterInstance, plan: Plan) -> None:
-    """Drop the marks of runs that ended well, and of all that ended if the whole cell was looked at."""
+    """Drop the marks of runs that ended well, and of all that ended if the whole cell was looked at; with what
+    such a run could not remove any more, as on a disk that became read-only behind a manifest."""
     experiment = plan.experiment
     for mark, run_id in experiment.store.unrecorded_marks(experiment.cell.key).items():
         run = opened.get_run_by_id(run_id)
         if run is None or run.is_success or (plan.evaluates and run.is_finished):
+            _tidy(experiment, run_id)
             mark.unlink(missing_ok=True)
+
+
+def _tidy(experiment: Experiment, run_id: str) -> None:
+    """Remove staging folders and notes of locks, which who takes the lock removes, of what a run has made."""
+    store = experiment.store
+    made = [path for path in map(experiment.manifest_path, STEP) if _is_of(store.read(path), run_id)]
+    for path in (path for path in made if store.writer(path) is None):
+        with store.lock(path):
+            store.recover(path)
+    board = store.root / "leaderboard.json"
+    if store.writer(board) is None:
+        with store.lock(board):
+            pass
+
+
+def _is_of(manifest: Manifest | None, run_id: str) -> bool:
+    return manifest is not None and manifest.run_id == run_id
 
 
 def _is_behind(experiment: Experiment) -> bool:
