@@ -192,7 +192,9 @@ def prune_remote(address: str, older_than: timedelta, *, yes: bool, as_json: boo
     elif yes:
         console.print(f"removed {len(found.names)}, {found.bytes / 1e6:.1f} MB freed")
     else:
-        console.print(f"would remove {len(found.names)}, {found.bytes / 1e6:.1f} MB; repeat it with --yes to do it")
+        console.print(
+            f"would remove {len(found.names)}, {found.bytes / 1e6:.1f} MB; repeat it with --yes to do it"
+        )
 
 
 def require_no(names: dict[str, bool]) -> None:

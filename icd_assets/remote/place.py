@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -62,7 +61,9 @@ class Place:
         try:
             from obstore.store import from_url
         except ImportError:
-            raise UserError("the library obstore is missing; install icd_assets with the extra 'remote'.") from None
+            raise UserError(
+                "the library obstore is missing; install icd_assets with the extra 'remote'."
+            ) from None
         here = url.startswith("file:")
         options: dict[str, Any] = {} if here else {"retry_config": _RETRIES, "client_options": _CLIENT}
         with _explained(address):
@@ -166,7 +167,7 @@ def _url(address: str) -> str:
     shell's history, and in that of whoever copies the line."""
     if address.startswith("/"):
         return f"file://{quote(address)}"
-    shown = printable(re.sub(r"//[^/]*@", "//***@", address.partition("?")[0])[:200])
+    shown = printable(re.sub(r"//[^/]*@", "//***@", re.split("[?#]", address)[0])[:200])
     try:
         split = urlsplit(address)
     except ValueError:

@@ -122,7 +122,9 @@ def _install(shelf: Shelf, one: _Coming, folder: Path, on_wait: OnWait) -> None:
     with store.lock(one.path, Holder(f"pull of {one.held.place}"), on_wait):
         store.recover(one.path)
         with store.staging(one.path, manifest.spec) as staging:
-            staged = [_staged(store, record, folder, staging / str(at)) for at, record in enumerate(manifest.files)]
+            staged = [
+                _staged(store, record, folder, staging / str(at)) for at, record in enumerate(manifest.files)
+            ]
             store.receive(one.path, one.held.content, staged)
 
 

@@ -71,18 +71,19 @@ def _push(
     *,
     dry_run: bool,
 ) -> Done:
-    todo = []
+    todo, there_already = [], []
     for artifact in here.artifacts.values():
         if not chosen(artifact.manifest, cells, only):
             continue
         there = shelf.held.get(artifact.place)
         if there is not None and same(there.manifest, artifact.manifest):
-            done.up_to_date += 1
+            there_already.append(artifact)
         elif (why := _alone(artifact, there, replace)) is not None:
             done.left_alone.append(why)
         else:
             todo.append(artifact)
-    files = _files(todo, shelf)
+    done.up_to_date = len(there_already)
+    files = _files([*todo, *(one for one in there_already if one.store.damage(one.manifest) is None)], shelf)
     done.bytes = sum(record.size for _, record in files.values())
     done.moved = [artifact.place for artifact in todo]
     done.left_alone += [*here.broken, *shelf.sentences()]
@@ -125,7 +126,7 @@ _Files = dict[str, tuple[Artifact, FileRecord]]
 
 
 def _files(artifacts: list[Artifact], shelf: Shelf) -> _Files:
-    """The files to send, each content once."""
+    """The files to send, each content once; also what the remote has lost of artifacts that are there."""
     found: _Files = {}
     for artifact in artifacts:
         for record in present(artifact.manifest):

@@ -13,7 +13,14 @@ from icd_assets.remote import layout
 from icd_assets.remote.place import Place
 from icd_assets.runtime.foreign import printable
 from icd_assets.runtime.small_file import parse_json
-from icd_assets.store.manifest import MANIFEST_BYTES, FileRecord, Manifest, data_version, parse_manifest, wrong_with
+from icd_assets.store.manifest import (
+    MANIFEST_BYTES,
+    FileRecord,
+    Manifest,
+    data_version,
+    parse_manifest,
+    wrong_with,
+)
 from icd_assets.store.store import Store
 
 _REQUESTS = 16  # at once: each waits for the network, not for a core
@@ -40,7 +47,9 @@ class Shelf:
     def require_ours(self) -> None:
         """Raises :class:`UserError` for a place that nobody has pushed to."""
         if not self._marked():
-            raise UserError(f"{self.remote.address} holds no results of icd_assets; push some, or check the address.")
+            raise UserError(
+                f"{self.remote.address} holds no results of icd_assets; push some, or check the address."
+            )
 
     def make_ours(self) -> None:
         """Mark an empty place; raises :class:`UserError` for one that holds anything else."""
@@ -172,5 +181,3 @@ def present(manifest: Manifest) -> list[FileRecord]:
 def chosen(manifest: Manifest, cells: Collection[str], only: Collection[str]) -> bool:
     """Whether a user who named ``cells`` and assets (none: all) means it."""
     return (not cells or manifest.cell in cells) and (not only or manifest.spec.asset in only)
-
-
