@@ -44,7 +44,8 @@ def bound(path: Path) -> None:
     here = Path.cwd()
     os.chdir(path.parent)
     try:
-        socket.socket(socket.AF_UNIX).bind(path.name)
+        socket.socket(socket.AF_UNIX).bind("s")  # a socket's own path is short
+        Path("s").rename(path.name)
     finally:
         os.chdir(here)
 
