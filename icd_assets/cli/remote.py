@@ -85,7 +85,7 @@ def push(**words: Any) -> None:
 )
 @_options
 def pull(**words: Any) -> None:
-    """Take every artifact of the CELLs (or of all cells) that is not here, or is damaged here, and answers of VLMs.
+    """Take every artifact of the CELLs (or of all cells) that is not here, or is damaged here, and VLMs' answers.
 
     Then `icd-assets train` makes none of them again, and asks no VLM what another machine has asked. What an
     artifact was made from is known to `lineage` even where --only leaves its files out.
@@ -189,12 +189,9 @@ def prune_remote(address: str, older_than: timedelta, *, yes: bool, as_json: boo
         console.print(printable(f"left alone: {sentence}"))
     if not found.names:
         console.print("nothing to prune")
-    elif yes:
-        console.print(f"removed {len(found.names)}, {found.bytes / 1e6:.1f} MB freed")
-    else:
-        console.print(
-            f"would remove {len(found.names)}, {found.bytes / 1e6:.1f} MB; repeat it with --yes to do it"
-        )
+        return
+    size = f"{len(found.names)}, {found.bytes / 1e6:.1f} MB"
+    console.print(f"removed {size}" if yes else f"would remove {size}; repeat it with --yes to do it")
 
 
 def require_no(names: dict[str, bool]) -> None:

@@ -129,7 +129,7 @@ def _install(shelf: Shelf, one: _Coming, folder: Path, on_wait: OnWait) -> None:
 
 
 def _staged(store: Store, record: FileRecord, folder: Path, copy: Path) -> Path:
-    """Where a file lies that goes to its place: a link to what was fetched, as two artifacts may have its bytes."""
+    """Where a file lies that goes to its place: a link to what was fetched, whose bytes two artifacts may have."""
     if record.pruned is not None or store.is_own(record):
         return store.resolve(record)
     fetched = folder / record.sha256

@@ -1,8 +1,8 @@
 """Answers of VLMs shared between machines: what one has paid for, none asks again.
 
 On the remote they lie in files of up to a few hundred thousand, each by its own digest, so that pushes never meet.
-Which of them are known here, and which answers they hold, is kept in a small database beside the answer store; if it
-is lost, the remote's files are read once more.
+Which of them are known here, and which answers they hold, is kept in a database beside the answer store; if it is
+lost, the remote's files are read once more.
 """
 
 from __future__ import annotations

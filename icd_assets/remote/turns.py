@@ -49,8 +49,8 @@ def _at_work(remote: Place, kind: str, others: tuple[str, ...]) -> Iterator[None
             fresh = datetime.now(UTC) - entry.modified < _STALE
             if entry.name != name and fresh and theirs.startswith(others):
                 raise UserError(
-                    f"{remote.address} is at work: {_who(remote, entry.name)}. Wait for its end; if it was killed, "
-                    f"remove {entry.name} there, or wait a day."
+                    f"{remote.address} is at work: {_who(remote, entry.name)}. Wait for its end; if it was "
+                    f"killed, remove {entry.name} there, or wait a day."
                 )
         yield
     finally:

@@ -30,7 +30,7 @@ def add(world: World, *numbers: int) -> None:
 
 def rows(world: World) -> dict[bytes, object]:
     with AnswerStore(world.store.answers) as answers:
-        return dict((row[0], row[1:]) for row in answers._connection.execute("SELECT * FROM answers"))
+        return {row[0]: row[1:] for row in answers._connection.execute("SELECT * FROM answers")}
 
 
 def shared(homes: Homes, world: World) -> SharedAnswers:

@@ -60,9 +60,9 @@ def test_a_file_on_its_way_stays(homes: Homes) -> None:
 
 def test_one_at_a_time(homes: Homes) -> None:
     homes.push()
-    with pushing(homes.remote), pushing(homes.remote):
-        with pytest.raises(UserError, match=r"a push of .*, process \d+, since .* Wait for its end"):
-            sweep(homes.remote, older_than=NOW, dry_run=False)
+    who = r"a push of .*, process \d+, since .* Wait for its end"
+    with pushing(homes.remote), pushing(homes.remote), pytest.raises(UserError, match=who):
+        sweep(homes.remote, older_than=NOW, dry_run=False)
     with pruning(homes.remote):
         with pytest.raises(UserError, match="a prune of"):
             homes.push()
