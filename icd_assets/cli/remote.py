@@ -190,8 +190,8 @@ def prune_remote(address: str, older_than: timedelta, *, yes: bool, as_json: boo
     if not found.names:
         console.print("nothing to prune")
         return
-    size = f"{len(found.names)}, {found.bytes / 1e6:.1f} MB"
-    console.print(f"removed {size}" if yes else f"would remove {size}; repeat it with --yes to do it")
+    total = f"{len(found.names)}, {found.bytes / 1e6:.1f} MB"
+    console.print(f"removed {total}" if yes else f"would remove {total}; repeat it with --yes to do it")
 
 
 def require_no(names: dict[str, bool]) -> None:
