@@ -159,7 +159,7 @@ def test_a_request_is_answered_as_the_table_says(
     status = 0 if line is None or b"Invalid HTTP request" in answer else int(line[1])
     assert status == statuses[which == "serve"], answer
     assert len(handled.requests) == (status in (101, 200)), handled.requests
-    if status in (400, 403, 413) and b"upgrade" not in request_text.lower().encode():
+    if status in (400, 403, 413) and not request_text.startswith("HEAD") and "websocket" not in request_text:
         body = answer.partition(b"\r\n\r\n")[2].decode()
         assert len(body) < 300 and body.strip().strip('{}"').endswith("."), body
 
@@ -170,7 +170,7 @@ def test_what_comes_after_a_refused_request_is_checked_too(served: Served, which
     port, handled = served[which]
     handled.requests.clear()
     foreign = post(JSON, "Origin: http://evil.example").replace("PORT", f"127.0.0.1:{port}")
-    answer = sent(port, (foreign * 3).encode())
+    answer = sent(port, (foreign * 3).encode(), answers=3)
     assert answer.count(b"HTTP/1.1 403") == 3 and handled.requests == []
     hidden = "\r\n".join(["POST / HTTP/1.1", f"Host: 127.0.0.1:{port}", "Origin: null", JSON])
     inner = post(JSON).replace("PORT", f"127.0.0.1:{port}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -59,15 +60,19 @@ def served_app(app: Any) -> Iterator[int]:
         thread.join(20)
 
 
-def sent(port: int, content: bytes, seconds: float = 10) -> bytes:
-    """What is answered to these bytes, until the server closes or nothing more comes; the client closes its half."""
+def sent(port: int, content: bytes, *, answers: int = 1, seconds: float = 10) -> bytes:
+    """What is answered to these bytes: so many answers, or fewer if the server closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
         connection.sendall(content)
-        connection.shutdown(socket.SHUT_WR)
-        parts = []
-        try:
-            while part := connection.recv(65536):
-                parts.append(part)
-        except (TimeoutError, ConnectionResetError):
-            pass
-        return b"".join(parts)
+        found = b""
+        while _answers(found, content.startswith(b"HEAD")) < answers and (part := connection.recv(65536)):
+            found += part
+        return found
+
+
+def _answers(found: bytes, heads: bool) -> int:
+    """How many are there to their end."""
+    head, ended, rest = found.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+    size = int(length[1]) if length is not None and not heads else 0
+    return 1 + _answers(rest[size:], heads) if ended and len(rest) >= size else 0
