@@ -40,7 +40,9 @@ class Handled:
             await connected.close()
 
         everything = "/{path:path}"
-        return Starlette(routes=[WebSocketRoute(everything, websocket), Route(everything, any_request, methods=METHODS)])
+        return Starlette(
+            routes=[WebSocketRoute(everything, websocket), Route(everything, any_request, methods=METHODS)]
+        )
 
 
 @contextmanager
