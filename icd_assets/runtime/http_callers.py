@@ -1,4 +1,4 @@
-"""Who sends an HTTP request: a page or a program that means this server, or another site's page in the user's browser.
+"""Who sends an HTTP request: our own page, a program, or another site's page in a browser.
 
 Any page that a user has open can send requests to this machine. What it cannot do is choose these headers:
 
@@ -6,7 +6,8 @@ Any page that a user has open can send requests to this machine. What it cannot 
 2. Origin: of another page's posts and websockets it is that page's.
 3. Sec-Fetch-Site: of another page's images, frames and scripts, which send no Origin, it is ``cross-site``.
 
-All that listens on a port asks these functions. ``X-Forwarded-Host`` and its kind are not read: anybody can send them.
+All that listens on a port asks these functions. ``X-Forwarded-Host`` and its kind are not read: anybody can send
+them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def unclear(scope: Scope) -> str | None:
 
 
 def names_this(host: str, names: Container[str] = ()) -> bool:
-    """Whether a Host header names this server: by loopback's name, by one of ``names`` (in lower case), or in numbers.
+    """Whether a Host header names this server: by loopback's, by one of ``names`` (in lower case), in numbers.
 
     A number is an address that no DNS server can point elsewhere, so any is allowed. So is any port: behind an
     SSH tunnel it is another one than ours.

@@ -1,8 +1,8 @@
 """What a port bears: connections that never ask, headers and bodies that never end.
 
 Gap: uvicorn (0.54) waits for a request as long as a client likes, and so runs out of files; its other parser keeps
-headers of any length; nothing bounds a body. ``limit_concurrency`` counts silent connections, so that a few of them
-shut out everybody.
+headers of any length; nothing bounds a body. ``limit_concurrency`` counts silent connections, so that a few of
+them shut out everybody.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class Bodies:
     async def counted(self, receive: Receive, length: str | None) -> AsyncIterator[Receive]:
         """``receive`` of one request. ``length``: what its header says, in digits.
 
-        Raises ``HTTPException`` here or where the body is read: 413 of one that is too big, 408 of one that does not
-        end, 503 of one too many.
+        Raises ``HTTPException`` here or where the body is read: 413 of one that is too big, 408 of one that does
+        not end, 503 of one too many.
         """
         if int(length or 0) > BODY:
             raise too_big()

@@ -22,7 +22,7 @@ AT_ONCE = 32  # requests whose bodies are in memory
 
 
 class Guard:
-    """An ASGI middleware. names: those that the server has besides loopback's; None: any, for a token is asked for."""
+    """An ASGI middleware. names: what the server is called besides loopback's; None: anything, with a token."""
 
     def __init__(self, app: ASGIApp, *, names: Container[str] | None, token: str | None) -> None:
         self._app = app
