@@ -1,8 +1,8 @@
 """What a request must be before Dagster's app is asked: sent by a page of ours, or by a program on purpose.
 
 What a page cannot choose is in :mod:`~icd_assets.runtime.http_callers`. Content-Type is a fourth: a form,
-or a script that asks nobody, cannot send ``application/json``. So an order is a JSON post, and a GET asks GraphQL nothing. A
-user may come from another site's link, to look.
+or a script that asks nobody, cannot send ``application/json``. So an order is a JSON post, and a GET asks GraphQL
+nothing. A user may come from another site's link, to look.
 """
 
 from __future__ import annotations
