@@ -20,7 +20,7 @@ test-fast: $(BIN)/.ready     ## those that take seconds: no real commands, no tr
 test-wheel: $(BIN)/.ready    ## the installed wheel in an empty folder, once per Python; four minutes each
 	@icd_assets_tests/packaging/try_wheel.sh $(PYTHONS)
 
-torture: $(BIN)/.ready       ## kills every asset at every point and runs it again
+torture: $(BIN)/.ready       ## strikes every asset at every point and runs it again
 	@$(BIN)/python -m pytest -m torture
 
 fuzz: $(BIN)/.ready         ## each reader of foreign files under random bytes, five minutes each

@@ -11,8 +11,10 @@ import dagster as dg
 from icd_assets.defs.assets import ASSETS, RewardResource, SharedResource
 from icd_assets.defs.automation import CHECKS, JOBS, SCHEDULES, SENSORS
 from icd_assets.defs.runs.created_runs import own_runs_from_the_first
+from icd_assets.defs.runs.pool_wait import ask_in_time
 
 own_runs_from_the_first()
+ask_in_time()
 defs = dg.Definitions(
     assets=ASSETS,
     asset_checks=CHECKS,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -26,7 +26,7 @@ from icd_assets.runtime.device import lease
 from icd_assets.runtime.locks import Holder
 from icd_assets.runtime.provenance import describe
 from icd_assets.store.digests import sha256_json
-from icd_assets.store.manifest import Manifest
+from icd_assets.store.manifest import Manifest, Spec
 
 
 def _nowhere(log: object) -> None:
@@ -141,10 +141,24 @@ def _make(
             origin=report.origin,
             cell=experiment.cell.key,
             run_id=run.id,
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            created_at=_moment(experiment, spec),
             seconds=round(time.monotonic() - began, 1),
             environment=describe(device),
         )
+
+
+def _moment(experiment: Experiment, spec: Spec) -> str:
+    """Now, in UTC; where the clock was set back, a second after the newest of what the artifact is made of, and of
+    its own kind beside it: the newest counts as the last that was asked for."""
+    store, path = experiment.store, experiment.manifest_path(spec.asset)
+    inputs = (store.root / given.manifest for given in spec.inputs.values() if given.manifest is not None)
+    latest = datetime.now(UTC).replace(microsecond=0)
+    for other in (*inputs, *path.parent.parent.glob(f"*/{path.name}")):
+        with suppress(UserError, ValueError):  # of another experiment; what this one needs was read before
+            if (manifest := store.read(other)) is not None:
+                made = datetime.fromisoformat(manifest.created_at).astimezone(UTC)
+                latest = made + timedelta(seconds=1) if made > latest else latest
+    return latest.isoformat(timespec="seconds")
 
 
 def maker(asset: str) -> Callable[[StepRun], Report]:

@@ -30,6 +30,7 @@ from icd_assets.cli.lineage import lineage
 from icd_assets.cli.new_dataset import new_dataset
 from icd_assets.cli.prune import prune
 from icd_assets.cli.publish import export, publish
+from icd_assets.cli.remote import pull, push
 from icd_assets.cli.report import report
 from icd_assets.cli.select import select
 from icd_assets.cli.serve import serve
@@ -57,7 +58,7 @@ group.add(
         "Make": (train, demo, adopt),
         "See": (status, why, report, compare, leaderboard, evaluation, headroom, lineage, diff, settings),
         "Use": (select, serve),
-        "Share": (card, export, publish),
+        "Share": (push, pull, card, export, publish),
         "Keep": (verify, prune),
         "Set up": (init, new_dataset, doctor, ui, gpus),
     }

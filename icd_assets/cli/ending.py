@@ -1,4 +1,5 @@
-"""How a command ends: Ctrl-C and SIGTERM with one sentence, a reader that went away without a word.
+"""How a command ends: Ctrl-C, SIGTERM and a terminal that is closed with one sentence, a reader that went away
+without a word.
 
 Nothing is undone at an interrupt: a kill would leave the same behind, and the next command goes on from there.
 Only a run of Dagster's ends in its records first (:func:`unwinding`).
@@ -23,7 +24,7 @@ from icd_assets.runtime.foreign import harmless
 
 _LONGEST = 100_000  # characters of a traceback
 READER_GONE = 141  # as a shell reports one that SIGPIPE ended
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class RunFailed(Exception):
@@ -72,8 +73,8 @@ def unwinding() -> Iterator[None]:
     """Within, an interrupt raises KeyboardInterrupt, so that a run can record its end; then, or at a second one,
     the process ends.
 
-    Dagster puts handlers of its own in place of this one, and drops an interrupt that falls behind its last step.
-    The kernel's signal numbers pass through a pipe, so none is lost.
+    Dagster puts handlers of its own in place of this one, but none of SIGHUP, and drops an interrupt that falls
+    behind its last step. The kernel's signal numbers pass through a pipe, so none is lost.
     """
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     reading, writing = os.pipe()
@@ -83,11 +84,14 @@ def unwinding() -> Iterator[None]:
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:
-                signal.signal(number, _raise_once)
-        yield
-        if _interrupted(reading):
+                signal.signal(number, _as_ctrl_c if number == signal.SIGHUP else _raise_once)
+        try:
+            yield
+            if _interrupted(reading):
+                leave()
+        except KeyboardInterrupt:
             leave()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # a second one on the way there, where Dagster's handler took the first
         leave()
     finally:
         signal.set_wakeup_fd(-1)
@@ -95,6 +99,12 @@ def unwinding() -> Iterator[None]:
             signal.signal(number, handler)
         os.close(reading)
         os.close(writing)
+
+
+def _as_ctrl_c(*_: object) -> None:
+    """Whoever handles SIGINT now is to do it; where it is ignored, SIGTERM's."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    signal.raise_signal(signal.SIGTERM if ignored else signal.SIGINT)
 
 
 def _raise_once(*_: object) -> NoReturn:

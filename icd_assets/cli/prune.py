@@ -10,6 +10,7 @@ import click
 
 from icd_assets.cli.cell_arguments import GpuCommand
 from icd_assets.cli.json_output import json_option, print_json
+from icd_assets.cli.remote import prune_remote, remote_option, require_no
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.errors import UserError
@@ -41,16 +42,29 @@ _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
     metavar="K",
     help="Of evaluations that were replaced keep the last K. [all]",
 )
+@remote_option
 @click.option("--yes", is_flag=True, help="Do it; without, only show it.")
 @json_option
 def prune(
-    cells: tuple[str, ...], keep: str, older_than: str | None, earlier: int | None, yes: bool, as_json: bool
+    cells: tuple[str, ...],
+    keep: str,
+    older_than: str | None,
+    earlier: int | None,
+    remote: str | None,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Remove epochs that nothing needs, and (without CELLs) leftovers of interrupted or replaced work.
 
     The last epoch and the one that became the v2-format file always stay, and so does all that you imported,
     adopted or changed. What was removed is recorded, and is not made again for its own sake.
+
+    With --remote: what was replaced there, and files that nothing there names, put more than a day ago.
     """
+    if remote is not None:
+        require_no({"CELL": bool(cells), "--keep": keep != "best", "--earlier": earlier is not None})
+        prune_remote(remote, _age(older_than) or timedelta(days=1), yes=yes, as_json=as_json)
+        return
     session = Session.here()
     keys = {cell.key for cell in session.cells(cells)}
     found, alone = removals(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import signal
 import socket
@@ -16,8 +15,7 @@ from icd_assets.cli.options import setting_options
 from icd_assets.cli.session import Session
 from icd_assets.errors import UserError
 from icd_assets.experiment.settings import Settings
-
-_AT_ONCE = 32  # requests whose bodies are in memory
+from icd_assets.runtime.http_callers import is_loopback
 
 
 @click.command(
@@ -40,7 +38,7 @@ def serve(cell: tuple[str, ...], host: str, port: int, token: str | None, settin
     Requests and answers are described at /openapi.json. Other machines reach it only by --host, and then every
     request must send the header "Authorization: Bearer TOKEN". Ctrl-C ends it.
     """
-    loopback, token = _is_loopback(host), token or os.environ.get("ICD_SERVE_TOKEN")
+    loopback, token = is_loopback(host), token or os.environ.get("ICD_SERVE_TOKEN")
     if not loopback and not token:
         raise UserError(
             f"--host {host} lets other machines ask; set ICD_SERVE_TOKEN to a secret that they must send."
@@ -49,6 +47,7 @@ def serve(cell: tuple[str, ...], host: str, port: int, token: str | None, settin
         raise UserError(f"serving needs the package {lacking[0]}; pip install 'icd-assets[serve]'.")
     import uvicorn
 
+    from icd_assets.runtime.http_port import BACKLOG, Port
     from icd_assets.use.cell_selector import of_cell
     from icd_assets.use.server import app_of
 
@@ -61,7 +60,7 @@ def serve(cell: tuple[str, ...], host: str, port: int, token: str | None, settin
             experiment.data.train,
             cell=str(experiment.cell),
             style=experiment.model.prompt,
-            hosts=["127.0.0.1", "localhost", "[::1]", host] if loopback else ["*"],
+            hosts=[host] if loopback else ["*"],
             token=token or None,
         )
         server = uvicorn.Server(
@@ -71,7 +70,8 @@ def serve(cell: tuple[str, ...], host: str, port: int, token: str | None, settin
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=_AT_ONCE,
+                http=Port,
+                backlog=BACKLOG,
                 timeout_graceful_shutdown=5,
             )
         )
@@ -82,15 +82,6 @@ def serve(cell: tuple[str, ...], host: str, port: int, token: str | None, settin
         echo(f"{trained.name} of {experiment.cell} answers at http://{shown}:{at}/select; Ctrl-C ends it")
         server.run(sockets=[listening])
     echo("ended")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -12,6 +12,7 @@ from icd_assets.cli.cell_arguments import GpuCommand
 from icd_assets.cli.cells import cell_of
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
+from icd_assets.cli.remote import remote_option, require_no, show_status
 from icd_assets.cli.screen import console
 from icd_assets.cli.session import Session
 from icd_assets.cli.status_table import lines
@@ -38,20 +39,28 @@ _OF_A_MANIFEST = ("origin", "data_version", "run_id", "created_at")
         "icd-assets status",
         "icd-assets status okvqa --reward-mode legacy",
         "icd-assets status demo rand_sampler tiny_vl --json",
+        "icd-assets status --remote s3://our-bucket/okvqa",
     ),
 )
 @click.argument("words", nargs=-1, metavar="[CELL | DATASET [SAMPLER [MODEL]]]")
 @setting_options
 @click.option("--all", "everything", is_flag=True, help="Also cells that have nothing yet.")
+@remote_option
 @json_option
-def status(words: tuple[str, ...], settings: Settings, everything: bool, as_json: bool) -> None:
+def status(
+    words: tuple[str, ...], settings: Settings, everything: bool, remote: str | None, as_json: bool
+) -> None:
     """All cells × assets: fresh, stale, missing (–), not in the recipe (·), unknown (?), running, adopted.
 
     Judged under the settings of environment and flags, as `icd-assets train` would: what was made with others is
     stale. Below a cell stand its experiments in other places (another reward, name or number of shots), each with
-    the flags that mean it.
+    the flags that mean it. With --remote: which artifacts are here, there, or both.
     """
     session = Session.here(settings)
+    if remote is not None:
+        require_no({"--all": everything})
+        show_status(session, remote, words, as_json=as_json)
+        return
     survey = Survey(session.store, session.catalog, session.settings)
     found = list(survey.cells(_chosen(session.catalog, words), empty=everything))
     if as_json:

@@ -13,8 +13,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from icd_assets.cli.echo import echo
 from icd_assets.cli.help import Command
-from icd_assets.defs.webserver.access import BEHIND_PROXY, HOSTS, TOKEN, Access, is_address
+from icd_assets.defs.webserver.access import BEHIND_PROXY, HOSTS, TOKEN, Access
 from icd_assets.errors import UserError
+from icd_assets.runtime.http_callers import is_address
 from icd_assets.runtime.left_by_ui import left_at_work
 from icd_assets.runtime.locks import hold
 from icd_assets.runtime.process_record import ProcessRecord

@@ -75,8 +75,13 @@ class Records:
             if manifest.spec.asset == asset and produced(name, manifest) == data_version
         ]
 
-    def holding(self, path: Path, sha256: str) -> Manifest | None:
-        """The artifact that a file of this content belongs to: the one at ``path``, else one still there."""
+    def holding(self, path: Path) -> Manifest | None:
+        """The artifact that a file of the content at ``path`` belongs to: the one that lies there, else one still
+        there. A file of a size that none has, such as ten gigabytes of anyone's, is not read."""
+        size = path.stat().st_size
+        if not any(record.size == size for manifest in self.all for record in manifest.files):
+            return None
+        sha256 = self.store.digests.file(path)
         holding = [m for m in self.all if any(record.sha256 == sha256 for record in m.files)]
 
         def far(manifest: Manifest) -> tuple[bool, bool]:

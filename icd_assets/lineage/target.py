@@ -111,7 +111,7 @@ def _of_file(path: Path, records: Records, chains: Chains) -> Target:
         manifest = records.store.read(path)
         assert manifest is not None
         return Target(chains.of(manifest))
-    if (manifest := records.holding(path, records.store.digests.file(path))) is not None:
+    if (manifest := records.holding(path)) is not None:
         return Target(chains.of(manifest), path)
     for manifest in records.live.values():
         if any(records.store.resolve(record) == path for record in manifest.files):

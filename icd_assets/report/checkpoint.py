@@ -20,9 +20,9 @@ def evaluated(path: Path, records: Records) -> tuple[Path, Manifest, str]:
     or two are.
     """
     file = path / "model.safetensors" if path.is_dir() else path
-    digest = records.store.digests.file(file)
-    if (made := records.holding(file, digest)) is None:
+    if (made := records.holding(file)) is None:
         raise UserError(f"{path} is no checkpoint that was made or adopted here; evaluate it, and compare that.")
+    digest = records.store.digests.file(file)
     others = list[str]()
     for folder, evaluation in _evaluations(records):
         if evaluation.spec.digests.get(made.spec.asset) != made.data_version:

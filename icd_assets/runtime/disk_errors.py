@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import resource
 import stat
 import sys
@@ -182,16 +183,28 @@ def is_full(path: Path) -> bool:
 
 
 def mount_point(path: Path) -> Path:
-    """Where the file system of ``path`` is mounted, as far as it can be seen."""
+    """Where the file system of ``path`` is mounted, as far as it can be seen. A folder that is mounted in another
+    place of its own file system, as a container's volume, has its own permission to be written."""
     path = path if path.is_absolute() else path.absolute() if _here_is_there() else Path("/")
+    path, mounted = Path(os.path.realpath(path)), _mount_points()
     while path != path.parent:
         try:
-            if path.exists() and path.is_mount():
+            if str(path) in mounted or (path.exists() and path.is_mount()):
                 break
         except OSError:  # in a folder that may not be entered
             pass
         path = path.parent
     return path
+
+
+def _mount_points() -> set[str]:
+    """Field 5 of each line of proc(5)'s mountinfo, which writes blanks and backslashes in octal."""
+    try:
+        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return set()
+    places = (line.split(" ")[4] for line in text.split("\n") if line)
+    return {re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), place) for place in places}
 
 
 def _path(error: OSError, folder: Path) -> Path:

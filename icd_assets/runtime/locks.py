@@ -6,6 +6,7 @@ the people who wait, and nothing depends on it.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -68,18 +69,29 @@ def acquire(path: Path, timeout: float = -1) -> BaseFileLock:
     """The lock ``path``, held by the kernel's means alone: what filelock falls back to, a killed holder leaves.
 
     timeout: seconds, -1 to wait for ever.
-    Raises filelock's ``Timeout``, ``OSError``, and ``UserError`` on a file system that has no locks.
+    Raises filelock's ``Timeout``, ``OSError``, and ``UserError`` on a file system that has no locks; there nothing
+    of the lock is left, as nobody can hold it.
     """
+    there = os.path.lexists(path)
     lock = FileLock(path, **_KERNEL_ONLY)
     try:
         lock.acquire(timeout=timeout)
     except (OSError, NotImplementedError) as error:
-        if isinstance(error, Timeout):
+        if not _without_locks(error):
             raise
-        if isinstance(error, NotImplementedError) or error.errno in NO_LOCKS:
-            raise no_locks(path) from None
-        raise
+        if not there:
+            with suppress(OSError):
+                path.unlink()
+        raise no_locks(path) from None
     return lock
+
+
+def _without_locks(error: OSError | NotImplementedError) -> bool:
+    """Whether it was the lock that was refused; what cannot be opened is named by its error."""
+    if isinstance(error, NotImplementedError):
+        return True
+    unknown = error.errno == errno.EINVAL and error.filename is None  # of file systems that know no such call
+    return not isinstance(error, Timeout) and (unknown or error.errno in NO_LOCKS)
 
 
 @contextmanager
@@ -98,10 +110,17 @@ def hold_one(locks: Mapping[str, Path], holder: Holder, on_wait: OnWait = wait_s
 
     ``on_wait`` is called once, after two seconds, who holds them.
     """
+    new = [folder for folder in dict.fromkeys(path.parent for path in locks.values()) if not folder.exists()]
     for path in locks.values():
         path.parent.mkdir(parents=True, exist_ok=True)
         _make_way(path)
-    name, lock = _first_free(locks, on_wait)
+    try:
+        name, lock = _first_free(locks, on_wait)
+    except UserError:  # no locks, then nothing is to be left
+        for folder in new:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
     note = _note_path(locks[name])
     try:
         _write_note(note, holder)

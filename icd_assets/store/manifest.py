@@ -24,7 +24,7 @@ from icd_assets.runtime.small_file import parse_json, read_small_text
 from icd_assets.store.digests import sha256_json
 
 MANIFEST_SCHEMA = 1
-_MOST = 16 << 20  # bytes
+MANIFEST_BYTES = 16 << 20  # bytes
 _LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes, as Linux has them
 
 
@@ -181,7 +181,11 @@ def _climbs(path: str, *, outside: bool) -> bool:
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest at ``path``. Raises ``OSError`` where it cannot be read, ``ValueError`` where it is none."""
-    text = read_small_text(path, _MOST)
+    return parse_manifest(read_small_text(path, MANIFEST_BYTES))
+
+
+def parse_manifest(text: str) -> Manifest:
+    """What :func:`read_manifest` makes of a file's text."""
     parse_json(text)  # numbers that are finite, of a depth that Python's own reader takes
     return Manifest.model_validate_json(text)
 

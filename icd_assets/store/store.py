@@ -16,7 +16,7 @@ import hashlib
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -58,6 +58,11 @@ class Store:
     def answers(self) -> Path:
         """The database of the VLM's answers."""
         return self.caches / "answers.sqlite"
+
+    @property
+    def pulled(self) -> Path:
+        """A folder for files from a remote, by content, until their artifacts are whole."""
+        return self.private / "pulled"
 
     def read_once(self) -> Store:
         """The same store, but each manifest is read once: for a table whose lines must fit together."""
@@ -253,6 +258,14 @@ class Store:
         self._install(path, manifest, list(staged.values()))
         return manifest
 
+    def receive(self, path: Path, content: bytes, staged: Sequence[Path]) -> None:
+        """Install an artifact of another results root: its manifest as it is, to the byte, and its files, staged
+        in the manifest's order; a pruned one's path is its final one. Enter it under :meth:`lock`."""
+        write_atomic(pending_of(path), content)
+        pending = self.read(pending_of(path))
+        assert pending is not None
+        self._install(path, pending, list(staged))
+
     def _install(self, path: Path, manifest: Manifest, staged: list[Path]) -> None:
         """Move the files of a pending manifest into place, remove those of the previous one, and publish."""
         if path.exists():  # from here to the end the artifact is incomplete, and says so
@@ -270,7 +283,8 @@ class Store:
                 self._keep_changed(path, record.path, ours.get(record.path))
                 temporary.replace(final)
                 fsync(final.parent)
-            self.digests.learn({self.resolve(record): record.sha256 for record in manifest.files})
+            there = [record for record in manifest.files if self.resolve(record).exists()]  # not pruned elsewhere
+            self.digests.learn({self.resolve(record): record.sha256 for record in there})
             gone = set(ours) - {record.path for record in manifest.files}  # epochs that it no longer has
             for record in own_files(previous):
                 if record.path in gone:
@@ -337,7 +351,7 @@ class Store:
         found = []
         for record in coming.files:
             final = self.resolve(record)
-            if final.is_file() and self._holds(final, record):
+            if (final.is_file() and self._holds(final, record)) or record.pruned is not None:
                 found.append(final)
             elif staged[record.sha256]:  # two files may be equal
                 found.append(staged[record.sha256].pop())

@@ -45,7 +45,7 @@ def leftovers(records: Records) -> Iterator[Leftover]:
         yield _classified(path, ours.get(str(path.relative_to(store.root)), []), records)
     staging = store.private / "staging"
     torn = (path for path in names.temporaries(store.private) if staging not in path.parents)
-    for path in sorted([*staging.glob("*"), *torn]):
+    for path in sorted([*staging.glob("*"), *store.pulled.glob("*"), *torn]):
         yield Leftover("unfinished", path)
 
 

@@ -1,82 +1,66 @@
 """What a request must be before its body is read: not of a foreign page, not without the token, not too big.
 
-A page in the user's browser can send requests to loopback. The browser then says where they come from, in Origin
-and Sec-Fetch-Site; the Host header, which Starlette's middleware checks, is that of another name if an attacker's
-DNS server answered with 127.0.0.1.
+What a foreign page is, :mod:`~icd_assets.runtime.http_callers` says, for every port alike.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Container
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
-BODY = 16 * 2**20  # bytes
+from icd_assets.runtime.foreign import brief
+from icd_assets.runtime.http_callers import FOREIGN, names_this, of_another_site, unclear
+from icd_assets.runtime.http_port import Bodies
+
+AT_ONCE = 32  # requests whose bodies are in memory
 
 
 class Guard:
-    """An ASGI middleware."""
+    """An ASGI middleware. names: what the server is called besides loopback's; None: anything, with a token."""
 
-    def __init__(self, app: ASGIApp, *, token: str | None) -> None:
+    def __init__(self, app: ASGIApp, *, names: Container[str] | None, token: str | None) -> None:
         self._app = app
+        self._names = names
         self._token = token
+        self._bodies = Bodies(AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        if scope["type"] != "http":  # there is no websocket here
+            await WebSocketClose(1008)(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
         try:
-            self._check(Headers(scope=scope))
+            self._check(scope, headers)
+            async with self._bodies.counted(receive, headers.get("content-length")) as counted:
+                await self._app(scope, counted, send)
         except HTTPException as error:
             answer = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
             await answer(scope, receive, send)
-            return
-        await self._app(scope, _counted(receive), send)
 
-    def _check(self, headers: Headers) -> None:
-        if _of_another_site(headers):
-            raise HTTPException(403, "requests of another site's page are not answered.")
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        if (why := unclear(scope)) is not None:
+            raise HTTPException(400, why)
+        host = headers.get("host", "")
+        if self._names is not None and not names_this(host, self._names):
+            raise HTTPException(400, f"this server is not called {brief(host)}; send its address as Host.")
+        if of_another_site(scope):
+            raise HTTPException(403, FOREIGN)
         if self._token is not None and not _knows(headers.get("authorization", ""), self._token):
             raise HTTPException(
                 401,
                 "the token is missing or wrong; send Authorization: Bearer TOKEN.",
                 {"WWW-Authenticate": "Bearer"},
             )
-        length = headers.get("content-length", "0")
-        if not (length.isdecimal() and len(length) < 20):
-            raise HTTPException(400, "the header content-length is no number of bytes.")
-        if int(length) > BODY:
-            raise _too_big()
-
-
-def _of_another_site(headers: Headers) -> bool:
-    origin = headers.get("origin")
-    if origin is not None and origin.lower().partition("://")[2] != headers.get("host", "").lower():
-        return True
-    return headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
 
 
 def _knows(authorization: str, token: str) -> bool:
     return secrets.compare_digest(authorization.encode(), f"Bearer {token}".encode())
-
-
-def _counted(receive: Receive) -> Receive:
-    """A body without a length, which comes in pieces, is counted as it comes."""
-    taken = 0
-
-    async def counted() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > BODY:
-            raise _too_big()
-        return message
-
-    return counted
-
-
-def _too_big() -> HTTPException:
-    return HTTPException(413, f"the body is larger than {BODY // 2**20} MiB; send smaller pictures, or vectors.")

@@ -15,7 +15,6 @@ import torch
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from torch import Tensor
 
 from icd_assets import __version__
@@ -39,10 +38,10 @@ def app_of(
     token: str | None = None,
 ) -> FastAPI:
     """train: the rows of the selector's library; style: how the cell's model is asked. hosts: names that a request
-    may be sent to, ``*`` for all; token: what it must know."""
+    may be sent to besides loopback's and numbers, ``*`` for all; token: what it must know."""
     app = FastAPI(title="icd-assets", version=__version__, docs_url=None, redoc_url=None)  # their pages load a CDN
-    app.add_middleware(Guard, token=token)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    names = None if "*" in hosts else frozenset(host.lower() for host in hosts)
+    app.add_middleware(Guard, names=names, token=token)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(UserError, _refused)
     selector, one_at_a_time = trained.library.selector, threading.Lock()

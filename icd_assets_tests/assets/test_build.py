@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from types import ModuleType
 from typing import get_type_hints
@@ -52,3 +53,28 @@ def test_no_two_steps_lie_in_one_place(tmp_path: Path) -> None:
     places = [experiment.manifest_path(step.name) for step in STEPS]
     assert len(set(places)) == len(STEPS)
     assert all(place.name.endswith(".manifest.json") and place.is_relative_to(tmp_path) for place in places)
+
+
+def test_a_clock_that_was_set_back_makes_nothing_older_than_what_it_is_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor than the one of its kind that was there: of those the newest counts as the last that was asked for."""
+    from icd_assets.assets import build
+    from icd_assets.experiment.spec import spec_of
+    from icd_assets_tests.worlds.manifests import new_world
+
+    class Past(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Past:
+            return cls(2001, 1, 1, tzinfo=tz)
+
+    cell = new_world(tmp_path).cell()
+    before = build._moment(cell, spec_of(cell, "evaluation"))
+    assert abs(datetime.fromisoformat(before) - datetime.now(UTC)) < timedelta(minutes=1)
+    monkeypatch.setattr(build, "datetime", Past)
+    for asset in ("rl_data", "grpo_checkpoints", "evaluation"):
+        spec, there = spec_of(cell, asset), cell.manifest(asset)
+        inputs = [cell.store.read(cell.store.root / one.manifest) for one in spec.inputs.values() if one.manifest]
+        latest = max(manifest.created_at for manifest in (*inputs, there) if manifest is not None)
+        now = datetime.fromisoformat(build._moment(cell, spec))
+        assert now == datetime.fromisoformat(latest) + timedelta(seconds=1)

@@ -46,6 +46,7 @@ def test_every_command_with_a_table_has_it_and_is_documented() -> None:
     }
     assert with_json == {name.split()[0] for name in documented()}
     elsewhere = {"train", "evaluation", "doctor", "headroom", "select", "compare", "leaderboard", "publish"}
+    elsewhere |= {"push", "pull"}
     assert set(COMMANDS) | elsewhere == with_json
 
 

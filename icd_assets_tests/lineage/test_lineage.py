@@ -298,6 +298,21 @@ def test_a_foreign_file_is_one_sentence(run: Run, tmp_path: Path, content: bytes
     assert (ended.code, sentence in ended.error) == (2, True), ended.error
 
 
+def test_a_file_of_a_size_that_none_has_is_not_read(
+    world: World, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten gigabytes of anyone's took half a minute to be known as nobody's."""
+    world.cell()
+    path = tmp_path / "given.pt"
+    with path.open("wb") as file:
+        file.truncate(10 << 30)
+    hashed: list[Path] = []
+    monkeypatch.setattr("icd_assets.store.digests.sha256_file", lambda path: hashed.append(path) or "0" * 64)
+    ended = run("lineage", str(path))
+    assert (ended.code, str(path) in ended.error) == (2, True), ended.error
+    assert path not in hashed
+
+
 def test_a_broken_or_hostile_manifest_is_passed_over_and_named(world: World, run: Run, tmp_path: Path) -> None:
     world.cell()
     secret = tmp_path / "secret"

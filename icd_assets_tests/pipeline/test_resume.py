@@ -1,4 +1,4 @@
-"""Killed at any point, run again: the bytes of an uninterrupted run, and at most one batch asked twice."""
+"""Struck at any point, run again: the bytes of an uninterrupted run, and at most one batch asked twice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from icd_assets_tests.torture.cases import MATRIX, MORE, OFTEN, Case, recipe_of
+from icd_assets_tests.torture.cases import ALL, OFTEN, Case, recipe_of
 from icd_assets_tests.worlds.workplace import CELL, KEY, ROOT, Workplace, shrink
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ EPOCHS = {"v2_checkpoint": 3, "rce_checkpoints": 3, "grpo_checkpoints": 2}
 EPOCHS |= dict.fromkeys(("singles_selector", "sequence_selector", "rl_selector"), 3)
 THREADS = 2  # of the VLM in these runs
 # A disk of our own to fill, in a mount namespace that ends with the process.
-_OWN_DISK = 'mkdir -p "$1/disk" && mount -t tmpfs -o size=96m none "$1/disk" && shift && exec "$@"'
+_OWN_DISK = 'mkdir -p "$1/disk" && mount -t tmpfs -o size=96m,nr_inodes=20k none "$1/disk" && shift && exec "$@"'
 
 
 def run_cases(folder: Path, cases: list[Case], timeout: float) -> dict[str, dict[str, Any]]:
@@ -80,8 +80,8 @@ def often(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 def always(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Those that were chosen (``-k``)."""
     items = [item for item in request.session.items if item.get_closest_marker("torture")]
-    chosen = [case for case in [*MATRIX, *MORE] if any(f"[{case['name']}]" in item.name for item in items)]
-    return run_cases(tmp_path_factory.mktemp("torture"), chosen, timeout=7200)
+    chosen = [case for case in ALL if any(f"[{case['name']}]" in item.name for item in items)]
+    return run_cases(tmp_path_factory.mktemp("torture"), chosen, timeout=14400)
 
 
 def names(cases: list[Case]) -> list[str]:
@@ -96,36 +96,43 @@ def test_the_next_run_ends_it(often: dict[str, dict[str, Any]], name: str) -> No
 
 @needs_mount
 @pytest.mark.torture
-@pytest.mark.parametrize("name", names([*MATRIX, *MORE]))
+@pytest.mark.parametrize("name", names(ALL))
 def test_the_next_run_ends_it_wherever_it_was_hit(always: dict[str, dict[str, Any]], name: str) -> None:
     judge(always[name])
 
 
+# How a command says what the disk, or the memory, did to it.
+_SENTENCES = {
+    "fill": r"the disk is full: \S+/disk has \d+ of 96 MiB free; free some space, then run again",
+    "inodes": r"no inodes \(files\) are left on \S+/disk: all but \d+ of 20,480 are in use, though it has \d+ of ",
+    "readonly": r"\S+ cannot be written: \S+/results is mounted read-only; mount it for writing or name another",
+    "edquot": r"the quota of this user on \S+ is used up, where the disk has [\d,]+ of [\d,]+ MiB free; remove",
+    "enospc": r"the disk is full: \S+ has [\d,]+ of [\d,]+ MiB free; free some space, then run again",
+    "erofs": r"\S+ cannot be written: \S+ is mounted read-only; mount it for writing or name another place",
+    "memory": r"the memory does not suffice",
+    "eio": r"the disk failed to read or write it",
+    **dict.fromkeys(("enotsup", "enolck", "enosys"), r"the file system of \S+ refuses file locks, without which"),
+}
+_NO_LOCKS = ("enotsup", "enolck", "enosys")
+
+
 def judge(result: dict[str, Any]) -> None:
     name = result["case"]
-    asset, way = name.split(":")[0], name.split(": ")[2].split(",")[0]
-    code, output, errors = result["first"]
-    if way.startswith("kill"):
-        assert code == -9, output + errors
-    elif way.startswith("term"):
-        assert code == 130, output + errors
-        assert errors.endswith("the same command goes on from there\n")
-    elif code != 0:  # a full disk does not matter to one who has written all
-        assert code == 2, output + errors
-        sentence = errors.splitlines()[-1]  # caches may warn before it
-        assert "Traceback" not in errors
-        expected = {
-            "fill": r"the disk is full: \S+/disk has \d+ of 96 MiB free; free some space, then run again",
-            "memory": "the memory does not suffice",
-            "eio": "the disk failed to read or write it",
-        }
-        assert re.search(expected[way], sentence)
+    asset, moment, rest = name.split(": ", 2)
+    way = rest.split(",")[0]
+    judge_first(result, way, of_dagster=", by dagster" in rest)
     assert result["broken"] is None
     assert result["open_runs_after_first"] in (None, 0)
+    assert result["orphans"] == result["disorder"] == []
+    if way in _NO_LOCKS:
+        assert result["written"] == []
 
     code, output, errors = result["second"]
     assert code == 0, output + errors
-    assert "waiting" not in output  # neither a step nor a slot of the dead is in the way
+    if result["meanwhile"] != result["second"]:
+        assert "waiting" not in output  # neither a step nor a slot of the dead is in the way
+    if result["first"][0] == 0:
+        assert "nothing had to be done" in output
     assert result["different"] == []
     assert result["left"] == []
     twice = sum(result["asked"]) - result["asked_clean"]
@@ -135,9 +142,36 @@ def judge(result: dict[str, Any]) -> None:
     assert records["open_runs"] == records["slots"] == 0
     assert records["materializations"] >= 1
     assert records["epochs_shown"] <= EPOCHS.get(asset, 0)
-    if asset in EPOCHS and ": mid-way:" in name:
+    if asset in EPOCHS and moment == "mid-way" and result["first"][0] != 0:
         total = EPOCHS[asset]
         assert f"continuing at epoch {total} of {total}" in output
+
+
+def judge_first(result: dict[str, Any], way: str, *, of_dagster: bool) -> None:
+    """The command that was struck, and the one that came while it had stopped."""
+    code, output, errors = result["first"]
+    everything = output + errors
+    assert not re.search(r"-\d+(\.\d+)? ?(m?s|min|h)\b", output), everything  # no time is negative
+    if of_dagster:
+        assert code != 0 or way == "stop", everything  # what it prints is Dagster's
+    elif way.startswith("kill") or (way == "stop" and ", then killed" in result["case"]):
+        assert code == -9, everything
+    elif way.startswith(("term", "int", "hup")):
+        assert code == 130, everything
+        assert errors.endswith("the same command goes on from there\n")
+        assert errors.count("\n") == 1, everything
+    elif way in _SENTENCES:
+        if code != 0:  # a full disk does not matter to one who has written all
+            assert code == 2, everything
+            assert "Traceback" not in errors
+            assert re.search(_SENTENCES[way], errors.splitlines()[-1])  # caches may warn before it
+        else:
+            assert way not in _NO_LOCKS
+    else:
+        assert code == 0, everything
+    if (meanwhile := result["meanwhile"]) is not None:
+        assert re.search("waiting: .* is (held|in use) by .*process", meanwhile[1]), meanwhile
+        assert (meanwhile[0], meanwhile[2].count("\n")) == ((0, 0) if meanwhile == result["second"] else (130, 1))
 
 
 def start(place: Workplace, *flags: str, cell: list[str] = CELL) -> subprocess.Popen[str]:

@@ -82,7 +82,7 @@ def test_a_broken_note_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.
     assert notes == ["waiting: a is held by a process that has not left its name yet"]
 
 
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])
 def test_a_file_system_without_locks(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing stands in for them: a lock that is a mere file stays when its holder is killed."""
 
@@ -94,8 +94,11 @@ def test_a_file_system_without_locks(code: int, tmp_path: Path, monkeypatch: pyt
     words = f"the file system of {path} refuses file locks, .* name a place on a local"
     with pytest.raises(UserError, match=words), hold_one({"a": path}, Holder()):
         pass
+    path.parent.mkdir()
     with pytest.raises(UserError, match=words), hold(path):
         pass
+    path.parent.rmdir()
     assert held_by(path) is None
+    assert list(tmp_path.iterdir()) == []  # nor is anything left of the attempt
     found = findings("results", lambda: place("results", tmp_path))
     assert [(one.level, "refuses file locks" in one.found) for one in found] == [("problem", True)]

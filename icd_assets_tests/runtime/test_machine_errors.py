@@ -265,6 +265,21 @@ def test_a_disk_that_is_mounted_read_only(mounted: Path) -> None:
     assert words(raised.value).startswith(f"{mounted / 'a'} cannot be written: {mounted} is mounted read-only")
 
 
+def test_a_folder_that_is_mounted_read_only_from_its_own_disk(mounted: Path) -> None:
+    """As a container's volume: the disk around it may be written."""
+    (place := mounted / "a b\\c").mkdir()
+    (mounted / "link").symlink_to(place)
+    subprocess.run(["mount", "--bind", str(place), str(place)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(place)], check=True)
+        for path in (place / "x", mounted / "link" / "x"):
+            with pytest.raises(OSError) as raised:
+                path.touch()
+            assert words(raised.value).startswith(f"{path} cannot be written: {place} is mounted read-only")
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
 def facts(files: int, left: int, free: int) -> os.statvfs_result:
     """With ``left`` of ``files`` inodes, and ``free`` of 40 MiB."""
     return os.statvfs_result((4096, 4096, 40 << 8, free << 8, free << 8, files, left, left, 0, 255))

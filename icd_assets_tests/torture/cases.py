@@ -1,4 +1,4 @@
-"""The matrix: each asset, at four moments, hit in three ways."""
+"""The matrix: each asset, at four moments, hit in three ways; and other ways to be hit, at fewer moments."""
 
 from __future__ import annotations
 
@@ -89,7 +89,124 @@ MORE: list[Case] = [
     ),
 ]
 
-_BY_NAME = {case["name"]: case for case in [*MATRIX, *MORE]}
+_ASSETS = (*_MIDWAY, "leaderboard")
+
+
+def _at(asset: str, moment: str, way: str, note: str = "", **more: Any) -> Case:
+    """One of the four moments; of ``more`` what is a fault's goes there."""
+    fault = _moments(asset, "fill" if way in ("inodes", "readonly") else way)[moment]
+    fault |= {name: more.pop(name) for name in ("again_at", "in_worker", "every") if name in more}
+    name = f"{asset}: {moment}: {way}" + (f", {note}" if note else "")
+    return _case(asset, moment, way, fault) | {"name": name} | more
+
+
+def _of_dagster(asset: str, moment: str, way: str, by: str, **more: Any) -> Case:
+    name = f"by dagster {'asset materialize' if by == 'materialize' else 'job execute'}"
+    job = {"job": "rl_recipe" if asset in _OF_LABELS else "grpo_recipe"} if by == "job" else {}
+    return _at(asset, moment, way, name, by=by, **job, **more)
+
+
+# Stopped for a while, as by Ctrl-Z, by a batch system, by a laptop's lid; another command comes meanwhile.
+STOPPED: list[Case] = [
+    *(_at(asset, "mid-way", "stop", meanwhile="waits", for_seconds=2.0) for asset in _ASSETS),
+    *(
+        _at(asset, "mid-way", "stop", "then killed", meanwhile="goes on")
+        for asset in ("candidate_pools", "beam_data", "rce_checkpoints", "step_labels", "evaluation")
+    ),
+    _at("rce_checkpoints", "data, no manifest", "stop", "then killed", meanwhile="goes on"),
+    _at("rl_data", "manifest, no event", "stop", meanwhile="waits"),
+    _of_dagster("beam_data", "mid-way", "stop", "materialize", meanwhile="waits", for_seconds=2.0),
+]
+
+# Ctrl-C of an impatient user, of a terminal (the whole group), and a terminal that is closed.
+INTERRUPTED: list[Case] = [
+    *(
+        _at(asset, "mid-way", "int_twice", f"again at {place.partition(':')[2]}", again_at=place)
+        for place in (
+            "dagster._core.instance:DagsterInstance.handle_new_event",
+            "dagster._core.instance:DagsterInstance.report_run_failed",
+            "icd_assets.cli.step_lines:StepLines.__exit__",
+            "icd_assets.cli.launch:_problem",
+            "icd_assets.cli.ending:leave",
+            "shutil:rmtree",
+        )
+        for asset in ("candidate_pools", "beam_data", "rce_checkpoints", "single_labels")
+    ),
+    *(_at(asset, "mid-way", way) for asset in _ASSETS for way in ("int_group", "hup_group")),
+    *(_at("rl_data", moment, way) for moment in _moments("rl_data", "int") for way in ("int", "hup")),
+    *(
+        _of_dagster(asset, "mid-way", way, by)
+        for asset in ("beam_data", "rce_checkpoints", "single_labels")
+        for way in ("int_group", "term_group", "hup_group")
+        for by in ("materialize", "job")
+    ),
+]
+
+# The run worker, one of its steps, or all of them at once.
+_BEFORE_STEPS = {
+    "run created": {"place": "dagster._core.instance:DagsterInstance.create_run_for_job", "after": True},
+    "run started": {"place": "dagster._core.instance:DagsterInstance.handle_new_event", "nth": 2},
+    "first step started": {"place": "dagster._core.instance:DagsterInstance.handle_new_event", "nth": 6},
+}
+OF_DAGSTER: list[Case] = [
+    *(
+        _of_dagster(asset, moment, way, by)
+        for asset, moment in (
+            ("candidate_pools", "before start"),
+            ("beam_data", "mid-way"),
+            ("rce_checkpoints", "data, no manifest"),
+            ("grpo_checkpoints", "mid-way"),
+            ("single_labels", "mid-way"),
+            ("rl_selector", "manifest, no event"),
+        )
+        for way in ("kill", "kill_parent", "kill_group")
+        for by in ("materialize", "job")
+        if (way, by) != ("kill_parent", "materialize")  # of the matrix
+    ),
+    *(
+        _case("beam_data", moment, "kill_group", fault | {"in_worker": True})
+        | {"name": f"beam_data: {moment}: kill_group, by dagster {by}", "by": by, "job": "grpo_recipe"}
+        for moment, fault in _BEFORE_STEPS.items()
+        for by in ("materialize", "job")
+    ),
+]
+
+CLOCKS: list[Case] = [
+    *(_at(asset, "mid-way", way) for asset in _ASSETS for way in ("clock_hour", "clock_day")),
+    *(_at(asset, "before start", "clock_day") for asset in ("candidate_pools", "rl_data", "leaderboard")),
+    *(_at(asset, "data, no manifest", "clock_day") for asset in ("rce_checkpoints", "evaluation", "leaderboard")),
+]
+
+_WRITES = {  # a place that writes each kind of file
+    "a folder": {"place": "pathlib:Path.mkdir", "matching": "results"},
+    "a file": {"place": "icd_assets.store.atomic:write_atomic"},
+    "an answer": {"place": "icd_assets.vlm.answer_store:AnswerStore.add", "nth": 3},
+}
+DISKS: list[Case] = [
+    *(_at(asset, "mid-way", way) for asset in _ASSETS for way in ("inodes", "readonly")),
+    *(
+        _at(asset, moment, way)
+        for asset in ("candidate_pools", "rl_data", "rce_checkpoints", "leaderboard")
+        for moment in ("before start", "data, no manifest", "manifest, no event")
+        for way in ("inodes", "readonly")
+    ),
+    _midway("rl_data", "inodes", all_on_disk=True, name="rl_data: mid-way: inodes, and Dagster's history with it"),
+    *(
+        _case("beam_data", f"at {place}", way, fault)
+        for place, fault in _WRITES.items()
+        for way in ("edquot", "enospc", "erofs")
+    ),
+]
+
+# A file system without locks, from the first on that is asked for.
+LOCKS: list[Case] = [
+    _case(asset, "any lock", way, {"place": "fcntl:flock", "every": True})
+    for asset in ("candidate_pools", "rl_data", "leaderboard")
+    for way in ("enotsup", "enolck", "enosys")
+]
+
+ALL = [*MATRIX, *MORE, *STOPPED, *INTERRUPTED, *OF_DAGSTER, *CLOCKS, *DISKS, *LOCKS]
+_BY_NAME = {case["name"]: case for case in ALL}
 # Runs with every test run: each moment, each way, each kind of asset.
 OFTEN = [
     _BY_NAME[name]
@@ -107,5 +224,12 @@ OFTEN = [
         "sequence_selector: mid-way: kill_parent",
         "rl_selector: data, no manifest: kill",
         "v2format_checkpoint: manifest, no event: kill",
+        "beam_data: mid-way: stop",
+        "beam_data: mid-way: int_twice, again at DagsterInstance.handle_new_event",
+        "beam_data: mid-way: hup_group",
+        "candidate_pools: mid-way: clock_day",
+        "candidate_pools: mid-way: inodes",
+        "candidate_pools: mid-way: readonly",
+        "candidate_pools: any lock: enotsup",
     )
 ]

@@ -6,6 +6,7 @@ Each process is a fork of this one, which has the slow libraries imported alread
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -37,8 +38,12 @@ LAUNCHPAD: dict[str, dict[str, Any]] = {
     "grpo_checkpoints": {"grpo_epochs": 2},
     "v2format_checkpoint": {"source": "grpo"},
 }
-_PATIENCE_SECONDS = 120
-_UNSEEN = ("kill", "kill_parent", "fill")  # after these, the records of the run may be left open
+_PATIENCE_SECONDS = 300
+_GRACE_SECONDS = 10
+_PROCESSES = itertools.count()
+# After these, the records of the run may be left open.
+_UNSEEN = ("kill", "kill_parent", "kill_group", "fill", "inodes", "readonly", "stop")
+_ON_DISK = ("fill", "inodes", "readonly")  # where the results lie on a disk of their own
 SITE = Path(__file__).with_name("site")
 
 
@@ -92,28 +97,39 @@ class Workshop:
     def run(self, case: Mapping[str, Any]) -> dict[str, Any]:
         began = time.monotonic()
         disk = self.folder / "disk"
-        asset, fault = case["asset"], Fault(**case["fault"], disk=str(disk))
+        asset, way = case["asset"], case["fault"]["then"]
         work = disk / "work" if case.get("all_on_disk") else self.folder / "work"
-        results = disk / "work" / "results" if fault.then == "fill" else work / "results"
+        results = disk / "work" / "results" if way in _ON_DISK else work / "results"
+        fault = Fault(**case["fault"], disk=str(disk), results=str(results))
         for old in {work, results.parent}:
             shutil.rmtree(old, ignore_errors=True)
+        faults.stopped(disk).unlink(missing_ok=True)
         self._furnish(work)
         shutil.copytree(self.before / asset, results, ignore=shutil.ignore_patterns("locks", "staging", "unsaid"))
         variables = {"RESULT_DIR": str(results)}
-        first = self._first(case, fault, work, variables)
-        open_runs = records(work, asset)["open_runs"] if fault.then not in _UNSEEN else None
-        (disk / "ballast").unlink(missing_ok=True)
+        there = files(results)
+        first, meanwhile = self._first(case, fault, work, variables)
+        orphans = alive(work)
+        unseen = way in _UNSEEN or (way.startswith("hup") and "by" in case)  # Dagster's commands know no SIGHUP
+        open_runs = None if unseen else records(work, asset)["open_runs"]
+        faults.relieve(disk, results)
         broken = contract(results)
+        written = sorted({*files(results)} ^ {*there})
         asked = self.folder / "asked"
-        second = process(lambda: again(asset, asked), work, variables)
+        second = meanwhile if case.get("meanwhile") == "goes on" and meanwhile else None
+        second = second or process(lambda: again(asset, asked), work, variables)
         return {
             "case": case["name"],
             "first": first,
+            "meanwhile": meanwhile,
             "open_runs_after_first": open_runs,
             "broken": broken,
+            "written": written,
             "second": second,
             "different": different(self.clean / "results", results, asset) if second[0] == 0 else None,
             "left": leftovers(results),
+            "orphans": [*orphans, *alive(work)],
+            "disorder": disorder(results),
             "asked": counts(asked),
             "asked_clean": self.asked[asset],
             "records": records(work, asset),
@@ -126,38 +142,81 @@ class Workshop:
 
     def _first(
         self, case: Mapping[str, Any], fault: Fault, work: Path, variables: dict[str, str]
-    ) -> tuple[int, str, str]:
+    ) -> tuple[Ended, Ended | None]:
+        """How the command ended that was struck; and the one that came while it was stopped, if it was."""
         asset, asked = case["asset"], self.folder / "asked"
         asked.unlink(missing_ok=True)
-        if fault.then != "kill_parent":
+        by = case.get("by") or ("materialize" if fault.then == "kill_parent" else "train")
+        if by == "train":
 
             def struck() -> None:
                 faults.arm(fault, asked)
-                command_line("train", *CELL, "--to", "evaluation" if asset == "leaderboard" else asset)
+                again(asset, None)
 
-            return process(struck, work, variables)
+            running = Process(struck, work, variables)
+        else:
+            arguments = _materialize(asset, variables) if by == "materialize" else _job(case["job"], variables)
 
-        shared = {"results_root": variables["RESULT_DIR"], "recipe": RECIPE["RECIPE"]}
-        config: dict[str, Any] = {"resources": {"shared": {"config": shared}}}
-        if asset in LAUNCHPAD:
-            config["ops"] = {asset: {"config": LAUNCHPAD[asset]}}
-        arguments = ["asset", "materialize", "-m", "icd_assets.definitions", "--select", asset]
-        arguments += ["--config-json", json.dumps(config)]
-        if asset != "leaderboard":
-            arguments += ["--partition", KEY]
+            def worker() -> None:
+                from dagster._cli import cli
 
-        def worker() -> None:
-            from dagster._cli import cli
+                if fault.in_worker:
+                    faults.arm(fault, asked)
+                cli(arguments)
 
-            cli(arguments)
+            path = f"{SITE}{os.pathsep}{os.environ['PYTHONPATH']}"
+            extra = {"DAGSTER_HOME": str(work), "PYTHONPATH": path}
+            if not fault.in_worker:
+                extra |= faults.environment(fault, asked)
+            running = Process(worker, work, variables | extra)
+        if fault.then != "stop":
+            return running.ended(), None
+        return self._stopped(running, case, faults.stopped(Path(fault.disk)), work, variables)
 
-        path = f"{SITE}{os.pathsep}{os.environ['PYTHONPATH']}"
-        extra = {"DAGSTER_HOME": str(work), "PYTHONPATH": path, **faults.environment(fault, asked)}
-        return process(worker, work, variables | extra)
+    def _stopped(
+        self, first: Process, case: Mapping[str, Any], mark: Path, work: Path, variables: dict[str, str]
+    ) -> tuple[Ended, Ended | None]:
+        """Once the first has stopped: another comes and waits for it. Then either it ends and the first goes on,
+        or the first is killed and the other goes on."""
+        asset, asked = case["asset"], self.folder / "asked"
+        first.wait_until(mark.exists)
+        other = Process(lambda: again(asset, asked), work, variables)
+        other.wait_until(lambda: "waiting: " in other.output())
+        if case["meanwhile"] == "goes on":
+            os.killpg(first.pid, signal.SIGKILL)
+            return first.ended(), other.ended()
+        time.sleep(case.get("for_seconds", 0.0))
+        os.kill(other.pid, signal.SIGTERM)
+        meanwhile = other.ended()
+        os.kill(int(mark.read_text()), signal.SIGCONT)
+        return first.ended(), meanwhile
 
 
-def again(asset: str, asked: Path) -> None:
-    faults.arm(None, asked)
+def _shared(variables: Mapping[str, str]) -> dict[str, Any]:
+    return {"shared": {"config": {"results_root": variables["RESULT_DIR"], "recipe": RECIPE["RECIPE"]}}}
+
+
+def _materialize(asset: str, variables: Mapping[str, str]) -> list[str]:
+    """The arguments of ``dagster``."""
+    config: dict[str, Any] = {"resources": _shared(variables)}
+    if asset in LAUNCHPAD:
+        config["ops"] = {asset: {"config": LAUNCHPAD[asset]}}
+    arguments = ["asset", "materialize", "-m", "icd_assets.definitions", "--select", asset]
+    arguments += ["--config-json", json.dumps(config)]
+    return arguments if asset == "leaderboard" else [*arguments, "--partition", KEY]
+
+
+def _job(name: str, variables: Mapping[str, str]) -> list[str]:
+    ops = {} if LABELS else {asset: {"config": config} for asset, config in LAUNCHPAD.items()}
+    path = Path(os.environ["TORTURE"]) / "job.json"  # YAML holds all of JSON
+    path.write_text(json.dumps({"resources": _shared(variables), "ops": ops}))
+    tags = json.dumps({"dagster/partition": KEY})
+    return ["job", "execute", "-m", "icd_assets.definitions", "-j", name, "--tags", tags, "-c", str(path)]
+
+
+def again(asset: str, asked: Path | None) -> None:
+    if asked is not None:
+        faults.arm(None, asked)
     command_line("train", *CELL, "--to", "evaluation" if asset == "leaderboard" else asset)
 
 
@@ -168,37 +227,108 @@ def command_line(*arguments: str) -> None:
     main()
 
 
-def process(
-    body: Callable[[], None], folder: Path, variables: Mapping[str, str] | None = None
-) -> tuple[int, str, str]:
-    """Run ``body`` in a process of its own: exit code (negative: the signal), output, errors."""
-    out, err = Path(os.environ["TORTURE"]) / "stdout", Path(os.environ["TORTURE"]) / "stderr"
-    pid = os.fork()
-    if pid == 0:
-        code = 1
+Ended = tuple[int, str, str]
+
+
+class Process:
+    """``body`` in a process of its own, at work in ``folder`` under ``variables``, with a session of its own."""
+
+    def __init__(self, body: Callable[[], None], folder: Path, variables: Mapping[str, str] | None = None) -> None:
+        number = next(_PROCESSES)
+        self._out, self._err = (Path(os.environ["TORTURE"]) / f"{name}-{number}" for name in ("stdout", "stderr"))
+        self._deadline = time.monotonic() + _PATIENCE_SECONDS
+        self._status: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 1
+            try:
+                os.setsid()
+                os.chdir(folder)
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
+                os.environ.update(RECIPE | dict(variables or {}))
+                for descriptor, path in ((1, self._out), (2, self._err)):
+                    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+                body()
+                code = 0
+            except SystemExit as ended:
+                code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+            except BaseException as error:  # noqa: BLE001 — whatever it was, the parent reads it
+                traceback.print_exception(error)
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self._out.read_text() if self._out.exists() else ""
+
+    def has_ended(self) -> bool:
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid == 0 and time.monotonic() > self._deadline:
+                os.killpg(self.pid, signal.SIGKILL)
+            self._status = status if pid else None
+        return self._status is not None
+
+    def wait_until(self, there: Callable[[], bool]) -> None:
+        """Until something is so, or it has ended: then it will not become so."""
+        while not there() and not self.has_ended():
+            time.sleep(0.02)
+
+    def ended(self) -> Ended:
+        """Exit code (negative: the signal), output, errors, once it has ended."""
+        self.wait_until(lambda: False)
+        assert self._status is not None
+        found = os.waitstatus_to_exitcode(self._status), self._out.read_text(), self._err.read_text()
+        for path in (self._out, self._err):
+            path.unlink()
+        return found
+
+
+def process(body: Callable[[], None], folder: Path, variables: Mapping[str, str] | None = None) -> Ended:
+    """Run ``body`` in a process of its own to its end."""
+    return Process(body, folder, variables).ended()
+
+
+def alive(folder: Path) -> list[str]:
+    """The processes that work in ``folder``, after some seconds in which those that end have ended."""
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while (found := _at_work_in(folder)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def _at_work_in(folder: Path) -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            os.setsid()
-            os.chdir(folder)
-            os.environ.update(RECIPE | dict(variables or {}))
-            for descriptor, path in ((1, out), (2, err)):
-                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-            body()
-            code = 0
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        except BaseException as error:  # noqa: BLE001 — whatever it was, the parent reads it
-            traceback.print_exception(error)
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:
-        if time.monotonic() > deadline:
-            os.killpg(pid, signal.SIGKILL)
-        time.sleep(0.02)
-    status = ended[1]
-    return os.waitstatus_to_exitcode(status), out.read_text(), err.read_text()
+            if (process / "cwd").readlink().is_relative_to(folder):
+                found.append((process / "cmdline").read_text().replace("\0", " ")[:200])
+        except OSError:  # it has ended, or is somebody else's
+            continue
+    return found
+
+
+def files(root: Path) -> dict[str, tuple[int, int]]:
+    """Each file with its size and time of change."""
+    found = (path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
+
+
+def disorder(results: Path) -> list[str]:
+    """Artifacts that took less than no time, or are older than what they are made of."""
+    store, found = Store(results), []
+    manifests = [made for path in results.rglob("*.manifest.json") if (made := store.read(path)) is not None]
+    for made in manifests:
+        if made.seconds < 0:
+            found.append(f"{made.spec.asset} took {made.seconds} s")
+        for name, given in made.spec.inputs.items():
+            before = store.read(results / given.manifest) if given.manifest is not None else None
+            if before is not None and before.created_at > made.created_at:
+                found.append(f"{made.spec.asset} of {made.created_at} is made of {name} of {before.created_at}")
+    return found
 
 
 def contract(results: Path) -> str | None:

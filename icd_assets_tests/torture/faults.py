@@ -11,11 +11,16 @@ import importlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 import weakref
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta, tzinfo
+from itertools import count as numbers
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +32,8 @@ _BACKEND = "icd_assets.vlm.transformers_backend:TransformersBackend"
 class Fault:
     """``place`` is ``module:function`` or ``module:Class.method``; ``then`` is what happens, see ``_strike``.
 
-    ``matching`` counts only calls one of whose arguments contains the text.
+    ``matching`` counts only calls one of whose arguments contains the text. ``every``: it strikes from the n-th
+    call on. ``again_at`` is a place at whose next call after the strike the same happens once more.
     """
 
     place: str
@@ -36,6 +42,10 @@ class Fault:
     nth: int = 1
     matching: str = ""
     disk: str = ""  # the folder to fill
+    results: str = ""  # the folder that may only be read from then on
+    every: bool = False
+    again_at: str = ""
+    in_worker: bool = False  # of a command of Dagster's: in its own process, not in a step's
 
 
 def arm(fault: Fault | None, asked: Path | None) -> None:
@@ -50,7 +60,9 @@ def arm(fault: Fault | None, asked: Path | None) -> None:
             if fault.matching and not any(fault.matching in str(argument) for argument in arguments):
                 return
             calls[0] += 1
-            if calls[0] == fault.nth:
+            if calls[0] == fault.nth or (fault.every and calls[0] > fault.nth):
+                if fault.again_at and calls[0] == fault.nth:
+                    _once(fault.again_at, lambda: _strike(fault))
                 _strike(fault)
 
         wrap(fault.place, strike, after=fault.after)
@@ -93,23 +105,70 @@ def count(path: Path, prompts: int) -> None:
     os.close(descriptor)
 
 
+_REFUSED = {
+    "eio": errno.EIO,
+    "edquot": errno.EDQUOT,
+    "enospc": errno.ENOSPC,
+    "erofs": errno.EROFS,
+    "enotsup": errno.ENOTSUP,
+    "enolck": errno.ENOLCK,
+    "enosys": errno.ENOSYS,
+}
+_SENT = {
+    "kill": signal.SIGKILL,
+    "term": signal.SIGTERM,
+    "int": signal.SIGINT,
+    "int_twice": signal.SIGINT,
+    "hup": signal.SIGHUP,
+}
+_CLOCKS = {"clock_hour": timedelta(hours=1), "clock_day": timedelta(days=1)}
+
+
 def _strike(fault: Fault) -> None:
-    if fault.then == "fill":
+    way = fault.then
+    if way == "fill":
         fill(Path(fault.disk))
-    elif fault.then == "memory":
+    elif way == "inodes":
+        take_inodes(Path(fault.disk))
+    elif way == "readonly":
+        forbid_writing(Path(fault.results))
+    elif way == "memory":
         raise MemoryError
-    elif fault.then == "eio":
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-    elif fault.then == "term_unheard":
+    elif way in _REFUSED:
+        raise OSError(_REFUSED[way], os.strerror(_REFUSED[way]))
+    elif way in _CLOCKS:
+        set_clock_back(_CLOCKS[way])
+    elif way == "term_unheard":
         _in_a_destructor(lambda: signal.raise_signal(signal.SIGTERM))
-    elif fault.then == "kill_parent":
+    elif way == "kill_parent":
         parent = multiprocessing.parent_process()
         assert parent is not None
         assert parent.pid is not None
         os.kill(parent.pid, signal.SIGKILL)
         time.sleep(30)  # long enough to be found alive if nothing ends this process
+    elif way.endswith("_group"):  # as a terminal does
+        os.killpg(0, _SENT[way.removesuffix("_group")])
+    elif way == "stop":
+        stopped(Path(fault.disk)).write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGSTOP)
     else:
-        os.kill(os.getpid(), {"kill": signal.SIGKILL, "term": signal.SIGTERM}[fault.then])
+        os.kill(os.getpid(), _SENT[way])
+
+
+def _once(place: str, act: Callable[[], None]) -> None:
+    calls = [0]
+
+    def hook(_: tuple[Any, ...]) -> None:
+        calls[0] += 1
+        if calls[0] == 1:
+            act()
+
+    wrap(place, hook, after=False)
+
+
+def stopped(disk: Path) -> Path:
+    """The file that names the process which has stopped itself."""
+    return disk.with_name("stopped")
 
 
 def _in_a_destructor(act: Callable[[], None]) -> None:
@@ -133,3 +192,65 @@ def fill(disk: Path) -> None:
                 except OSError:
                     break
                 file.seek(size, os.SEEK_CUR)
+
+
+def take_inodes(disk: Path) -> None:
+    """Make files until the file system has no inode left; there is room for bytes."""
+    folder = ballast_of_inodes(disk)
+    folder.mkdir()
+    for number in numbers():
+        try:
+            os.close(os.open(folder / str(number), os.O_WRONLY | os.O_CREAT))
+        except OSError:
+            break
+
+
+def ballast_of_inodes(disk: Path) -> Path:
+    return disk / "ballast.d"
+
+
+def forbid_writing(folder: Path) -> None:
+    """From now on nothing in ``folder`` can be opened for writing. What is open stays so, as where the kernel
+    finds an error in a file system at work."""
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+
+
+def relieve(disk: Path, results: Path) -> None:
+    """Undo what was done to the disk."""
+    (disk / "ballast").unlink(missing_ok=True)
+    shutil.rmtree(ballast_of_inodes(disk), ignore_errors=True)
+    subprocess.run(["umount", "--lazy", results], capture_output=True)  # mostly it is no mount point
+
+
+def set_clock_back(by: timedelta) -> None:
+    """Of this process: what it reads as the time, and what it leaves as the time of the files that it moves.
+
+    The kernel goes on: a file that is only written has the true time.
+    """
+    seconds = by.total_seconds()
+    true_time, true_nanoseconds, replace = time.time, time.time_ns, os.replace
+
+    class Kind(type):
+        def __instancecheck__(cls, instance: Any) -> bool:
+            return isinstance(instance, datetime)
+
+    class Back(datetime, metaclass=Kind):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) - by
+
+    def set_back(path: Any) -> None:
+        now = time.time()
+        os.utime(path, (now, now), follow_symlinks=False)
+
+    def replaced(source: Any, target: Any, **named: Any) -> None:
+        set_back(source)
+        replace(source, target, **named)
+
+    time.time = lambda: true_time() - seconds
+    time.time_ns = lambda: true_nanoseconds() - int(seconds * 1e9)
+    os.replace = replaced
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("icd_assets.", "dagster.")) and getattr(module, "datetime", None) is datetime:
+            module.datetime = Back  # type: ignore[attr-defined]

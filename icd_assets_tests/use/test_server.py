@@ -15,10 +15,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 from torch.nn.functional import normalize
 
+from icd_assets.runtime import http_port
 from icd_assets.selector.config import SelectorConfig
 from icd_assets.selector.encoder import ClipEncoder
 from icd_assets.selector.model import new_policy
-from icd_assets.use import guard, sent_picture
+from icd_assets.use import sent_picture
 from icd_assets.use.cell_selector import CellSelector
 from icd_assets.use.selector import Selector
 from icd_assets.use.server import app_of
@@ -222,7 +223,7 @@ def test_a_body_that_does_not_say_json_is_refused(client: TestClient, kind: str 
 def test_a_body_that_is_too_big_is_not_kept(
     client: TestClient, announced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "BODY", 2**20)
+    monkeypatch.setattr(http_port, "BODY", 2**20)
     taken = 0
 
     def pieces() -> Iterator[bytes]:

@@ -1,16 +1,21 @@
-"""A run that waits for a slot of the pool of GPUs sleeps, ends at Ctrl-C, and notes whom it waits for.
+"""A run that waits for a slot of the pool of GPUs sleeps, ends at Ctrl-C, notes whom it waits for, and does not
+wait for the dead.
 
 Gap: Dagster's in-process executor (1.13.27) does not sleep while it waits, since the method replaced here never
 returns more than 0 (#20367, closed unmerged): it takes a core from the run that it waits for. It does not look for
-an interrupt either, as the multiprocess executor does, and only its log shows that it waits (#16441).
+an interrupt either, as the multiprocess executor does, and only its log shows that it waits (#16441). And each
+executor keeps the time of its next question by the wall clock: set back by an hour, it would not ask for an hour.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
+from typing import Any
 
 import dagster as dg
 
@@ -27,16 +32,15 @@ GPU_POOL = "gpu"
 _POLL_EVERY_SECONDS = 0.5
 _NOTE_AFTER_SECONDS = 2.0
 _CLOSE_EVERY_SECONDS = 5.0
+_ASK_EVERY_SECONDS = 15.0  # for the slot, at the latest; so does Dagster
 
 
 @contextmanager
 def wait_politely(opened: dg.DagsterInstance, run_id: str) -> Iterator[None]:
     """While entered, a run that waits for a slot sleeps, can be interrupted, and notes once whom it waits for."""
     since: dict[str, float] = {}
-    checked = time.monotonic()
 
     def seconds_to_sleep(self: InstanceConcurrencyContext) -> float:
-        nonlocal checked
         if pop_captured_interrupt():
             raise DagsterExecutionInterruptedError
         now = time.monotonic()
@@ -44,9 +48,6 @@ def wait_politely(opened: dg.DagsterInstance, run_id: str) -> Iterator[None]:
             if now - since.setdefault(step, now) >= _NOTE_AFTER_SECONDS and (found := holders(opened, run_id)):
                 since[step] = float("inf")
                 progress.current.noted(step, f"waiting: the pool {GPU_POOL} is in use by {'; '.join(found)}")
-        if now - checked >= _CLOSE_EVERY_SECONDS:  # who has the slot may be killed meanwhile
-            checked = now
-            close_dead_runs(opened)
         return _POLL_EVERY_SECONDS
 
     original = InstanceConcurrencyContext.interval_to_next_pending_claim_check
@@ -55,6 +56,27 @@ def wait_politely(opened: dg.DagsterInstance, run_id: str) -> Iterator[None]:
         yield
     finally:
         InstanceConcurrencyContext.interval_to_next_pending_claim_check = original  # type: ignore[method-assign]
+
+
+@cache  # once per process
+def ask_in_time() -> None:
+    """Have each run that waits, of the UI's too, ask for its slot after fifteen seconds at the latest, whatever
+    became of the clock; and free the slots of those who are killed meanwhile, which nobody else does."""
+    claim: Any = InstanceConcurrencyContext.claim
+    checked = -math.inf
+
+    def claim_in_time(self: InstanceConcurrencyContext, *given: Any, **named: Any) -> bool:
+        nonlocal checked
+        if self.has_pending_claims() and time.monotonic() - checked >= _CLOSE_EVERY_SECONDS:
+            checked = time.monotonic()
+            close_dead_runs(self._instance)
+        latest = time.time() + _ASK_EVERY_SECONDS
+        for step, at in self._pending_timeouts.items():
+            self._pending_timeouts[step] = min(at, latest)
+        claimed: bool = claim(self, *given, **named)
+        return claimed
+
+    InstanceConcurrencyContext.claim = claim_in_time  # type: ignore[method-assign]
 
 
 def holders(opened: dg.DagsterInstance, but: str = "") -> list[str]:

@@ -7,11 +7,13 @@ the store say where that may have happened, so that looking costs no import of D
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from icd_assets.experiment.plan import Plan
+from icd_assets.experiment.steps import STEP
 from icd_assets.runtime.small_file import read_small_json
 from icd_assets.store.digests import sha256_json
+from icd_assets.store.manifest import Manifest
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -44,30 +46,56 @@ def find_unrecorded(opened: dg.DagsterInstance, plan: Plan) -> list[str]:
 
 
 def forget_marks(opened: dg.DagsterInstance, plan: Plan) -> None:
-    """Drop the marks of runs that ended well, and of all that ended if the whole cell was looked at."""
+    """Drop the marks of runs that ended well, and of all that ended if the whole cell was looked at; with what
+    such a run could not remove any more, as on a disk that became read-only behind a manifest."""
     experiment = plan.experiment
     for mark, run_id in experiment.store.unrecorded_marks(experiment.cell.key).items():
         run = opened.get_run_by_id(run_id)
         if run is None or run.is_success or (plan.evaluates and run.is_finished):
+            _tidy(experiment, run_id)
             mark.unlink(missing_ok=True)
 
 
+def _tidy(experiment: Experiment, run_id: str) -> None:
+    """Remove staging folders and notes of locks, which who takes the lock removes, of what a run has made."""
+    store = experiment.store
+    made = [path for path in map(experiment.manifest_path, STEP) if _is_of(store.read(path), run_id)]
+    for path in (path for path in made if store.writer(path) is None):
+        with store.lock(path):
+            store.recover(path)
+    board = store.root / "leaderboard.json"
+    if store.writer(board) is None:
+        with store.lock(board):
+            pass
+
+
+def _is_of(manifest: Manifest | None, run_id: str) -> bool:
+    return manifest is not None and manifest.run_id == run_id
+
+
 def _is_behind(experiment: Experiment) -> bool:
-    """Whether the leaderboard was drawn up before the cell was evaluated."""
-    evaluation, leaderboard = experiment.manifest_path("evaluation"), experiment.store.root / "leaderboard.json"
-    if not evaluation.is_file():
+    """Whether the leaderboard lacks the cell's evaluation. By what it holds, not by the times of the files: the
+    clock may have been set back between the two."""
+    evaluation = experiment.manifest("evaluation")
+    if evaluation is None:
         return False
-    return not leaderboard.is_file() or leaderboard.stat().st_mtime_ns < evaluation.stat().st_mtime_ns
+    shown = [(row.get("dataset"), row.get("sampler_model"), row.get("evaluated_at")) for row in _rows(experiment)]
+    return (*evaluation.cell.split("|"), evaluation.created_at) not in shown
 
 
 def _leaderboard_is_recorded(opened: dg.DagsterInstance, experiment: Experiment) -> bool:
     if _is_behind(experiment):
         return False
+    return _last_version(opened, "leaderboard", None) == sha256_json(_rows(experiment))[:16]
+
+
+def _rows(experiment: Experiment) -> list[dict[str, Any]]:
+    """Of the leaderboard on disk; none where it cannot be read, then it is drawn up again."""
     try:
         rows = read_small_json(experiment.store.root / "leaderboard.json")
-    except (OSError, ValueError):  # it is drawn up again
-        return False
-    return _last_version(opened, "leaderboard", None) == sha256_json(rows)[:16]
+    except (OSError, ValueError):
+        return []
+    return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else []
 
 
 def _last_version(opened: dg.DagsterInstance, asset: str, partition: str | None) -> str | None:

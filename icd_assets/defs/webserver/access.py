@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.http_callers import is_loopback
 
 TOKEN, HOSTS, BEHIND_PROXY = "ICD_UI_TOKEN", "ICD_UI_HOSTS", "ICD_UI_BEHIND_PROXY"
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9_])?")
@@ -40,46 +40,6 @@ class Access:
                 f'(export {TOKEN}="$(openssl rand -hex 32)"), or give --behind-proxy where a login proxy stands '
                 "in front."
             )
-
-    def allows(self, host: str) -> bool:
-        """Whether a Host header names this UI.
-
-        A number is an address that no DNS server can point elsewhere, so any is allowed. So is any port: behind an
-        SSH tunnel it is another one than ours.
-        """
-        name = _without_port(host.lower()).removesuffix(".")
-        return name == "localhost" or name in self.names or _address(name) is not None
-
-
-def is_address(host: str) -> bool:
-    """Whether it is given in numbers, IPv6 without brackets."""
-    return _address(_bracketed(host)) is not None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach it, given by a name or in numbers, IPv6 without brackets."""
-    found = _address(_bracketed(host))
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        return found.ipv4_mapped.is_loopback
-    return host == "localhost" if found is None else found.is_loopback
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _without_port(host: str) -> str:
-    found = re.fullmatch(r"(\[[^\[\]]*\]|[^\[\]:]*)(:\d{1,5})?", host)
-    return found[1] if found is not None else ""
-
-
-def _address(name: str) -> IPv4Address | IPv6Address | None:
-    """An address in numbers, IPv6 in brackets; None for a name."""
-    try:
-        found = ip_address(name.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return None
-    return found if isinstance(found, IPv6Address) == name.startswith("[") else None
 
 
 def _checked_name(word: str) -> str:

@@ -1,14 +1,8 @@
 """What a request must be before Dagster's app is asked: sent by a page of ours, or by a program on purpose.
 
-Any page that a user has open can send requests to this machine. What it cannot do is choose these headers:
-
-1. Host: a page whose DNS server points its name here (DNS rebinding) still sends that name.
-2. Origin: of another page's posts and websockets it is that page's.
-3. Sec-Fetch-Site: of another page's images, frames and scripts, which send no Origin, it is ``cross-site``.
-4. Content-Type: a form, or a script that asks nobody, cannot send ``application/json``.
-
-So an order is a JSON post, and a GET asks GraphQL nothing. A user may come from another site's link, to look.
-``X-Forwarded-Host`` and its kind are not read: anybody can send them.
+What a page cannot choose is in :mod:`~icd_assets.runtime.http_callers`. Content-Type is a fourth: a form,
+or a script that asks nobody, cannot send ``application/json``. So an order is a JSON post, and a GET asks GraphQL
+nothing. A user may come from another site's link, to look.
 """
 
 from __future__ import annotations
@@ -19,16 +13,18 @@ from html import escape
 from urllib.parse import quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from icd_assets.defs.webserver.access import BEHIND_PROXY, TOKEN, Access, is_loopback
+from icd_assets.defs.webserver.access import BEHIND_PROXY, TOKEN, Access
+from icd_assets.runtime.foreign import brief
+from icd_assets.runtime.http_callers import FOREIGN, is_loopback, names_this, of_another_site, unclear
+from icd_assets.runtime.http_port import Bodies
 
 COOKIE = "icd_ui"
-_ONCE = ("host", "origin", "content-type", "authorization", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
-_FOREIGN = "requests of another site's page are not answered."
 
 
 class Guard:
@@ -37,16 +33,25 @@ class Guard:
     def __init__(self, app: ASGIApp, *, access: Access) -> None:
         self._app = app
         self._access = access
+        self._bodies = Bodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-        elif (answer := self._answer(scope)) is None:
-            await self._app(scope, receive, _unframed(send))
+        elif (answer := self._answer(scope)) is not None:
+            # A websocket is closed before it is accepted: the browser sees a 403.
+            await (answer if scope["type"] == "http" else WebSocketClose(1008))(scope, receive, send)
         elif scope["type"] == "websocket":
-            await WebSocketClose(1008)(scope, receive, send)  # before it is accepted: the browser sees a 403
+            await self._app(scope, receive, send)
         else:
-            await answer(scope, receive, send)
+            await self._bounded(scope, receive, _unframed(send))
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with self._bodies.counted(receive, Headers(scope=scope).get("content-length")) as counted:
+                await self._app(scope, counted, send)
+        except HTTPException as error:
+            await _sentence(error.detail, error.status_code)(scope, receive, send)
 
     def _answer(self, scope: Scope) -> Response | None:
         """What is answered in the place of Dagster's app; None if the request may pass."""
@@ -59,25 +64,17 @@ class Guard:
 
 def refused(scope: Scope, access: Access) -> str | None:
     """Why a request is not answered, whoever sends it; None if there is no reason."""
+    if (why := unclear(scope)) is not None:
+        return why
     headers = Headers(scope=scope)
-    if twice := [name for name in _ONCE if len(headers.getlist(name)) > 1]:
-        return f"the header {twice[0]} is there twice; send it once."
     host = headers.get("host", "")
-    if not access.allows(host):
-        return f"this server is not called {host[:80]!r}; if it should be, start it with --allow-host."
-    if _of_another_site(headers, host) and not _is_a_visit(scope, headers):
-        return _FOREIGN
+    if not names_this(host, access.names):
+        return f"this server is not called {brief(host)}; if it should be, start it with --allow-host."
+    if of_another_site(scope) and not _is_a_visit(scope, headers):
+        return FOREIGN
     if not (access.token or access.behind_proxy or _by_loopback(scope)):
         return f"other machines are not answered; set {TOKEN}, or {BEHIND_PROXY}=1 behind a login proxy."
     return None if scope["type"] == "websocket" else _no_order(scope, headers)
-
-
-def _of_another_site(headers: Headers, host: str) -> bool:
-    """Whether a page that is not of this server sends it; the scheme is a proxy's matter."""
-    origin = headers.get("origin")
-    if origin is not None and origin.lower().partition("://")[2] != host.lower():
-        return True
-    return headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
 
 
 def _is_a_visit(scope: Scope, headers: Headers) -> bool:

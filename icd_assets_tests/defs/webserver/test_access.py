@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from icd_assets.defs.webserver.access import Access, is_loopback
+from icd_assets.defs.webserver.access import Access
 from icd_assets.errors import UserError
+from icd_assets.runtime.http_callers import is_loopback
 
 SECRET = "0123456789abcdef"
 

@@ -90,7 +90,7 @@ def test_a_foreign_page_gets_no_websocket(address: str) -> None:
     for headers in ({"Origin": "https://attacker.example"}, {"Host": "attacker.example"}):
         with pytest.raises(InvalidStatus) as refused:
             connect(url, additional_headers=headers, subprotocols=["graphql-ws"])
-        assert refused.value.response.status_code == 403
+        assert refused.value.response.status_code in (400, 403)  # a Host besides the client's own is no HTTP
     with connect(url, additional_headers={"Origin": address}, subprotocols=["graphql-ws"]) as own:
         own.send(json.dumps({"type": "connection_init"}))
         assert json.loads(own.recv(timeout=20)) == {"type": "connection_ack"}
