@@ -34,6 +34,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "lineage": (CELL,),
     "new-dataset": ("datasets", "--dry-run"),
     "prune": (),
+    "pull": ("--remote", "there", "--dry-run"),
+    "push": ("--remote", "there", "--dry-run"),
     "publish": (CELL, "owner/name", "--dry-run", "--license", "mit"),
     "report": (CELL,),
     "select": ("picture.png", "What?", CELL),
