@@ -108,8 +108,8 @@ def _move(name: str, move: Callable[..., Done], words: dict[str, Any]) -> None:
     only, dry_run, as_json = words["only"], words["dry_run"], words["as_json"]
     for asset in only:
         require_assets(asset, ())
-    remote = Place.open(words["remote"])
     session = Session.here()
+    remote = Place.open(words["remote"], make=name == "push" and not dry_run)
     keys = {cell.key for cell in session.cells(words["cells"])}
     line = MovingLine("looking at what is there")
 

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.foreign import first_line, printable
@@ -51,24 +52,26 @@ class Place:
     _store: ObjectStore
 
     @classmethod
-    def open(cls, given: str | None) -> Place:
-        """The place that ``given``, else the variable ICD_REMOTE, names. Nothing is asked of it yet."""
+    def open(cls, given: str | None, *, make: bool = False) -> Place:
+        """The place that ``given``, else the variable ICD_REMOTE, names. Nothing is asked of it yet. make: make a
+        folder that is not there; else it is as an empty one."""
         address = given or os.environ.get(VARIABLE, "")
         if not address:
             raise UserError(f"no remote is named; give --remote or set {VARIABLE}: {_HOW}.")
         url = _url(address)
         try:
-            from obstore.store import from_url
+            from obstore.store import MemoryStore, from_url
         except ImportError:
             raise UserError(
                 "the library obstore is missing; install icd_assets with the extra 'remote'."
             ) from None
-        here = url.startswith("file:")
-        options: dict[str, Any] = {} if here else {"retry_config": _RETRIES, "client_options": _client()}
+        over_the_net: dict[str, Any] = {"retry_config": _RETRIES, "client_options": _client()}
         with _explained(address):
-            if here:
-                return cls(address, from_url(url, mkdir=True))
-            return cls(address, from_url(url, **options))
+            if not url.startswith("file:"):
+                return cls(address, from_url(url, **over_the_net))
+            if not make and not Path(unquote(urlsplit(url).path)).exists():
+                return cls(address, MemoryStore())
+            return cls(address, from_url(url, mkdir=True))
 
     def names(self, prefix: str = "") -> Iterator[Entry]:
         """All names under ``prefix``, a folder."""

@@ -21,6 +21,8 @@ def test_there_and_back(world: World, run: Run, address: str) -> None:
     world.cell()
     shown = run("push", KEY, "--remote", address, "--dry-run")
     assert shown.code == 0 and f"{len(STEP_NAMES)} would be pushed" in shown.output
+    assert "holds no results" in run("pull", "--remote", address).error
+    assert not Path(address).exists()
     assert f"{len(STEP_NAMES)} pushed" in run("push", "--remote", address).output
     assert f"the same here and there: {len(STEP_NAMES)}" in run("status", "--remote", address).output
     world.root.rename(world.folder / "away")

@@ -12,7 +12,7 @@ from icd_assets.remote.place import CHUNK, VARIABLE, Place
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Place.open(str(tmp_path / "a b#c%20"))
+    return Place.open(str(tmp_path / "a b#c%20"), make=True)
 
 
 @pytest.mark.parametrize(
@@ -107,4 +107,4 @@ def test_a_store_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises((UserError, OSError)):
-        Place.open(str(tmp_path / "file" / "x")).create("a", b"1")
+        Place.open(str(tmp_path / "file" / "x"), make=True).create("a", b"1")

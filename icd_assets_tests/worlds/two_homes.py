@@ -27,7 +27,7 @@ class Homes:
 
     @property
     def remote(self) -> Place:
-        return Place.open(self.address)
+        return Place.open(self.address, make=True)
 
     def push(self, world: World | None = None, **words: object) -> Done:
         return push(Here((world or self.mine).store), self.remote, ignore, **words)  # type: ignore[arg-type]
