@@ -56,6 +56,8 @@ class Shelf:
         if self._marked():
             return
         if not self.remote.is_empty():
+            if self._marked():  # another push began just now: its mark is the first that it puts
+                return
             raise UserError(
                 f"{self.remote.address} holds something else already; name an empty prefix, or another one."
             )

@@ -259,6 +259,20 @@ def test_of_two_who_push_the_same_place_one_is_told(homes: Homes) -> None:
     whole(homes.remote)
 
 
+def test_two_who_begin_at_once_share_the_place(homes: Homes) -> None:
+    """The other's mark, and all that follows it, comes between a look at the mark and one at the rest."""
+    real = Place.is_empty
+
+    def is_empty(self: Place) -> bool:
+        with patch.object(Place, "is_empty", real):
+            homes.push()
+        return real(self)
+
+    with patch.object(Place, "is_empty", is_empty):
+        assert homes.push(homes.other("other")).left_alone == []
+    whole(homes.remote)
+
+
 def test_other_seeds_come_too(homes: Homes) -> None:
     from icd_assets.experiment.seeds import of_seeds
 
