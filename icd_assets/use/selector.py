@@ -205,8 +205,14 @@ class Library:
 _Named = tuple[str, str | None]  # folder or hub id, revision
 
 
+def _neither(source: str | Path) -> UserError:
+    return UserError(f"{source} is neither a file or folder here nor a hub id such as user/name.")
+
+
 def _found(source: str | Path, revision: str | None) -> Path:
     """A file or folder here, or the folder in the hub's cache."""
+    if "://" in str(source):
+        raise _neither(source)
     with suppress(OSError, RuntimeError, ValueError):  # a name that no file can have
         path = expanded(source)
         if path.exists() and revision is None:
@@ -214,7 +220,7 @@ def _found(source: str | Path, revision: str | None) -> Path:
         if path.exists():
             raise UserError(f"{source} lies on this machine and has no revision {revision!r}; leave it out.")
     if re.fullmatch(HUB_ID, str(source)) is None:
-        raise UserError(f"{source} is neither a file or folder here nor a hub id such as user/name.")
+        raise _neither(source)
     try:
         return locate(str(source), revision)
     except UserError:
