@@ -43,6 +43,7 @@ from icd_assets.errors import UserError
 from icd_assets.runtime import machine_errors
 from icd_assets.runtime.home import load_env_file
 from icd_assets.runtime.interrupts import deliver_every_interrupt
+from icd_assets.runtime.secrets import redacted
 
 _NO_FAULTS = (SystemExit, KeyboardInterrupt, GeneratorExit)
 
@@ -104,4 +105,4 @@ def _refuse(error: UserError) -> NoReturn:
 def _say(text: str) -> None:
     """A line to stderr; that nobody reads it, or that its disk is full, changes nothing about the exit code."""
     with suppress(OSError):
-        echo(text, err=True)
+        echo(redacted(text), err=True)

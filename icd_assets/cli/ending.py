@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -21,7 +23,9 @@ from typing import Any, NoReturn
 
 from icd_assets.cli.ctrl_c import INTERRUPTED, SENTENCE
 from icd_assets.runtime.foreign import harmless
+from icd_assets.runtime.secrets import redacted
 
+_format_warning = warnings.formatwarning
 _LONGEST = 100_000  # characters of a traceback
 READER_GONE = 141  # as a shell reports one that SIGPIPE ended
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -36,11 +40,25 @@ class RunFailed(Exception):
 def begin() -> None:
     """Make the standard streams usable, and let an interrupt end the command at once."""
     _open_streams()
+    if logging.lastResort is not None:  # what a library warns of, where nobody listens
+        logging.lastResort.setFormatter(_Harmless())
+    warnings.formatwarning = _warning
     sys.excepthook = _unexplained
     threading.excepthook = _unexplained_in_thread
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell starts a job in the background
             signal.signal(number, leave)
+
+
+class _Harmless(logging.Formatter):
+    """Names in a library's warning come from files of anyone's, and a server's answer may hold a key."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return harmless(redacted(super().format(record)))
+
+
+def _warning(*words: Any, **more: Any) -> str:
+    return harmless(redacted(_format_warning(*words, **more)))
 
 
 def leave(*_: object) -> NoReturn:
@@ -57,10 +75,12 @@ def _unexplained(kind: type[BaseException], error: BaseException, trace: Traceba
     if issubclass(kind, KeyboardInterrupt):
         leave()
     try:
-        text = harmless("".join(traceback.format_exception(kind, error, trace)))
+        text = "".join(traceback.format_exception(kind, error, trace))
+        text = text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}\n…\n{text[-_LONGEST // 2 :]}"
+        text = harmless(redacted(text))
     except Exception:  # noqa: BLE001 - of an error that cannot even be written, or without memory
         text = f"{kind.__name__}, of which no more can be shown\n"
-    _write(text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}\n…\n{text[-_LONGEST // 2 :]}")
+    _write(text)
 
 
 def _unexplained_in_thread(ended: threading.ExceptHookArgs) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icd_assets.datasets.ids import id_number
+from icd_assets.runtime.plain_file import require_plain
+from icd_assets.runtime.small_file import parse_json
 from icd_assets.store.atomic import replacing
 
 if TYPE_CHECKING:
@@ -83,10 +85,11 @@ def read_table(path: Path, key: str) -> tuple[pa.Table, str] | None:
     import pyarrow as pa
 
     try:
+        require_plain(path)  # a pipe would be waited for
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         if not any(reader.schema.equals(_schema(*kind)) for kind in product((False, True), repeat=2)):
             return None
-        facts: dict[str, Any] = json.loads(reader.schema.metadata[_FACTS])
+        facts: dict[str, Any] = parse_json(reader.schema.metadata[_FACTS].decode())
         table = reader.read_all()
         table.validate(full=True)  # before anything follows an offset that a damaged file gives
         sound = facts["checksum"] == _checksum(table, key, facts["digest"])

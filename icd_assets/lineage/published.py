@@ -8,7 +8,6 @@ whoever wrote it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
@@ -19,7 +18,7 @@ from icd_assets.errors import UserError
 from icd_assets.lineage.as_json import LINEAGE_SCHEMA, as_json
 from icd_assets.lineage.chain import Artifact
 from icd_assets.lineage.target import Target
-from icd_assets.store.manifest import FileRecord, Input, Manifest, Spec
+from icd_assets.store.manifest import FileRecord, Input, Manifest, Spec, moment
 from icd_assets.store.store import Store
 
 NAME = "lineage.json"
@@ -41,12 +40,7 @@ def _without_folders(value: Any) -> Any:
     return PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else value
 
 
-def _moment(text: str) -> str:
-    datetime.fromisoformat(text)
-    return text
-
-
-_Moment = Annotated[str, AfterValidator(_moment)]
+_Moment = Annotated[str, Field(max_length=40), AfterValidator(moment)]
 
 
 class _Node(BaseModel):

@@ -28,16 +28,17 @@ MANIFEST_BYTES = 16 << 20  # bytes
 _LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes, as Linux has them
 
 
-def _is_moment(text: str) -> str:
-    moment = datetime.fromisoformat(text)
-    if not 1970 <= moment.year < 2200 or moment.tzinfo is None:
+def moment(text: str) -> str:
+    """``text``, if it is a time at which an artifact can have been made, with its zone; else a ``ValueError``."""
+    when = datetime.fromisoformat(text)
+    if not 1970 <= when.year < 2200 or when.tzinfo is None:
         raise ValueError(f"{brief(text)} is no time of an artifact's")
     return text
 
 
 _Digest = Annotated[str, Field(max_length=200)]
 _Name = Annotated[str, Field(max_length=1000)]
-_Moment = Annotated[str, Field(max_length=40), AfterValidator(_is_moment)]
+_Moment = Annotated[str, Field(max_length=40), AfterValidator(moment)]
 
 
 class Input(BaseModel):

@@ -21,6 +21,7 @@ from icd_assets.errors import UserError
 from icd_assets.evaluation.earlier import KEPT, Earlier
 from icd_assets.evaluation.earlier import RECORD as RECORD_OF_EARLIER
 from icd_assets.lineage.records import Records
+from icd_assets.runtime.foreign import brief
 from icd_assets.store.atomic import write_atomic
 from icd_assets.store.manifest import FileRecord, Manifest
 from icd_assets.store.names import MANIFEST
@@ -138,7 +139,7 @@ def _epochs(store: Store, place: Path, manifest: Manifest, keep: Keep, converted
     needed = {len(files)}
     match keep:
         case "best":
-            needed.add(int(manifest.fact("best_epoch")))
+            needed.add(_best_epoch(manifest))
         case "last":
             pass
         case int():
@@ -150,6 +151,14 @@ def _epochs(store: Store, place: Path, manifest: Manifest, keep: Keep, converted
         if number not in needed and Path(record.path).name not in converted and store.is_own(record):
             why = f"{phase} epoch {number} of {len(files)} of {manifest.cell}"
             yield Removal(store.resolve(record), record.size, why, place, record)
+
+
+def _best_epoch(manifest: Manifest) -> int:
+    best = manifest.fact("best_epoch")
+    if not isinstance(best, int):
+        whose = f"the manifest of {manifest.spec.asset} of {manifest.cell}"
+        raise UserError(f"{whose} has {brief(best)} as its best epoch; make it again, or give --keep last.")
+    return best
 
 
 def _earlier(store: Store, keep: int, cells: Collection[str], since: datetime | None) -> Iterator[Removal]:

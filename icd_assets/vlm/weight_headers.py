@@ -269,7 +269,7 @@ def _pointer_words(path: Path) -> str:
 
 
 def _sizes(path: Path) -> Iterator[int]:
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         text = file.read(1000).decode("ascii", "replace")
     for line in text.splitlines():
         key, _, value = line.partition(" ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +19,7 @@ _WEIGHTS = {".safetensors", ".bin", ".pt"}
 _MATTERS = {".json", ".txt", ".model", ".jinja", *_WEIGHTS}
 _LIGHT = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
 _PICKLED = "pytorch_model*.bin"
+_MOST_FILES = 10_000  # of a model; the largest sharded ones have some hundreds
 
 
 def locate(path: str, revision: str | None = None, *, fetch: bool = True) -> Path:
@@ -125,12 +128,23 @@ def _on_the_hub(subject: str, name: str, path: str, revision: str | None) -> Fin
 
 
 def _weights_in(folder: Path) -> bool:
-    return any(p.suffix in _WEIGHTS for p in folder.rglob("*"))
+    return any(p.suffix in _WEIGHTS for p in files_of(folder))
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    """What is no folder in a model's folder, at any depth. Raises ``UserError`` for one that holds more than any
+    model does: a disk, say, of which every file would be read."""
+    found = 0
+    for place, _, names in os.walk(folder):
+        found += len(names)
+        if found > _MOST_FILES:
+            raise UserError(f"{folder} holds over {_MOST_FILES} files, so it is no folder of a model; name that.")
+        yield from (Path(place, name) for name in names)
 
 
 def weights_digest(folder: Path, digests: DigestCache) -> str:
     """SHA-256 over the files of a model folder that can change its answers."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in _MATTERS)
+    files = sorted(p for p in files_of(folder) if p.is_file() and p.suffix in _MATTERS)
     if not _weights_in(folder):
         raise UserError(f"model folder {folder} holds no weights (*.safetensors); download it again.")
     return sha256_json([[str(p.relative_to(folder)), digests.file(p)] for p in files])

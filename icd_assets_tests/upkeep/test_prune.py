@@ -13,6 +13,7 @@ import pytest
 from icd_assets.evaluation.earlier import keep
 from icd_assets.experiment.settings import assigned
 from icd_assets.runtime.locks import Holder
+from icd_assets.upkeep.prune import removals
 from icd_assets_tests.lineage.test_lineage import RL, V3, chain, node
 from icd_assets_tests.upkeep.test_status import reasons, states
 from icd_assets_tests.worlds.commands import Run
@@ -252,6 +253,18 @@ def test_after_pruning_a_real_cell_nothing_is_trained_again(copied: Workplace) -
         )
         assert asked.returncode == 2
         assert "was pruned; make it again with --force rce_checkpoints" in asked.stderr
+
+
+def test_a_best_epoch_that_is_no_number_is_one_sentence(cell: World) -> None:
+    experiment = cell.experiment()
+    path = experiment.manifest_path("rce_checkpoints")
+    content = document(path)
+    content["facts"]["best_epoch"] = "the \x1b[2Jthird"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    found, alone = removals(cell.store, "best")
+    assert not any("rce_epoch" in one.path.name for one in found)
+    (sentence,) = [one for one in alone if "as its best epoch; make it again, or give --keep last" in one]
+    assert sentence.isprintable()
 
 
 def replaced(cell: World, day: int) -> Path:

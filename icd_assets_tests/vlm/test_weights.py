@@ -125,3 +125,12 @@ def test_pickled_weights_alone_are_found(hub: Path) -> None:
     (snapshot / "model.safetensors").rename(snapshot / "pytorch_model.bin")
     listed(hub, "config.json", "pytorch_model.bin", "README.md")
     assert locate("org/name") == snapshot
+
+
+def test_a_disk_in_a_models_place_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("icd_assets.vlm.weights._MOST_FILES", 5)
+    folder = model(tmp_path / "a")
+    for number in range(4):
+        (folder / f"{number}.json").write_text("{}")
+    with pytest.raises(UserError, match="holds over 5 files, so it is no folder of a model"):
+        weights_digest(folder, DigestCache(tmp_path / "digests.json"))

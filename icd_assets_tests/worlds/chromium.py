@@ -24,10 +24,10 @@ needs_chromium = pytest.mark.skipif(
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
+def chromium(*flags: str) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS, headless=True)
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags], headless=True)
         yield browser
         browser.close()

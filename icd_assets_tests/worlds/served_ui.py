@@ -23,6 +23,29 @@ def free_port() -> int:
 
 
 @contextmanager
+def plain_webserver(folder: Path, environment: Mapping[str, str], seconds: float = 90) -> Iterator[str]:
+    """Dagster's own web server of the same home, without our guard and without a daemon: its address."""
+    port, log = free_port(), folder / "plain.log"
+    url = f"http://127.0.0.1:{port}"
+    words = ("--host", "127.0.0.1", "--port", str(port), "-w", "workspace.yaml")
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "dagster_webserver", *words],
+            cwd=folder,
+            env={**environment, "DAGSTER_HOME": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            _wait_until_up(url, server, log, seconds)
+            yield url
+        finally:
+            _end_with_children(server)
+
+
+@contextmanager
 def served_ui(folder: Path, environment: Mapping[str, str], *options: str, seconds: float = 90) -> Iterator[str]:
     """Its address, once it answers there; its log is ``ui.log`` in the folder."""
     port, log = free_port(), folder / LOG

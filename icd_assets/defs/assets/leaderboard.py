@@ -30,10 +30,12 @@ from icd_assets.store.store import Store
 def leaderboard(context: dg.AssetExecutionContext, shared: SharedResource) -> dg.MaterializeResult[Any]:
     """Read the manifests of checkpoints and evaluations under the results root; nothing is computed."""
     enter_process(context)
-    store, run_id = shared.store(), context.run.run_id
-    path = store.root / "leaderboard.json"
+    run_id, holder = context.run.run_id, Holder("leaderboard", context.run.run_id)
     # Locked from the look at the manifests on: who looked first must not write last.
-    with failing_in_words(store, "the leaderboard"), store.lock(path, Holder("leaderboard", run_id)):
+    with (
+        failing_in_words(shared.store, "the leaderboard") as store,
+        store.lock(path := store.root / "leaderboard.json", holder),
+    ):
         remove_torn(path)
         rows = [_row(store, *pair) for pair in _pairs(store)]
         rows.sort(key=lambda row: (row["dataset"], -(row["score"] or 0), row["sampler_model"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -52,7 +52,7 @@ def step_asset(step: Step) -> dg.AssetsDefinition:
         enter_process(context)
         run_id = context.run.run_id
         run = Run(run_id, context.log.info, lambda metrics: _observe(context, step.name, metrics))
-        with failing_in_words(shared.store(), context.partition_key):
+        with failing_in_words(shared.store, context.partition_key):
             explicit = given(config, own_fields(step))
             asks = partial(asked, context.partition_key, shared, reward, {step.name: explicit}, run_id)
             experiment, origin = asks()
@@ -136,16 +136,20 @@ def _result(
 
 
 @contextmanager
-def failing_in_words(store: Store, cell: str) -> Iterator[None]:
-    """What the user, or the machine, is to blame for becomes the failure's one sentence."""
+def failing_in_words(opened: Callable[[], Store], cell: str) -> Iterator[Store]:
+    """What the user, or the machine, is to blame for becomes the failure's one sentence; so does a results root
+    that cannot be one."""
+    root = None
     try:
-        yield
+        store = opened()
+        root = store.root
+        yield store
     except MissingInput as missing:
         raise _failure(f"{missing.asset} is not there yet for {cell}; materialize it first.") from missing
     except UserError as error:
         raise _failure(str(error)) from error
     except Exception as error:
-        if (explained := machine_errors.explain(error, store.root)) is None:
+        if (explained := machine_errors.explain(error, root)) is None:
             raise
         raise _failure(str(explained)) from error
 

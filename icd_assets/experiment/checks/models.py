@@ -5,7 +5,6 @@ Weights are hashed, as the run will do anyway, but not loaded.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING
 from icd_assets.experiment.checks.look import Look
 from icd_assets.pools.config import SAMPLERS
 from icd_assets.runtime.finding import Finding
+from icd_assets.runtime.small_file import read_small_json
 from icd_assets.vlm.weight_headers import require_whole
-from icd_assets.vlm.weights import availability, locate, weights_digest
+from icd_assets.vlm.weights import availability, files_of, locate, weights_digest
 
 if TYPE_CHECKING:
     from icd_assets.experiment.catalog_entries import EncoderEntry
@@ -82,13 +82,19 @@ def glance(entry: EncoderEntry) -> Finding:
 
 
 def clip(entry: EncoderEntry) -> Clip | None:
-    """The encoder's sizes, from its files alone; None if it is not here."""
+    """The encoder's sizes, from its files alone; None if it is not here, or cannot be read."""
     folder, _ = availability("encoder", entry.name, entry.path, entry.revision)
     if folder is None:
         return None
-    config = json.loads((folder / "config.json").read_bytes())
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.suffix in (".safetensors", ".bin"))
-    return Clip(int(config.get("projection_dim", 512)), size)
+    try:
+        config = read_small_json(folder / "config.json")
+    except (OSError, ValueError):
+        return None
+    width = config.get("projection_dim", 512) if isinstance(config, dict) else None
+    if not isinstance(width, int):
+        return None
+    size = sum(file.stat().st_size for file in files_of(folder) if file.suffix in (".safetensors", ".bin"))
+    return Clip(width, size)
 
 
 def _versions() -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from icd_assets.runtime.finding import Finding
+from icd_assets.runtime.small_file import read_small_json
 from icd_assets.store.atomic import write_atomic
 from icd_assets.store.digests import sha256_json
 
@@ -58,7 +59,7 @@ class Scans:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = read_small_json(path)
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -7,17 +7,17 @@ of a dataset have the same rows.
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.finding import Finding
+from icd_assets.runtime.small_file import read_small_json
 from icd_assets.store.atomic import write_atomic
 from icd_assets.store.digests import sha256_json
 from icd_assets.vlm.control_tokens import control_tokens
@@ -114,9 +114,8 @@ def _scan(experiment: Experiment, items: VqaSplit, tokens: frozenset[str]) -> _F
 
 def _kept(path: Path, key: str) -> _Found | None:
     try:
-        content: Any = json.loads(path.read_bytes())
-        found = _Found.model_validate(content)
-    except (OSError, ValueError, RecursionError, ValidationError):
+        found = _Found.model_validate(read_small_json(path))
+    except (OSError, ValueError):
         return None
     return found if found.key == key else None
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from playwright.sync_api import sync_playwright
 
-from icd_assets_tests.worlds.chromium import CHROMIUM, FLAGS, needs_chromium
+from icd_assets_tests.worlds.chromium import chromium, needs_chromium
 from icd_assets_tests.worlds.loopback import Loopback
-from icd_assets_tests.worlds.served_ui import served_ui
+from icd_assets_tests.worlds.served_ui import plain_webserver, served_ui
 from icd_assets_tests.worlds.workplace import Workplace, new_workplace
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -24,12 +23,15 @@ ORDERS = (
     'mutation { setConcurrencyLimit(concurrencyKey: "foreign", limit: 7) }',
     f'mutation {{ deleteRun(runId: "{RUN}") {{ __typename }} }}',
     'mutation { wipeAssets(assetPartitionRanges: [{assetKey: {path: ["leaderboard"]}}]) { __typename } }',
+    'mutation { launchPipelineExecution(executionParams: {mode: "default", runConfigData: {resources: '
+    '{shared: {config: {results_root: "foreign"}}}}, selector: {repositoryLocationName: "icd_assets", '
+    'repositoryName: "__repository__", jobName: "__ASSET_JOB", assetSelection: [{path: ["leaderboard"]}]}}) '
+    "{ __typename } }",
 )
 # Every way that a page has to send something; the result is what it could read: null, or a list of texts.
 ATTACK = """async ([ui, orders]) => {
   const read = [], wait = ms => new Promise(done => setTimeout(done, ms));
   const keep = async answer => { const text = await answer.text(); if (text) read.push(text); };
-  const report = ui + '/report_asset_materialization/leaderboard?data_version=foreign';
   const add = (tag, values) => document.body.appendChild(Object.assign(document.createElement(tag), values));
   const form = (action, type, name, value) => {
     add('iframe', {name: 'f' + document.forms.length});
@@ -48,11 +50,14 @@ ATTACK = """async ([ui, orders]) => {
         await fetch(ui + '/graphql', {method: 'POST', mode, body, headers: {'Content-Type': type}})
           .then(keep).catch(() => 0);
   }
-  form(report, 'application/x-www-form-urlencoded', 'data_version', 'foreign');
-  navigator.sendBeacon(report, '{}');
+  for (const kind of ['materialization', 'observation', 'check']) {
+    const report = `${ui}/report_asset_${kind}/leaderboard?data_version=x&check_name=x&passed=true`;
+    form(report, 'application/x-www-form-urlencoded', 'data_version', 'foreign');
+    navigator.sendBeacon(report, '{}');
+    await fetch(report, {method: 'POST', mode: 'no-cors'}).then(keep).catch(() => 0);
+  }
   for (const path of ['/', '/server_info', '/runs'])
     await fetch(ui + path).then(keep).catch(() => 0);
-  await fetch(report, {method: 'POST', mode: 'no-cors'}).then(keep).catch(() => 0);
   await new Promise(done => {
     const socket = new WebSocket(ui.replace('http', 'ws') + '/graphql', 'graphql-ws');
     socket.onopen = () => read.push('websocket');
@@ -86,8 +91,12 @@ class Page(Loopback):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    return finished(tmp_path_factory.mktemp("foreign") / "work")
+
+
+def finished(folder: Path) -> Workplace:
     """One finished run and one materialization, for an attacker to delete."""
-    found = new_workplace(tmp_path_factory.mktemp("foreign") / "work")
+    found = new_workplace(folder)
     with dg.DagsterInstance.from_config(str(found.folder)) as instance:
         instance.add_run(dg.DagsterRun(job_name="any", run_id=RUN, status=dg.DagsterRunStatus.SUCCESS))
         instance.report_runless_asset_event(dg.AssetMaterialization(KEY))
@@ -112,36 +121,41 @@ def kept(folder: Path) -> tuple[list[str], int, bool]:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "evil.example", "rebound"])
 def test_a_page_of_another_origin_changes_and_reads_nothing(place: Workplace, address: str, host: str) -> None:
     """``rebound``: the page's own name leads to the UI's address, as after DNS rebinding."""
-    rules = "--host-resolver-rules=MAP evil.example 127.0.0.1"
     ui_port = address.rpartition(":")[2]
-    with Page() as page_server, sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, rules], headless=True)
-        try:
-            page = browser.new_page()
-            if host == "rebound":
-                there = f"http://evil.example:{ui_port}"
-                answer = page.goto(there)
-                assert answer is not None and answer.status == 403
-                read = page.evaluate(ATTACK, [there, list(ORDERS)])
-                # Of its own origin it may read what is answered: the refusal, and nothing else.
-                assert [text for text in read if "is not called" not in text] == []
-            else:
-                page.goto(f"http://{host}:{page_server.port}/")
-                assert page.evaluate(ATTACK, [address, list(ORDERS)]) == []
-        finally:
-            browser.close()
+    with Page() as page_server, chromium("--host-resolver-rules=MAP evil.example 127.0.0.1") as browser:
+        page = browser.new_page()
+        if host == "rebound":
+            there = f"http://evil.example:{ui_port}"
+            answer = page.goto(there)
+            assert answer is not None and answer.status == 403
+            read = page.evaluate(ATTACK, [there, list(ORDERS)])
+            # Of its own origin it may read what is answered: the refusal, and nothing else.
+            assert [text for text in read if "is not called" not in text] == []
+        else:
+            page.goto(f"http://{host}:{page_server.port}/")
+            assert page.evaluate(ATTACK, [address, list(ORDERS)]) == []
     assert kept(place.folder) == ([RUN], 1, False)
 
 
 @needs_chromium
 def test_the_same_orders_of_the_uis_own_page_are_obeyed(place: Workplace, address: str) -> None:
-    """Else the attacks above would prove nothing. Last: it deletes what they were to delete."""
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS, headless=True)
+    """Else the attacks above would prove nothing. It deletes what they were to delete."""
+    with chromium() as browser:
         page = browser.new_page()
         page.goto(address)
         read = page.evaluate(ATTACK, [address, list(ORDERS)])
-        browser.close()
     assert "websocket" in read and any("wipeAssets" in text for text in read), json.dumps(read)[:500]
     runs, _, limited = kept(place.folder)
-    assert (runs, limited) == ([], True)
+    assert RUN not in runs and len(runs) >= 1 and limited
+
+
+@needs_chromium
+def test_without_the_guard_another_sites_page_is_obeyed(tmp_path: Path) -> None:
+    """What the guard is for: Dagster's own web server does what a stranger's page asks of it."""
+    place = finished(tmp_path / "work")
+    with plain_webserver(place.folder, place.environment) as plain, Page() as page_server, chromium() as browser:
+        page = browser.new_page()
+        page.goto(f"http://localhost:{page_server.port}/")
+        page.evaluate(ATTACK, [plain, list(ORDERS)])
+    runs, _, limited = kept(place.folder)
+    assert RUN not in runs and len(runs) >= 1 and limited
