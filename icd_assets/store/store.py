@@ -324,7 +324,8 @@ class Store:
 
     def recover(self, path: Path) -> None:
         """End, or undo, a commit that was killed half-way. Call under :meth:`lock`."""
-        remove_torn(path)
+        for torn in (path, pending_of(path)):
+            remove_torn(torn)
         coming, previous = self.read(pending_of(path)), self.read(previous_of(path))
         if coming is not None and (staged := self._where_it_is(path, coming)) is not None:
             self._install(path, coming, staged)
