@@ -144,6 +144,5 @@ def _staged(store: Store, record: FileRecord, folder: Path, copy: Path) -> Path:
 
 def _remember(store: Store, manifest: Manifest) -> None:
     """A record of the past, for lineage; one that is known is never rewritten."""
-    kept = store.history / manifest.spec.asset / f"{manifest.data_version}-{manifest.build}.json"
-    if not kept.exists():
+    if not (kept := store.copy_of(manifest)).exists():
         write_atomic(kept, (manifest.model_dump_json(indent=1) + "\n").encode())

@@ -171,8 +171,7 @@ def same(one: Manifest, other: Manifest) -> bool:
 
 def was_here(store: Store, manifest: Manifest) -> bool:
     """Whether a results root has, or had, this artifact."""
-    name = f"{manifest.data_version}-{manifest.build}.json"
-    return (store.history / manifest.spec.asset / name).is_file()
+    return store.copy_of(manifest).is_file()
 
 
 def present(manifest: Manifest) -> list[FileRecord]:

@@ -318,9 +318,12 @@ class Store:
 
     def _remember(self, path: Path, manifest: Manifest) -> None:
         """Keep a copy of the manifest at ``path``; a record of the past is never rewritten."""
-        kept = self.history / manifest.spec.asset / f"{manifest.data_version}-{manifest.build}.json"
-        if not kept.exists():
+        if not (kept := self.copy_of(manifest)).exists():
             write_atomic(kept, read_small(path))
+
+    def copy_of(self, manifest: Manifest) -> Path:
+        """Where the history keeps a copy of a manifest, if it was ever committed here."""
+        return self.history / manifest.spec.asset / f"{manifest.data_version}-{manifest.build}.json"
 
     def recover(self, path: Path) -> None:
         """End, or undo, a commit that was killed half-way. Call under :meth:`lock`."""

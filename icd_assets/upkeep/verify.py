@@ -56,7 +56,7 @@ def verify(
         for place, manifest in chosen.items():
             path, folder = store.root / place, str(Path(place).parent)
             found.rotted += _contradictions(path, manifest) or _edited(
-                path, manifest, committed.get(manifest.build, []), store.history
+                path, manifest, committed.get(manifest.build, []), store
             )
             for record in manifest.files:
                 if (problem := store.rot(record, manifest.spec.asset)) is not None:
@@ -81,7 +81,7 @@ def _contradictions(path: Path, manifest: Manifest) -> list[str]:
     return []
 
 
-def _edited(path: Path, manifest: Manifest, committed: list[Manifest], history: Path) -> list[str]:
+def _edited(path: Path, manifest: Manifest, committed: list[Manifest], store: Store) -> list[str]:
     """A manifest that is no longer what was committed, in fields over which there is no digest. One without a copy
     (its writer was killed just before, or the history was not taken along) is not judged."""
     copies = [_unpruned(copy) for copy in committed]
@@ -93,8 +93,7 @@ def _edited(path: Path, manifest: Manifest, committed: list[Manifest], history: 
         for name, field in Manifest.model_fields.items()
         if getattr(here, name) != getattr(copy, name)
     )
-    kept = history / copy.spec.asset / f"{copy.data_version}-{copy.build}.json"
-    return [f"{path}: its {fields} differs from what was committed and is kept as {kept}"]
+    return [f"{path}: its {fields} differs from what was committed and is kept as {store.copy_of(copy)}"]
 
 
 def _unpruned(manifest: Manifest) -> Manifest:
@@ -106,7 +105,7 @@ def _unpruned(manifest: Manifest) -> Manifest:
 def _beside(records: Records, found: Findings) -> None:
     store = records.store
     for manifest in records.past:
-        path = store.history / manifest.spec.asset / f"{manifest.data_version}-{manifest.build}.json"
+        path = store.copy_of(manifest)
         found.rotted += _contradictions(path, manifest)
         if not path.is_file():
             found.rotted.append(f"{path.parent}: holds a manifest under another name than {path.name}")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,32 +25,26 @@ def free_port() -> int:
 @contextmanager
 def plain_webserver(folder: Path, environment: Mapping[str, str], seconds: float = 90) -> Iterator[str]:
     """Dagster's own web server of the same home, without our guard and without a daemon: its address."""
-    port, log = free_port(), folder / "plain.log"
-    url = f"http://127.0.0.1:{port}"
-    words = ("--host", "127.0.0.1", "--port", str(port), "-w", "workspace.yaml")
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "dagster_webserver", *words],
-            cwd=folder,
-            env={**environment, "DAGSTER_HOME": str(folder)},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-        try:
-            _wait_until_up(url, server, log, seconds)
-            yield url
-        finally:
-            _end_with_children(server)
+    command = ["dagster_webserver", "-w", "workspace.yaml"]
+    with _served(command, folder, {**environment, "DAGSTER_HOME": str(folder)}, "plain.log", seconds) as url:
+        yield url
 
 
 @contextmanager
 def served_ui(folder: Path, environment: Mapping[str, str], *options: str, seconds: float = 90) -> Iterator[str]:
     """Its address, once it answers there; its log is ``ui.log`` in the folder."""
-    port, log = free_port(), folder / LOG
+    with _served(["icd_assets.cli", "ui", *options], folder, environment, LOG, seconds) as url:
+        yield url
+
+
+@contextmanager
+def _served(
+    module: Sequence[str], folder: Path, environment: Mapping[str, str], log_name: str, seconds: float
+) -> Iterator[str]:
+    """A module as a process that serves on loopback, and nothing of it afterwards."""
+    port, log = free_port(), folder / log_name
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "icd_assets.cli", "ui", "--host", "127.0.0.1", "--port", str(port), *options]
+    command = [sys.executable, "-m", *module, "--host", "127.0.0.1", "--port", str(port)]
     with log.open("w") as output:
         server = subprocess.Popen(
             command,
