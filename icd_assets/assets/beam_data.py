@@ -13,9 +13,9 @@ def beam_data(run: StepRun) -> Report:
 
     library, pools = run.experiment.data.train, inputs.train_pools(run)
     inputs.require_images(run, (library[row] for row in all_rows(pools)))
-    vlm = inputs.open_vlm(run)
     anchors = [library[row] for row in pools]
-    found = collect_beams(anchors, pools, library, vlm, run.config, on_progress=run.on_progress)
+    with inputs.open_vlm(run) as vlm:
+        found = collect_beams(anchors, pools, library, vlm, run.config, on_progress=run.on_progress)
     path = run.experiment.paths.beam_data
     write_beams(run.staging / "beams.json", found)
     best = [beams.beams[0].score for beams in found.values()]

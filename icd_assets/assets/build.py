@@ -22,7 +22,7 @@ from icd_assets.experiment.spec import spec_of
 from icd_assets.experiment.step import Step
 from icd_assets.experiment.steps import STEP
 from icd_assets.runtime import progress
-from icd_assets.runtime.device import lease
+from icd_assets.runtime.device import lease, most_workers
 from icd_assets.runtime.locks import Holder
 from icd_assets.runtime.provenance import describe
 from icd_assets.store.digests import sha256_json
@@ -83,7 +83,9 @@ def build(experiment: Experiment, asset: str, run: Run | None = None, *, force: 
         progress.current.started(asset, reason)
         began = time.monotonic()
         gpu: AbstractContextManager[str] = (
-            lease(holder, note) if step.needs_gpu(experiment) else nullcontext("cpu")
+            lease(holder, note, most=most_workers() if step.asks_vlm(experiment) else 1)
+            if step.needs_gpu(experiment)
+            else nullcontext("cpu")
         )
         with gpu as device:
             manifest = _make(experiment, step, run, device, note, began, force)

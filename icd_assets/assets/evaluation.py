@@ -31,22 +31,22 @@ def evaluation(run: StepRun) -> Report:
     pools = _pools(run, queries)
     inputs.require_images(run, [*queries, *(library[row] for row in candidate_rows(pools))])
     metric = inputs.metric(run, queries)
-    vlm = inputs.open_vlm(run)
     policies = _policies(run)
-    found = evaluate_selectors(
-        policies,
-        queries,
-        pools,
-        library,
-        partial(inputs.encoder(run).features, on_progress=run.on_progress),
-        vlm,
-        metric,
-        run.config,
-        similarities=experiment.task.similarities,
-        prices=_prices(run),
-        embeddings=inputs.embeddings(run) if "embeddings" in run.spec.inputs else None,
-        on_progress=run.on_progress,
-    )
+    with inputs.open_vlm(run) as vlm:
+        found = evaluate_selectors(
+            policies,
+            queries,
+            pools,
+            library,
+            partial(inputs.encoder(run).features, on_progress=run.on_progress),
+            vlm,
+            metric,
+            run.config,
+            similarities=experiment.task.similarities,
+            prices=_prices(run),
+            embeddings=inputs.embeddings(run) if "embeddings" in run.spec.inputs else None,
+            on_progress=run.on_progress,
+        )
 
     outcomes, comparison, recommended = found.outcomes, found.comparison, list(policies)[-1]
     comparison.write(run.staging / "comparison.json")

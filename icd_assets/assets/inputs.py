@@ -91,8 +91,9 @@ def metric(run: StepRun, corpus: Sequence[VqaItem]) -> Metric:
 
 
 def open_vlm(run: StepRun) -> CachedBackend:
-    """The cell's VLM, on this step's device or served; what it answered before is not asked again."""
+    """The cell's VLM, on this step's GPUs or served; what it answered before is not asked again. To be closed."""
     from icd_assets.experiment.checks.texts import SPLITS, require_texts
+    from icd_assets.runtime.device import places
     from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 
     require_texts(run.experiment, SPLITS if run.spec.asset == "evaluation" else ("train",))
@@ -102,6 +103,7 @@ def open_vlm(run: StepRun) -> CachedBackend:
         style=model.prompt,
         generation=model.generation,
         device=run.device,
+        places=places(run.device),
     )
     return CachedBackend(backend, AnswerStore(run.experiment.store.answers))
 

@@ -30,18 +30,18 @@ def labels_report(
     experiment, library = run.experiment, run.experiment.data.train
     asked = {row: pools[row] for row in prefixes}
     inputs.require_images(run, (library[row] for row in all_rows(asked)))
-    vlm = inputs.open_vlm(run)
-    found = collect_step_labels(
-        [library[row] for row in prefixes],
-        asked,
-        library,
-        vlm,
-        prefixes,
-        label=label,
-        metric=inputs.metric(run, library) if label == "accuracy" else None,
-        best_score=experiment.task.best_score,
-        on_progress=run.on_progress,
-    )
+    with inputs.open_vlm(run) as vlm:
+        found = collect_step_labels(
+            [library[row] for row in prefixes],
+            asked,
+            library,
+            vlm,
+            prefixes,
+            label=label,
+            metric=inputs.metric(run, library) if label == "accuracy" else None,
+            best_score=experiment.task.best_score,
+            on_progress=run.on_progress,
+        )
     staged = run.staging / "labels.json"
     write_step_labels(staged, found, asked, label=label, meta={"lineage": run.spec.lineage()})
     return Report(files={path: staged}, facts={**facts(found), "label": label, **vlm.counts})

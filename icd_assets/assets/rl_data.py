@@ -77,22 +77,23 @@ def _collected(run: StepRun) -> tuple[RlData, int]:
     metric = inputs.metric(run, library)
     inputs.require_images(run, (library[row] for row in all_rows(pools)))
     embeddings = inputs.embeddings(run)
-    policy, vlm = _proposing(run), inputs.open_vlm(run)
-    queries = collect_rl_data(
-        policy,
-        pools,
-        library,
-        embeddings,
-        vlm,
-        metric,
-        run.config,
-        gt_prob=run.spec.config["gt_prob"],
-        prefix_rewards=run.config.prefix_rewards,
-        roles=roles,
-        rounds=run.config.rounds,
-        retrain=None if run.config.rounds == 1 else partial(_retrained, run, policy),
-        on_progress=run.on_progress,
-    )
+    policy = _proposing(run)
+    with inputs.open_vlm(run) as vlm:
+        queries = collect_rl_data(
+            policy,
+            pools,
+            library,
+            embeddings,
+            vlm,
+            metric,
+            run.config,
+            gt_prob=run.spec.config["gt_prob"],
+            prefix_rewards=run.config.prefix_rewards,
+            roles=roles,
+            rounds=run.config.rounds,
+            retrain=None if run.config.rounds == 1 else partial(_retrained, run, policy),
+            on_progress=run.on_progress,
+        )
     return RlData(queries=tuple(queries), meta=_meta(run)), vlm.refused
 
 

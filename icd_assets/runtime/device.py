@@ -1,4 +1,4 @@
-"""Which GPU a step may use: one holder per GPU on a machine, and the kernel frees what the dead held.
+"""Which GPUs a step may use: one holder per GPU on a machine, and the kernel frees what the dead held.
 
 Whatever CUDA_VISIBLE_DEVICES calls a GPU, and wherever the results go, its lock is one: a file named by its UUID,
 in ``$ICD_LOCK_DIR`` or else in a folder of this user's among the temporary files. Containers that share a GPU must
@@ -16,10 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from icd_assets.runtime.locks import Holder, OnWait, hold_one, wait_silently
+from icd_assets.runtime.locks import Holder, OnWait, hold_some, wait_silently
+from icd_assets.runtime.user_number import number_from
 from icd_assets.runtime.user_path import expanded
 
 _GPU = re.compile(r"^GPU (\d+): .*\(UUID: ([^)]+)\)", re.MULTILINE)
+_MOST_WORKERS = 256
 _UUID = re.compile(r"\(UUID: ([^)]+)\)")
 
 
@@ -46,18 +48,19 @@ def lock_folder() -> Path:
 
 
 @contextmanager
-def lease(holder: Holder | None = None, on_wait: OnWait = wait_silently) -> Iterator[str]:
+def lease(holder: Holder | None = None, on_wait: OnWait = wait_silently, *, most: int = 1) -> Iterator[str]:
     """Hold one GPU (``cuda:0`` after CUDA_VISIBLE_DEVICES is narrowed to it), or ``cpu`` if there is none.
 
-    Waits while all are held. Enter it before torch is imported, or the narrowing has no effect.
+    With ``most`` above 1, what else is free of them too. Waits while all are held. Enter it before torch is
+    imported, or the narrowing has no effect.
     """
     if not (gpus := visible_gpus()):
         yield "cpu"
         return
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     locks = {f"GPU {name}": lock_folder() / f"{uuid.replace('/', '_')}.lock" for name, uuid in gpus.items()}
-    with hold_one(locks, holder or Holder(), on_wait) as held:
-        os.environ["CUDA_VISIBLE_DEVICES"] = held.removeprefix("GPU ")
+    with hold_some(locks, most, holder or Holder(), on_wait) as held:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(name.removeprefix("GPU ") for name in held)
         try:
             yield "cuda:0"
         finally:
@@ -65,3 +68,19 @@ def lease(holder: Holder | None = None, on_wait: OnWait = wait_silently) -> Iter
                 del os.environ["CUDA_VISIBLE_DEVICES"]
             else:
                 os.environ["CUDA_VISIBLE_DEVICES"] = before
+
+
+def most_workers() -> int:
+    """How many processes may share a step's questions to a model: ``$ICD_WORKERS``; as many as there are GPUs."""
+    return number_from("ICD_WORKERS", "processes", _MOST_WORKERS) or max(1, len(visible_gpus()))
+
+
+def places(device: str) -> list[dict[str, str]]:
+    """The environment of each process that may share a step's work: one per GPU that :func:`lease` holds, or
+    ``$ICD_WORKERS`` on a CPU; its cores are shared among them."""
+    if device == "cpu":
+        own: list[dict[str, str]] = [{} for _ in range(most_workers())]
+    else:
+        own = [{"CUDA_VISIBLE_DEVICES": name} for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",")]
+    threads = max(1, (os.cpu_count() or 1) // len(own))
+    return [{"ICD_THREADS": os.environ.get("ICD_THREADS") or str(threads)} | gpu for gpu in own]

@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from inspect import signature
@@ -121,10 +121,32 @@ def hold_one(locks: Mapping[str, Path], holder: Holder, on_wait: OnWait = wait_s
             with suppress(OSError):
                 folder.rmdir()
         raise
-    note = _note_path(locks[name])
+    with _noted(locks[name], lock, holder):
+        yield name
+
+
+@contextmanager
+def hold_some(
+    locks: Mapping[str, Path], most: int, holder: Holder, on_wait: OnWait = wait_silently
+) -> Iterator[list[str]]:
+    """As :func:`hold_one`, and what else of ``locks`` is free at that moment, ``most`` at once."""
+    with ExitStack() as held:
+        names = [held.enter_context(hold_one(locks, holder, on_wait))]
+        for name, path in locks.items():
+            if name not in names and len(names) < most:
+                with suppress(Timeout):
+                    held.enter_context(_noted(path, acquire(path, timeout=0), holder))
+                    names.append(name)
+        yield names
+
+
+@contextmanager
+def _noted(path: Path, lock: BaseFileLock, holder: Holder) -> Iterator[None]:
+    """Who holds ``lock`` lies beside it while it is held."""
+    note = _note_path(path)
     try:
         _write_note(note, holder)
-        yield name
+        yield
     finally:
         with suppress(OSError):
             note.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ def collect_beams(
     backend: Backend,
     config: BeamConfig,
     *,
-    chunk: int = 16,
+    chunk: int = 64,
     on_progress: OnProgress = ignore,
 ) -> dict[int, QueryBeams]:
     """Query row → its best sequences, in the queries' order; ``pools``: query row → rows of ``library``.

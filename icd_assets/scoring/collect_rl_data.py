@@ -43,7 +43,7 @@ def collect_rl_data(
     roles: Mapping[int, Role] | None = None,
     rounds: int = 1,
     retrain: Callable[[list[RlQuery]], PointerSelector] | None = None,
-    chunk: int = 64,
+    chunk: int = 256,
     on_progress: OnProgress = ignore,
 ) -> list[RlQuery]:
     """RL data of every query of ``pools`` (row → rows of ``library``), by ascending row.

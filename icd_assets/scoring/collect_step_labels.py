@@ -34,7 +34,7 @@ def collect_step_labels(
     label: Label = "likelihood",
     metric: Metric | None = None,
     best_score: float = 1.0,
-    chunk: int = 16,
+    chunk: int = 64,
     on_progress: OnProgress = ignore,
 ) -> dict[int, list[StepLabels]]:
     """Query row → its labels after each of its ``prefixes``, in their order; a query without prefixes has none.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -54,6 +55,8 @@ class Refused(str):
 Answer = TypeVar("Answer", str, Likelihood)
 # Takes answers as they come, by their position in the request: called once per batch that the model computed.
 HandOver = Callable[[Mapping[int, Answer]], None]
+# The same of several requests: which of them it was, from 0, then its answers.
+HandOverEach = Callable[[int, Mapping[int, Answer]], None]
 
 
 class Backend(ABC):
@@ -82,6 +85,28 @@ class Backend(ABC):
     @abstractmethod
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
         """Hand over the likelihood of ``answers[i]`` after ``prompts[i]``, batch by batch likewise."""
+
+    def answer_each(self, requests: Iterable[Sequence[Prompt]], hand_over: HandOverEach[str]) -> None:
+        """:meth:`answer` of each request. The next one is taken only when there is somebody to work on it: here
+        after the one before; several workers are at work on as many at once."""
+        for number, prompts in enumerate(requests):
+            self.answer(prompts, partial(hand_over, number))
+
+    def score_each(
+        self, requests: Iterable[tuple[Sequence[Prompt], Sequence[str]]], hand_over: HandOverEach[Likelihood]
+    ) -> None:
+        """:meth:`score` of each request, likewise."""
+        for number, asked in enumerate(requests):
+            self.score(*asked, partial(hand_over, number))
+
+    def close(self) -> None:  # noqa: B027 - most backends hold nothing
+        """Give back what answering took besides memory; whoever asks again opens it again."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def generate(self, prompts: Sequence[Prompt], on_progress: OnProgress = ignore) -> list[str]:
         """The answers, in the order asked."""

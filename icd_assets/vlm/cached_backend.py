@@ -7,7 +7,8 @@ messages with each image replaced by the sha256 of its bytes, and the decoding (
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Generic, Literal
 
@@ -31,9 +32,10 @@ _KNOWN_IMAGES = 200_000
 class CachedBackend(Backend):
     """A backend in front of which a store stands.
 
-    Prompts are taken in chunks at fixed positions of the caller's list, and every batch that the backend hands
-    over is committed as a whole at once: a killed run loses what was being computed, and its second try asks
-    for the very same batches of the rest.
+    Distinct prompts are taken in chunks at fixed positions of the caller's list, and every batch that the backend
+    hands over is committed as a whole at once, by this process alone: a killed run loses what was being computed,
+    and its second try asks for the very same batches of the rest. A chunk goes whole to one worker, so batches do
+    not depend on how many of them there are.
 
     ``asked`` counts the prompts that went to the model, ``reused`` those that did not have to, ``refused`` those
     that a server did not take.
@@ -53,41 +55,38 @@ class CachedBackend(Backend):
 
     def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
         decoding = self.generation.model_dump(mode="json")
-        for positions in self._chunks(len(prompts)):
-            keys = [self._key("generate", prompts[at], decoding) for at in positions]
-            chunk = _Chunk(positions, keys, self.store, hand_over)
-            if missing := chunk.hand_over_known(self.store.texts(keys)):
-                self.backend.answer([prompts[at] for at in missing], self._counting(chunk))
-            self._count(positions, missing)
+        keys = [self._key("generate", prompt, decoding) for prompt in prompts]
+        request = _Request(keys, self.store.texts, self.store, hand_over)
+
+        def keep(number: int, answers: Mapping[int, str]) -> None:
+            self.refused += sum(isinstance(answer, Refused) for answer in answers.values())
+            request.keep(number, answers)
+
+        self.backend.answer_each(([prompts[at] for at in part] for part in self._missing(request)), keep)
 
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
-        for positions in self._chunks(len(prompts)):
-            keys = [self._key("likelihood", prompts[at], answers[at]) for at in positions]
-            chunk = _Chunk(positions, keys, self.store, hand_over)
-            if missing := chunk.hand_over_known(self.store.likelihoods(keys)):
-                asked = [prompts[at] for at in missing], [answers[at] for at in missing]
-                self.backend.score(*asked, chunk.keep)
-            self._count(positions, missing)
+        keys = [self._key("likelihood", *asked) for asked in zip(prompts, answers, strict=True)]
+        request = _Request(keys, self.store.likelihoods, self.store, hand_over)
+        asked = (([prompts[at] for at in part], [answers[at] for at in part]) for part in self._missing(request))
+        self.backend.score_each(asked, request.keep)
 
-    def _chunks(self, total: int) -> Iterator[range]:
-        return (range(start, min(start + self._chunk, total)) for start in range(0, total, self._chunk))
+    def close(self) -> None:
+        self.backend.close()
+        self.store.close()
 
-    def _counting(self, chunk: _Chunk[str]) -> HandOver[str]:
-        def keep(answers: Mapping[int, str]) -> None:
-            self.refused += sum(isinstance(answer, Refused) for answer in answers.values())
-            chunk.keep(answers)
-
-        return keep
+    def _missing(self, request: _Request[Answer]) -> Iterator[list[int]]:
+        """Chunk by chunk the positions that the model is to be asked about."""
+        for positions, missing in request.chunks(self._chunk):
+            self.asked += len(missing)
+            self.reused += positions - len(missing)
+            if missing:
+                yield missing
 
     @property
     def counts(self) -> dict[str, int]:
         """As an artifact's facts name them."""
         refused = {"vlm_prompts_refused": self.refused} if self.refused else {}
         return {"vlm_prompts_asked": self.asked, "vlm_prompts_reused": self.reused, **refused}
-
-    def _count(self, positions: Sequence[int], missing: Sequence[int]) -> None:
-        self.asked += len(missing)
-        self.reused += len(positions) - len(missing)
 
     def _key(self, kind: Kind, prompt: Prompt, asked: object) -> bytes:
         images = iter([self._image_digest(path) for path in prompt.images])
@@ -120,29 +119,40 @@ def _with_digests(message: Message, images: Iterator[str]) -> Message:
     return message | {"content": parts}
 
 
-class _Chunk(Generic[Answer]):
-    """A part of a request: which positions share a key, and so an answer."""
+class _Request(Generic[Answer]):
+    """A caller's list: which positions share a key, and so an answer. ``known`` looks answers up."""
 
     def __init__(
-        self, positions: Sequence[int], keys: Sequence[bytes], store: AnswerStore, hand_over: HandOver[Answer]
+        self,
+        keys: Sequence[bytes],
+        known: Callable[[Sequence[bytes]], Mapping[bytes, Answer]],
+        store: AnswerStore,
+        hand_over: HandOver[Answer],
     ) -> None:
         self._positions: dict[bytes, list[int]] = {}
-        for position, key in zip(positions, keys, strict=True):
+        for position, key in enumerate(keys):
             self._positions.setdefault(key, []).append(position)
-        self._missing: list[bytes] = []
+        self._known: Callable[[Sequence[bytes]], Mapping[bytes, Answer]] = known
         self._store = store
         self._hand_over: HandOver[Answer] = hand_over
+        self._asked: list[list[bytes]] = []
 
-    def hand_over_known(self, known: Mapping[bytes, Answer]) -> list[int]:
-        """Hand over what is known; returns one position, the first, of every key that is not."""
-        if known:
-            self._share(known)
-        self._missing = [key for key in self._positions if key not in known]
-        return [self._positions[key][0] for key in self._missing]
+    def chunks(self, size: int) -> Iterator[tuple[int, list[int]]]:
+        """Of every ``size`` different keys, in their order: hand over what is known, then yield how many positions
+        they have, and one, the first, of every key that is not known."""
+        keys = iter(self._positions)
+        while chunk := list(islice(keys, size)):
+            if known := self._known(chunk):
+                self._share(known)
+            if missing := [key for key in chunk if key not in known]:
+                self._asked.append(missing)
+            positions = sum(len(self._positions[key]) for key in chunk)
+            yield positions, [self._positions[key][0] for key in missing]
 
-    def keep(self, answers: Mapping[int, Answer]) -> None:
-        """Commit a batch, given by its places among the missing, then hand it over."""
-        found = {self._missing[place]: answer for place, answer in answers.items()}
+    def keep(self, number: int, answers: Mapping[int, Answer]) -> None:
+        """Commit a batch of the ``number``-th chunk with something missing, given by its places among that, then
+        hand it over."""
+        found = {self._asked[number][place]: answer for place, answer in answers.items()}
         self._store.add({key: answer for key, answer in found.items() if not isinstance(answer, Refused)})
         self._share(found)
 

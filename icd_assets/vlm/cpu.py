@@ -8,13 +8,13 @@ spinning threads are slower than one (benchmarks/vlm_throughput.py).
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
 
 import torch
 
-from icd_assets.errors import UserError
+from icd_assets.runtime.user_number import number_from
 
+_MOST_THREADS = 1024
 # glibc's malloc.h
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -27,10 +27,8 @@ def tune_cpu() -> int:
     zeroed pages. Keeping them makes small models 1.2 to 1.4 times as fast at the price of a heap that
     does not shrink.
     """
-    if setting := os.environ.get("ICD_THREADS"):
-        if not setting.isdecimal() or int(setting) < 1:
-            raise UserError(f"ICD_THREADS is {setting!r}; set it to a number of threads, 1 or more.")
-        torch.set_num_threads(int(setting))
+    if threads := number_from("ICD_THREADS", "threads", _MOST_THREADS):
+        torch.set_num_threads(threads)
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)

@@ -25,7 +25,6 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.threads import SMALL_MODEL, one_thread, shared_out
-from icd_assets.store.digests import sha256_json
 from icd_assets.vlm.backend import Answer, Backend, Generation, HandOver, Likelihood
 from icd_assets.vlm.cached_inputs import CachedInputs
 from icd_assets.vlm.chat import Chat
@@ -36,7 +35,7 @@ from icd_assets.vlm.model import decoding_config, load_model
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 from icd_assets.vlm.refusals import naming
-from icd_assets.vlm.weights import Dtype, locate
+from icd_assets.vlm.weights import Dtype, answers_digest, locate
 
 # With fewer rows BLAS takes another kernel, and a result's last bits would depend on the batch.
 _LEAST_LOGITS = 8
@@ -112,7 +111,7 @@ class TransformersBackend(Backend):
         return cls(
             model,
             inputs,
-            digest=sha256_json([digest, dtype, min_pixels, max_pixels]),
+            digest=answers_digest(digest, dtype, min_pixels, max_pixels),
             style=style,
             generation=generation,
             batch_size=batch_size,

@@ -148,3 +148,9 @@ def weights_digest(folder: Path, digests: DigestCache) -> str:
     if not _weights_in(folder):
         raise UserError(f"model folder {folder} holds no weights (*.safetensors); download it again.")
     return sha256_json([[str(p.relative_to(folder)), digests.file(p)] for p in files])
+
+
+def answers_digest(digest: str, dtype: Dtype, min_pixels: int | None, max_pixels: int | None) -> str:
+    """Of all that decides an answer besides prompt and decoding: the model's files (``digest``), and how they are
+    used."""
+    return sha256_json([digest, dtype, min_pixels, max_pixels])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 import time
 from pathlib import Path
@@ -18,6 +19,8 @@ def main() -> int:
     given = arguments.parse_args()
     if unknown := sorted(set(given.target) - set(driver.names())):
         arguments.error(f"unknown target {unknown[0]}; there are {', '.join(driver.names())}")
+    if importlib.util.find_spec("atheris") is None:
+        arguments.error("atheris is not installed: make fuzz, or pip install -c constraints.txt -e '.[fuzz]'")
     given.found.mkdir(parents=True, exist_ok=True)
     findings = 0
     for name in given.target or driver.names():

@@ -47,17 +47,22 @@ def _run(folder: Path, recipe: str, cases: list[Case], timeout: float) -> dict[s
         "TORTURE_RECIPE": recipe,
     }
     driver = [sys.executable, "-m", "icd_assets_tests.torture.driver", str(folder)]
-    ended = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", _OWN_DISK, "sh", str(folder), *driver],
-        input=json.dumps(cases),
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+    results = (
+        folder / "results.jsonl"
+    )  # line by line: of the whole matrix, an hour long, one may look at what is there
+    with results.open("w") as lines:
+        ended = subprocess.run(
+            ["unshare", "-rm", "sh", "-c", _OWN_DISK, "sh", str(folder), *driver],
+            input=json.dumps(cases),
+            cwd=folder,
+            env=environment,
+            stdout=lines,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=timeout,
+        )
     assert ended.returncode == 0, ended.stderr[-3000:]
-    return {result["case"]: result for result in map(json.loads, ended.stdout.splitlines())}
+    return {result["case"]: result for result in map(json.loads, results.read_text().splitlines())}
 
 
 def can_mount() -> bool:

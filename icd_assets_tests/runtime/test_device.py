@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import pytest
 
+from icd_assets.errors import UserError
 from icd_assets.runtime import device, locks
 from icd_assets.runtime.locks import Holder
 from icd_assets_tests.programs import program
@@ -40,6 +41,41 @@ def test_two_holders_get_two_gpus_and_give_them_back(two_gpus: None) -> None:
             assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
         os.environ["CUDA_VISIBLE_DEVICES"] = "0"
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_a_step_that_shares_its_work_takes_what_is_free(two_gpus: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ICD_THREADS", raising=False)
+    with device.lease(most=8) as found:
+        assert (found, os.environ["CUDA_VISIBLE_DEVICES"]) == ("cuda:0", "0,1")
+        assert [place["CUDA_VISIBLE_DEVICES"] for place in device.places(found)] == ["0", "1"]
+        assert {place["ICD_THREADS"] for place in device.places(found)} == {
+            str(max(1, (os.cpu_count() or 1) // 2))
+        }
+    with device.lease():
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        with device.lease(most=8) as found:
+            assert [place["CUDA_VISIBLE_DEVICES"] for place in device.places(found)] == ["1"]
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with device.lease(most=1):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+
+
+def test_as_many_workers_as_gpus_unless_the_user_says(two_gpus: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ICD_WORKERS", raising=False)
+    assert device.most_workers() == 2
+    monkeypatch.setenv("ICD_WORKERS", "1")
+    assert device.most_workers() == 1
+    assert len(device.places("cpu")) == 1
+    monkeypatch.setenv("ICD_WORKERS", "3")
+    monkeypatch.setenv("ICD_THREADS", "5")
+    assert device.places("cpu") == [{"ICD_THREADS": "5"}] * 3
+
+
+@pytest.mark.parametrize("setting", ["0", "-1", "two", "257", "9" * 5000, "\x1b[31m", "1.5", " "])
+def test_a_number_of_workers_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    monkeypatch.setenv("ICD_WORKERS", setting)
+    with pytest.raises(UserError, match=r"^ICD_WORKERS is .{1,120}; set it to a number of processes, 1 to 256\.$"):
+        device.most_workers()
 
 
 def test_who_waits_for_a_gpu_is_told_who_has_it(two_gpus: None, monkeypatch: pytest.MonkeyPatch) -> None:

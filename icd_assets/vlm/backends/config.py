@@ -6,7 +6,7 @@ One of these is part of every model in the catalog, so nothing here imports torc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -79,8 +79,19 @@ class BackendConfig(BaseModel, ABC):
         """Raise ``UserError``, which begins with ``why``, if the backend cannot score given answers."""
 
     @abstractmethod
-    def open(self, *, digest: str, style: PromptStyle, generation: Generation, device: str) -> Backend:
-        """The backend that answers; ``digest`` is what :meth:`digest` gave."""
+    def open(
+        self,
+        *,
+        digest: str,
+        style: PromptStyle,
+        generation: Generation,
+        device: str,
+        places: Sequence[Mapping[str, str]] = (),
+    ) -> Backend:
+        """The backend that answers; ``digest`` is what :meth:`digest` gave.
+
+        ``places``: the environments of processes that may share the work, where this machine does it.
+        """
 
     @abstractmethod
     def glance(self, name: str) -> Finding | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ from icd_assets.vlm.backends.config import BackendConfig, PictureLimits, Remembe
 from icd_assets.vlm.control_tokens import control_tokens
 from icd_assets.vlm.prompts import PromptStyle
 from icd_assets.vlm.weight_headers import count_numbers, require_whole
-from icd_assets.vlm.weights import Dtype, availability, locate, weights_digest
+from icd_assets.vlm.weights import Dtype, answers_digest, availability, locate, weights_digest
 
 if TYPE_CHECKING:
     from icd_assets.vlm.memory import Workload
@@ -61,7 +61,21 @@ class InProcess(BackendConfig):
     def require_likelihoods(self, why: str) -> None:
         """Logits are at hand, so any answer can be scored."""
 
-    def open(self, *, digest: str, style: PromptStyle, generation: Generation, device: str) -> Backend:
+    def open(
+        self,
+        *,
+        digest: str,
+        style: PromptStyle,
+        generation: Generation,
+        device: str,
+        places: Sequence[Mapping[str, str]] = (),
+    ) -> Backend:
+        if len(places) > 1:
+            from icd_assets.vlm.workers import Workers
+
+            how: dict[str, Any] = {"digest": digest, "style": style, "generation": generation}
+            answering = answers_digest(digest, self.dtype, self.min_pixels, self.max_pixels)
+            return Workers(partial(self.open, **how, device=device), places, **how | {"digest": answering})
         from icd_assets.vlm.transformers_backend import TransformersBackend
 
         return TransformersBackend.load(

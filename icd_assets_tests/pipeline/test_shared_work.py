@@ -1,0 +1,112 @@
+"""Several processes share a step's questions: the same artifacts to the byte, whoever dies on the way."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from icd_assets.store.digests import sha256_file
+from icd_assets_tests.worlds.workplace import CELL, Workplace, new_workplace, shrink
+
+pytestmark = pytest.mark.slow
+
+# Each holds when it was made, or by whom.
+_OF_ITS_TIME = (".manifest.json", "report.html", "leaderboard.json")
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    return trained(tmp_path_factory.mktemp("serial"), ICD_WORKERS="1")
+
+
+def trained(folder: Path, **variables: str) -> Workplace:
+    place = new_workplace(folder)
+    shrink(place)
+    ended = place.train("--to", "evaluation", ICD_THREADS="1", **variables)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return place
+
+
+def artifacts(place: Workplace) -> dict[str, str]:
+    """Every file that was made, but for what says when and where."""
+    return {
+        str(path.relative_to(place.results)): sha256_file(path)
+        for path in sorted(place.results.rglob("*"))
+        if path.is_file() and made(path.relative_to(place.results))
+    }
+
+
+def made(path: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.parts)
+    return not hidden and not path.name.endswith(_OF_ITS_TIME)
+
+
+def test_more_workers_make_the_same_files(serial: Workplace, tmp_path: Path) -> None:
+    shared = trained(tmp_path, ICD_WORKERS="4")
+    assert artifacts(shared) == artifacts(serial)
+    assert len(artifacts(serial)) > 10
+
+
+def test_dead_workers_change_nothing(serial: Workplace, tmp_path: Path) -> None:
+    struck, place = with_deaths(tmp_path, 3, seed=1)
+    assert struck > 0
+    assert artifacts(place) == artifacts(serial)
+
+
+@pytest.mark.torture
+def test_twenty_dead_workers_change_nothing(serial: Workplace, tmp_path: Path) -> None:
+    struck = 0
+    for round_ in range(20):
+        if struck >= 20:
+            break
+        now, place = with_deaths(tmp_path / str(round_), 4, seed=round_)
+        struck += now
+        assert artifacts(place) == artifacts(serial)
+    assert struck >= 20
+
+
+def with_deaths(folder: Path, most: int, seed: int) -> tuple[int, Workplace]:
+    """How many workers were killed, at random times, while a run of two of them went on."""
+    place = new_workplace(folder)
+    shrink(place)
+    rng, struck = random.Random(seed), 0
+    command = [sys.executable, "-m", "icd_assets.cli", "train", *CELL, "--to", "evaluation"]
+    run = subprocess.Popen(
+        command,
+        cwd=place.folder,
+        env=place.environment | {"ICD_WORKERS": "2", "ICD_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while run.poll() is None:
+        if struck < most and (found := workers_of(place.folder)):
+            time.sleep(rng.uniform(0.0, 6.0))
+            with suppress(ProcessLookupError):
+                os.kill(rng.choice(found), signal.SIGKILL)
+                struck += 1
+        time.sleep(0.2)
+        if run.stdout is not None and struck == most:
+            break
+    output, _ = run.communicate(timeout=300)
+    assert run.returncode == 0, output
+    return struck, place
+
+
+def workers_of(folder: Path) -> list[int]:
+    """The workers at work in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if b"icd_assets.vlm.worker" in words and (process / "cwd").resolve() == folder.resolve():
+                found.append(int(process.name))
+    return found
