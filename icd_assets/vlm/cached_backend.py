@@ -7,8 +7,7 @@ messages with each image replaced by the sha256 of its bytes, and the decoding (
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, Literal
 
@@ -55,7 +54,7 @@ class CachedBackend(Backend):
 
     def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
         decoding = self.generation.model_dump(mode="json")
-        keys = [self._key("generate", prompt, decoding) for prompt in prompts]
+        keys = (self._key("generate", prompt, decoding) for prompt in prompts)
         request = _Request(keys, self.store.texts, self.store, hand_over)
 
         def keep(number: int, answers: Mapping[int, str]) -> None:
@@ -65,7 +64,7 @@ class CachedBackend(Backend):
         self.backend.answer_each(([prompts[at] for at in part] for part in self._missing(request)), keep)
 
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
-        keys = [self._key("likelihood", *asked) for asked in zip(prompts, answers, strict=True)]
+        keys = (self._key("likelihood", *asked) for asked in zip(prompts, answers, strict=True))
         request = _Request(keys, self.store.likelihoods, self.store, hand_over)
         asked = (([prompts[at] for at in part], [answers[at] for at in part]) for part in self._missing(request))
         self.backend.score_each(asked, request.keep)
@@ -120,34 +119,53 @@ def _with_digests(message: Message, images: Iterator[str]) -> Message:
 
 
 class _Request(Generic[Answer]):
-    """A caller's list: which positions share a key, and so an answer. ``known`` looks answers up."""
+    """A caller's list, by the keys of its positions: which of them share a key, and so an answer.
+
+    ``keys`` are taken when they are needed: the model is at work on the first chunk while those of the second are
+    made. ``known`` looks answers up.
+    """
 
     def __init__(
         self,
-        keys: Sequence[bytes],
+        keys: Iterable[bytes],
         known: Callable[[Sequence[bytes]], Mapping[bytes, Answer]],
         store: AnswerStore,
         hand_over: HandOver[Answer],
     ) -> None:
-        self._positions: dict[bytes, list[int]] = {}
-        for position, key in enumerate(keys):
-            self._positions.setdefault(key, []).append(position)
+        self._keys = keys
         self._known: Callable[[Sequence[bytes]], Mapping[bytes, Answer]] = known
         self._store = store
         self._hand_over: HandOver[Answer] = hand_over
+        self._positions: dict[bytes, list[int]] = {}
+        self._answers: dict[bytes, Answer] = {}
         self._asked: list[list[bytes]] = []
 
     def chunks(self, size: int) -> Iterator[tuple[int, list[int]]]:
-        """Of every ``size`` different keys, in their order: hand over what is known, then yield how many positions
-        they have, and one, the first, of every key that is not known."""
-        keys = iter(self._positions)
-        while chunk := list(islice(keys, size)):
-            if known := self._known(chunk):
-                self._share(known)
-            if missing := [key for key in chunk if key not in known]:
-                self._asked.append(missing)
-            positions = sum(len(self._positions[key]) for key in chunk)
-            yield positions, [self._positions[key][0] for key in missing]
+        """As often as ``size`` different keys have come, in their order: hand over what is known, then yield how
+        many positions there were, and one of every key that is not known, the first."""
+        chunk: list[bytes] = []
+        positions = 0
+        for position, key in enumerate(self._keys):
+            if key in self._answers:
+                self._hand_over({position: self._answers[key]})
+            elif key in self._positions:
+                self._positions[key].append(position)
+            else:
+                self._positions[key] = [position]
+                chunk.append(key)
+            positions += 1
+            if len(chunk) == size:
+                yield positions, self._missing(chunk)
+                chunk, positions = [], 0
+        if positions:
+            yield positions, self._missing(chunk)
+
+    def _missing(self, chunk: list[bytes]) -> list[int]:
+        if known := self._known(chunk):
+            self._share(known)
+        if missing := [key for key in chunk if key not in known]:
+            self._asked.append(missing)
+        return [self._positions[key][0] for key in missing]
 
     def keep(self, number: int, answers: Mapping[int, Answer]) -> None:
         """Commit a batch of the ``number``-th chunk with something missing, given by its places among that, then
@@ -157,4 +175,5 @@ class _Request(Generic[Answer]):
         self._share(found)
 
     def _share(self, answers: Mapping[bytes, Answer]) -> None:
+        self._answers |= answers
         self._hand_over({at: answer for key, answer in answers.items() for at in self._positions[key]})

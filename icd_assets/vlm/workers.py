@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -39,19 +40,24 @@ class WorkerDied(UserError):
 class _Request:
     """What one worker is at: its number in the caller's order, and which of its positions have no answer yet."""
 
+    kind: str
     number: int
     asked: tuple[Sequence[Any], ...]  # the prompts, and the answers to score if it is that
     open: list[int]
     sent: list[int] = field(default_factory=list)  # the positions that the worker counts from 0
+    message: bytes = b""
     deaths: int = 0  # since its last batch
 
     @classmethod
-    def of(cls, number: int, asked: tuple[Sequence[Any], ...]) -> _Request:
-        return cls(number, asked, list(range(len(asked[0]))))
+    def of(cls, kind: str, number: int, asked: tuple[Sequence[Any], ...]) -> _Request:
+        request = cls(kind, number, asked, list(range(len(asked[0]))))
+        request.prepare()
+        return request
 
-    def rest(self) -> tuple[list[Any], ...]:
+    def prepare(self) -> None:
+        """The message that asks for what has no answer yet."""
         self.sent = list(self.open)
-        return tuple([column[at] for at in self.sent] for column in self.asked)
+        self.message = pickle.dumps((self.kind, [[column[at] for at in self.sent] for column in self.asked]))
 
     def answered(self, answers: Mapping[int, Any]) -> dict[int, Any]:
         """A worker's batch by the request's own positions."""
@@ -108,30 +114,37 @@ class Workers(Backend):
             worker.end()
 
     def _each(self, kind: str, asked: Iterator[tuple[Sequence[Any], ...]], hand_over: HandOverEach[Any]) -> None:
-        requests = (_Request.of(number, one) for number, one in enumerate(asked))
+        requests = (_Request.of(kind, number, one) for number, one in enumerate(asked))
+        ready: deque[_Request] = deque()
         try:
             while True:
                 for worker in self._workers:
-                    if worker.at is None and (request := next(requests, None)) is not None:
-                        self._ask(worker, kind, request)
+                    if worker.at is None and (request := ready.popleft() if ready else next(requests, None)):
+                        self._ask(worker, request)
                 if not (busy := [worker for worker in self._workers if worker.at is not None]):
                     return
-                heard = wait([worker.connection for worker in busy])
+                # One more for each is made while all are at work, but left to whoever is free first.
+                waited = [worker.connection for worker in busy]
+                while len(ready) < len(busy) and not wait(waited, 0):
+                    if (request := next(requests, None)) is None:
+                        break
+                    ready.append(request)
+                heard = wait(waited)
                 for worker in busy:
                     if worker.connection in heard:
-                        self._take(worker, kind, hand_over)
+                        self._take(worker, hand_over)
         except BaseException:
             self.close()  # answers on their way belong to nobody
             raise
 
-    def _ask(self, worker: _Worker, kind: str, request: _Request) -> None:
+    def _ask(self, worker: _Worker, request: _Request) -> None:
         worker.at = request
         if worker.alive:
-            worker.send((kind, request.rest()))
+            worker.send(request.message)
         else:
             worker.start(self._opens)  # asked when it is open, and does not keep others from starting
 
-    def _take(self, worker: _Worker, kind: str, hand_over: HandOverEach[Any]) -> None:
+    def _take(self, worker: _Worker, hand_over: HandOverEach[Any]) -> None:
         """The next message of a worker that has one, or has died."""
         request = worker.at
         assert request is not None, "only workers with a request are waited for"
@@ -146,13 +159,14 @@ class Workers(Backend):
                     "if the memory of this machine is the cause, lower ICD_WORKERS or the model's batch_size."
                 ) from None
             _log.warning("%s of the model %s; it is started again", worker.name, end)
-            self._ask(worker, kind, request)
+            request.prepare()
+            self._ask(worker, request)
             return
         match what:
             case "opened":
                 if content != self.digest:
                     raise ValueError(f"{worker.name} opened {content}, not {self.digest}")
-                worker.send((kind, request.rest()))
+                worker.send(request.message)
             case "answered":
                 hand_over(request.number, request.answered(content))
             case "done":
@@ -190,12 +204,11 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
-        with suppress(OSError):
-            self.connection.send_bytes(opens)
+        self.send(opens)
 
-    def send(self, message: object) -> None:
+    def send(self, message: bytes) -> None:
         with suppress(OSError):  # it is dead, as the next look at it finds
-            self.connection.send(message)
+            self.connection.send_bytes(message)
 
     def end(self) -> str:
         """End the process if there is one; how it ended, in words."""

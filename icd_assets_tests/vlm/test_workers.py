@@ -33,8 +33,11 @@ class Clerk(Backend):
 
     def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
         for start in range(0, len(prompts), 3):
-            for prompt in prompts[start : start + 3]:
-                self._meets(prompt.question)
+            batch = [prompt.question for prompt in prompts[start : start + 3]]
+            with (self.folder / "met").open("a") as notes:
+                notes.write(f"{os.getpid()} {os.environ['PLACE']} {'|'.join(batch)}\n")
+            for question in batch:
+                self._meets(question)
             time.sleep(self.pause)
             hand_over({start + at: f"{p.question}!" for at, p in enumerate(prompts[start : start + 3])})
 
@@ -42,8 +45,6 @@ class Clerk(Backend):
         hand_over({at: Likelihood(-float(len(answer)), 1) for at, answer in enumerate(answers)})
 
     def _meets(self, question: str) -> None:
-        with (self.folder / "met").open("a") as notes:
-            notes.write(f"{os.getpid()} {os.environ['PLACE']} {question}\n")
         if question == "die once" and not (self.folder / "died").exists():
             (self.folder / "died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -56,9 +57,14 @@ class Clerk(Backend):
         if question == "memory":
             raise MemoryError("Unable to allocate 9 GiB")
 
-    def met(self) -> list[list[str]]:
+    def batches(self) -> list[list[str]]:
+        """(process, place, questions between bars)"""
         path = self.folder / "met"
         return [line.split(maxsplit=2) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    def met(self) -> list[list[str]]:
+        """(process, place, question)"""
+        return [[*where, one] for *where, batch in self.batches() for one in batch.split("|")]
 
 
 @pytest.fixture
@@ -176,13 +182,13 @@ def test_batches_do_not_depend_on_the_number_of_workers(
     image = tmp_path / "image.jpg"
     image.write_bytes(b"a picture")
     asked = [Prompt((), image, str(number % 31)) for number in range(50)]
-    batches: list[set[frozenset[int]]] = []
+    batches: list[list[str]] = []
     for count in (0, 1, 2, 3):
-        handed: list[frozenset[int]] = []
+        (tmp_path / "met").unlink(missing_ok=True)
         backend: Backend = clerk if count == 0 else opened(clerk, [{"PLACE": str(n)} for n in range(count)])
         with CachedBackend(backend, AnswerStore(tmp_path / f"{count}.sqlite"), chunk=8) as cached:
-            cached.answer(asked, lambda answers, handed=handed: handed.append(frozenset(answers)))  # type: ignore[misc]
-        batches.append(set(handed))
+            cached.generate(asked)
+        batches.append(sorted(batch for *_, batch in clerk.batches()))
     assert batches[0] == batches[1] == batches[2] == batches[3]
     assert len(batches[0]) > 10
 
