@@ -18,6 +18,7 @@ from icd_assets_tests.worlds.workplace import CELL, Workplace, new_workplace, sh
 
 pytestmark = pytest.mark.slow
 
+_AGES = (5.0, 12.0)  # seconds
 # Each holds when it was made, or by whom.
 _OF_ITS_TIME = (".manifest.json", "report.html", "leaderboard.json")
 
@@ -87,18 +88,24 @@ def with_deaths(folder: Path, most: int, seed: int) -> tuple[int, Workplace]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    while run.poll() is None:
-        if struck < most and (found := workers_of(place.folder)):
-            time.sleep(rng.uniform(0.0, 6.0))
-            with suppress(ProcessLookupError):
-                os.kill(rng.choice(found), signal.SIGKILL)
-                struck += 1
-        time.sleep(0.2)
-        if run.stdout is not None and struck == most:
-            break
+    older = rng.uniform(*_AGES)  # who dies three times before it has answered anything counts as broken
+    while run.poll() is None and struck < most:
+        if found := [pid for pid in workers_of(place.folder) if seconds_old(pid) > older]:
+            os.kill(rng.choice(found), signal.SIGKILL)
+            struck, older = struck + 1, rng.uniform(*_AGES)
+        time.sleep(0.1)
     output, _ = run.communicate(timeout=300)
     assert run.returncode == 0, output
     return struck, place
+
+
+def seconds_old(pid: int) -> float:
+    """Since its start, field 22 of proc(5)'s stat; 0 if it is gone."""
+    try:
+        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return 0.0
+    return float(Path("/proc/uptime").read_text().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def workers_of(folder: Path) -> list[int]:
