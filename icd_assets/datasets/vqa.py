@@ -25,6 +25,7 @@ from icd_assets.datasets.held_texts import Held, rows_holding
 from icd_assets.datasets.ids import Id, check_image_names
 from icd_assets.datasets.official import Answer, Record, read_records
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 from icd_assets.store.digests import DigestCache, sha256_json
 
 if TYPE_CHECKING:
@@ -314,7 +315,7 @@ def check_pattern(images: str, *, named: bool = False) -> None:
         distinct = images.format(image_id=ids[0]) != images.format(image_id=ids[1])
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise UserError(
-            f"image pattern {images!r} cannot be filled ({error!r}); write it like {written}."
+            f"image pattern {brief(images)} cannot be filled ({brief(error)}); write it like {written}."
         ) from None
     if not distinct:
-        raise UserError(f"image pattern {images!r} does not use {{image_id}}; write it like {written}.")
+        raise UserError(f"image pattern {brief(images)} does not use {{image_id}}; write it like {written}.")

@@ -19,6 +19,7 @@ from torch import Tensor
 from icd_assets.errors import UserError
 from icd_assets.evaluation.whole_library import select_from_library
 from icd_assets.experiment.catalog import Catalog
+from icd_assets.runtime.foreign import brief
 from icd_assets.runtime.seeding import python_rng
 from icd_assets.runtime.user_path import expanded
 from icd_assets.selector.decoding import greedy
@@ -241,15 +242,15 @@ def _recorded(found: SelectorFile, folder: Path, device: str) -> ClipEncoder:
         clip = named.path, named.revision
     else:
         raise UserError(
-            f"{folder} was trained on embeddings of the encoder {named.name!r}, which is not in the catalog; load "
-            "it with encoder=…, that encoder's folder."
+            f"{folder} was trained on embeddings of the encoder {brief(named.name)}, which is not in the catalog; "
+            "load it with encoder=…, that encoder's folder."
         )
     return _checked(_opened(clip, device), found, folder)
 
 
 def _checked(encoder: ClipEncoder, found: SelectorFile, folder: Path) -> ClipEncoder:
     if encoder.digest != found.encoder_digest:
-        named = "" if found.encoder is None else f", which was called {found.encoder.name!r}"
+        named = "" if found.encoder is None else f", which was called {brief(found.encoder.name)}"
         raise UserError(
             f"{folder} was trained on embeddings of another encoder than the given one{named}; load it with "
             "encoder=…, the one that the dataset's entry in the catalog names."

@@ -12,6 +12,7 @@ from typing import Any
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.database_errors import explain_sqlite
+from icd_assets.runtime.foreign import brief
 from icd_assets.store.atomic import fsync
 from icd_assets.vlm.backend import Likelihood
 
@@ -123,9 +124,9 @@ class AnswerStore:
 
     def _checked_likelihood(self, logprob: object, tokens: object) -> Likelihood:
         if not isinstance(logprob, float) or not math.isfinite(logprob) or logprob > 0:
-            raise self._damaged(f"an entry has log-probability {logprob!r}")
+            raise self._damaged(f"an entry has log-probability {brief(logprob)}")
         if not isinstance(tokens, int) or tokens < 1:
-            raise self._damaged(f"an entry has {tokens!r} tokens")
+            raise self._damaged(f"an entry has {brief(tokens)} tokens")
         return Likelihood(logprob, tokens)
 
     def _damaged(self, what: str) -> UserError:

@@ -11,6 +11,7 @@ from itertools import takewhile
 from typing import Any
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 from icd_assets.vlm.backend import Likelihood
 from icd_assets.vlm.endpoint_client import Reply
 
@@ -31,13 +32,13 @@ def answer_tokens(alone: Reply, answered: Reply, question: str, answer: str) -> 
     common = sum(1 for _ in same)
     if common < len(before) - 1:
         raise UserError(
-            f"the server's chat template continues {question!r} with {answer!r} elsewhere than where the model "
-            "answers, so its likelihood cannot be measured; take a model in this process."
+            f"the server's chat template continues {brief(question)} with {brief(answer)} elsewhere than where "
+            "the model answers, so its likelihood cannot be measured; take a model in this process."
         )
     if common == len(after):
         raise UserError(
-            f"the answer {answer!r} to {question!r} has no tokens, so no likelihood; fix or leave out that "
-            "annotation."
+            f"the answer {brief(answer)} to {brief(question)} has no tokens, so no likelihood; fix or leave "
+            "out that annotation."
         )
     return after[common:]
 

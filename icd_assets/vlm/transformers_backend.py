@@ -24,6 +24,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 from icd_assets.runtime.threads import SMALL_MODEL, one_thread, shared_out
 from icd_assets.vlm.backend import Answer, Backend, Generation, HandOver, Likelihood
 from icd_assets.vlm.cached_inputs import CachedInputs
@@ -135,9 +136,8 @@ class TransformersBackend(Backend):
         for prompt, answer, target in zip(prompts, answers, targets, strict=True):
             if not target:
                 raise UserError(
-                    f"the answer {answer!r} to question_id {prompt.question_id} ({prompt.question!r}) has no "
-                    "tokens, so no likelihood; "
-                    "fix or leave out that annotation."
+                    f"the answer {brief(answer)} to question_id {prompt.question_id} ({brief(prompt.question)}) "
+                    "has no tokens, so no likelihood; fix or leave out that annotation."
                 )
         jobs = _merged(rows, key=lambda row: (row.ids[:-1], row.images))
 
