@@ -8,11 +8,17 @@ from icd_assets.assets.step_run import Report, StepRun
 
 def embeddings(run: StepRun) -> Report:
     from icd_assets.selector.embedding_file import write_embeddings
+    from icd_assets.selector.encoded_parts import EncodedParts
 
     experiment = run.experiment
     inputs.require_images(run, experiment.data.train)
     encoder = inputs.encoder(run)
-    tensor = encoder.encode(experiment.data.train, batch_size=run.config.batch_size, on_progress=run.on_progress)
+    tensor = encoder.encode(
+        experiment.data.train,
+        batch_size=run.config.batch_size,
+        on_progress=run.on_progress,
+        keep=EncodedParts(run.staging),
+    )
     paths = experiment.paths
     staged = {paths.query_embeddings: "query.pt", paths.candidate_embeddings: "candidate.pt"}
     for name in staged.values():  # upstream reads two files; ours, like its, are equal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 from icd_assets.assets.step_run import StepRun
@@ -57,24 +58,26 @@ def sampler_features(
         return None
     other = experiment.task.candidate_text if offered else None
     folder = experiment.store.caches / "features" / run.spec.inputs["sampler_encoder"].data_version[:16]
-    return read_or_make(
-        features_base(folder, split, items, texts=other.name if other else None),
-        len(items),
-        experiment.store.digests,
-        lambda: _encoded(run, items, other),
-    )
+    base = features_base(folder, split, items, texts=other.name if other else None)
+    parts = base.with_name(f"{base.name}.parts")
+    found = read_or_make(base, len(items), experiment.store.digests, lambda: _encoded(run, items, other, parts))
+    shutil.rmtree(parts, ignore_errors=True)
+    return found
 
 
-def _encoded(run: StepRun, items: Sequence[VqaItem], other: CandidateText | None) -> SamplerFeatures:
+def _encoded(run: StepRun, items: Sequence[VqaItem], other: CandidateText | None, parts: Path) -> SamplerFeatures:
     from icd_assets.pools.similarity import SamplerFeatures
+    from icd_assets.selector.encoded_parts import EncodedParts
     from icd_assets.selector.encoder import ClipEncoder
 
     require_images(run, items)
     entry = run.experiment.encoder(run.experiment.dataset.sampler_encoder)
     encoder = ClipEncoder.load(entry.path, revision=entry.revision, device=run.device)
-    text, image = encoder.features(items, on_progress=run.on_progress)
+    keep = EncodedParts(parts)
+    text, image = encoder.features(items, on_progress=run.on_progress, keep=keep)
     if other:
-        text = encoder.text_features([other.of(item) for item in items], on_progress=run.on_progress).numpy()
+        texts = [other.of(item) for item in items]
+        text = encoder.text_features(texts, on_progress=run.on_progress, keep=keep).numpy()
     return SamplerFeatures(text=text, image=image)
 
 

@@ -46,6 +46,7 @@ from icd_assets.runtime.foreign import brief, first_line, printable
 from icd_assets.runtime.prefetch import prefetch
 from icd_assets.runtime.progress import OnProgress, counting, ignore
 from icd_assets.runtime.threads import one_thread
+from icd_assets.selector.encoded_parts import EncodedParts, encoded_in_parts
 from icd_assets.vlm.cpu import tune_cpu
 from icd_assets.vlm.images import read_images
 from icd_assets.vlm.model import pretrained
@@ -147,46 +148,73 @@ class ClipEncoder:
             prefix + name: tensor.cpu() for prefix, tower in towers for name, tensor in tower.state_dict().items()
         }
 
-    def encode(self, items: Sequence[VqaItem], batch_size: int = 64, on_progress: OnProgress = ignore) -> Tensor:
-        """Embeddings [n, D], L2-normalized, float32 on the CPU."""
-        text, image = self._features(items, batch_size, on_progress)
+    def encode(
+        self,
+        items: Sequence[VqaItem],
+        batch_size: int = 64,
+        on_progress: OnProgress = ignore,
+        keep: EncodedParts | None = None,
+    ) -> Tensor:
+        """Embeddings [n, D], L2-normalized, float32 on the CPU. ``keep``: where finished parts are found again."""
+        text, image = self._features(items, batch_size, on_progress, keep)
         for start in range(0, len(text), _ROWS):  # in place, and in parts: VQAv2's take 0.9 GB each
             rows = slice(start, start + _ROWS)
             text[rows] = combine(text[rows], image[rows])
         return text
 
     def features(
-        self, items: Sequence[VqaItem], batch_size: int = 64, on_progress: OnProgress = ignore
+        self,
+        items: Sequence[VqaItem],
+        batch_size: int = 64,
+        on_progress: OnProgress = ignore,
+        keep: EncodedParts | None = None,
     ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.float32]]]:
         """(text [n, D], image [n, D]), each L2-normalized, for the similarity samplers (SPEC C).
 
         The text of an item without a question is its image.
         """
-        text, image = self._features(items, batch_size, on_progress)
+        text, image = self._features(items, batch_size, on_progress, keep)
         return text.numpy(), image.numpy()
 
     def text_features(
-        self, questions: Sequence[str], batch_size: int = 64, on_progress: OnProgress = ignore
+        self,
+        questions: Sequence[str],
+        batch_size: int = 64,
+        on_progress: OnProgress = ignore,
+        keep: EncodedParts | None = None,
     ) -> Tensor:
         """[n, D], L2-normalized; a question that recurs is encoded once."""
-        return _once_each(questions, lambda texts: self._encode_texts(texts, batch_size, on_progress))
+
+        def encode(texts: Sequence[str], report: OnProgress) -> Tensor:
+            return self._encode_texts(texts, batch_size, report)
+
+        return _once_each(questions, lambda each: encoded_in_parts(each, self.dim, encode, keep, on_progress))
 
     def image_features(
-        self, images: Sequence[Path], batch_size: int = 64, on_progress: OnProgress = ignore
+        self,
+        images: Sequence[Path],
+        batch_size: int = 64,
+        on_progress: OnProgress = ignore,
+        keep: EncodedParts | None = None,
     ) -> Tensor:
         """[n, D], L2-normalized; an image that recurs is encoded once."""
-        return _once_each(images, lambda paths: self._encode_images(paths, batch_size, on_progress))
+
+        def encode(paths: Sequence[str], report: OnProgress) -> Tensor:
+            return self._encode_images([*map(Path, paths)], batch_size, report)
+
+        paths = [*map(str, images)]
+        return _once_each(paths, lambda each: encoded_in_parts(each, self.dim, encode, keep, on_progress))
 
     def _features(
-        self, items: Sequence[VqaItem], batch_size: int, on_progress: OnProgress
+        self, items: Sequence[VqaItem], batch_size: int, on_progress: OnProgress, keep: EncodedParts | None
     ) -> tuple[Tensor, Tensor]:
         every, images = questions_of(items), images_of(items)
         asked = [index for index, question in enumerate(every) if question]
         questions = [every[index] for index in asked]
         texts, total = len(set(questions)), len(set(questions)) + len(set(images))
         on_progress = counting(on_progress, "texts and pictures encoded")
-        text = self.text_features(questions, batch_size, lambda done, _: on_progress(done, total))
-        image = self.image_features(images, batch_size, lambda done, _: on_progress(texts + done, total))
+        text = self.text_features(questions, batch_size, lambda done, _: on_progress(done, total), keep)
+        image = self.image_features(images, batch_size, lambda done, _: on_progress(texts + done, total), keep)
         if len(asked) < len(items):
             text, of_questions = image.clone(), text
             text[asked] = of_questions
