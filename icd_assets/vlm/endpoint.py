@@ -12,11 +12,12 @@ Fields beyond OpenAI's are sent by the server's own names, read in its source:
 from __future__ import annotations
 
 import json
+from collections import Counter
 from importlib.util import find_spec
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, Self, assert_never
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from icd_assets.errors import UserError
 from icd_assets.store.digests import sha256_json
@@ -40,6 +41,9 @@ class Endpoint(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     url: str = Field(description="Base of the API, e.g. http://host:8000/v1.")
+    replicas: tuple[str, ...] = Field(
+        (), max_length=255, description="Further addresses at which the same model is served the same way."
+    )
     model: str = Field(description="The name that the server knows the model by.")
     server: Server = Field(description="Which fields beyond OpenAI's the server understands.")
     likelihoods: Literal["none", "vllm"] = Field(
@@ -52,7 +56,7 @@ class Endpoint(BaseModel):
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
         description="Name of the environment variable that holds the key; the key itself never stands here.",
     )
-    concurrency: int = Field(16, ge=1, le=512, description="Prompts at the server at once.")
+    concurrency: int = Field(16, ge=1, le=512, description="Most prompts at each server at once.")
     timeout_seconds: float = Field(120.0, gt=0, le=1e7, description="Longest silence within one try.")
     retries: int = Field(8, ge=0, le=100, description="Tries after the first, with growing pauses.")
     give_up_seconds: float = Field(
@@ -70,19 +74,28 @@ class Endpoint(BaseModel):
 
     @field_validator("url")
     @classmethod
-    def _plain_http(cls, url: str) -> str:
-        if len(url) > 2000 or not url.isascii() or not url.isprintable() or " " in url:
-            raise ValueError("must be an address of at most 2,000 plain letters, digits and signs")
-        try:
-            parts = urlsplit(url)
-            _ = parts.port
-        except ValueError as error:
-            raise ValueError(f"is no address ({error})") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be http://host or https://host, with the API's path (as a rule /v1)")
-        if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-            raise ValueError("must hold no user, password, query or fragment: name the key by api_key_env")
-        return url.rstrip("/")
+    def _one_address(cls, url: str) -> str:
+        return _plain_http(url)
+
+    @field_validator("replicas")
+    @classmethod
+    def _addresses(cls, replicas: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_plain_http, replicas))
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if twice := [url for url, count in Counter(self.urls).items() if count > 1]:
+            raise ValueError(f"replicas has {twice[0]} twice, or as the url: name each address once")
+        return self
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Every address at which the model is served."""
+        return (self.url, *self.replicas)
+
+    def at(self, url: str) -> Endpoint:
+        """The one server at ``url``."""
+        return self.model_copy(update={"url": url, "replicas": ()})
 
     @field_validator("extra_body")
     @classmethod
@@ -171,6 +184,22 @@ class Endpoint(BaseModel):
             f"model {self.model}: a server of kind {self.server} cannot {what}; set generation {setting} for "
             "this endpoint in the catalog."
         )
+
+
+def _plain_http(url: str) -> str:
+    """An address as it is kept; ValueError for one that is none."""
+    if len(url) > 2000 or not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError("must be an address of at most 2,000 plain letters, digits and signs")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"is no address ({error})") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be http://host or https://host, with the API's path (as a rule /v1)")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("must hold no user, password, query or fragment: name the key by api_key_env")
+    return url.rstrip("/")
 
 
 def _transformers_config(generation: Generation) -> dict[str, Any]:

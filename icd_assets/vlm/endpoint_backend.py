@@ -1,6 +1,7 @@
 """A vision-language model behind an OpenAI-compatible server: vLLM, SGLang, `transformers serve` and others.
 
-Requests run at once, as many as the catalog allows; each answer is handed over when it comes.
+Requests run at once, as many as the catalog allows (:mod:`icd_assets.vlm.endpoint_pool`); each answer is handed
+over when it comes.
 
 What such a model *is* cannot be hashed from here. Its answers are known by the name of the model, the dialect
 and the extra fields of requests (:attr:`Endpoint.identity`), and by
@@ -19,31 +20,33 @@ longest common beginning of the prompt's token ids with and without the answer, 
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.interrupts import run_async
 from icd_assets.store.digests import sha256_json
-from icd_assets.vlm.backend import Backend, Generation, HandOver, Likelihood, Refused
+from icd_assets.vlm.backend import Answer, Backend, Generation, HandOver, HandOverEach, Likelihood, Refused
 from icd_assets.vlm.data_url import data_url, with_urls
 from icd_assets.vlm.endpoint import Endpoint
-from icd_assets.vlm.endpoint_client import EndpointClient, PromptRefused
+from icd_assets.vlm.endpoint_client import EndpointClient, PromptRefused, Unavailable
+from icd_assets.vlm.endpoint_pool import Task, ask_all
 from icd_assets.vlm.endpoint_scores import OPEN_ENDED, SCORED, UNSCORED, answer_tokens, likelihood
 from icd_assets.vlm.lru import ByteLru
 from icd_assets.vlm.prompts import Message, Prompt, PromptStyle, messages
 from icd_assets.vlm.refusals import in_words
 
 _IMAGE_BYTES = 256 << 20
+_UNKNOWN = "it does not say what"
+_ROUNDS = 16  # of prompts that are asked at once, before all of them are waited for
 
 _log = logging.getLogger(__name__)
 
 Tail = tuple[Path, str, str]  # image, question and answer of a query
 Result = TypeVar("Result")
-Task = Callable[[EndpointClient, int], Awaitable[Result]]
 
 
 class EndpointBackend(Backend):
@@ -64,9 +67,33 @@ class EndpointBackend(Backend):
             self.digest = sha256_json([endpoint.digest, run_async(self._root())])
 
     async def _root(self) -> str | None:
-        async with EndpointClient(self.endpoint) as client:
-            served = await client.served()
-        return served.root if served is not None else None
+        """What the servers loaded; one that cannot say so now is not asked at all. Raises ``UserError`` if they
+        differ: answers would be of either."""
+        roots: dict[str, str | None] = {}
+        failed: list[Unavailable] = []
+        for url in self.endpoint.urls:
+            try:
+                async with EndpointClient(self.endpoint.at(url)) as client:
+                    served = await client.served()
+            except Unavailable as error:
+                failed.append(error)
+            else:
+                roots[url] = None if served is None else served.root
+        if not roots:
+            raise failed[0]
+        for one in failed:
+            _log.warning("%s Left out; the other servers are asked.", one)
+        (url, root), *others = roots.items()
+        for other, its_root in others:
+            if its_root != root:
+                raise UserError(
+                    f"{url} serves {root or _UNKNOWN} as {self.endpoint.model}, but {other} serves "
+                    f"{its_root or _UNKNOWN}; serve the same weights, or pin them with revision."
+                )
+        self.endpoint = self.endpoint.model_copy(
+            update={"url": url, "replicas": tuple(other for other, _ in others)}
+        )
+        return root
 
     def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
         self._asked_for += len(prompts)
@@ -77,7 +104,41 @@ class EndpointBackend(Backend):
             except PromptRefused as refused:
                 return self._skipped(prompts[index], refused)
 
-        self._run(len(prompts), ask, hand_over)
+        self._run(prompts, ask, hand_over)
+
+    def answer_each(self, requests: Iterable[Sequence[Prompt]], hand_over: HandOverEach[str]) -> None:
+        for (prompts,), share in self._together(((prompts,) for prompts in requests), hand_over):
+            self.answer(prompts, share)
+
+    def score_each(
+        self, requests: Iterable[tuple[Sequence[Prompt], Sequence[str]]], hand_over: HandOverEach[Likelihood]
+    ) -> None:
+        for (prompts, answers), share in self._together(requests, hand_over):
+            self.score(prompts, answers, share)
+
+    def _together(
+        self, requests: Iterable[tuple[Sequence[Any], ...]], hand_over: HandOverEach[Answer]
+    ) -> Iterator[tuple[list[list[Any]], HandOver[Answer]]]:
+        """Several requests as one, and who takes its answers: at the end of each, servers wait for the slowest."""
+        least = _ROUNDS * self.endpoint.concurrency * len(self.endpoint.urls)
+        columns: list[list[Any]] = []
+        places: list[tuple[int, int]] = []
+
+        def share(answers: Mapping[int, Answer]) -> None:
+            for index, answer in answers.items():
+                number, at = places[index]
+                hand_over(number, {at: answer})
+
+        for number, request in enumerate(requests):
+            columns = columns or [[] for _ in request]
+            for column, own in zip(columns, request, strict=True):
+                column += own
+            places += [(number, at) for at in range(len(request[0]))]
+            if len(places) >= least:
+                yield columns, share
+                columns, places = [], []
+        if places:
+            yield columns, share
 
     def _skipped(self, prompt: Prompt, refused: PromptRefused) -> Refused:
         """In place of an answer, as long as few prompts are refused."""
@@ -101,43 +162,33 @@ class EndpointBackend(Backend):
                 raise UserError(f"{in_words(prompts[index])} was refused: {refused}") from None
             return likelihood(reply, self._tails[tails[index]])
 
-        self._run(len(prompts), ask, hand_over)
+        self._run(prompts, ask, hand_over)
 
     def _measure(self, tails: Sequence[Tail]) -> None:
         """Find the tokens of every answer that is not known yet."""
         missing = [tail for tail in dict.fromkeys(tails) if tail not in self._tails]
 
+        prompts = [Prompt((), image, question) for image, question, _ in missing]
+
         async def tokens(client: EndpointClient, index: int) -> list[int]:
-            image, question, answer = missing[index]
-            prompt = Prompt((), image, question)
-            alone = await client.chat(self._messages(prompt), UNSCORED)
-            answered = await client.chat(self._messages(prompt, answer), UNSCORED | OPEN_ENDED)
+            _, question, answer = missing[index]
+            alone = await client.chat(self._messages(prompts[index]), UNSCORED)
+            answered = await client.chat(self._messages(prompts[index], answer), UNSCORED | OPEN_ENDED)
             return answer_tokens(alone, answered, question, answer)
 
         def keep(found: Mapping[int, list[int]]) -> None:
             self._tails |= {missing[index]: ids for index, ids in found.items()}
 
-        self._run(len(missing), tokens, keep)
+        self._run(prompts, tokens, keep)
 
-    def _run(self, total: int, ask: Task[Result], hand_over: Callable[[Mapping[int, Result]], None]) -> None:
-        """``ask`` for every index; the first failure ends the others."""
+    def _run(
+        self, prompts: Sequence[Prompt], ask: Task[Result], hand_over: Callable[[Mapping[int, Result]], None]
+    ) -> None:
+        """``ask`` for every index of ``prompts``; the first failure ends the others."""
         try:
-            run_async(self._asked(total, ask, hand_over))
+            run_async(ask_all(self.endpoint, _alike(prompts), ask, hand_over))
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
-
-    async def _asked(
-        self, total: int, ask: Task[Result], hand_over: Callable[[Mapping[int, Result]], None]
-    ) -> None:
-        waiting = iter(range(total))
-
-        async def work(client: EndpointClient) -> None:
-            for index in waiting:
-                hand_over({index: await ask(client, index)})
-
-        async with EndpointClient(self.endpoint) as client, asyncio.TaskGroup() as workers:
-            for _ in range(min(self.endpoint.concurrency, total)):
-                workers.create_task(work(client))
 
     def _messages(self, prompt: Prompt, answer: str | None = None) -> list[Message]:
         said = [with_urls(message, self._url) for message in messages(prompt, self.style)]
@@ -145,3 +196,15 @@ class EndpointBackend(Backend):
 
     def _url(self, path: Path) -> str:
         return self._images.get(path, lambda: data_url(path))
+
+
+def _alike(prompts: Sequence[Prompt]) -> list[list[int]]:
+    """The prompts' indices, those with the same first demonstration together and those that go on alike side by
+    side: a server computes the beginning that they share once, if it keeps what it computed."""
+    order = sorted(range(len(prompts)), key=lambda index: _beginning(prompts[index]))
+    return [[*group] for _, group in groupby(order, key=lambda index: _beginning(prompts[index])[:1])]
+
+
+def _beginning(prompt: Prompt) -> list[tuple[str, str, str]]:
+    shots = [(str(shot.image), shot.question, shot.answer) for shot in prompt.shots]
+    return [*shots, (str(prompt.image), prompt.question, "")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -31,11 +31,20 @@ _UNSENT = ("OpenAI-Organization", "OpenAI-Project")
 
 
 _ABOUT_A_PROMPT = (400, 413, 422)
+_PUSHES_BACK = (429, 503)
 _CHARACTERS_PER_TOKEN = 200  # more than any tokenizer's longest
 
 
 class Answered(UserError):
     """The server is there, and answered with an error of its own rather than one about the key."""
+
+
+class Unavailable(UserError):
+    """The server cannot be used now, whatever it is asked: silent, away, overloaded or broken after all tries."""
+
+
+class Overloaded(Answered, Unavailable):
+    """It is there, and says so."""
 
 
 class PromptRefused(Answered):
@@ -87,6 +96,8 @@ class EndpointClient:
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
+        self.pushed_back = 0
+        """How often the server asked for fewer requests, or for patience."""
         self._endpoint = endpoint
         self._key = _key(endpoint)
         self._openai = openai.AsyncOpenAI(
@@ -94,7 +105,7 @@ class EndpointClient:
             api_key=self._key or "none",  # else the package takes OPENAI_API_KEY, which is for OpenAI alone
             timeout=endpoint.timeout_seconds,
             max_retries=endpoint.retries,
-            http_client=_BoundedHttp(follow_redirects=False),
+            http_client=_BoundedHttp(self._saw, follow_redirects=False),
         )
 
     async def __aenter__(self) -> Self:
@@ -147,6 +158,9 @@ class EndpointClient:
         root = named[0].root
         return Served(id=named[0].id, root=None if root is None else self._shown(root))
 
+    def _saw(self, status: int) -> None:
+        self.pushed_back += status in _PUSHES_BACK
+
     async def _in_time(self, request: Awaitable[Any]) -> Any:
         endpoint = self._endpoint
         try:
@@ -155,15 +169,18 @@ class EndpointClient:
         except openai.APITimeoutError:
             raise self._failed(
                 f"was silent for {endpoint.timeout_seconds:g} s in each of {endpoint.retries + 1} tries; "
-                "look at the server, or raise timeout_seconds"
+                "look at the server, or raise timeout_seconds",
+                Unavailable,
             ) from None
         except openai.APIConnectionError as error:
             raise self._failed(
-                f"cannot be reached ({self._shown(str(error.__cause__))}); start the server or fix the url"
+                f"cannot be reached ({self._shown(str(error.__cause__))}); start the server or fix the url",
+                Unavailable,
             ) from None
         except TimeoutError:
             raise self._failed(
-                f"gave no answer in {endpoint.give_up_seconds:g} s; look at the server, or raise give_up_seconds"
+                f"gave no answer in {endpoint.give_up_seconds:g} s; look at the server, or raise give_up_seconds",
+                Unavailable,
             ) from None
 
     def _read(self, kind: type[Read], raw: Any) -> Read:
@@ -182,18 +199,19 @@ class EndpointClient:
     def _refused(self, error: openai.APIStatusError) -> UserError:
         """:class:`PromptRefused` for a status that is about the one prompt."""
         endpoint, status = self._endpoint, error.status_code
+        kind: type[UserError] = Answered
         if status in (401, 403):
+            kind = UserError
             advice = f"fix the key in {endpoint.api_key_env}" if endpoint.api_key_env else "name api_key_env"
         elif status in (408, 409, 429) or status >= 500:
+            kind = Overloaded
             advice = "look at the server, or lower concurrency"
         elif status in _ABOUT_A_PROMPT:
+            kind = PromptRefused
             advice = "leave that question or picture out, set skip_refused of the endpoint, or fix its generation"
         else:
             advice = "fix the model's endpoint, or its generation"
-        sentence = f"answered {status} ({self._shown(_reason(error))}); {advice}"
-        if status in _ABOUT_A_PROMPT:
-            return self._failed(sentence, PromptRefused)
-        return self._failed(sentence, UserError if status in (401, 403) else Answered)
+        return self._failed(f"answered {status} ({self._shown(_reason(error))}); {advice}", kind)
 
     def _failed(self, sentence: str, kind: type[UserError] = UserError) -> UserError:
         return kind(f"{self._endpoint.url} (model {self._endpoint.model}) {sentence}.")
@@ -207,13 +225,18 @@ class EndpointClient:
 
 
 class _BoundedHttp(openai.DefaultAsyncHttpxClient):
-    """Reads a reply as a whole, up to a size that no honest one reaches."""
+    """Reads a reply as a whole, up to a size that no honest one reaches; ``saw`` is called with each status."""
+
+    def __init__(self, saw: Callable[[int], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._saw = saw
 
     async def send(self, request: Any, **options: Any) -> Any:
         for name in _UNSENT:
             request.headers.pop(name, None)
         request.headers["Accept-Encoding"] = "identity"  # a small compressed reply may be a huge one
         response = await super().send(request, **{**options, "stream": True})
+        self._saw(response.status_code)
         try:
             if response.headers.get("Content-Encoding", "identity") != "identity":
                 raise UserError(f"{request.url} compresses its replies unasked; switch that off at the server.")

@@ -59,7 +59,7 @@ def backend(endpoint: Endpoint, generation: Generation = GREEDY, style: PromptSt
 
 def test_order_is_kept_and_concurrency_is_bounded(image: Path) -> None:
     def reply(body: Json, number: int) -> Answered:
-        time.sleep(0.01 * (number % 4))
+        time.sleep(0.02 * (1 + number % 4))
         return echo(body, number)
 
     heard: dict[int, str] = {}

@@ -19,6 +19,7 @@ from icd_assets.vlm.weights import locate
 if TYPE_CHECKING:
     from icd_assets.vlm.memory import Workload
 
+_KEPT = "the run goes as far as the kept answers reach"
 _SECONDS = 5.0  # a check does not wait for a server as a run does
 
 
@@ -73,27 +74,33 @@ class Served(BackendConfig):
         self, name: str, style: PromptStyle, digests: DigestCache, remember: Remember = look_again
     ) -> Iterator[Finding]:
         require_client()
-        url, model = self.endpoint.url, self.endpoint.model
+        failed: list[UserError] = []
+        for url in self.endpoint.urls:
+            try:
+                yield self._look_at(name, self.endpoint.at(url))
+            except UserError as error:
+                failed.append(error)
+        if len(failed) == len(self.endpoint.urls) and not self.endpoint.pinned:
+            raise failed[0]
+        todo = "the other servers are asked" if len(failed) < len(self.endpoint.urls) else _KEPT
+        yield from (Finding("model", "warning", str(one), todo) for one in failed)
+
+    def _look_at(self, name: str, server: Endpoint) -> Finding:
+        """Raises ``UserError`` for one that a run cannot ask now."""
         from icd_assets.vlm.endpoint_client import Answered
 
         try:
-            listed = asyncio.run(_lists_model(self.endpoint))
+            listed = asyncio.run(_lists_model(server))
         except Answered as error:
-            if self.endpoint.names_weights and not self.endpoint.pinned:
+            if server.names_weights and not server.pinned:
                 raise  # a run asks for the list as well
-            yield Finding("model", "warning", f"{name}: no list of models, which a run does not need: {error}")
-            return
-        except UserError as error:
-            if not self.endpoint.pinned:
-                raise
-            yield Finding("model", "warning", str(error), "the run goes as far as the kept answers reach")
-            return
+            return Finding("model", "warning", f"{name}: no list of models, which a run does not need: {error}")
         if listed:
-            yield Finding("model", "ok", f"{name}: served at {url} as {model}")
-        else:
-            text = f"{name}: the server at {url} is there, but lists no model {model}"
-            todo = "check the endpoint's model; some servers list only what they cached"
-            yield Finding("model", "warning", text, todo)
+            return Finding("model", "ok", f"{name}: served at {server.url} as {server.model}")
+        text = f"{name}: the server at {server.url} is there, but lists no model {server.model}"
+        return Finding(
+            "model", "warning", text, "check the endpoint's model; some servers list only what they cached"
+        )
 
     def workload(
         self, style: PromptStyle, generation: Generation, *, shots: int, question: str, image: tuple[int, int]
