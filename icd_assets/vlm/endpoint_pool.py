@@ -116,11 +116,10 @@ class _Server:
         if pushed and self._ended > self._cut_again_after:
             self._limit = max(1, self._limit // 2)
             self._cut_again_after = self._ended + self._at_once
+            self._grow_at = self._cut_again_after + self._limit
         elif not pushed and self._ended >= self._grow_at:
             self._limit = min(self._most, self._limit + 1)
-        else:
-            return
-        self._grow_at = self._ended + self._limit
+            self._grow_at = self._ended + self._limit
 
 
 class _Work:

@@ -67,6 +67,11 @@ def test_parts_of_other_texts_are_not_taken(tmp_path: Path) -> None:
     assert again.met == ["bb", "a", "ccc"]
 
 
+def test_parts_of_another_width_are_not_taken(tmp_path: Path) -> None:
+    encoded(Encoder(), tmp_path)
+    assert EncodedParts(tmp_path).get(next(tmp_path.glob("*.f32")).name, (2, 99)) is None
+
+
 @pytest.mark.parametrize(
     "damage", ["flipped", "shorter", "gone", "journal torn", "journal of another", "journal names more"]
 )
