@@ -70,9 +70,14 @@ def lease(holder: Holder | None = None, on_wait: OnWait = wait_silently, *, most
                 os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
+def wanted_workers() -> int | None:
+    """``$ICD_WORKERS``. Raises ``UserError``."""
+    return number_from("ICD_WORKERS", "processes", _MOST_WORKERS)
+
+
 def most_workers() -> int:
-    """How many processes may share a step's questions to a model: ``$ICD_WORKERS``; as many as there are GPUs."""
-    return number_from("ICD_WORKERS", "processes", _MOST_WORKERS) or max(1, len(visible_gpus()))
+    """How many processes may share a step's questions to a model: as many as are wanted, or as there are GPUs."""
+    return wanted_workers() or max(1, len(visible_gpus()))
 
 
 def places(device: str) -> list[dict[str, str]]:

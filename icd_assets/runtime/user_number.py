@@ -14,6 +14,6 @@ def number_from(variable: str, what: str, most: int) -> int | None:
     """``$variable``, a number of ``what`` from 1 to ``most``; None if it is not set. Raises ``UserError``."""
     if not (setting := os.environ.get(variable)):
         return None
-    if setting.isdecimal() and len(setting) <= _MOST_DIGITS and 1 <= int(setting) <= most:
+    if setting.isascii() and setting.isdecimal() and len(setting) <= _MOST_DIGITS and 1 <= int(setting) <= most:
         return int(setting)
     raise UserError(f"{variable} is {brief(setting)}; set it to a number of {what}, 1 to {most:,}.")

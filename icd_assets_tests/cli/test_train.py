@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -59,3 +61,15 @@ def test_a_name_that_is_none_is_refused_before_the_cell_is_opened(flags: tuple[s
     assert isinstance(ended.exception, UserError), ended.output
     assert "name" in str(ended.exception) and str(ended.exception).endswith(".")
     assert ended.output == ""
+
+
+def test_a_number_of_workers_that_is_none_is_refused_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "dagster.yaml").touch()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("RESULT_DIR", str(tmp_path / "results"))
+    monkeypatch.setenv("ICD_WORKERS", "two")
+    ended = CliRunner().invoke(train, ["demo|RandSampler/tiny_vl"])
+    assert str(ended.exception) == "ICD_WORKERS is 'two'; set it to a number of processes, 1 to 256."
+    assert [path.name for path in tmp_path.iterdir()] == ["dagster.yaml"]
