@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from icd_assets.cli.status import status
 from icd_assets.cli.train import train
 from icd_assets.cli.verify import verify
 from icd_assets.errors import UserError
+from icd_assets_tests.worlds.workplace import ROOT
 
 
 @pytest.mark.parametrize("flags", [("--to", "rl_dat"), ("--force", "rl_dat"), ("--to", "rl_dat", "--dry-run")])
@@ -66,7 +68,7 @@ def test_a_name_that_is_none_is_refused_before_the_cell_is_opened(flags: tuple[s
 def test_a_number_of_workers_that_is_none_is_refused_before_anything_is_made(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "dagster.yaml").touch()
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     monkeypatch.setenv("RESULT_DIR", str(tmp_path / "results"))
     monkeypatch.setenv("ICD_WORKERS", "two")
