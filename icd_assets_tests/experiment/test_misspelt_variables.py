@@ -125,7 +125,7 @@ def test_every_variable_that_the_code_reads_is_known() -> None:
     read = {
         name
         for path in (ROOT / "icd_assets").rglob("*.py")
-        for name in re.findall(r'environ(?:\.get\(|\[)"(\w+)"', path.read_text(encoding="utf-8"))
+        for name in re.findall(r'(?:environ(?:\.get\(|\[)|number_from\()"(\w+)"', path.read_text(encoding="utf-8"))
     }
     assert set(PLACES) <= read
     assert {name for name in read if name.startswith("ICD_")} <= known_variables({})
