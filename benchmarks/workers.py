@@ -61,16 +61,20 @@ def main() -> None:
             for count in given.workers
         }
         taken: dict[str, list[float]] = {name: [] for name in backends}
+        here_too: dict[str, list[float]] = {name: [] for name in backends}
         for name, backend in backends.items():
             print(f"{name}: open after {scored(backend, prompts[:600], here / f'{name} first'):.1f} s")
         for turn in range(given.repeats):
             for name, backend in backends.items():
+                began = time.process_time()
                 taken[name].append(scored(backend, prompts, here / f"{name} {turn}"))
+                here_too[name].append(time.process_time() - began)
         serial = statistics.median(taken["one process"])
         for name, seconds in taken.items():
             median = statistics.median(seconds)
             print(
                 f"{name}: {median:.2f} s, {3 * len(prompts) / median:.0f} answers a second, {serial / median:.2f}×"
+                f", {statistics.median(here_too[name]):.2f} s of CPU in this process"
             )
         for backend in backends.values():
             backend.close()

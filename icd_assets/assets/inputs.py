@@ -101,12 +101,12 @@ def open_vlm(run: StepRun) -> CachedBackend:
 
     require_texts(run.experiment, SPLITS if run.spec.asset == "evaluation" else ("train",))
     model = run.experiment.model
-    backend = model.backend.open(
+    backend = model.backend.open_in(
+        places(run.device),
         digest=run.spec.inputs["vlm"].data_version,
         style=model.prompt,
         generation=model.generation,
         device=run.device,
-        places=places(run.device),
     )
     return CachedBackend(backend, AnswerStore(run.experiment.store.answers))
 

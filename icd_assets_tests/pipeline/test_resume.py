@@ -47,9 +47,7 @@ def _run(folder: Path, recipe: str, cases: list[Case], timeout: float) -> dict[s
         "TORTURE_RECIPE": recipe,
     }
     driver = [sys.executable, "-m", "icd_assets_tests.torture.driver", str(folder)]
-    results = (
-        folder / "results.jsonl"
-    )  # line by line: of the whole matrix, an hour long, one may look at what is there
+    results = folder / "results.jsonl"  # line by line, as the whole matrix takes hours
     with results.open("w") as lines:
         ended = subprocess.run(
             ["unshare", "-rm", "sh", "-c", _OWN_DISK, "sh", str(folder), *driver],

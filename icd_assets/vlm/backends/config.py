@@ -79,19 +79,12 @@ class BackendConfig(BaseModel, ABC):
         """Raise ``UserError``, which begins with ``why``, if the backend cannot score given answers."""
 
     @abstractmethod
-    def open(
-        self,
-        *,
-        digest: str,
-        style: PromptStyle,
-        generation: Generation,
-        device: str,
-        places: Sequence[Mapping[str, str]] = (),
-    ) -> Backend:
-        """The backend that answers; ``digest`` is what :meth:`digest` gave.
+    def open(self, *, digest: str, style: PromptStyle, generation: Generation, device: str) -> Backend:
+        """The backend that answers; ``digest`` is what :meth:`digest` gave."""
 
-        ``places``: the environments of processes that may share the work, where this machine does it.
-        """
+    def open_in(self, places: Sequence[Mapping[str, str]], **how: Any) -> Backend:
+        """:meth:`open`; where this machine does the work, in a process of each of these environments."""
+        return self.open(**how)
 
     @abstractmethod
     def glance(self, name: str) -> Finding | None:

@@ -61,21 +61,7 @@ class InProcess(BackendConfig):
     def require_likelihoods(self, why: str) -> None:
         """Logits are at hand, so any answer can be scored."""
 
-    def open(
-        self,
-        *,
-        digest: str,
-        style: PromptStyle,
-        generation: Generation,
-        device: str,
-        places: Sequence[Mapping[str, str]] = (),
-    ) -> Backend:
-        if len(places) > 1:
-            from icd_assets.vlm.workers import Workers
-
-            how: dict[str, Any] = {"digest": digest, "style": style, "generation": generation}
-            answering = answers_digest(digest, self.dtype, self.min_pixels, self.max_pixels)
-            return Workers(partial(self.open, **how, device=device), places, **how | {"digest": answering})
+    def open(self, *, digest: str, style: PromptStyle, generation: Generation, device: str) -> Backend:
         from icd_assets.vlm.transformers_backend import TransformersBackend
 
         return TransformersBackend.load(
@@ -89,6 +75,15 @@ class InProcess(BackendConfig):
             min_pixels=self.min_pixels,
             max_pixels=self.max_pixels,
         )
+
+    def open_in(self, places: Sequence[Mapping[str, str]], **how: Any) -> Backend:
+        if len(places) < 2:
+            return self.open(**how)
+        from icd_assets.vlm.workers import Workers
+
+        digest = answers_digest(how["digest"], self.dtype, self.min_pixels, self.max_pixels)
+        opens = partial(self.open, **how)
+        return Workers(opens, places, digest=digest, style=how["style"], generation=how["generation"])
 
     def glance(self, name: str) -> Finding | None:
         return availability("model", name, self.path, self.revision)[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from icd_assets.errors import UserError
@@ -53,15 +53,7 @@ class Served(BackendConfig):
     def require_likelihoods(self, why: str) -> None:
         self.endpoint.require_likelihoods(why)
 
-    def open(
-        self,
-        *,
-        digest: str,
-        style: PromptStyle,
-        generation: Generation,
-        device: str,
-        places: Sequence[Mapping[str, str]] = (),
-    ) -> Backend:
+    def open(self, *, digest: str, style: PromptStyle, generation: Generation, device: str) -> Backend:
         require_client()
         from icd_assets.vlm.endpoint_backend import EndpointBackend
 
