@@ -9,11 +9,11 @@ Deviations from upstream:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from icd_assets.runtime.progress import OnProgress, ignore
 from icd_assets.scoring.rl_data import AnsweredPointer, RlQuery
-from icd_assets.vlm.backend import Refused
+from icd_assets.vlm.backend import Likelihood, Question, Refused
 from icd_assets.vlm.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -46,12 +46,7 @@ def answer_proposals(
         for query, proposal in asked
     ]
     golds = [metric.gold_weights(query.answers) if gt_prob else {} for query, _ in asked]
-    total = len(prompts) + sum(map(len, golds))
-    raw = backend.generate(prompts, lambda done, _: on_progress(done, total))
-    probabilities: list[float | None] = [None] * len(asked)
-    if gt_prob:
-        scored: OnProgress = lambda done, _: on_progress(len(prompts) + done, total)  # noqa: E731
-        probabilities = [*_gt_probabilities(golds, prompts, backend, scored)]
+    raw, probabilities = _replies(prompts, golds, backend, on_progress)
     answers = [metric.clean(text) for text in raw]
     labels = metric.labels(answers, [query.answers for query, _ in asked])
     for text, own in zip(raw, labels, strict=True):
@@ -97,15 +92,19 @@ def _labeled(proposal: Proposal, refresh: int, **labels: Any) -> AnsweredPointer
     )
 
 
-def _gt_probabilities(
-    weights: Sequence[Mapping[str, float]], prompts: Sequence[Prompt], backend: Backend, on_progress: OnProgress
-) -> list[float]:
-    """Per prompt Σ_a P(a | prompt)·weight(a) over its query's distinct gold answers (SPEC G.6)."""
-    likelihoods = iter(
-        backend.answer_likelihoods(
-            [prompt for prompt, own in zip(prompts, weights, strict=True) for _ in own],
-            [answer for own in weights for answer in own],
-            on_progress,
-        )
-    )
-    return [sum((next(likelihoods).probability * weight for weight in own.values()), start=0.0) for own in weights]
+def _replies(
+    prompts: Sequence[Prompt], golds: Sequence[Mapping[str, float]], backend: Backend, on_progress: OnProgress
+) -> tuple[list[str], list[float | None]]:
+    """Per prompt the model's answer, and Σ_a P(a | prompt)·weight(a) over its query's distinct gold answers (SPEC
+    G.6), None without any: asked together, so that one pass over the prompt serves them all."""
+    questions = [
+        Question(prompt, answer) for prompt, own in zip(prompts, golds, strict=True) for answer in (None, *own)
+    ]
+    replies = iter(backend.replies(questions, on_progress))
+    raw: list[str] = []
+    probabilities: list[float | None] = []
+    for own in golds:
+        raw.append(cast("str", next(replies)))
+        scored = [(cast("Likelihood", next(replies)).probability, weight) for weight in own.values()]
+        probabilities.append(sum((p * weight for p, weight in scored), start=0.0) if own else None)
+    return raw, probabilities

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -46,23 +46,32 @@ class Likelihood:
         return math.exp(self.logprob / self.tokens)
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the model answers to ``prompt``; or how likely ``answer`` is after it."""
+
+    prompt: Prompt
+    answer: str | None = None
+
+
 class Refused(str):
     """In place of an answer to a prompt that the server refused, where that may be: an empty text, never kept."""
 
     __slots__ = ()
 
 
-Answer = TypeVar("Answer", str, Likelihood)
+Answer = TypeVar("Answer", bound=str | Likelihood)
+Reply = str | Likelihood
 # Takes answers as they come, by their position in the request: called once per batch that the model computed.
 HandOver = Callable[[Mapping[int, Answer]], None]
 # The same of several requests: which of them it was, from 0, then its answers.
-HandOverEach = Callable[[int, Mapping[int, Answer]], None]
+HandOverEach = Callable[[int, Mapping[int, Reply]], None]
 
 
 class Backend(ABC):
     """A model that answers prompts: the same prompts give the same answers.
 
-    A backend implements ``answer`` and ``score``; who needs answers calls ``generate`` and ``answer_likelihoods``.
+    A backend implements ``ask``; who needs answers of one kind calls ``generate`` or ``answer_likelihoods``.
 
     >>> backend.generate([Prompt.of(query, icds)])
     ['a red dog']
@@ -75,29 +84,20 @@ class Backend(ABC):
         self.generation = generation
 
     @abstractmethod
-    def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
-        """Hand over the decoded answer to every prompt, as the model wrote it (no post-processing).
+    def ask(self, questions: Sequence[Question], hand_over: HandOver[Reply]) -> None:
+        """Hand over the reply to every question: the answer as the model wrote it (no post-processing), or the
+        likelihood of the question's own. What is asked about one prompt should be asked together: a prompt is
+        computed once.
 
         A batch is handed over as a whole as soon as it is there, so that who keeps it asks for the same batches
         again after a kill.
         """
 
-    @abstractmethod
-    def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
-        """Hand over the likelihood of ``answers[i]`` after ``prompts[i]``, batch by batch likewise."""
-
-    def answer_each(self, requests: Iterable[Sequence[Prompt]], hand_over: HandOverEach[str]) -> None:
-        """:meth:`answer` of each request. The next one is taken only when there is somebody to work on it: here
-        after the one before; several workers are at work on as many at once."""
-        for number, prompts in enumerate(requests):
-            self.answer(prompts, partial(hand_over, number))
-
-    def score_each(
-        self, requests: Iterable[tuple[Sequence[Prompt], Sequence[str]]], hand_over: HandOverEach[Likelihood]
-    ) -> None:
-        """:meth:`score` of each request, likewise."""
-        for number, asked in enumerate(requests):
-            self.score(*asked, partial(hand_over, number))
+    def ask_each(self, requests: Iterable[Sequence[Question]], hand_over: HandOverEach) -> None:
+        """:meth:`ask` each request. The next one is taken only when there is somebody to work on it: here after
+        the one before; several workers are at work on as many at once."""
+        for number, questions in enumerate(requests):
+            self.ask(questions, partial(hand_over, number))
 
     def close(self) -> None:  # noqa: B027 - most backends hold nothing
         """Give back what answering took besides memory; whoever asks again opens it again."""
@@ -108,11 +108,15 @@ class Backend(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def replies(self, questions: Sequence[Question], on_progress: OnProgress = ignore) -> list[Reply]:
+        """The replies, in the order asked."""
+        collected = _Collected(len(questions), on_progress)
+        self.ask(questions, collected.add)
+        return collected.in_order()
+
     def generate(self, prompts: Sequence[Prompt], on_progress: OnProgress = ignore) -> list[str]:
         """The answers, in the order asked."""
-        collected: _Collected[str] = _Collected(len(prompts), on_progress)
-        self.answer(prompts, collected.add)
-        return collected.in_order()
+        return cast("list[str]", self.replies([Question(prompt) for prompt in prompts], on_progress))
 
     def answer_likelihoods(
         self, prompts: Sequence[Prompt], answers: Sequence[str], on_progress: OnProgress = ignore
@@ -120,24 +124,48 @@ class Backend(ABC):
         """The likelihoods of ``answers[i]`` after ``prompts[i]``, in the order asked."""
         if len(prompts) != len(answers):
             raise ValueError(f"{len(prompts)} prompts but {len(answers)} answers")
-        collected: _Collected[Likelihood] = _Collected(len(prompts), on_progress)
-        self.score(prompts, answers, collected.add)
-        return collected.in_order()
+        questions = [Question(*asked) for asked in zip(prompts, answers, strict=True)]
+        return cast("list[Likelihood]", self.replies(questions, on_progress))
 
 
-class _Collected(Generic[Answer]):
+class ApartBackend(Backend):
+    """A backend that answers and scores in requests of their own, as a server does."""
+
+    @abstractmethod
+    def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
+        """Hand over the answer to every prompt."""
+
+    @abstractmethod
+    def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
+        """Hand over the likelihood of ``answers[i]`` after ``prompts[i]``."""
+
+    def ask(self, questions: Sequence[Question], hand_over: HandOver[Reply]) -> None:
+        answered = [at for at, question in enumerate(questions) if question.answer is None]
+        scored = [at for at, question in enumerate(questions) if question.answer is not None]
+        if answered:
+            self.answer([questions[at].prompt for at in answered], _at(answered, hand_over))
+        if scored:
+            answers = [questions[at].answer or "" for at in scored]
+            self.score([questions[at].prompt for at in scored], answers, _at(scored, hand_over))
+
+
+def _at(places: Sequence[int], hand_over: HandOver[Reply]) -> HandOver[Any]:
+    return lambda answers: hand_over({places[at]: answer for at, answer in answers.items()})
+
+
+class _Collected:
     """A request's answers as they come."""
 
     def __init__(self, total: int, on_progress: OnProgress) -> None:
         self._total = total
         self._on_progress = on_progress
-        self._answers: dict[int, Answer] = {}
+        self._answers: dict[int, Reply] = {}
 
-    def add(self, answers: Mapping[int, Answer]) -> None:
+    def add(self, answers: Mapping[int, Reply]) -> None:
         self._answers |= answers
         self._on_progress(len(self._answers), self._total)
 
-    def in_order(self) -> list[Answer]:
+    def in_order(self) -> list[Reply]:
         if len(self._answers) != self._total:
             raise ValueError(f"the backend handed over {len(self._answers)} of {self._total} answers")
         return [self._answers[position] for position in range(self._total)]

@@ -7,23 +7,20 @@ messages with each image replaced by the sha256 of its bytes, and the decoding (
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Generic, Literal
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.plain_file import open_plain
 from icd_assets.store.digests import sha256_json
 from icd_assets.vlm.answer_store import AnswerStore
-from icd_assets.vlm.backend import Answer, Backend, HandOver, Likelihood, Refused
+from icd_assets.vlm.backend import Backend, HandOver, Question, Refused, Reply
 from icd_assets.vlm.images import treatment
 from icd_assets.vlm.lru import ByteLru
 from icd_assets.vlm.picture_file import BYTES
-from icd_assets.vlm.prompts import Message, Prompt, messages
+from icd_assets.vlm.prompts import Message, messages
 
 __all__ = ["AnswerStore", "CachedBackend"]
-
-Kind = Literal["generate", "likelihood"]
 
 _KNOWN_IMAGES = 200_000
 
@@ -31,12 +28,13 @@ _KNOWN_IMAGES = 200_000
 class CachedBackend(Backend):
     """A backend in front of which a store stands.
 
-    Distinct prompts are taken in chunks at fixed positions of the caller's list, and every batch that the backend
-    hands over is committed as a whole at once, by this process alone: a killed run loses what was being computed,
-    and its second try asks for the very same batches of the rest. A chunk goes whole to one worker, so batches do
-    not depend on how many of them there are.
+    Questions are put in the order of their prompts' beginnings, so that what begins alike is asked together;
+    distinct ones are taken in chunks at fixed positions of that order, and every batch that the backend hands over
+    is committed as a whole at once, by this process alone: a killed run loses what was being computed, and its
+    second try asks for the very same batches of the rest. A chunk goes whole to one worker, so batches do not
+    depend on how many of them there are.
 
-    ``asked`` counts the prompts that went to the model, ``reused`` those that did not have to, ``refused`` those
+    ``asked`` counts the questions that went to the model, ``reused`` those that did not have to, ``refused`` those
     that a server did not take.
     """
 
@@ -50,30 +48,25 @@ class CachedBackend(Backend):
         self.reused = 0
         self.refused = 0
         self._chunk = chunk
+        self._decoding = self.generation.model_dump(mode="json")
         self._images: ByteLru[tuple[str, int, int], str] = ByteLru(_KNOWN_IMAGES, lambda _: 1)
 
-    def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
-        decoding = self.generation.model_dump(mode="json")
-        keys = (self._key("generate", prompt, decoding) for prompt in prompts)
-        request = _Request(keys, self.store.texts, self.store, hand_over)
+    def ask(self, questions: Sequence[Question], hand_over: HandOver[Reply]) -> None:
+        order = sorted(range(len(questions)), key=lambda at: questions[at].prompt.order)
+        keys = ((at, self._key(questions[at])) for at in order)
+        request = _Request(questions, keys, self.store, hand_over)
 
-        def keep(number: int, answers: Mapping[int, str]) -> None:
+        def keep(number: int, answers: Mapping[int, Reply]) -> None:
             self.refused += sum(isinstance(answer, Refused) for answer in answers.values())
             request.keep(number, answers)
 
-        self.backend.answer_each(([prompts[at] for at in part] for part in self._missing(request)), keep)
-
-    def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
-        keys = (self._key("likelihood", *asked) for asked in zip(prompts, answers, strict=True))
-        request = _Request(keys, self.store.likelihoods, self.store, hand_over)
-        asked = (([prompts[at] for at in part], [answers[at] for at in part]) for part in self._missing(request))
-        self.backend.score_each(asked, request.keep)
+        self.backend.ask_each(([questions[at] for at in part] for part in self._missing(request)), keep)
 
     def close(self) -> None:
         self.backend.close()
         self.store.close()
 
-    def _missing(self, request: _Request[Answer]) -> Iterator[list[int]]:
+    def _missing(self, request: _Request) -> Iterator[list[int]]:
         """Chunk by chunk the positions that the model is to be asked about."""
         for positions, missing in request.chunks(self._chunk):
             self.asked += len(missing)
@@ -87,9 +80,11 @@ class CachedBackend(Backend):
         refused = {"vlm_prompts_refused": self.refused} if self.refused else {}
         return {"vlm_prompts_asked": self.asked, "vlm_prompts_reused": self.reused, **refused}
 
-    def _key(self, kind: Kind, prompt: Prompt, asked: object) -> bytes:
+    def _key(self, question: Question) -> bytes:
+        prompt, answer = question.prompt, question.answer
         images = iter([self._image_digest(path) for path in prompt.images])
         content = [_with_digests(message, images) for message in messages(prompt, self.style)]
+        kind, asked = ("generate", self._decoding) if answer is None else ("likelihood", answer)
         return bytes.fromhex(sha256_json([kind, self.digest, content, asked]))
 
     def _image_digest(self, path: Path) -> str:
@@ -118,26 +113,26 @@ def _with_digests(message: Message, images: Iterator[str]) -> Message:
     return message | {"content": parts}
 
 
-class _Request(Generic[Answer]):
+class _Request:
     """A caller's list, by the keys of its positions: which of them share a key, and so an answer.
 
-    ``keys`` are taken when they are needed: the model is at work on the first chunk while those of the second are
-    made. ``known`` looks answers up.
+    ``keys``, each with its position, are taken when they are needed: the model is at work on the first chunk
+    while those of the second are made.
     """
 
     def __init__(
         self,
-        keys: Iterable[bytes],
-        known: Callable[[Sequence[bytes]], Mapping[bytes, Answer]],
+        questions: Sequence[Question],
+        keys: Iterable[tuple[int, bytes]],
         store: AnswerStore,
-        hand_over: HandOver[Answer],
+        hand_over: HandOver[Reply],
     ) -> None:
+        self._questions = questions
         self._keys = keys
-        self._known: Callable[[Sequence[bytes]], Mapping[bytes, Answer]] = known
         self._store = store
-        self._hand_over: HandOver[Answer] = hand_over
+        self._hand_over = hand_over
         self._positions: dict[bytes, list[int]] = {}
-        self._answers: dict[bytes, Answer] = {}
+        self._answers: dict[bytes, Reply] = {}
         self._asked: list[list[bytes]] = []
 
     def chunks(self, size: int) -> Iterator[tuple[int, list[int]]]:
@@ -145,7 +140,7 @@ class _Request(Generic[Answer]):
         many positions there were, and one of every key that is not known, the first."""
         chunk: list[bytes] = []
         positions = 0
-        for position, key in enumerate(self._keys):
+        for position, key in self._keys:
             if key in self._answers:
                 self._hand_over({position: self._answers[key]})
             elif key in self._positions:
@@ -160,20 +155,28 @@ class _Request(Generic[Answer]):
         if positions:
             yield positions, self._missing(chunk)
 
-    def _missing(self, chunk: list[bytes]) -> list[int]:
+    def _missing(self, chunk: Sequence[bytes]) -> list[int]:
         if known := self._known(chunk):
             self._share(known)
         if missing := [key for key in chunk if key not in known]:
             self._asked.append(missing)
         return [self._positions[key][0] for key in missing]
 
-    def keep(self, number: int, answers: Mapping[int, Answer]) -> None:
+    def _known(self, chunk: Sequence[bytes]) -> dict[bytes, Reply]:
+        texts = [key for key in chunk if self._questions[self._positions[key][0]].answer is None]
+        known: dict[bytes, Reply] = {**self._store.texts(texts)} if texts else {}
+        if len(texts) < len(chunk):
+            asked = set(texts)
+            known |= self._store.likelihoods([key for key in chunk if key not in asked])
+        return known
+
+    def keep(self, number: int, answers: Mapping[int, Reply]) -> None:
         """Commit a batch of the ``number``-th chunk with something missing, given by its places among that, then
         hand it over."""
         found = {self._asked[number][place]: answer for place, answer in answers.items()}
         self._store.add({key: answer for key, answer in found.items() if not isinstance(answer, Refused)})
         self._share(found)
 
-    def _share(self, answers: Mapping[bytes, Answer]) -> None:
+    def _share(self, answers: Mapping[bytes, Reply]) -> None:
         self._answers |= answers
         self._hand_over({at: answer for key, answer in answers.items() for at in self._positions[key]})

@@ -13,16 +13,19 @@ Legend: B rows, L tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
-from icd_assets.vlm.image_features import Grid, ImageFeatures
-from icd_assets.vlm.inputs import Row, Side, special_tokens
+from icd_assets.vlm.image_features import Grid, ImageFeatures, Key
+from icd_assets.vlm.inputs import Row, special_tokens
 from icd_assets.vlm.lru import ByteLru
+from icd_assets.vlm.prefix_states import Beginning, Piece, State, cache_of
 
 _POSITIONS_BYTES = 64 << 20
 
@@ -42,66 +45,92 @@ class CachedInputs:
     def rows(self, texts: Sequence[str], images: Sequence[tuple[Path, ...]]) -> list[Row]:
         """``ids`` are those that the model reads: an image token per row of its features."""
         ids = self.processor.tokenizer(list(texts), **special_tokens(self.processor, texts))["input_ids"]
-        return [
-            Row(text, self._widened(found, paths), paths)
-            for text, found, paths in zip(texts, ids, images, strict=True)
-        ]
+        return [self._row(text, found, paths) for text, found, paths in zip(texts, ids, images, strict=True)]
 
-    def width(self, row: Row) -> int:
-        """The row's length rounded up by at most a sixteenth: few widths, little padding."""
-        length = len(row.ids)
-        step = 1 << max(0, length.bit_length() - 5)
-        return -(-length // step) * step
-
-    def prompts(self, rows: Sequence[Row]) -> dict[str, Any]:
-        inputs, mask = self._padded([row.ids for row in rows], rows, "left")
-        if "position_ids" in inputs:
-            # Row 0 is what `generate` itself would put there: the plain count of tokens.
-            count = (mask.cumsum(dim=1) - 1).clamp(min=0)
-            inputs["position_ids"] = torch.cat([count[None], inputs["position_ids"]])  # [4, B, L]
-        return {**inputs, "attention_mask": mask, "mm_encoder_outputs": self._outputs(rows)}
-
-    def scored(self, rows: Sequence[Row]) -> tuple[dict[str, Any], list[int]]:
-        """The last token is what is predicted last; it is not fed."""
-        fed = [row.ids[:-1] for row in rows]
-        inputs, _ = self._padded(fed, rows, "right")
-        return {**inputs, "mm_encoder_outputs": self._outputs(rows)}, [len(row) for row in fed]
-
-    def _widened(self, ids: Sequence[int], images: tuple[Path, ...]) -> tuple[int, ...]:
+    def _row(self, text: str, ids: Sequence[int], images: tuple[Path, ...]) -> Row:
         places = iter([self._features.place(key) for key in self._features.keys(images)])
         widened: list[int] = []
+        spans = []
         for token in ids:
-            widened += next(places).ids if token == self._placeholder else [token]
-        return tuple(widened)
+            if token == self._placeholder:
+                start = len(widened)
+                widened += next(places).ids
+                spans.append((start, len(widened)))
+            else:
+                widened.append(token)
+        return Row(text, tuple(widened), images, tuple(spans))
 
-    def _outputs(self, rows: Sequence[Row]) -> dict[str, Any]:
-        return self._features.together([key for row in rows for key in self._features.keys(row.images)])
+    def beginnings(self, row: Row, end: int) -> list[Beginning]:
+        """What ``row`` begins with: up to its second image, its third, and so on, and up to ``end``."""
+        keys = self.keys(row)
+        starts = [start for start, _ in row.spans]
+        cuts = [*(start for start in starts[1:] if start < end), end]
+        return [Beginning(row.ids[:cut], keys[: bisect_left(starts, cut)]) for cut in cuts if cut]
 
-    def _padded(
-        self, ids: Sequence[tuple[int, ...]], rows: Sequence[Row], side: Side
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """``input_ids`` [B, L], ``position_ids`` [3, B, L] where they follow grids, and the mask [B, L]; L is the
-        width of every row."""
-        size = len(rows), max(map(self.width, rows))
+    def keys(self, row: Row) -> tuple[Key, ...]:
+        return tuple(self._features.keys(row.images))
+
+    def width(self, length: int) -> int:
+        """``length`` rounded up by at most a sixteenth, or to four: few widths, little padding."""
+        step = max(4, 1 << max(0, length.bit_length() - 5))
+        return -(-length // step) * step
+
+    def fed(self, pieces: Sequence[Piece], states: Mapping[Beginning, State]) -> dict[str, Any]:
+        """``forward`` arguments that continue from the states of what is before ``pieces``, right padded:
+        input_ids [B, S]. All pieces begin a prompt, or none does."""
+        size = len(pieces), max(self.width(len(piece.ids)) for piece in pieces)
         tokens = torch.full(size, self._pad_token)
-        mask = torch.zeros(size, dtype=torch.long)
-        positions = torch.zeros(3, *size, dtype=torch.long) if self._features.have_grids else None
-        for index, (row_ids, row) in enumerate(zip(ids, rows, strict=True)):
-            span = _span(len(row_ids), size[1], side)
-            tokens[index, span] = torch.tensor(row_ids)
-            mask[index, span] = 1
-            if positions is not None:
-                positions[:, index, span] = self._positions_of(row_ids, row.images)
-        device = self._model.device
-        inputs = {"input_ids": tokens} if positions is None else {"input_ids": tokens, "position_ids": positions}
-        return {name: tensor.to(device) for name, tensor in inputs.items()}, mask.to(device)
+        for row, piece in enumerate(pieces):
+            tokens[row, : len(piece.ids)] = torch.tensor(piece.ids)
+        inputs = {"input_ids": tokens, "position_ids": self._positions_of_pieces(pieces, size[1])}
+        before = [piece.before for piece in pieces if piece.before]
+        cache = DynamicCache()
+        if before:
+            width = max(self.width(len(one.ids)) for one in before)
+            cache = cache_of([states[one] for one in before], width)
+            inputs["attention_mask"] = _mask([len(one.ids) for one in before], width, size[1])
+        on_device = {name: tensor.to(self._model.device) for name, tensor in inputs.items()}
+        return {**on_device, **self._encoded(pieces), "past_key_values": cache, "use_cache": True}
 
-    def _positions_of(self, ids: tuple[int, ...], images: tuple[Path, ...]) -> Tensor:
+    def branched(self, pieces: Sequence[Piece], states: Mapping[Beginning, State], beams: int) -> dict[str, Any]:
+        """``generate`` arguments that continue from the states of what is before ``pieces``, which are of one
+        length and hold no image: input_ids [B, W + S], left padded."""
+        before = [piece.before for piece in pieces if piece.before]
+        width, fed = max(self.width(len(one.ids)) for one in before), len(pieces[0].ids)
+        tokens = torch.full((len(pieces), width + fed), self._pad_token)
+        for row, piece in enumerate(pieces):
+            tokens[row, width - len(piece.whole.ids) + fed :] = torch.tensor(piece.whole.ids)
+        mask = _mask([len(one.ids) for one in before], width, fed)
+        inputs = {"input_ids": tokens, "attention_mask": mask}
+        if self._features.have_grids:
+            # Row 0 is what `generate` itself would put there: the plain count of tokens.
+            count = (mask.cumsum(dim=1) - 1).clamp(min=0)
+            positions = torch.zeros(3, *tokens.shape, dtype=torch.long)
+            for row, piece in enumerate(pieces):
+                positions[:, row, width - len(piece.whole.ids) + fed :] = self._positions_of(piece.whole)
+            inputs["position_ids"] = torch.cat([count[None], positions])  # [4, B, W + S]
+        on_device = {name: tensor.to(self._model.device) for name, tensor in inputs.items()}
+        return {**on_device, "past_key_values": cache_of([states[one] for one in before], width, beams)}
+
+    def _encoded(self, pieces: Sequence[Piece]) -> dict[str, Any]:
+        images = [key for piece in pieces for key in piece.images]
+        return {"mm_encoder_outputs": self._features.together(images)} if images else {}
+
+    def _positions_of_pieces(self, pieces: Sequence[Piece], width: int) -> Tensor:
+        """[B, S], and [3, B, S] where positions follow grids."""
+        if not self._features.have_grids:
+            return torch.tensor([piece.start for piece in pieces])[:, None] + torch.arange(width)
+        positions = torch.zeros(3, len(pieces), width, dtype=torch.long)
+        for row, piece in enumerate(pieces):
+            positions[:, row, : len(piece.ids)] = self._positions_of(piece.whole)[:, piece.start :]
+        return positions
+
+    def _positions_of(self, beginning: Beginning) -> Tensor:
         """[3, L]: time, height and width of every token."""
-        grids = tuple(self._features.place(key).grid for key in self._features.keys(images))
-        is_image = torch.tensor(ids) == self._image_token
+        grids = tuple(self._features.place(key).grid for key in beginning.images)
+        is_image = torch.tensor(beginning.ids) == self._image_token
         layout = (is_image.numpy().tobytes(), grids)
-        return self._positions.get(layout, lambda: self._computed_positions(ids, is_image, grids))
+        return self._positions.get(layout, lambda: self._computed_positions(beginning.ids, is_image, grids))
 
     def _computed_positions(
         self, ids: tuple[int, ...], is_image: Tensor, grids: tuple[Grid | None, ...]
@@ -112,12 +141,10 @@ class CachedInputs:
         return positions[:, 0].to(torch.long)  # type: ignore[no-any-return]
 
 
-def _span(length: int, width: int, side: Side) -> slice:
-    """Where the tokens of a row stand that is padded on ``side``."""
-    match side:
-        case "left":
-            return slice(width - length, width)
-        case "right":
-            return slice(0, length)
-        case other:
-            assert_never(other)
+def _mask(before: Sequence[int], width: int, fed: int) -> Tensor:
+    """[B, W + S]: of the kept tokens, left padded to ``width``, the last ``before[row]``; of those fed all, for
+    what follows a token does not touch it."""
+    mask = torch.ones(len(before), width + fed, dtype=torch.long)
+    for row, length in enumerate(before):
+        mask[row, : width - length] = 0
+    return mask

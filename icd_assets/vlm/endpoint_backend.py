@@ -21,15 +21,24 @@ longest common beginning of the prompt's token ids with and without the answer, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.interrupts import run_async
 from icd_assets.store.digests import sha256_json
-from icd_assets.vlm.backend import Answer, Backend, Generation, HandOver, HandOverEach, Likelihood, Refused
+from icd_assets.vlm.backend import (
+    ApartBackend,
+    Generation,
+    HandOver,
+    HandOverEach,
+    Likelihood,
+    Question,
+    Refused,
+    Reply,
+)
 from icd_assets.vlm.data_url import data_url, with_urls
 from icd_assets.vlm.endpoint import Endpoint
 from icd_assets.vlm.endpoint_client import EndpointClient, PromptRefused, Unavailable
@@ -49,7 +58,7 @@ Tail = tuple[Path, str, str]  # image, question and answer of a query
 Result = TypeVar("Result")
 
 
-class EndpointBackend(Backend):
+class EndpointBackend(ApartBackend):
     """Answers prompts through a server.
 
     >>> EndpointBackend(entry.endpoint, style=entry.prompt, generation=entry.generation).generate(prompts)
@@ -106,39 +115,25 @@ class EndpointBackend(Backend):
 
         self._run(prompts, ask, hand_over)
 
-    def answer_each(self, requests: Iterable[Sequence[Prompt]], hand_over: HandOverEach[str]) -> None:
-        for (prompts,), share in self._together(((prompts,) for prompts in requests), hand_over):
-            self.answer(prompts, share)
-
-    def score_each(
-        self, requests: Iterable[tuple[Sequence[Prompt], Sequence[str]]], hand_over: HandOverEach[Likelihood]
-    ) -> None:
-        for (prompts, answers), share in self._together(requests, hand_over):
-            self.score(prompts, answers, share)
-
-    def _together(
-        self, requests: Iterable[tuple[Sequence[Any], ...]], hand_over: HandOverEach[Answer]
-    ) -> Iterator[tuple[list[list[Any]], HandOver[Answer]]]:
-        """Several requests as one, and who takes its answers: at the end of each, servers wait for the slowest."""
+    def ask_each(self, requests: Iterable[Sequence[Question]], hand_over: HandOverEach) -> None:
+        """Several requests as one: at the end of each, servers wait for the slowest."""
         least = _ROUNDS * self.endpoint.concurrency * len(self.endpoint.urls)
-        columns: list[list[Any]] = []
+        together: list[Question] = []
         places: list[tuple[int, int]] = []
 
-        def share(answers: Mapping[int, Answer]) -> None:
+        def share(answers: Mapping[int, Reply]) -> None:
             for index, answer in answers.items():
                 number, at = places[index]
                 hand_over(number, {at: answer})
 
-        for number, request in enumerate(requests):
-            columns = columns or [[] for _ in request]
-            for column, own in zip(columns, request, strict=True):
-                column += own
-            places += [(number, at) for at in range(len(request[0]))]
+        for number, questions in enumerate(requests):
+            together += questions
+            places += [(number, at) for at in range(len(questions))]
             if len(places) >= least:
-                yield columns, share
-                columns, places = [], []
+                self.ask(together, share)
+                together, places = [], []
         if places:
-            yield columns, share
+            self.ask(together, share)
 
     def _skipped(self, prompt: Prompt, refused: PromptRefused) -> Refused:
         """In place of an answer, as long as few prompts are refused."""
@@ -201,10 +196,5 @@ class EndpointBackend(Backend):
 def _alike(prompts: Sequence[Prompt]) -> list[list[int]]:
     """The prompts' indices, those with the same first demonstration together and those that go on alike side by
     side: a server computes the beginning that they share once, if it keeps what it computed."""
-    order = sorted(range(len(prompts)), key=lambda index: _beginning(prompts[index]))
-    return [[*group] for _, group in groupby(order, key=lambda index: _beginning(prompts[index])[:1])]
-
-
-def _beginning(prompt: Prompt) -> list[tuple[str, str, str]]:
-    shots = [(str(shot.image), shot.question, shot.answer) for shot in prompt.shots]
-    return [*shots, (str(prompt.image), prompt.question, "")]
+    order = sorted(range(len(prompts)), key=lambda index: prompts[index].order)
+    return [[*group] for _, group in groupby(order, key=lambda index: prompts[index].order[:1])]

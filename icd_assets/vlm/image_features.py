@@ -30,9 +30,14 @@ Grid = tuple[int, int, int]  # patches in time, height, width
 Key = tuple[Path, bool]  # an image, and whether it is encoded as one of several
 
 
-def can_cache(model: Any) -> bool:
-    """Whether the model takes what its vision tower made of an image earlier."""
-    return "mm_encoder_outputs" in inspect.signature(model.forward).parameters
+def why_not(model: Any) -> str | None:
+    """Why the model does not take what its vision tower made of an image earlier; None if it does.
+
+    The class is asked, not the object: whoever wraps ``forward``, as quantizers do, hides what it takes.
+    """
+    if "mm_encoder_outputs" in inspect.signature(type(model).forward).parameters:
+        return None
+    return "it takes images, not their features"
 
 
 @dataclass(frozen=True, slots=True)

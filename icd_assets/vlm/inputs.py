@@ -29,6 +29,15 @@ class Row:
     text: str
     ids: tuple[int, ...]
     images: tuple[Path, ...]
+    spans: tuple[tuple[int, int], ...] = ()  # where among ``ids`` each image's tokens stand, if they are widened
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the model writes after ``row``; or how likely its last tokens are, ``target``."""
+
+    row: Row
+    target: tuple[int, ...] | None = None
 
 
 def special_tokens(processor: Any, texts: Sequence[str]) -> dict[str, bool]:
@@ -38,23 +47,11 @@ def special_tokens(processor: Any, texts: Sequence[str]) -> dict[str, bool]:
 
 
 class Inputs(Protocol):
-    """Turns prompts into rows, and rows into batches."""
+    """Turns prompts into rows."""
 
     processor: Any
 
     def rows(self, texts: Sequence[str], images: Sequence[tuple[Path, ...]]) -> list[Row]: ...
-
-    def width(self, row: Row) -> int:
-        """Rows of different width never share a batch; 0 if any two may."""
-        ...
-
-    def prompts(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """``generate`` arguments, left padded: input_ids [B, L]."""
-        ...
-
-    def scored(self, rows: Sequence[Row]) -> tuple[dict[str, Any], list[int]]:
-        """``forward`` arguments, right padded, and per row the number of tokens before its last one."""
-        ...
 
 
 class ProcessorInputs:
@@ -70,13 +67,12 @@ class ProcessorInputs:
         ids = self.processor.tokenizer(list(texts), **special_tokens(self.processor, texts))["input_ids"]
         return [Row(*row) for row in zip(texts, map(tuple, ids), images, strict=True)]
 
-    def width(self, row: Row) -> int:
-        return 0
-
     def prompts(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """``generate`` arguments, left padded: input_ids [B, L]."""
         return self._processed(rows, "left")
 
     def scored(self, rows: Sequence[Row]) -> tuple[dict[str, Any], list[int]]:
+        """``forward`` arguments, right padded, and per row the number of tokens before its last one."""
         inputs = self._processed(rows, "right")
         lengths: Tensor = inputs["attention_mask"].sum(dim=1)  # [B]
         return inputs, [length - 1 for length in lengths.tolist()]

@@ -31,12 +31,24 @@ class ByteLru(Generic[Key, Value]):
                 self._values.move_to_end(key)
                 return self._values[key]
             value = make()
+            self.keep(key, value)
+            return value
+
+    def find(self, key: Key) -> Value | None:
+        """The kept value, if there is one."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+            return self._values.get(key)
+
+    def keep(self, key: Key, value: Value) -> None:
+        """Keep a value whose key has none."""
+        with self._lock:
             self._values[key] = value
             self.size += self._size_of(value)
             while self.size > self.limit:
                 _, dropped = self._values.popitem(last=False)
                 self.size -= self._size_of(dropped)
-            return value
 
     def __len__(self) -> int:
         return len(self._values)

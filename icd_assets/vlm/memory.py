@@ -30,7 +30,7 @@ from transformers import AutoModelForImageTextToText
 
 from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.chat import Chat
-from icd_assets.vlm.image_features import can_cache
+from icd_assets.vlm.image_features import why_not
 from icd_assets.vlm.inputs import special_tokens
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 from icd_assets.vlm.weights import Dtype
@@ -107,7 +107,7 @@ def model_sizes(config: Any) -> ModelSizes:
         widest=_widest(decoder),
         vocabulary=text.vocab_size,
         vision_widest=_widest(module for module in outside if module is not model.get_output_embeddings()),
-        one_image_at_a_time=can_cache(model),
+        one_image_at_a_time=why_not(model) is None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Loading a vision-language model and fixing how it decodes."""
+"""Loading a vision-language model."""
 
 from __future__ import annotations
 
@@ -9,32 +9,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, GenerationConfig
+from transformers import AutoModelForImageTextToText
 from transformers.utils import logging as transformers_logging
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.foreign import brief, first_line
-from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.processor import read_config
 from icd_assets.vlm.weight_headers import require_whole
 from icd_assets.vlm.weights import Dtype
-
-
-def decoding_config(generation: Generation, model: Any, tokenizer: Any) -> GenerationConfig:
-    """``generation`` as transformers' config; end tokens are the model's and the tokenizer's."""
-    stated = model.generation_config.eos_token_id
-    ends = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])} - {None}
-    beams = {"length_penalty": generation.length_penalty} if generation.num_beams > 1 else {}
-    return GenerationConfig(
-        do_sample=False,
-        num_beams=generation.num_beams,
-        max_new_tokens=generation.max_new_tokens,
-        min_new_tokens=generation.min_new_tokens or None,
-        eos_token_id=sorted(ends),
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=model.generation_config.bos_token_id,
-        **beams,
-    )
 
 
 def load_model(folder: Path, dtype: Dtype, device: str) -> Any:

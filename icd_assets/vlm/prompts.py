@@ -60,6 +60,12 @@ class Prompt:
         return cls(shots, query.image, query.question, query.question_id)
 
     @property
+    def order(self) -> tuple[tuple[str, str, str], ...]:
+        """Prompts sorted by this stand beside those that begin as they do."""
+        shots = [(str(shot.image), shot.question, shot.answer) for shot in self.shots]
+        return (*shots, (str(self.image), self.question, ""))
+
+    @property
     def images(self) -> tuple[Path, ...]:
         """Every image in reading order, the query's last."""
         return (*(shot.image for shot in self.shots), self.image)

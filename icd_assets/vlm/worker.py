@@ -34,8 +34,7 @@ def _serve(connection: Connection[Any, Any]) -> None:
         backend = pickle.loads(connection.recv_bytes())()  # noqa: S301 - from the parent
         connection.send(("opened", backend.digest))
         while True:
-            kind, asked = connection.recv()
-            getattr(backend, kind)(*asked, lambda answers: connection.send(("answered", dict(answers))))
+            backend.ask(connection.recv(), lambda answers: connection.send(("answered", dict(answers))))
             connection.send(("done", None))
     except (EOFError, ConnectionError):
         raise

@@ -15,15 +15,15 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from icd_assets.errors import UserError
-from icd_assets.vlm.backend import Backend, Generation, HandOver, HandOverEach, Likelihood
-from icd_assets.vlm.prompts import Prompt, PromptStyle
+from icd_assets.vlm.backend import Backend, Generation, HandOver, HandOverEach, Question, Reply
+from icd_assets.vlm.prompts import PromptStyle
 
 # How often the same prompts may end a worker before they count as the cause.
 _DEATHS = 3
@@ -40,24 +40,23 @@ class WorkerDied(UserError):
 class _Request:
     """What one worker is at: its number in the caller's order, and which of its positions have no answer yet."""
 
-    kind: str
     number: int
-    asked: tuple[Sequence[Any], ...]  # the prompts, and the answers to score if it is that
+    questions: Sequence[Question]
     open: list[int]
     sent: list[int] = field(default_factory=list)  # the positions that the worker counts from 0
     message: bytes = b""
     deaths: int = 0  # since its last batch
 
     @classmethod
-    def of(cls, kind: str, number: int, asked: tuple[Sequence[Any], ...]) -> _Request:
-        request = cls(kind, number, asked, list(range(len(asked[0]))))
+    def of(cls, number: int, questions: Sequence[Question]) -> _Request:
+        request = cls(number, questions, list(range(len(questions))))
         request.prepare()
         return request
 
     def prepare(self) -> None:
         """The message that asks for what has no answer yet."""
         self.sent = list(self.open)
-        self.message = pickle.dumps((self.kind, [[column[at] for at in self.sent] for column in self.asked]))
+        self.message = pickle.dumps([self.questions[at] for at in self.sent])
 
     def answered(self, answers: Mapping[int, Any]) -> dict[int, Any]:
         """A worker's batch by the request's own positions."""
@@ -94,39 +93,23 @@ class Workers(Backend):
             _Worker(place, f"worker {number} of {len(places)}") for number, place in enumerate(places, 1)
         ]
 
-    def answer(self, prompts: Sequence[Prompt], hand_over: HandOver[str]) -> None:
-        self.answer_each([prompts], lambda _, answers: hand_over(answers))
+    def ask(self, questions: Sequence[Question], hand_over: HandOver[Reply]) -> None:
+        self.ask_each([questions], lambda _, answers: hand_over(answers))
 
-    def score(self, prompts: Sequence[Prompt], answers: Sequence[str], hand_over: HandOver[Likelihood]) -> None:
-        self.score_each([(prompts, answers)], lambda _, found: hand_over(found))
-
-    def answer_each(self, requests: Iterable[Sequence[Prompt]], hand_over: HandOverEach[str]) -> None:
-        self._each("answer", ((prompts,) for prompts in requests), hand_over)
-
-    def score_each(
-        self, requests: Iterable[tuple[Sequence[Prompt], Sequence[str]]], hand_over: HandOverEach[Likelihood]
-    ) -> None:
-        self._each("score", iter(requests), hand_over)
-
-    def close(self) -> None:
-        """End the processes."""
-        for worker in self._workers:
-            worker.end()
-
-    def _each(self, kind: str, asked: Iterator[tuple[Sequence[Any], ...]], hand_over: HandOverEach[Any]) -> None:
-        requests = (_Request.of(kind, number, one) for number, one in enumerate(asked))
+    def ask_each(self, requests: Iterable[Sequence[Question]], hand_over: HandOverEach) -> None:
+        made = (_Request.of(number, questions) for number, questions in enumerate(requests))
         ready: deque[_Request] = deque()
         try:
             while True:
                 for worker in self._workers:
-                    if worker.at is None and (request := ready.popleft() if ready else next(requests, None)):
+                    if worker.at is None and (request := ready.popleft() if ready else next(made, None)):
                         self._ask(worker, request)
                 if not (busy := [worker for worker in self._workers if worker.at is not None]):
                     return
                 # One more for each is made while all are at work, but left to whoever is free first.
                 waited = [worker.connection for worker in busy]
                 while len(ready) < len(busy) and not wait(waited, 0):
-                    if (request := next(requests, None)) is None:
+                    if (request := next(made, None)) is None:
                         break
                     ready.append(request)
                 heard = wait(waited)
@@ -137,6 +120,11 @@ class Workers(Backend):
             self.close()  # answers on their way belong to nobody
             raise
 
+    def close(self) -> None:
+        """End the processes."""
+        for worker in self._workers:
+            worker.end()
+
     def _ask(self, worker: _Worker, request: _Request) -> None:
         worker.at = request
         if worker.alive:
@@ -144,7 +132,7 @@ class Workers(Backend):
         else:
             worker.start(self._opens)  # asked when it is open, and does not keep others from starting
 
-    def _take(self, worker: _Worker, hand_over: HandOverEach[Any]) -> None:
+    def _take(self, worker: _Worker, hand_over: HandOverEach) -> None:
         """The next message of a worker that has one, or has died."""
         request = worker.at
         assert request is not None, "only workers with a request are waited for"

@@ -12,7 +12,7 @@ from icd_assets.evaluation.headroom import of_sampled, of_stored, recipe, senten
 from icd_assets.scoring.headroom import Sampled, Stored, measure, prompts_of_a_query, stored_losses
 from icd_assets.scoring.rl_data import AnsweredPointer, RlData, RlQuery
 from icd_assets.tasks import TASKS
-from icd_assets.vlm.backend import Backend, Generation, HandOver, Likelihood
+from icd_assets.vlm.backend import ApartBackend, Generation, HandOver, Likelihood
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 from icd_assets_tests.worlds.vqa_files import item
 
@@ -40,7 +40,7 @@ def nothing(shots: Sequence[str]) -> int:
     return 0
 
 
-class RuleBackend(Backend):
+class RuleBackend(ApartBackend):
     """Right if the rule knows both words; the more it knows, the likelier the answer."""
 
     def __init__(self, rule: Rule) -> None:

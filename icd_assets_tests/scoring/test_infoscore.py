@@ -17,7 +17,7 @@ from icd_assets.datasets.vqa import VqaItem
 from icd_assets.errors import UserError
 from icd_assets.scoring.beam_file import write_beams
 from icd_assets.scoring.infoscore import BeamConfig, infoscore_beams
-from icd_assets.vlm.backend import Backend, Generation, HandOver, Likelihood
+from icd_assets.vlm.backend import ApartBackend, Backend, Generation, HandOver, Likelihood
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 from icd_assets.vlm.transformers_backend import TransformersBackend
@@ -44,7 +44,7 @@ QUERIES = [LIBRARY[3], LIBRARY[8]]
 POOLS = {3: (9, 1, 4, 7, 0), 8: (2, 5, 11, 6, 10)}
 
 
-class Oracle(Backend):
+class Oracle(ApartBackend):
     """P depends on the whole ordered prompt, so every order of demonstrations has its own value."""
 
     def __init__(self) -> None:
@@ -217,13 +217,13 @@ def test_a_killed_search_resumes_to_the_same_bytes(tmp_path: Path) -> None:
         left = 3
 
         def __init__(self) -> None:
-            Backend.__init__(self, digest=vlm.digest, style=vlm.style, generation=vlm.generation)
+            ApartBackend.__init__(self, digest=vlm.digest, style=vlm.style, generation=vlm.generation)
 
-        def score(self, *arguments: Any) -> None:
+        def ask(self, *arguments: Any) -> None:
             self.left -= 1
             if self.left < 0:
                 raise KeyboardInterrupt
-            vlm.score(*arguments)
+            vlm.ask(*arguments)
 
     def run(backend: Backend, store: AnswerStore, asked: list[VqaItem], chunk: int) -> bytes:
         stored = CachedBackend(backend, store, chunk=chunk)

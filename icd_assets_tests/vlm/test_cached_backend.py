@@ -8,18 +8,19 @@ import sqlite3
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from icd_assets.errors import UserError
-from icd_assets.vlm.backend import Backend, Generation, HandOver, Likelihood
+from icd_assets.vlm.backend import ApartBackend, Generation, HandOver, Likelihood, Question
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 from icd_assets_tests.programs import program
 
 
-class Parrot(Backend):
+class Parrot(ApartBackend):
     """A backend whose answers are a function of the question."""
 
     def __init__(self, digest: str = "parrot", generation: Generation | None = None) -> None:
@@ -52,6 +53,27 @@ def store(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 def prompts(image: Path, *questions: str) -> list[Prompt]:
     return [Prompt((), image, question) for question in questions]
+
+
+def questions(image: Path, *texts: str) -> list[Question]:
+    return [Question(prompt) for prompt in prompts(image, *texts)]
+
+
+def test_both_kinds_are_asked_together_and_what_begins_alike(store: AnswerStore, image: Path) -> None:
+    class Noted(Parrot):
+        def ask(self, questions: Sequence[Question], hand_over: HandOver[Any]) -> None:
+            asked.append([(question.prompt.question, question.answer) for question in questions])
+            super().ask(questions, hand_over)
+
+    asked: list[list[tuple[str, str | None]]] = []
+    mixed = [Question(prompt, answer) for answer in (None, "x") for prompt in prompts(image, *"cab")]
+    backend = CachedBackend(Noted(), store, chunk=4)
+    replies = backend.replies(mixed)
+    assert asked == [[("a", None), ("a", "x"), ("b", None), ("b", "x")], [("c", None), ("c", "x")]]
+    assert replies == Parrot().replies(mixed)
+    assert backend.replies(mixed[::-1]) == replies[::-1]
+    assert backend.generate(prompts(image, "a")) == ["a indeed"]
+    assert (len(asked), backend.asked, backend.reused) == (2, 6, 7)
 
 
 def test_nothing_is_asked_twice_and_order_is_kept(store: AnswerStore, image: Path) -> None:
@@ -159,7 +181,7 @@ def test_every_batch_is_committed_before_it_is_handed_over(store: AnswerStore, i
                 hand_over({at: prompt.question})
 
     kept: list[int] = []
-    CachedBackend(InBatches(), store).answer(prompts(image, *"abca"), lambda _: kept.append(len(store)))
+    CachedBackend(InBatches(), store).ask(questions(image, *"abca"), lambda _: kept.append(len(store)))
     assert kept == [1, 2, 3]
 
 
@@ -175,9 +197,9 @@ def test_an_answer_that_a_backend_leaves_out_is_no_answer(store: AnswerStore, im
 
 
 def test_a_store_in_front_of_a_store_hands_over_what_it_knows(store: AnswerStore, image: Path) -> None:
-    asked, heard = prompts(image, *"abcab"), dict[int, str]()
-    CachedBackend(Parrot(), store, chunk=2).answer(asked, heard.update)
-    assert [heard[index] for index in range(5)] == Parrot().generate(asked)
+    found = dict[int, Any]()
+    CachedBackend(Parrot(), store, chunk=2).ask(questions(image, *"abcab"), found.update)
+    assert [found[index] for index in range(5)] == Parrot().generate(prompts(image, *"abcab"))
 
 
 def test_progress_counts_all_prompts(store: AnswerStore, image: Path) -> None:

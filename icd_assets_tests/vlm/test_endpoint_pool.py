@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from icd_assets.errors import UserError
 from icd_assets.store.digests import DigestCache
 from icd_assets.vlm import endpoint_pool
-from icd_assets.vlm.backend import Generation
+from icd_assets.vlm.backend import Generation, Question
 from icd_assets.vlm.backends.served import Served
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.endpoint import Endpoint
@@ -256,8 +256,9 @@ def test_requests_are_asked_together(image: Path) -> None:
         asked = backend(server.endpoint(concurrency=8))
         found: dict[tuple[int, int], str] = {}
         several = [prompts(image, 2) for _ in range(12)]
-        asked.answer_each(
-            iter(several), lambda number, some: found.update({(number, at): a for at, a in some.items()})
+        asked.ask_each(
+            ([Question(prompt) for prompt in own] for own in several),
+            lambda number, some: found.update({(number, at): a for at, a in some.items()}),
         )
     assert found == {(number, at): f"{at} indeed" for number in range(12) for at in range(2)}
     assert server.most_at_once > 4

@@ -16,9 +16,10 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 
 from icd_assets.errors import UserError
 from icd_assets.vlm import transformers_backend
-from icd_assets.vlm.backend import Generation
+from icd_assets.vlm.backend import Generation, Question
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.images import read_image
+from icd_assets.vlm.plain_path import PlainPath
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot, messages
 from icd_assets.vlm.transformers_backend import TransformersBackend
@@ -143,13 +144,13 @@ def test_a_killed_run_loses_one_batch_and_computes_the_same_batches_of_the_rest(
     monkeypatch.setattr(transformers_backend, "SMALL_MODEL", 0)  # of a small one several are under way
     prompts, answers = asked
     batches: list[list[str]] = []
-    compute = TransformersBackend._score_batch
+    compute = PlainPath._scored
 
-    def recorded(self: TransformersBackend, batch: Any, targets: Any) -> Any:
-        batches.append([job.row.text for job in batch])
-        return compute(self, batch, targets)
+    def recorded(self: PlainPath, jobs: Any, asked: Any) -> Any:
+        batches.append([job.row.text for job in jobs])
+        return compute(self, jobs, asked)
 
-    monkeypatch.setattr(TransformersBackend, "_score_batch", recorded)
+    monkeypatch.setattr(PlainPath, "_scored", recorded)
     backend = load(tiny_vl(), batch_size=3, feature_bytes=0)
     expected, whole = backend.answer_likelihoods(prompts, answers), batches[:]
     batches.clear()
@@ -177,9 +178,10 @@ def test_a_prompts_length_costs_no_second_pass(
     asked: tuple[list[Prompt], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     starved = load(tiny_vl(), feature_bytes=1)
-    rows = starved._rows(starved._rendered(asked[0]), asked[0])
-    monkeypatch.setattr(starved._inputs._features, "_encode_image", None)  # type: ignore[attr-defined]
-    assert starved._rows(starved._rendered(asked[0]), asked[0]) == rows
+    questions = [Question(prompt, "buzz") for prompt in asked[0]]
+    rows = starved._asked(questions)
+    monkeypatch.setattr(starved._inputs._features, "_encode_image", None)  # type: ignore[union-attr]
+    assert starved._asked(questions) == rows
 
 
 def test_the_hubs_sampling_settings_do_not_apply(
@@ -195,22 +197,74 @@ def test_the_hubs_sampling_settings_do_not_apply(
     assert backend._model.generation_config.repetition_penalty in (None, 1.0)
 
 
-def test_repeated_prompts_and_shared_beginnings_are_computed_once(
+class Fed:
+    """What goes through a model: rows and tokens of every forward pass, and images through its vision tower."""
+
+    def __init__(self, backend: TransformersBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.passes: list[tuple[int, int]] = []
+        self.images = 0
+        model = backend._model
+        forward, encode = model.forward, backend._inputs._features._encode  # type: ignore[union-attr]
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.passes.append(tuple(kwargs["input_ids"].shape))
+            return forward(*args, **kwargs)
+
+        def encoded(*args: Any, **kwargs: Any) -> Any:
+            self.images += 1
+            return encode(*args, **kwargs)
+
+        monkeypatch.setattr(model, "forward", counted)
+        monkeypatch.setattr(backend._inputs._features, "_encode", encoded)
+
+    @property
+    def tokens(self) -> int:
+        return sum(rows * fed for rows, fed in self.passes)
+
+
+def test_everything_asked_about_a_prompt_takes_one_pass_over_it(
+    images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation = Generation(max_new_tokens=2, num_beams=3, min_new_tokens=2)
+    backend = load(tiny_vl(), batch_size=100, generation=generation)
+    prompt = Prompt((Shot(images[1], "which?", "buzz"),), images[0], "which?")
+    (asked,) = backend._asked([Question(prompt)])
+    length, second = len(asked.row.ids), asked.row.spans[1][0]
+    fed, found = Fed(backend, monkeypatch), dict[int, Any]()
+    backend.ask([Question(prompt, answer) for answer in (None, "buzz", "dog", "red dog")], found.update)
+    width = backend._inputs.width  # type: ignore[union-attr]
+    # Up to the second image, up to the last eight tokens; those with three beams, and then one token of each;
+    # those with nothing behind them for two answers of one token, and with one token for the one of two.
+    first, rest = (1, width(second)), (1, width(length - 8 - second))
+    assert sorted(fed.passes) == sorted([first, rest, (3, 8), (3, 1), (1, 8), (1, 12)])
+    assert fed.images == 0  # `_asked` has encoded them
+    assert len({found[at].logprob for at in (1, 2, 3)}) == 3
+    assert isinstance(found[0], str)
+
+
+def test_prompts_that_begin_alike_share_their_demonstrations(
     images: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = load(tiny_vl(), batch_size=100)
-    prompt = Prompt((), images[0], "which?")
-    fed: list[int] = []
-    forward = backend._model.forward
+    first, second = Shot(images[0], "which?", "buzz"), Shot(images[1], "which?", "dog")
+    prompts = [Prompt((first, second), images[3 + at % 2], f"which{'?' * at}?") for at in range(6)]
+    fed = Fed(backend, monkeypatch)
+    found = backend.answer_likelihoods(prompts, ["dog"] * 6)
+    assert [rows for rows, _ in fed.passes if rows < 6].count(1) == 2  # each demonstration once
+    assert fed.images == 4
+    tokens = fed.tokens
+    assert load(tiny_vl(), batch_size=100).answer_likelihoods(prompts[:1], ["dog"]) == found[:1]
+    backend.answer_likelihoods([Prompt((first, second), images[5], "new?")], ["dog"])
+    assert fed.tokens - tokens < tokens / 5  # the demonstrations are still known
 
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        fed.append(len(kwargs["input_ids"]))
-        return forward(*args, **kwargs)
 
-    monkeypatch.setattr(backend._model, "forward", counted)
-    found = backend.answer_likelihoods([prompt] * 3, ["buzz", "dog", "cat"])
-    assert fed == [1]
-    assert len({likelihood.logprob for likelihood in found}) == 3
+def test_beginnings_that_do_not_fit_are_computed_again(
+    asked: tuple[list[Prompt], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, starved = load(tiny_vl()), load(tiny_vl(), state_bytes=1)
+    expected = kept.answer_likelihoods(*asked)
+    assert starved.answer_likelihoods(*asked) == expected == kept.answer_likelihoods(*asked)
+    assert starved._path._states._shared.size <= 1  # type: ignore[union-attr]
 
 
 def test_progress_reaches_the_total(asked: tuple[list[Prompt], list[str]]) -> None:
@@ -247,7 +301,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     monkeypatch.setattr(backend._model, "forward", small_gpu)
     with caplog.at_level(logging.WARNING):
         assert backend.answer_likelihoods(prompts, answers) == expected
-    assert sizes == [6, 3, 3]
+    assert sizes == [6, 3, 3, 3, 3]  # the prompts, then their ends
     assert "batch size is now 3" in caplog.text
 
 
@@ -260,9 +314,9 @@ def test_a_model_whose_scores_are_no_numbers_is_told(images: list[Path], beams: 
     prompts = [Prompt((), images[0], "which?")]
     heard: list[Any] = []
     with pytest.raises(UserError, match="no numbers"):
-        backend.answer(prompts, heard.append)
+        backend.ask([Question(prompt) for prompt in prompts], heard.append)
     with pytest.raises(UserError, match="no numbers"):
-        backend.score(prompts, ["dog"], heard.append)
+        backend.ask([Question(prompt, "dog") for prompt in prompts], heard.append)
     assert heard == []
 
 

@@ -15,7 +15,7 @@ import pytest
 from icd_assets.errors import UserError
 from icd_assets.runtime.process_record import ProcessRecord
 from icd_assets.vlm import workers
-from icd_assets.vlm.backend import Backend, Generation, HandOver, Likelihood
+from icd_assets.vlm.backend import ApartBackend, Backend, Generation, HandOver, Likelihood, Question
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 from icd_assets.vlm.workers import WorkerDied, Workers
@@ -23,7 +23,7 @@ from icd_assets.vlm.workers import WorkerDied, Workers
 PLACES = [{"PLACE": "a"}, {"PLACE": "b"}]
 
 
-class Clerk(Backend):
+class Clerk(ApartBackend):
     """Answers three prompts at a time with what its process knows, and notes each of them in a folder."""
 
     def __init__(self, folder: Path, pause: float = 0.0) -> None:
@@ -92,6 +92,10 @@ def prompts(*questions: str) -> list[Prompt]:
     return [Prompt((), Path("no.jpg"), question) for question in questions]
 
 
+def questions(*asked: Sequence[Prompt]) -> Iterator[list[Question]]:
+    return iter([[Question(prompt) for prompt in prompts] for prompts in asked])
+
+
 def numbers(count: int) -> list[Prompt]:
     return prompts(*map(str, range(count)))
 
@@ -101,7 +105,7 @@ def test_requests_are_shared_and_answers_come_back_in_their_places(clerk: Clerk)
     requests = [numbers(7), numbers(5), prompts("x"), numbers(40), numbers(40)]
     found: dict[int, dict[int, str]] = {number: {} for number in range(len(requests))}
     with opened(clerk) as several:
-        several.answer_each(iter(requests), lambda number, answers: found[number].update(answers))
+        several.ask_each(questions(*requests), lambda number, answers: found[number].update(answers))
     assert [[found[number][at] for at in range(len(asked))] for number, asked in enumerate(requests)] == [
         [f"{prompt.question}!" for prompt in asked] for asked in requests
     ]
@@ -201,7 +205,7 @@ def test_an_interrupt_leaves_no_process(clerk: Clerk) -> None:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            backend.answer_each(iter([numbers(30), numbers(30), numbers(30)]), interrupted)
+            backend.ask_each(questions(numbers(30), numbers(30), numbers(30)), interrupted)
         pids = {int(pid) for pid, *_ in clerk.met()}
         assert pids
         assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
@@ -221,7 +225,7 @@ def test_workers_end_with_a_killed_parent(clerk: Clerk, tmp_path: Path) -> None:
     child = os.fork()
     if child == 0:
         clerk.pause = 30.0
-        opened(clerk).answer_each(iter([numbers(3), numbers(3)]), lambda *_: None)
+        opened(clerk).ask_each(questions(numbers(3), numbers(3)), lambda *_: None)
         os._exit(1)
     _until(lambda: len(clerk.met()) == 6)
     processes = [ProcessRecord.of(pid) for pid in {int(pid) for pid, *_ in clerk.met()}]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from icd_assets.vlm.backend import Backend, Generation, HandOver, Likelihood
+from icd_assets.vlm.backend import ApartBackend, Generation, HandOver, Likelihood
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 
 
-class CopyingBackend(Backend):
+class CopyingBackend(ApartBackend):
     """Counts what it is asked. The likelihood of an answer is ½ if it would be given, else ⅛, per token."""
 
     def __init__(self, alone: str = "nothing") -> None:

@@ -1,0 +1,160 @@
+"""Prompts that begin alike are computed once, and everything asked about a prompt branches from its state.
+
+The answer that the model writes, all its beams, and the likelihoods of all gold answers take one pass over the
+prompt together, and prompts with the same first demonstrations one pass over those
+(:mod:`icd_assets.vlm.prefix_states`). Where ``exact``, as for a small model on a CPU, a prompt's numbers are the
+same bits whatever it is asked with: rows share a batch only if they are padded to the same width, which each row's
+own length determines, and no product has so few rows that BLAS takes another kernel for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from icd_assets.vlm.backend import Reply
+from icd_assets.vlm.batches import Batches
+from icd_assets.vlm.cached_inputs import CachedInputs
+from icd_assets.vlm.decoding import Decoder, likelihood
+from icd_assets.vlm.inputs import Asked
+from icd_assets.vlm.prefix_states import Beginning, Piece, PrefixStates, State, state_of
+
+# Fewer rows of a product take another BLAS kernel, and a result's last bits would depend on the batch.
+_LEAST_ROWS = 8
+# As many batches' prompts are at work at once, so that those that begin alike meet; a small model's all are.
+_BATCHES_AT_ONCE = 4
+
+Item = TypeVar("Item")
+Replies = Mapping[int, Reply]
+Width = tuple[int, int]  # of what is kept, of what is fed
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """The end of a prompt, with an answer or without, and the positions in the caller's list that it serves."""
+
+    chain: tuple[Beginning, ...]
+    piece: Piece
+    requests: list[int]
+
+
+class BranchingPath:
+    """Answers rows that :class:`CachedInputs` made; ``state_bytes`` bounds what is kept of shared beginnings."""
+
+    def __init__(
+        self,
+        model: Any,
+        inputs: CachedInputs,
+        decoder: Decoder,
+        batches: Batches,
+        *,
+        exact: bool,
+        state_bytes: int,
+    ) -> None:
+        self._model = model
+        self._inputs = inputs
+        self._decoder = decoder
+        self._batches = batches
+        self._states = PrefixStates(state_bytes)
+        self._exact = exact
+        self._tail = _LEAST_ROWS if exact else 1
+
+    def run(self, asked: Sequence[Asked]) -> Iterator[Replies]:
+        """Batch by batch the answers, by their position in ``asked``."""
+        leaves = _side_by_side(self._leaves(asked))
+        size = max(1, len(leaves)) if self._batches.small else _BATCHES_AT_ONCE * self._batches.size
+        for start in range(0, len(leaves), size):
+            yield from self._branched(leaves[start : start + size], asked)
+
+    def _leaves(self, asked: Sequence[Asked]) -> list[_Leaf]:
+        leaves: dict[tuple[bool, Piece], _Leaf] = {}
+        for at, one in enumerate(asked):
+            row, fed = one.row, one.row.ids if one.target is None else one.row.ids[:-1]
+            known = len(row.ids) - (0 if one.target is None else len(one.target))
+            last_image = row.spans[-1][1] if row.spans else 0
+            chain = tuple(self._inputs.beginnings(row, max(last_image, known - self._tail)))
+            piece = Piece(chain[-1], Beginning(fed, self._inputs.keys(row)))
+            leaves.setdefault((one.target is None, piece), _Leaf(chain, piece, [])).requests.append(at)
+        return list(leaves.values())
+
+    def _branched(self, leaves: Sequence[_Leaf], asked: Sequence[Asked]) -> Iterator[Replies]:
+        states = self._states.of([leaf.chain for leaf in leaves], self._computed)
+
+        def generated(batch: Sequence[_Leaf]) -> list[Replies]:
+            inputs = self._inputs.branched([leaf.piece for leaf in batch], states, self._decoder.beams)
+            texts = self._decoder.generated(self._model, inputs)
+            return [dict.fromkeys(leaf.requests, text) for leaf, text in zip(batch, texts, strict=True)]
+
+        def scored(batch: Sequence[_Leaf]) -> list[Replies]:
+            targets = [[asked[at].target or () for at in leaf.requests] for leaf in batch]
+            return self._scored(batch, states, targets)
+
+        answered = [leaf for leaf in leaves if asked[leaf.requests[0]].target is None]
+        valued = [leaf for leaf in leaves if asked[leaf.requests[0]].target is not None]
+        # A row that generates must end where the batch does.
+        ends = self._alike(answered, lambda leaf: leaf.piece, to_the_end=True)
+        for groups, compute in ((ends, generated), (self._alike(valued, lambda leaf: leaf.piece), scored)):
+            for _, answers in self._batches.run(groups, compute, lambda leaf: len(leaf.piece.whole.ids)):
+                yield {at: answer for own in answers for at, answer in own.items()}
+
+    def _computed(
+        self, pieces: Sequence[Piece], states: Mapping[Beginning, State]
+    ) -> Iterator[tuple[Piece, Tensor]]:
+        def compute(batch: Sequence[Piece]) -> list[Tensor]:
+            inputs = self._inputs.fed(batch, states)
+            cache = self._model(**inputs, logits_to_keep=1).past_key_values
+            fed = inputs["input_ids"].shape[1]
+            return state_of(cache, cache.get_seq_length() - fed, [len(piece.ids) for piece in batch])
+
+        groups = self._alike(pieces, lambda piece: piece)
+        for batch, computed in self._batches.run(groups, compute, lambda piece: len(piece.whole.ids)):
+            yield from zip(batch, computed, strict=True)
+
+    def _scored(
+        self,
+        batch: Sequence[_Leaf],
+        states: Mapping[Beginning, State],
+        targets: Sequence[Sequence[tuple[int, ...]]],
+    ) -> list[Replies]:
+        inputs = self._inputs.fed([leaf.piece for leaf in batch], states)
+        # The token at position p is predicted at p − 1: a row's n targets at [length − n, length).
+        lengths = [len(leaf.piece.ids) for leaf in batch]
+        first = min(length - len(own[0]) for length, own in zip(lengths, targets, strict=True))
+        fed = inputs["input_ids"].shape[1]
+        first = min(first, fed - self._tail)
+        kept = torch.arange(first, fed, device=self._model.device)
+        logits: Tensor = self._model(**inputs, logits_to_keep=kept).logits  # [B, P, V]
+        return [
+            {at: likelihood(rows, length - first, target) for at, target in zip(leaf.requests, own, strict=True)}
+            for leaf, length, rows, own in zip(batch, lengths, logits, targets, strict=True)
+        ]
+
+    def _alike(
+        self, items: Sequence[Item], piece_of: Callable[[Item], Piece], *, to_the_end: bool = False
+    ) -> list[list[Item]]:
+        """Items that may share a batch; ``to_the_end``: whose last tokens stand in one column."""
+
+        def widths(item: Item) -> Width:
+            piece = piece_of(item)
+            fed = len(piece.ids)
+            return self._inputs.width(piece.start), fed if to_the_end else self._inputs.width(fed)
+
+        def apart(item: Item) -> object:
+            return widths(item) if self._exact else widths(item)[1] if to_the_end else None
+
+        ordered = sorted(items, key=lambda item: widths(item)[::-1])
+        return [list(group) for _, group in groupby(ordered, key=apart)]
+
+
+def _side_by_side(leaves: Sequence[_Leaf]) -> list[_Leaf]:
+    """In the order in which their beginnings first come: those that share one stand together."""
+    order: dict[Beginning, int] = {}
+    for leaf in leaves:
+        for beginning in leaf.chain:
+            order.setdefault(beginning, len(order))
+    return sorted(leaves, key=lambda leaf: [order[beginning] for beginning in leaf.chain])
