@@ -23,8 +23,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from icd_assets.vlm.image_features import Grid, ImageFeatures, Key
-from icd_assets.vlm.inputs import Row, special_tokens
+from icd_assets.vlm.inputs import Row
 from icd_assets.vlm.lru import ByteLru
+from icd_assets.vlm.part_tokens import PartTokens
 from icd_assets.vlm.prefix_states import Beginning, Piece, State, cache_of
 
 _POSITIONS_BYTES = 64 << 20
@@ -39,13 +40,14 @@ class CachedInputs:
         self._features = ImageFeatures(processor, model, feature_bytes)
         self._image_token = int(model.config.image_token_id)
         self._placeholder = int(processor.tokenizer.convert_tokens_to_ids(processor.image_token))
+        self._tokens = PartTokens(processor)
         self._pad_token = int(processor.tokenizer.pad_token_id)
         self._positions: ByteLru[Any, Tensor] = ByteLru(_POSITIONS_BYTES, lambda positions: positions.nbytes)
 
     def rows(self, texts: Sequence[str], images: Sequence[tuple[Path, ...]]) -> list[Row]:
         """``ids`` are those that the model reads: an image token per row of its features."""
-        ids = self.processor.tokenizer(list(texts), **special_tokens(self.processor, texts))["input_ids"]
-        return [self._row(text, found, paths) for text, found, paths in zip(texts, ids, images, strict=True)]
+        found = zip(texts, self._tokens(texts), images, strict=True)
+        return [self._row(text, ids, paths) for text, ids, paths in found]
 
     def _row(self, text: str, ids: Sequence[int], images: tuple[Path, ...]) -> Row:
         places = iter([self._features.place(key) for key in self._features.keys(images)])

@@ -5,7 +5,9 @@ inference with scaled-dot-product attention, each part at its largest moment:
 
 - weights: parameters × bytes of the dtype
 - KV cache: 2 × layers × KV heads × head width × bytes, for every token of every row; beam search has as many rows
-  per prompt as beams. The cache grows by copying one layer after the other, so one layer counts twice.
+  per prompt as beams. Where prompts branch from kept states it is put together from those and then copied, so it
+  counts twice; else it grows by copying one layer after the other, so one layer does.
+- states: the KV cache of the prompts at work, which beams do not multiply, and of kept demonstrations
 - activations: for every token fed at once the residual stream, its normalized copy, and gate, up and product of an
   MLP; and the attention mask, a byte and a value per pair of tokens
 - logits: of each row's last token, in the dtype and in float32 thrice (copy, log-softmax, beam scores)
@@ -29,6 +31,7 @@ from torch import nn
 from transformers import AutoModelForImageTextToText
 
 from icd_assets.vlm.backend import Generation
+from icd_assets.vlm.branching_path import BATCHES_AT_ONCE
 from icd_assets.vlm.chat import Chat
 from icd_assets.vlm.image_features import why_not
 from icd_assets.vlm.inputs import special_tokens
@@ -36,7 +39,7 @@ from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 from icd_assets.vlm.weights import Dtype
 
 GIB = 1 << 30
-_KEPT_FEATURES = GIB  # TransformersBackend.load's feature_bytes
+_KEPT_FEATURES = _KEPT_STATES = GIB  # TransformersBackend.load's feature_bytes and state_bytes
 _CUDA_CONTEXT = GIB // 2
 _FRAGMENTED = 0.1
 _LARGEST_BATCH = 512
@@ -54,7 +57,7 @@ class ModelSizes:
     widest: int  # layer of the decoder, its head left out
     vocabulary: int
     vision_widest: int
-    one_image_at_a_time: bool  # and its features are kept: icd_assets.vlm.image_features
+    branches: bool  # images go one at a time and are kept, prompts branch: icd_assets.vlm.branching_path
 
     def kv_bytes(self, dtype: Dtype) -> int:
         """Of one token of one row."""
@@ -76,6 +79,7 @@ class Memory:
 
     weights: int
     kv_cache: int
+    states: int
     activations: int
     logits: int
     vision: int
@@ -84,7 +88,8 @@ class Memory:
     @property
     def model(self) -> int:
         """What the model's tensors take: the vision tower is done before the decoder starts."""
-        return self.weights + self.features + max(self.vision, self.kv_cache + self.activations + self.logits)
+        answering = self.kv_cache + self.activations + self.logits
+        return self.weights + self.features + self.states + max(self.vision, answering)
 
     @property
     def on_gpu(self) -> int:
@@ -107,7 +112,7 @@ def model_sizes(config: Any) -> ModelSizes:
         widest=_widest(decoder),
         vocabulary=text.vocab_size,
         vision_widest=_widest(module for module in outside if module is not model.get_output_embeddings()),
-        one_image_at_a_time=why_not(model) is None,
+        branches=why_not(model) is None,
     )
 
 
@@ -145,18 +150,21 @@ class Workload:
     def memory(self) -> Memory:
         sizes, prompt, size = self.sizes, self.prompt, getattr(torch, self.dtype).itemsize
         rows = self.batch_size * self.generation.num_beams
+        read = self.batch_size if sizes.branches else rows  # rows that read a prompt
         length = prompt.tokens + self.generation.max_new_tokens
         cache = sizes.kv_bytes(self.dtype) * rows * length
-        together = 1 if sizes.one_image_at_a_time else prompt.images * self.batch_size
+        together = 1 if sizes.branches else prompt.images * self.batch_size
+        at_once = BATCHES_AT_ONCE * self.batch_size
         patches = prompt.patches * together // prompt.images
         return Memory(
             weights=sizes.parameters * size,
-            kv_cache=cache + cache // sizes.layers,
-            activations=rows * prompt.tokens * (2 * sizes.hidden + 3 * sizes.widest) * size
-            + rows * prompt.tokens**2 * (1 + size),
+            kv_cache=2 * cache if sizes.branches else cache + cache // sizes.layers,
+            states=_KEPT_STATES + at_once * sizes.kv_bytes(self.dtype) * prompt.tokens if sizes.branches else 0,
+            activations=read * prompt.tokens * (2 * sizes.hidden + 3 * sizes.widest) * size
+            + read * prompt.tokens**2 * (1 + size),
             logits=rows * sizes.vocabulary * (size + 3 * 4),
             vision=patches * 5 * sizes.vision_widest * size,
-            features=_KEPT_FEATURES if sizes.one_image_at_a_time else 0,
+            features=_KEPT_FEATURES if sizes.branches else 0,
         )
 
     def largest_batch(self, free: int) -> int:

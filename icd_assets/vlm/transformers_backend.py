@@ -54,6 +54,7 @@ class TransformersBackend(Backend):
         generation: Generation,
         batch_size: int,
         state_bytes: int = 1 << 30,
+        exact: bool | None = None,
     ) -> None:
         super().__init__(digest=digest, style=style, generation=generation)
         self._model = model
@@ -65,9 +66,8 @@ class TransformersBackend(Backend):
         self._batches = Batches(batch_size, small=small)
         self._path: PlainPath | BranchingPath
         if isinstance(inputs, CachedInputs):
-            self._path = BranchingPath(
-                model, inputs, decoder, self._batches, exact=model.device.type == "cpu", state_bytes=state_bytes
-            )
+            exact = model.device.type == "cpu" if exact is None else exact
+            self._path = BranchingPath(model, inputs, decoder, self._batches, exact=exact, state_bytes=state_bytes)
         else:
             self._path = PlainPath(model, inputs, decoder, self._batches)
 
@@ -92,12 +92,15 @@ class TransformersBackend(Backend):
         revision: str | None = None,
         feature_bytes: int = 1 << 30,
         state_bytes: int = 1 << 30,
+        exact: bool | None = None,
     ) -> TransformersBackend:
         """Load a local folder or a hub id.
 
         ``digest`` is that of the model's files; :attr:`digest` adds the dtype and the pixel limits to it.
         ``feature_bytes`` bounds the kept image features, ``state_bytes`` the kept states of demonstrations that
-        several prompts begin with; without features prompts take the plain path.
+        several prompts begin with; without features prompts take the plain path. ``exact`` gives a prompt the same
+        bits whatever it is asked with, by less freedom in batches: the default on a CPU, and no use on a GPU,
+        whose kernels depend on the batch.
         """
         tune_cpu()
         folder = locate(path, revision)
@@ -122,6 +125,7 @@ class TransformersBackend(Backend):
             generation=generation,
             batch_size=batch_size,
             state_bytes=state_bytes,
+            exact=exact,
         )
 
     def ask(self, questions: Sequence[Question], hand_over: HandOver[Reply]) -> None:

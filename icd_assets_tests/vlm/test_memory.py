@@ -49,13 +49,15 @@ def test_qwen_3b_by_hand(qwen_3b: Any) -> None:
     found = Workload(sizes, prompt, "bfloat16", BEAMS, 8).memory()
     assert found.weights == 7_509_245_952
     cache = 36_864 * 24 * 1265  # 24 rows: 8 prompts of 3 beams; 1260 tokens and 5 new ones
-    assert found.kv_cache == cache + cache // 36
-    assert found.activations == 24 * 1260 * (2 * 2048 + 3 * 11_008) * 2 + 24 * 1260**2 * 3
+    assert found.kv_cache == 2 * cache
+    assert found.states == GIB + 32 * 1260 * 36_864  # four batches of eight prompts
+    assert found.activations == 8 * 1260 * (2 * 2048 + 3 * 11_008) * 2 + 8 * 1260**2 * 3
     assert found.logits == 24 * 151_936 * 14
     assert found.vision == 46 * 34 * 5 * 5120 * 2  # one image at a time; the merger is 4 × 1280 wide
     assert found.features == GIB
-    assert found.model == (found.weights + found.features + found.kv_cache + found.activations + found.logits)
-    assert 12.5 < found.on_gpu / GIB < 14.0
+    kept = found.weights + found.features + found.states
+    assert found.model == kept + found.kv_cache + found.activations + found.logits
+    assert 14.5 < found.on_gpu / GIB < 15.5
 
 
 def test_batches_fit_and_the_next_does_not(qwen_3b: Any) -> None:
@@ -79,7 +81,7 @@ def test_the_tiny_model_has_the_bytes_that_were_foretold() -> None:
     with torch.inference_mode():
         output = model(input_ids=torch.full((2, 21), 5), use_cache=True)
     cache = sum(layer.keys.nbytes + layer.values.nbytes for layer in output.past_key_values.layers)
-    assert found.kv_cache == cache + cache // 3
+    assert found.kv_cache == 2 * cache
     assert sizes.widest == 256
     assert sizes.hidden == 96
 
@@ -100,10 +102,11 @@ def test_models_without_kept_features_encode_every_image_of_a_batch(qwen_3b: Any
     from dataclasses import replace
 
     sizes, prompt = model_sizes(qwen_3b), PromptSize(tokens=1260, images=3, patches=3 * 1564)
-    plain = Workload(replace(sizes, one_image_at_a_time=False), prompt, "bfloat16", BEAMS, 8).memory()
+    plain = Workload(replace(sizes, branches=False), prompt, "bfloat16", BEAMS, 8).memory()
     kept = Workload(sizes, prompt, "bfloat16", BEAMS, 8).memory()
     assert plain.vision == 24 * kept.vision
-    assert plain.features == 0
+    assert plain.features == plain.states == 0
+    assert plain.activations == 3 * kept.activations  # every beam reads the prompt
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -172,10 +172,11 @@ def gpu_memory(name: str, work: Workload, gpu: Gpu) -> Finding:
     """Whether the model ``name`` and a batch of its prompts fit into what is free now."""
     needed, best = work.memory(), work.largest_batch(gpu.free)
     rows = f"{work.batch_size} prompts × {work.generation.num_beams} beams × {work.prompt.tokens} tokens"
+    cache = in_bytes(needed.kv_cache + needed.states)
     text = (
         f"{name} at batch_size {work.batch_size} needs about {in_bytes(needed.on_gpu)} of "
         f"{in_bytes(gpu.free)} free (weights, {work.sizes.parameters / 1e9:.2f} B in {work.dtype}: "
-        f"{in_bytes(needed.weights)}; KV cache of {rows}: {in_bytes(needed.kv_cache)}; activations: "
+        f"{in_bytes(needed.weights)}; KV cache of {rows}: {cache}; activations: "
         f"{in_bytes(needed.activations + needed.logits)}; images: {in_bytes(needed.vision + needed.features)})"
     )
     if best == 0:

@@ -59,7 +59,7 @@ def estimate(look: Look) -> Estimate | None:
     prompt = usual.prompt
     patches = (
         largest.prompt.patches * prompt.images
-        if usual.sizes.one_image_at_a_time
+        if usual.sizes.branches
         else prompt.patches - alone.prompt.patches + largest.prompt.patches
     )
     worst = replace(prompt, tokens=prompt.tokens - alone.prompt.tokens + largest.prompt.tokens, patches=patches)

@@ -15,7 +15,7 @@ from icd_assets.upkeep.doctor.machine import Gpu, cpu_work, devices, gpu_memory,
 from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.memory import GIB, ModelSizes, PromptSize, Workload
 
-SIZES = ModelSizes(3_754_622_976, 36, 2, 128, 2048, 11_008, 151_936, 5120, one_image_at_a_time=True)
+SIZES = ModelSizes(3_754_622_976, 36, 2, 128, 2048, 11_008, 151_936, 5120, branches=True)
 PROMPT = PromptSize(tokens=1260, images=3, patches=3 * 1564)
 GPU = Gpu("0", "H100", "550.1", 80 * GIB, 79 * GIB, ())
 
@@ -136,7 +136,7 @@ def fewer(free: int) -> Any:
 def test_a_batch_that_is_too_large_and_a_gpu_that_is_too_small() -> None:
     finding = gpu_memory("Qwen2_5-VL-3B-Instruct", WORK, fewer(12 * GIB))
     assert finding.level == "warning"
-    assert finding.todo == "set the model's batch_size in the catalog to 4"
+    assert finding.todo == "set the model's batch_size in the catalog to 2"
     finding = gpu_memory("Qwen2_5-VL-3B-Instruct", WORK, fewer(6 * GIB))
     assert finding.level == "problem"
     assert "max_pixels" in finding.todo
