@@ -26,8 +26,9 @@ from icd_assets.vlm.prefix_states import Beginning, Piece, PrefixStates, State, 
 
 # Fewer rows of a product take another BLAS kernel, and a result's last bits would depend on the batch.
 _LEAST_ROWS = 8
-# As many batches' prompts are at work at once, so that those that begin alike meet; a small model's all are.
+# As many batches' prompts are at work at once, so that those that begin alike meet; of a small model, prompts.
 BATCHES_AT_ONCE = 4
+_OF_A_SMALL_MODEL = 1024
 
 Item = TypeVar("Item")
 Replies = Mapping[int, Reply]
@@ -67,7 +68,7 @@ class BranchingPath:
     def run(self, asked: Sequence[Asked]) -> Iterator[Replies]:
         """Batch by batch the answers, by their position in ``asked``."""
         leaves = _side_by_side(self._leaves(asked))
-        size = max(1, len(leaves)) if self._batches.small else BATCHES_AT_ONCE * self._batches.size
+        size = _OF_A_SMALL_MODEL if self._batches.small else BATCHES_AT_ONCE * self._batches.size
         for start in range(0, len(leaves), size):
             yield from self._branched(leaves[start : start + size], asked)
 
