@@ -40,7 +40,7 @@ def launch(plan: Plan) -> str | None:
     with unwinding(), open_instance() as opened:
         leave_output_alone(opened)
         add_cells(opened, [experiment.cell.key])
-        for sentence in close_dead_runs(opened):  # a killed run's slot would be waited for
+        for sentence in close_dead_runs(opened, patient=True):  # a killed run's slot would be waited for
             console.print(sentence)
         missed = find_unrecorded(opened, plan)
         names = [item.step.name for item in plan.steps if item.reason is not None or item.step.name in missed]

@@ -9,6 +9,7 @@ import dagster as dg
 
 from icd_assets.defs.runs.parent_watch import die_with_parent
 from icd_assets.defs.runs.run_owner import record_owner
+from icd_assets.defs.runs.run_watch import end_with_run
 from icd_assets.errors import UserError
 from icd_assets.runtime.interrupts import deliver_every_interrupt
 
@@ -16,10 +17,11 @@ _PLACED = "DAGSTER_RUN_STEP_KEY"  # both Ray's and Kubernetes' step handlers set
 
 
 def enter_process(context: dg.AssetExecutionContext) -> None:
-    """End with the run's worker, deliver every interrupt, and record whose the run is."""
+    """End with the run's worker and with the run, deliver every interrupt, and record whose the run is."""
     die_with_parent()
     deliver_every_interrupt()
     record_owner(context)
+    end_with_run(context.instance, context.run)
 
 
 def enter_home_of_run() -> None:
