@@ -55,8 +55,8 @@ _DEMOS = {
 @click.option("--to", metavar="ASSET", help="Stop after this asset, e.g. --to rl_data.")
 @click.option("--seeds", metavar="N,N,…", help="Under each of these seeds, and a table over them.")
 @click.option("--force", multiple=True, metavar="ASSET", help="Make this asset again in any case.")
-@click.option("--launch", is_flag=True, help="In Dagster's queue, executed as ICD_EXECUTOR says.")
-@click.option("--follow/--no-follow", default=True, help="With --launch: until it ends. [default: follow]")
+@click.option("--launch", is_flag=True, help="In Dagster's queue. --no-follow: do not wait for its end.")
+@click.option("--no-follow", is_flag=True, hidden=True)
 def train(
     words: tuple[str, ...],
     settings: Settings,
@@ -66,7 +66,7 @@ def train(
     seeds: str | None,
     force: tuple[str, ...],
     launch: bool,
-    follow: bool,
+    no_follow: bool,
 ) -> None:
     """Make everything one cell needs, and only that: from candidate pools to the evaluation table.
 
@@ -77,7 +77,7 @@ def train(
         raise click.UsageError("--json shows a plan: give --dry-run too.")
     if launch and (dry_run or seeds is not None):
         raise click.UsageError(f"--launch is not for {'--dry-run' if dry_run else '--seeds'}: leave one out.")
-    if not follow and not launch:
+    if no_follow and not launch:
         raise click.UsageError("--no-follow is about a launched run: give --launch too.")
     arguments = CellArguments.of(words)
     require_assets(to, force)
@@ -85,7 +85,7 @@ def train(
         settings = with_recipe(settings, meant.recipe)
         echo(f"icd-assets: recipe {meant.recipe}, for {meant.because}; --recipe names another", err=True)
     if seeds is None:
-        where: Where = "here" if not launch else "followed" if follow else "elsewhere"
+        where: Where = "here" if not launch else "elsewhere" if no_follow else "followed"
         run_cell(arguments, settings, dry_run=dry_run, as_json=as_json, to=to, force=force, where=where)
         return
     from icd_assets.cli.seeds import run_seeds
