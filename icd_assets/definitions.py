@@ -10,6 +10,7 @@ import dagster as dg
 
 from icd_assets.defs.assets import ASSETS, RewardResource, SharedResource
 from icd_assets.defs.automation import CHECKS, JOBS, SCHEDULES, SENSORS
+from icd_assets.defs.executors import executor
 from icd_assets.defs.runs.created_runs import own_runs_from_the_first
 from icd_assets.defs.runs.pool_wait import ask_in_time
 
@@ -22,6 +23,5 @@ defs = dg.Definitions(
     schedules=SCHEDULES,
     sensors=SENSORS,
     resources={"shared": SharedResource(), "reward": RewardResource()},
-    # One process per step frees all GPU memory when it ends.
-    executor=dg.multiprocess_executor.configured({"max_concurrent": 2, "start_method": {"forkserver": {}}}),
+    executor=executor(),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
 
@@ -40,7 +41,7 @@ def launch(plan: Plan) -> str | None:
     with unwinding(), open_instance() as opened:
         leave_output_alone(opened)
         add_cells(opened, [experiment.cell.key])
-        for sentence in close_dead_runs(opened):  # a killed run's slot would be waited for
+        for sentence in close_dead_runs(opened, patient=True):  # a killed run's slot would be waited for
             console.print(sentence)
         missed = find_unrecorded(opened, plan)
         names = [item.step.name for item in plan.steps if item.reason is not None or item.step.name in missed]
@@ -60,13 +61,14 @@ def launch(plan: Plan) -> str | None:
                     raise_on_error=False,
                 )
             if not result.success:
-                raise _problem(result)
+                raise problem(result.all_events, run_id)
         forget_marks(opened, plan)
     return run_id if names else None
 
 
-def _problem(result: dg.ExecuteInProcessResult) -> BaseException:
-    for event in result.all_events:
+def problem(events: Iterable[dg.DagsterEvent], run_id: str) -> BaseException:
+    """What a run that did not end well is reported as."""
+    for event in events:
         if is_interrupt(event):
             return KeyboardInterrupt()
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -79,5 +81,5 @@ def _problem(result: dg.ExecuteInProcessResult) -> BaseException:
                 return UserError(failure.user_failure_data.description)
             cause = root_cause(failure.error)
             text = cause.message.strip() if cause is not None else "no reason was recorded"
-            return RunFailed(f"{event.step_key} failed: {text} (run {result.run_id}; its log is in the UI)")
-    return RunFailed(f"run {result.run_id} failed; its log is in the UI")
+            return RunFailed(f"{event.step_key} failed: {text} (run {run_id}; its log is in the UI)")
+    return RunFailed(f"run {run_id} failed; its log is in the UI")

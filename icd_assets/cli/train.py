@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -28,6 +28,8 @@ from icd_assets.runtime.locks import Holder
 
 if TYPE_CHECKING:
     from icd_assets.experiment.recipe_cost import RecipeCost
+
+Where = Literal["here", "followed", "elsewhere"]  # a run is made: in this process, or in Dagster's queue
 
 _DEMOS = {
     "one word": CellArguments("vqa", "demo", "0", SELECTOR_INPUT, "rand_sampler", "tiny_vl"),
@@ -53,6 +55,8 @@ _DEMOS = {
 @click.option("--to", metavar="ASSET", help="Stop after this asset, e.g. --to rl_data.")
 @click.option("--seeds", metavar="N,N,…", help="Under each of these seeds, and a table over them.")
 @click.option("--force", multiple=True, metavar="ASSET", help="Make this asset again in any case.")
+@click.option("--launch", is_flag=True, help="In Dagster's queue. --no-follow: do not wait for its end.")
+@click.option("--no-follow", is_flag=True, hidden=True)
 def train(
     words: tuple[str, ...],
     settings: Settings,
@@ -61,6 +65,8 @@ def train(
     to: str | None,
     seeds: str | None,
     force: tuple[str, ...],
+    launch: bool,
+    no_follow: bool,
 ) -> None:
     """Make everything one cell needs, and only that: from candidate pools to the evaluation table.
 
@@ -69,13 +75,18 @@ def train(
     """
     if as_json and not dry_run:
         raise click.UsageError("--json shows a plan: give --dry-run too.")
+    if launch and (dry_run or seeds is not None):
+        raise click.UsageError(f"--launch is not for {'--dry-run' if dry_run else '--seeds'}: leave one out.")
+    if no_follow and not launch:
+        raise click.UsageError("--no-follow is about a launched run: give --launch too.")
     arguments = CellArguments.of(words)
     require_assets(to, force)
     if (meant := implied(settings, to, force)) is not None:
         settings = with_recipe(settings, meant.recipe)
         echo(f"icd-assets: recipe {meant.recipe}, for {meant.because}; --recipe names another", err=True)
     if seeds is None:
-        run_cell(arguments, settings, dry_run=dry_run, as_json=as_json, to=to, force=force)
+        where: Where = "here" if not launch else "elsewhere" if no_follow else "followed"
+        run_cell(arguments, settings, dry_run=dry_run, as_json=as_json, to=to, force=force, where=where)
         return
     from icd_assets.cli.seeds import run_seeds
 
@@ -122,6 +133,7 @@ def run_cell(
     as_json: bool = False,
     to: str | None = None,
     force: tuple[str, ...] = (),
+    where: Where = "here",
 ) -> None:
     """Plan one cell, make what is missing or changed, and print the summary."""
     from icd_assets.cli.summary import show_summary
@@ -131,13 +143,19 @@ def run_cell(
     if as_json:
         show_plan_as_json(Plan.of(experiment, to=to, force=force).as_read_only())
         return
-    plan = make(experiment, arguments, dry_run=dry_run, to=to, force=force)
-    if plan.evaluates and not dry_run:
+    plan = make(experiment, arguments, dry_run=dry_run, to=to, force=force, where=where)
+    if plan.evaluates and not dry_run and where != "elsewhere":
         show_summary(experiment)
 
 
 def make(
-    experiment: Experiment, arguments: CellArguments, *, dry_run: bool, to: str | None, force: tuple[str, ...]
+    experiment: Experiment,
+    arguments: CellArguments,
+    *,
+    dry_run: bool,
+    to: str | None,
+    force: tuple[str, ...],
+    where: Where = "here",
 ) -> Plan:
     """Show what is to be made of one cell, and unless it is a dry run make it."""
     from icd_assets.cli.summary import show_configuration
@@ -147,7 +165,7 @@ def make(
     with nullcontext() if dry_run else _turn(experiment):
         plan = _planned(experiment, to, force, dry_run=dry_run)
         if not dry_run:
-            _make(plan)
+            _make(plan, where)
     return plan
 
 
@@ -195,7 +213,7 @@ def _costs(plan: Plan) -> list[RecipeCost]:
         return []
 
 
-def _make(plan: Plan) -> None:
+def _make(plan: Plan, where: Where) -> None:
     from icd_assets.cli.moving_line import MovingLine
     from icd_assets.cli.screen import console
     from icd_assets.defs.runs.unrecorded import may_be_unrecorded
@@ -203,10 +221,13 @@ def _make(plan: Plan) -> None:
     run_id = None
     if plan.to_make or may_be_unrecorded(plan):
         with MovingLine("starting Dagster"):
+            from icd_assets.cli.follow import launch_elsewhere
             from icd_assets.cli.launch import launch
 
-        run_id = launch(plan)
-    if run_id is not None:
+        run_id = launch(plan) if where == "here" else launch_elsewhere(plan, follow=where == "followed")
+    if run_id is not None and where == "elsewhere":
+        console.print("it goes on without this command; its page: icd-assets ui, Runs")
+    elif run_id is not None:
         console.print(f"\nrun {run_id} ended well")
     else:
         console.print("\nnothing had to be done: every artifact is up to date")

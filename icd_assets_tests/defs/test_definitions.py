@@ -50,7 +50,7 @@ def test_nothing_is_without_a_description() -> None:
     found |= {str(check): graph.get_check_spec(check).description for check in graph.asset_check_keys}
     found |= {job.name: job.description for job in defs.resolve_all_job_defs() if job.name in JOBS}
     found |= {one.name: one.description for one in (*repository.schedule_defs, *repository.sensor_defs)}
-    assert len(found) == len(ASSETS) + len(JOBS) + 10 + 2 + 3
+    assert len(found) == len(ASSETS) + len(JOBS) + 10 + 2 + 4
     assert [name for name, text in found.items() if text is None or not text.endswith(".")] == []
 
 

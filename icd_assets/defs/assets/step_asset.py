@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -17,9 +16,9 @@ from icd_assets.defs.assets.forms import given, unset_fields
 from icd_assets.defs.assets.metadata import metadata
 from icd_assets.defs.assets.owners import owners
 from icd_assets.defs.assets.partitions import partitions
-from icd_assets.defs.assets.resources import RewardResource, SharedResource, asked
+from icd_assets.defs.assets.resources import Asked, RewardResource, SharedResource, asked
 from icd_assets.defs.runs.known_cells import add_cells
-from icd_assets.defs.runs.step_process import enter_process
+from icd_assets.defs.runs.step_process import enter_home_of_run, enter_process
 from icd_assets.errors import MissingInput, UserError
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.experiment import Experiment
@@ -31,18 +30,15 @@ from icd_assets.runtime.home import load_env_file
 from icd_assets.store.manifest import Manifest
 from icd_assets.store.store import Store
 
+enter_home_of_run()
 load_env_file()  # before the catalog, whose paths it may move
 CATALOG = Catalog.load()
 OWNERS = owners(os.environ)
 
 GRPO_RECIPE, GRPO_EPOCHS = "grpo_recipe", 3  # the job, and its epochs where neither the user nor the cell says
 
-# Read by executors, not by Dagster itself: dagster-k8s and dagster-ray place the step on a GPU.
-GPU_OP_TAGS = {
-    "icd/gpu": "1",
-    "dagster-ray/config": {"num_gpus": 1},
-    "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
-}
+# For limits by tag; what a step needs of a cluster is known in a run only: icd_assets/defs/executors/needs.py.
+GPU_OP_TAGS = {"icd/gpu": "1"}
 
 
 def step_asset(step: Step) -> dg.AssetsDefinition:
@@ -53,18 +49,11 @@ def step_asset(step: Step) -> dg.AssetsDefinition:
         run_id = context.run.run_id
         run = Run(run_id, context.log.info, lambda metrics: _observe(context, step.name, metrics))
         with failing_in_words(shared.store, context.partition_key):
-            explicit = given(config, own_fields(step))
-            asks = partial(asked, context.partition_key, shared, reward, {step.name: explicit}, run_id)
-            experiment, origin = asks()
-            if _lacks_epochs(step, experiment, explicit, context.run):
-                explicit["grpo_epochs"] = GRPO_EPOCHS
-                experiment, origin = asks()
-            if _alone(step, context.run):  # as the command's --to: who names an asset means a recipe that has it
-                experiment = replace(experiment, settings=with_implied(experiment.settings, step.name))
+            experiment, origin = asked_in(context.run, step, context.partition_key, config, shared, reward)
             add_cells(context.instance, [experiment.cell.key])
             if origin is not None:
                 context.log.info(f"{step.name}: settings {origin}")
-            if _nothing_to_do(step, experiment, config, context.run):
+            if nothing_to_do(step, experiment, config, context.run):
                 return _nothing(step, experiment, origin)
             manifest, skipped = build(experiment, step.name, run, force=config.force)
             return _result(step, experiment, manifest, origin, skipped=skipped)
@@ -101,6 +90,20 @@ def launchpad_form(step: Step) -> type[dg.Config]:
     return config
 
 
+def asked_in(
+    run: dg.DagsterRun, step: Step, partition_key: str, config: Any, shared: SharedResource, reward: RewardResource
+) -> Asked:
+    """What a run asks one step for. Raises ``UserError`` as :func:`~icd_assets.defs.assets.resources.asked`."""
+    explicit = given(config, own_fields(step))
+    experiment, origin = asked(partition_key, shared, reward, {step.name: explicit}, run.run_id)
+    if _lacks_epochs(step, experiment, explicit, run):
+        explicit["grpo_epochs"] = GRPO_EPOCHS
+        experiment, origin = asked(partition_key, shared, reward, {step.name: explicit}, run.run_id)
+    if _alone(step, run):  # as the command's --to: who names an asset means a recipe that has it
+        experiment = replace(experiment, settings=with_implied(experiment.settings, step.name))
+    return Asked(experiment, origin)
+
+
 def _lacks_epochs(step: Step, experiment: Experiment, explicit: dict[str, Any], run: dg.DagsterRun) -> bool:
     """Whether the job that is about GRPO runs a cell that was made without, and says no number of epochs."""
     of_the_job = run.job_name == GRPO_RECIPE and step.name == "grpo_checkpoints"
@@ -112,7 +115,7 @@ def _alone(step: Step, run: dg.DagsterRun) -> bool:
     return run.asset_selection == {dg.AssetKey(step.name)}
 
 
-def _nothing_to_do(step: Step, experiment: Experiment, config: Any, run: dg.DagsterRun) -> bool:
+def nothing_to_do(step: Step, experiment: Experiment, config: Any, run: dg.DagsterRun) -> bool:
     """Whether the cell's recipe has no such step, and nobody asked for it by name."""
     asked_for = config.force or (step.on_request and _alone(step, run))
     return not asked_for and step.left_out(experiment) is not None

@@ -9,6 +9,7 @@ import dagster as dg
 
 from icd_assets.defs.automation.jobs import JOBS, grpo_recipe
 from icd_assets.defs.automation.run_requests import at_work, entry, experiments, job_of, request
+from icd_assets.defs.runs.dead_runs import close_dead_runs
 from icd_assets.defs.runs.known_cells import add_cells_of, fingerprint
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
@@ -90,4 +91,14 @@ def cells(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     return dg.SkipReason(f"added: {', '.join(added)}" if added else "every cell with artifacts is a partition")
 
 
-SENSORS = [cells, new_inputs, offer_grpo]
+@dg.sensor(
+    name="dead_runs",
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,  # nothing else ends them while no command is called
+    description="Marks runs as failed whose process is gone, wherever it was, and frees the slots that they hold.",
+)
+def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    return dg.SkipReason("; ".join(close_dead_runs(context.instance)) or "no run is dead")
+
+
+SENSORS = [cells, dead_runs, new_inputs, offer_grpo]

@@ -29,15 +29,13 @@ _REPOSITORY = "__repository__"  # Dagster's name for what a Definitions object h
 @contextmanager
 def as_of_the_ui(opened: dg.DagsterInstance, home: Path, job: str) -> Iterator[None]:
     """While entered, a run of ``job`` that ``opened`` creates is recorded as one of the UI's code location."""
-    if (location := _location(home / "workspace.yaml")) is None:
+    if (origin := job_origin(home, job)) is None:
         yield
         return
-    origin = RemoteRepositoryOrigin(location, _REPOSITORY).get_job_origin(job)
-    label = origin.repository_origin.get_label()
     plain: Any = opened.create_run_for_job
 
     def create(*given: Any, tags: Mapping[str, str] | None = None, **named: Any) -> Any:
-        tags = {**(tags or {}), _LABEL: label}
+        tags = {**(tags or {}), **label(origin)}
         return plain(*given, tags=tags, remote_job_origin=origin, **named)
 
     opened.create_run_for_job = create  # type: ignore[method-assign]
@@ -45,6 +43,17 @@ def as_of_the_ui(opened: dg.DagsterInstance, home: Path, job: str) -> Iterator[N
         yield
     finally:
         del opened.create_run_for_job
+
+
+def job_origin(home: Path, job: str) -> Any:
+    """The place of ``job`` as a run records it; None if it cannot be known where the UI loads the assets from."""
+    location = _location(home / "workspace.yaml")
+    return None if location is None else RemoteRepositoryOrigin(location, _REPOSITORY).get_job_origin(job)
+
+
+def label(origin: Any) -> dict[str, str]:
+    """The tag by which the page of a job finds its runs."""
+    return {_LABEL: origin.repository_origin.get_label()}
 
 
 def _location(workspace: Path) -> CodeLocationOrigin | None:

@@ -16,7 +16,10 @@ from uuid import uuid4
 import dagster as dg
 
 from icd_assets.defs.runs.run_owner import owner_tags, read_owner
+from icd_assets.defs.runs.signs_of_life import end_signs, show_life
 from icd_assets.runtime.process_record import ProcessRecord
+
+_ENDS = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED)
 
 
 @cache  # once per process
@@ -42,6 +45,9 @@ def own_runs_from_the_first() -> None:
             run = self.get_run_by_id(event.run_id)
             if run is not None and read_owner(run.tags, run.run_id) is None:
                 self.add_run_tags(run.run_id, owner_tags(ProcessRecord.of(os.getpid()), run.run_id))
+            show_life(self, event.run_id)
+        elif begun is not None and begun.event_type in _ENDS:
+            end_signs(event.run_id)
         handle(self, event, *given, **named)
 
     instance: Any = dg.DagsterInstance

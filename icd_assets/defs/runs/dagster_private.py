@@ -11,6 +11,10 @@ other module imports them.
     Decides how long a run sleeps while it waits for a slot of a pool (:mod:`~icd_assets.defs.runs.pool_wait`).
 ``CodeLocationOrigin``, ``ManagedGrpcPythonEnvCodeLocationOrigin``, ``RemoteRepositoryOrigin``
     What a run records of the place of its job (:mod:`~icd_assets.defs.runs.code_location`).
+``JobPythonOrigin``, ``ModuleCodePointer``, ``RepositoryPythonOrigin``
+    The same for a run that is executed elsewhere (:mod:`~icd_assets.defs.runs.submitted`).
+``QueuedRunCoordinator``
+    Whether runs that are submitted go into a queue.
 ``ModuleTarget``, ``WorkspaceFileTarget``
     What ``dagster dev`` makes of ``-m`` and of ``-w``, code locations by name.
 ``NoOpComputeLogManager``
@@ -23,13 +27,16 @@ other module imports them.
 
 from __future__ import annotations
 
+from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.remote_origin import (
     CodeLocationOrigin,
     ManagedGrpcPythonEnvCodeLocationOrigin,
     RemoteRepositoryOrigin,
 )
+from dagster._core.run_coordinator import QueuedRunCoordinator
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarget
 from dagster._utils.interrupts import pop_captured_interrupt
@@ -40,11 +47,15 @@ __all__ = [
     "CodeLocationOrigin",
     "DagsterExecutionInterruptedError",
     "InstanceConcurrencyContext",
+    "JobPythonOrigin",
     "ManagedGrpcPythonEnvCodeLocationOrigin",
+    "ModuleCodePointer",
     "ModuleTarget",
     "NoOpComputeLogManager",
     "PreviewWarning",
+    "QueuedRunCoordinator",
     "RemoteRepositoryOrigin",
+    "RepositoryPythonOrigin",
     "WorkspaceFileTarget",
     "is_valid_cron_schedule",
     "pop_captured_interrupt",

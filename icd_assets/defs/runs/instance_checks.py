@@ -125,10 +125,10 @@ def _pool(opened: dg.DagsterInstance, *, fix: bool) -> Iterator[Finding]:
 def _dead(opened: dg.DagsterInstance, *, fix: bool) -> Iterator[Finding]:
     """Runs whose process is gone, and slots that the dead hold."""
     if fix:
-        for sentence in close_dead_runs(opened):
+        for sentence in close_dead_runs(opened, patient=True):
             yield Finding("runs", "fixed", sentence)
     alive = 0
-    for found in list_open_runs(opened):
+    for found in list_open_runs(opened, patient=True):
         run = found.run
         if found.gone:
             todo = "icd-assets doctor --fix marks it as failed"

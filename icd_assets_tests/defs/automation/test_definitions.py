@@ -22,14 +22,16 @@ def test_schedules_and_sensors_are_stopped() -> None:
     }
     assert {s.name: s.default_status for s in repository.sensor_defs} == {
         "cells": dg.DefaultSensorStatus.RUNNING,  # it launches nothing: it has no job
+        "dead_runs": dg.DefaultSensorStatus.RUNNING,  # likewise
         "new_inputs": dg.DefaultSensorStatus.STOPPED,
         "offer_grpo": dg.DefaultSensorStatus.STOPPED,
     }
 
 
-def test_the_sensor_that_is_on_cannot_launch_a_run() -> None:
-    (on,) = [s for s in defs.get_repository_def().sensor_defs if s.default_status.value == "RUNNING"]
-    assert not on.targets
+def test_the_sensors_that_are_on_cannot_launch_a_run() -> None:
+    on = [s for s in defs.get_repository_def().sensor_defs if s.default_status.value == "RUNNING"]
+    assert len(on) == 2
+    assert not any(sensor.targets for sensor in on)
 
 
 def test_no_asset_has_a_condition_unless_asked_for() -> None:

@@ -143,9 +143,24 @@ def test_what_cannot_be_judged_is_left_alone(killed: Killed, copied: Workplace) 
         ):
             instance.add_run_tags(killed.run_id, tags)
             (found,) = list_open_runs(instance)
-            assert found.gone is None
+            assert not found.gone
             assert close_dead_runs(instance) == []
+    forget_signs(copied)
     assert f"run {killed.run_id} is STARTED, its process on another machine" in explain(report(copied), "warning")
+
+
+def forget_signs(place: Workplace) -> None:
+    """As if its process had never given any: an older version's."""
+    with closing(sqlite3.connect(place.folder / "history/runs.db")) as connection, connection:
+        assert connection.execute("DELETE FROM kvs WHERE key LIKE 'icd_assets/%'").rowcount == 1
+
+
+def test_a_run_on_another_machine_that_gives_no_sign_of_life_is_dead(killed: Killed, copied: Workplace) -> None:
+    with instance_of(copied) as instance:
+        instance.add_run_tags(killed.run_id, {".dagster/icd_born": "a/b/1", ".dagster/icd_host": "x"})
+    fixed = explain(report(copied), "fixed")
+    assert f"run {killed.run_id} marked as failed" in fixed and "shows no sign of life" in fixed
+    assert f"slot of pool gpu freed: run {killed.run_id}" in fixed
 
 
 def test_a_run_that_ended_well_meanwhile_stays_a_success(
@@ -157,7 +172,7 @@ def test_a_run_that_ended_well_meanwhile_stays_a_success(
         instance.report_dagster_event(
             dg.DagsterEvent(event_type_value="PIPELINE_SUCCESS", job_name="x"), run_id=killed.run_id
         )
-        monkeypatch.setattr("icd_assets.defs.runs.dead_runs.list_open_runs", lambda instance: listed)
+        monkeypatch.setattr("icd_assets.defs.runs.dead_runs.list_open_runs", lambda instance, **_: listed)
         assert [sentence.split(":")[0] for sentence in close_dead_runs(instance)] == ["slot of pool gpu freed"]
         run = instance.get_run_by_id(killed.run_id)
         assert run is not None and run.status is dg.DagsterRunStatus.SUCCESS
