@@ -19,7 +19,6 @@ from icd_assets.selector.config import GrpoConfig, ProposalConfig, RceConfig, Se
 from icd_assets.selector.encoder import ClipEncoder
 from icd_assets.selector.grpo import train_grpo
 from icd_assets.selector.model import PointerSelectorV2, new_policy
-from icd_assets.selector.proposals import propose
 from icd_assets.selector.rce import train_rce
 from icd_assets.selector.sft import train_sft
 from icd_assets.vlm.backend import Generation
@@ -99,7 +98,7 @@ def test_proposals(world: World, policy: PointerSelectorV2) -> None:
     rows = list(range(12))
 
     def proposed() -> Any:
-        return propose(policy, rows, world.queries[rows], world.pools[rows], ProposalConfig())
+        return proposed(policy, rows, world.queries[rows], world.pools[rows], ProposalConfig())
 
     assert len(set(at_each_count(proposed))) == 1
 

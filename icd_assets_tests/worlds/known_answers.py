@@ -12,7 +12,7 @@ from icd_assets.selector.config import ProposalConfig
 from icd_assets.selector.decoding import greedy
 from icd_assets.selector.groups import PointerGroup
 from icd_assets.selector.model import PointerSelectorV2
-from icd_assets.selector.proposals import propose
+from icd_assets_tests.worlds.plain_proposals import proposed
 
 
 class World:
@@ -53,7 +53,7 @@ class World:
     def proposals(self, policy: PointerSelectorV2, rows: range) -> list[PointerGroup]:
         """RL data: what the policy and the baselines propose, with its reward."""
         index = torch.tensor(rows)
-        found = propose(policy, list(rows), self.queries[index], self.pools[index], ProposalConfig(shots=2))
+        found = proposed(policy, list(rows), self.queries[index], self.pools[index], ProposalConfig(shots=2))
         return [self.group(row, torch.tensor([p.pointer for p in found[row]])) for row in rows]
 
     def group(self, row: int, pointers: Tensor) -> PointerGroup:
