@@ -36,12 +36,14 @@ class Decoded(NamedTuple):
 def evaluating(policy: PointerSelector) -> Iterator[None]:
     """Without dropout and gradients, whatever mode the policy is in; on a CPU on one thread."""
     training = policy.training
-    policy.eval()
+    if training:
+        policy.eval()
     try:
         with one_thread(next(policy.parameters()).device), torch.no_grad():
             yield
     finally:
-        policy.train(training)
+        if training:
+            policy.train()
 
 
 def greedy(policy: PointerSelector, query: Tensor, candidates: Tensor, shots: int) -> Tensor:

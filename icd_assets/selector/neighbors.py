@@ -25,7 +25,7 @@ class Rows:
     @cached_property
     def norms(self) -> Tensor:
         """[n]"""
-        return self.table.norm(dim=-1).clamp(min=1e-8)
+        return torch.linalg.vector_norm(self.table, dim=-1).clamp(min=1e-8)
 
 
 _SPARE = 8  # candidates beyond those needed

@@ -20,9 +20,10 @@ KEPT = 1 << 16  # rows up to which a whole library stays projected: 134 MB of v2
 class ProjectedLibrary(Rows):
     """A policy in evaluation and the embeddings [n, D] that candidates are rows of; the policy must not change."""
 
-    def __init__(self, policy: PointerSelector, table: Tensor) -> None:
+    def __init__(self, policy: PointerSelector, table: Tensor, asked: int | None = None) -> None:
+        """asked: how many candidates the pools to come name; a larger table is projected in parts."""
         super().__init__(table)
-        self.policy = policy
+        self.policy, self._kept = policy, len(table) <= (KEPT if asked is None else min(asked, KEPT))
         self._whole: tuple[Tensor, ...] | None = None
 
     def whole(self) -> tuple[Tensor, ...]:
@@ -33,9 +34,9 @@ class ProjectedLibrary(Rows):
 
     def of(self, pools: Tensor) -> tuple[Tensor, ...]:
         """Of pools [B, K] of rows, each [B, K, P]."""
-        rows, kept = pools, self.whole() if len(self.table) <= KEPT else None
+        rows, kept = pools, self.whole() if self._kept else None
         if kept is None:
-            used, rows = pools.unique(return_inverse=True)
+            used, rows = torch.unique(pools, return_inverse=True)
             kept = tuple(part.unsqueeze(0) for part in self._project(used))
         return tuple(taken(part[0], rows.to(part.device)) for part in kept)
 
@@ -43,7 +44,7 @@ class ProjectedLibrary(Rows):
         device = next(self.policy.parameters()).device
         found: list[tuple[Tensor, ...]] = []
         with evaluating(self.policy):
-            for block in rows.split(_BLOCK):
+            for block in torch.split(rows, _BLOCK):
                 padded = torch.cat((block, block[-1:].expand(_BLOCK - len(block))))
                 projected = self.policy.project(self.table[padded].to(device))
                 found.append(tuple(part[: len(block)] for part in projected))

@@ -78,7 +78,7 @@ def propose(
         raise ValueError(f"rows, queries and pools are not one each: {sorted(counts)} of them")
     found: dict[int, list[Proposal]] = {}
     at_once = max(1, min(_QUERIES, _CANDIDATES // size))
-    for index in torch.arange(len(rows)).split(at_once):
+    for index in torch.split(torch.arange(len(rows)), at_once):
         # All batches have one shape, filled up with the last query: bytes do not depend on who shares one.
         filled = torch.cat((index, index[-1:].expand(at_once - len(index))))
         own = [rows[i] for i in filled.tolist()]

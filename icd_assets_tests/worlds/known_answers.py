@@ -32,6 +32,7 @@ class World:
 
         key, self.queries = items(queries)
         pool_key, self.pools = items(queries, pool)
+        self.table = self.pools.flatten(0, 1)
         self.relevant = pool_key == key.unsqueeze(1)
 
     def reward(self, query: int, pointers: Tensor) -> Tensor:
@@ -57,7 +58,8 @@ class World:
         return [self.group(row, torch.tensor([p.pointer for p in found[row]])) for row in rows]
 
     def group(self, row: int, pointers: Tensor) -> PointerGroup:
-        return PointerGroup(row, self.queries[row], self.pools[row], pointers, self.reward(row, pointers))
+        rows = torch.arange(self.pools.size(1)) + row * self.pools.size(1)
+        return PointerGroup(row, self.queries[row], self.table, rows, pointers, self.reward(row, pointers))
 
     def accuracy(self, policy: PointerSelectorV2, rows: range) -> float:
         """Mean reward / 2 of the greedy pointer."""

@@ -47,6 +47,10 @@ class PointerSelector(nn.Module, ABC):
         The sums have another order than in :meth:`encode`, and dropout is drawn in another one.
         """
 
+    def look_each(self, query: Tensor, candidates: Tensor, count: int) -> Encoded:
+        """:meth:`encode` for each of N pointers of a query, with dropout of its own: [B·N, …] of both."""
+        return self.encode(query.repeat_interleave(count, 0), candidates.repeat_interleave(count, 0))
+
     @abstractmethod
     def logits(self, state: Tensor, candidates: Tensor) -> Tensor:
         """Logits [B, N, K] of the next pick, as if nothing was chosen; state: [B, N, X], candidates: [B, K, Y]."""

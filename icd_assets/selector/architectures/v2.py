@@ -4,7 +4,8 @@ Legend: `B` queries, `N` pointers, `S` shots, `K` pool, `D` embedding, `H` hidde
 
 Deviations from upstream:
 1. The forward pass is split into :meth:`encode` (once per query) and :meth:`step`, so that N pointers of a query
-   share one encoding. With dropout they therefore share one mask; upstream draws one per pointer.
+   share one encoding. With dropout they therefore share one mask; upstream draws one per pointer, as does
+   :meth:`look_each` (``dropout_per``).
 2. The number of shots is the pointer's length, not an attribute.
 3. The temperature is a Python number; upstream's is a tensor outside the state dict. Same value, same keys.
 """
@@ -73,6 +74,17 @@ class PointerSelectorV2(PointerSelector):
             assert isinstance(attention, nn.MultiheadAttention)
             state = norm(_seen(attention, state, pool, closed) + state)
         return Encoded(functional.normalize(self.query_proj(self.dropout(state)), dim=-1), candidates)
+
+    def look_each(self, query: Tensor, candidates: Tensor, count: int) -> Encoded:
+        """Dropout in upstream's order; what comes before the first of it is computed once for all pointers."""
+        pool = self.input_proj(candidates)  # [B, K, H]
+        state = self.input_proj(query).repeat_interleave(count, 0)  # [B·N, H]
+        for attention, norm in zip(self.cross_attn_layers, self.attn_norms, strict=True):
+            assert isinstance(attention, nn.MultiheadAttention)
+            state = norm(_seen(attention, state, pool, None) + state)
+        state = self.query_proj(self.dropout(state))
+        each = self.cand_proj(self.dropout(pool.repeat_interleave(count, 0)))  # [B·N, K, H]
+        return Encoded(functional.normalize(state, dim=-1), functional.normalize(each, dim=-1))
 
     def logits(self, state: Tensor, candidates: Tensor) -> Tensor:
         """Logits [B, N, K] of the next pick; state: [B, N, H], candidates: [B, K, H]."""
