@@ -25,6 +25,7 @@ from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 from icd_assets.vlm.transformers_backend import TransformersBackend
 from icd_assets_tests.worlds.known_answers import World
+from icd_assets_tests.worlds.plain_proposals import proposed
 from icd_assets_tests.worlds.tiny import tiny_clip, tiny_vl, write_images
 
 COUNTS = (1, 2, 4)
@@ -97,10 +98,10 @@ def test_sft(world: World) -> None:
 def test_proposals(world: World, policy: PointerSelectorV2) -> None:
     rows = list(range(12))
 
-    def proposed() -> Any:
+    def found() -> Any:
         return proposed(policy, rows, world.queries[rows], world.pools[rows], ProposalConfig())
 
-    assert len(set(at_each_count(proposed))) == 1
+    assert len(set(at_each_count(found))) == 1
 
 
 def test_rce_and_grpo(world: World, policy: PointerSelectorV2) -> None:
