@@ -15,6 +15,7 @@ import copy
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -81,7 +82,7 @@ def baseline(start: PointerSelector, every: list[PointerGroup]) -> None:
             for number in torch.randperm(cut).tolist():
                 loss = loss_of(number, epoch)
                 optimizer.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
                 optimizer.step()
                 loss.item()
@@ -118,7 +119,7 @@ def main() -> None:
     arms: dict[str, Callable[[], None]] = {"a query and pointer at a time": lambda: baseline(start, every)}
     arms["ours, as lever_plus"] = lambda: ours(start, every, 1, preset=True)
     for batch in options.batches:
-        arms[f"ours, batch {batch}"] = lambda batch=batch: ours(start, every, batch)
+        arms[f"ours, batch {batch}"] = partial(ours, start, every, batch)
     found: dict[str, list[float]] = {name: [] for name in arms}
     for _ in range(options.runs):
         for name, work in arms.items():

@@ -47,7 +47,8 @@ def plain(model: PointerSelectorV2, group: PointerGroup) -> Tensor:
     count = len(group.pointers)
     pool = group.table[group.pool].expand(count, -1, -1)
     logits = model(group.query.expand(count, -1), pool, group.pointers.unsqueeze(1))
-    return logits.log_softmax(-1).gather(-1, group.pointers[:, None, :, None]).sum((1, 2, 3))
+    found: Tensor = logits.log_softmax(-1).gather(-1, group.pointers[:, None, :, None]).sum((1, 2, 3))
+    return found
 
 
 def test_with_dropout_of_each_pointer_the_losses_are_upstreams_to_five_decimals() -> None:
@@ -67,7 +68,7 @@ def test_with_dropout_of_each_pointer_the_losses_are_upstreams_to_five_decimals(
             model.train()
             with isolated_rng(config.seed, "rce", "step", epoch, number):
                 loss = -((train[i].rewards / temperature).softmax(0) * plain(model, train[i])).sum()
-            loss.backward()
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             losses.append(loss.item())
@@ -113,7 +114,7 @@ def test_grpo_reports_the_kl_of_the_plain_formula() -> None:
     every, start, other = groups(), policy(), policy()
     with torch.no_grad():
         for parameter in other.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2))
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
     config = GrpoConfig(grpo_epochs=1, batch_size=16)
     metrics = train_grpo(copy.deepcopy(other), every, config, sft=start, rce=start)[0]
     batch = collate(every[:16], range(16))

@@ -11,7 +11,7 @@ from icd_assets.errors import UserError
 from icd_assets.selector import projected
 from icd_assets.selector.config import Architecture, ProposalConfig, SelectorConfig
 from icd_assets.selector.decoding import beam_search, log_prob
-from icd_assets.selector.model import ARCHITECTURES, PointerSelectorV2, new_policy
+from icd_assets.selector.model import ARCHITECTURES, PointerSelector, PointerSelectorV2, new_policy
 from icd_assets.selector.neighbors import Rows, neighbors
 from icd_assets.selector.projected import ProjectedLibrary
 from icd_assets.selector.proposals import propose
@@ -21,7 +21,7 @@ ROWS = [11, 5, 8]
 
 
 @pytest.fixture
-def policy() -> PointerSelectorV2:
+def policy() -> PointerSelector:
     return new_policy(SelectorConfig(embedding_dim=8, hidden_dim=4), 3)
 
 
@@ -33,7 +33,7 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("shots", [1, 2, 3, 4])
 def test_every_source_proposes_distinct_sets(
-    policy: PointerSelectorV2, data: tuple[torch.Tensor, torch.Tensor], shots: int
+    policy: PointerSelector, data: tuple[torch.Tensor, torch.Tensor], shots: int
 ) -> None:
     config = ProposalConfig(shots=shots)
     for proposals in proposed(policy, ROWS, *data, config).values():
@@ -45,7 +45,7 @@ def test_every_source_proposes_distinct_sets(
 
 
 def test_fields_say_where_a_pointer_came_from(
-    policy: PointerSelectorV2, data: tuple[torch.Tensor, torch.Tensor]
+    policy: PointerSelector, data: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     found = proposed(policy, ROWS, *data, ProposalConfig())
     beams = beam_search(policy, *data, 2, 5)
@@ -68,7 +68,7 @@ def test_fields_say_where_a_pointer_came_from(
 
 
 def test_neighbors_are_ranks_r_to_r_plus_s(
-    policy: PointerSelectorV2, data: tuple[torch.Tensor, torch.Tensor]
+    policy: PointerSelector, data: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     config = ProposalConfig(num_beams=0, samples_per_temp=0, num_random=0, shots=3)
     proposals = proposed(policy, ROWS, *data, config)[11]
@@ -80,14 +80,14 @@ def test_neighbors_are_ranks_r_to_r_plus_s(
 
 
 def test_a_beam_is_kept_over_a_neighbor_of_the_same_set(
-    policy: PointerSelectorV2, data: tuple[torch.Tensor, torch.Tensor]
+    policy: PointerSelector, data: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     config = ProposalConfig(num_beams=400, samples_per_temp=5, num_random=5)  # the beams are all 380 pairs
     assert {p.source for p in proposed(policy, ROWS, *data, config)[11]} == {"beam"}
 
 
 def test_a_query_is_proposed_for_alike_in_any_company(
-    policy: PointerSelectorV2, data: tuple[torch.Tensor, torch.Tensor]
+    policy: PointerSelector, data: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     together = proposed(policy, ROWS, *data, ProposalConfig())
     alone = proposed(policy, [5], data[0][1:2], data[1][1:2], ProposalConfig())
@@ -95,9 +95,7 @@ def test_a_query_is_proposed_for_alike_in_any_company(
     assert proposed(policy, ROWS, *data, ProposalConfig(seed=1)) != together
 
 
-def test_too_many_shots_name_the_setting(
-    policy: PointerSelectorV2, data: tuple[torch.Tensor, torch.Tensor]
-) -> None:
+def test_too_many_shots_name_the_setting(policy: PointerSelector, data: tuple[torch.Tensor, torch.Tensor]) -> None:
     with pytest.raises(UserError, match="shots is 21, but a pool has 20"):
         proposed(policy, ROWS, *data, ProposalConfig(shots=21))
     with pytest.raises(UserError, match="temps"):

@@ -68,4 +68,5 @@ def _next(policy: PointerSelector, query: Tensor, pool: Tensor, prefix: tuple[in
     with evaluating(policy):
         pointer = torch.tensor([[[*prefix, 0]]])
         logits = policy(query[None], pool[None], pointer)[0, 0, -1]
-        return logits.log_softmax(-1)
+        found: Tensor = logits.log_softmax(-1)
+        return found
