@@ -18,6 +18,7 @@ from icd_assets.runtime.seeding import seed_for
 from icd_assets.scoring.chunks import map_chunks
 from icd_assets.scoring.collect import answer_proposals
 from icd_assets.scoring.rl_data import RlQuery
+from icd_assets.selector.projected import ProjectedLibrary
 from icd_assets.selector.proposals import Proposal, propose
 
 if TYPE_CHECKING:
@@ -64,10 +65,9 @@ def collect_rl_data(
         report = counting(on_progress, "questions", len(pools), detail)
         of_chunk = partial(
             rl_data_of_chunk,
-            policy=policy,
+            projected=ProjectedLibrary(policy, embeddings),
             pools=pools,
             library=library,
-            embeddings=embeddings,
             backend=backend,
             metric=metric,
             config=config if refresh == 0 else _of_round(config, refresh),
@@ -90,10 +90,9 @@ def _of_round(config: ProposalConfig, refresh: int) -> ProposalConfig:
 
 def rl_data_of_chunk(
     rows: Sequence[int],
-    policy: PointerSelector,
+    projected: ProjectedLibrary,
     pools: Mapping[int, Sequence[int]],
     library: Sequence[VqaItem],
-    embeddings: Tensor,
     backend: Backend,
     metric: Metric,
     config: ProposalConfig,
@@ -105,7 +104,7 @@ def rl_data_of_chunk(
 ) -> list[RlQuery]:
     """RL data of the B queries ``rows``: what :mod:`icd_assets.scoring.chunks` says of such a function holds."""
     candidates = torch.tensor([list(pools[row]) for row in rows])  # [B, K]
-    proposals = propose(policy, rows, embeddings[list(rows)], embeddings[candidates], config)
+    proposals = propose(projected, rows, projected.table[list(rows)], candidates, config)
     before = before or {}
     new = {
         row: _not_answered(own, before.get(row), with_prefixes=prefix_rewards) for row, own in proposals.items()

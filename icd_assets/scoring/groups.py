@@ -27,13 +27,15 @@ def groups_of_beams(
     query's pool (:func:`icd_assets.scoring.beam_file.require_in_pools`).
     """
     groups = []
+    table, places = torch.stack([*embeddings.values()]), {row: place for place, row in enumerate(embeddings)}
     for row, found in sorted(beams.items()):
         pool = list(pools[row])
         groups.append(
             PointerGroup(
                 query_row=row,
                 query=embeddings[row],
-                pool=torch.stack([embeddings[id] for id in pool]),
+                table=table,
+                pool=torch.tensor([places[id] for id in pool]),
                 pointers=torch.tensor([[pool.index(id) for id in beam.icds] for beam in found.beams]),
                 rewards=torch.tensor([beam.score for beam in found.beams]),
             )
@@ -66,7 +68,8 @@ def groups_of_rl_data(
             PointerGroup(
                 query_row=row.query_row,
                 query=embeddings[row.query_row],
-                pool=embeddings[list(row.pool_ids)],
+                table=embeddings,
+                pool=torch.tensor(row.pool_ids),
                 pointers=torch.tensor(row.pointers),
                 rewards=torch.tensor(row.rewards),
                 behavior_logprobs=torch.tensor(row.behavior_logprobs) if known else None,

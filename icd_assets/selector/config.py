@@ -20,6 +20,7 @@ RewardSource = Literal["raw", "normalized"]
 Baseline = Literal["mean", "leave_one_out"]
 Scale = Literal["none", "group", "batch"]
 RatioLevel = Literal["sequence", "sequence_mean", "step"]
+DropoutPer = Literal["query", "pointer"]
 TopKTies = Literal["first", "torch"]
 Divergence = Literal["under_policy", "stored_prefixes", "stored_prefixes_forward", "k1", "k2", "k3"]
 Architecture = Literal["coverage", "v2", "gru", "additive", "mmr", "transformer"]
@@ -193,6 +194,11 @@ class RlConfig(RowsConfig):
     """What RCE and GRPO share."""
 
     batch_size: int = Field(1, ge=1, description="Queries per update.", json_schema_extra={"env": "BATCH_SIZE"})
+    dropout_per: DropoutPer = Field(
+        "query",
+        description="query: the pointers of a query share what dropout leaves of it and its pool; pointer: each "
+        "has its own, as upstream, for several times the arithmetic.",
+    )
     skip_constant_groups: bool = Field(
         True,
         description="Leave out queries whose pointers all earned the same reward, for they teach no preference; "
@@ -394,6 +400,7 @@ LEVER_PLUS: dict[str, dict[str, Any]] = {
         "rce_temp_end": 0.5,
         "rce_use_raw_reward": True,
         "dropout": 0.5,
+        "dropout_per": "pointer",
         "skip_constant_groups": False,
         "constant_group": "raw",
     },
@@ -412,5 +419,6 @@ LEVER_PLUS: dict[str, dict[str, Any]] = {
         "kl": "k3",
         "dropout": 0.5,
         "attn_dropout": 0.1,
+        "dropout_per": "pointer",
     },
 }

@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.seeding import torch_rng
+from icd_assets.selector.neighbors import taken
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +25,8 @@ class PointerGroup:
 
     query_row: int
     query: Tensor  # [D]
-    pool: Tensor  # [K, D]
+    table: Tensor  # [n, D] embeddings, which all queries share
+    pool: Tensor  # [K] long, rows of the table: K vectors for each query would be gigabytes at real size
     pointers: Tensor  # [N, S] long, positions in the pool
     rewards: Tensor  # [N] raw
     behavior_logprobs: Tensor | None = None  # [N] under the policy that proposed the pointers
@@ -31,7 +34,12 @@ class PointerGroup:
 
     def __post_init__(self) -> None:
         count, shots = self.pointers.shape
-        if self.pool.shape[1:] != self.query.shape or self.rewards.shape != (count,) or count == 0:
+        if (
+            self.table.shape[1:] != self.query.shape
+            or self.pool.dim() != 1
+            or self.rewards.shape != (count,)
+            or count == 0
+        ):
             raise ValueError(f"query {self.query_row}: shapes of query, pool, pointers and rewards do not fit")
         if self.pointers.min() < 0 or self.pointers.max() >= self.pool.size(0):
             raise ValueError(f"query {self.query_row}: a pointer lies outside its pool of {self.pool.size(0)}")
@@ -96,8 +104,8 @@ class RewardGroup:
     rewards: Tensor  # [N]
 
     def __post_init__(self) -> None:
-        pool = torch.zeros(len(self.pool), 0)
-        PointerGroup(self.query_row, torch.zeros(0), pool, self.pointers, self.rewards)  # its checks are ours
+        pool = torch.arange(len(self.pool))  # the checks of the other kind are ours
+        PointerGroup(self.query_row, torch.zeros(0), torch.zeros(len(pool), 0), pool, self.pointers, self.rewards)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +114,7 @@ class Batch:
 
     index: tuple[int, ...]  # [B] positions in the list of groups that the batch was cut from
     query: Tensor  # [B, D]
-    pool: Tensor  # [B, K, D]
+    pool: Tensor  # [B, K, D]; empty where it is not looked at
     pointers: Tensor  # [B, N, S]
     rewards: Tensor  # [B, N]
     mask: Tensor  # [B, N] bool
@@ -118,28 +126,30 @@ class Batch:
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
-def collate(groups: Sequence[PointerGroup], index: Sequence[int]) -> Batch:
-    """The batch of ``groups[i] for i in index``, which must share K and S."""
+def collate(groups: Sequence[PointerGroup], index: Sequence[int], *, with_pool: bool = True) -> Batch:
+    """The batch of ``groups[i] for i in index``, which must share K and S; ``with_pool``: their vectors too."""
     chosen = [groups[i] for i in index]
-    longest = max(group.pointers.size(0) for group in chosen)
-    shots = chosen[0].pointers.size(1)
+    counts = torch.tensor([len(group.rewards) for group in chosen])
+    longest, shots = int(counts.max()), chosen[0].pointers.size(1)
     # Padding points at 0 … S−1: valid positions, masked everywhere, never a repeated pick.
-    pointers = torch.arange(shots).repeat(len(chosen), longest, 1)
-    rewards = torch.zeros(len(chosen), longest)
-    mask = torch.zeros(len(chosen), longest, dtype=torch.bool)
-    for row, group in enumerate(chosen):
-        count = group.pointers.size(0)
-        pointers[row, :count] = group.pointers
-        rewards[row, :count] = group.rewards
-        mask[row, :count] = True
+    padding = torch.arange(shots).expand(longest, -1)
+    pointers = [torch.cat((group.pointers, padding[len(group.rewards) :])) for group in chosen]
     return Batch(
         index=tuple(index),
         query=torch.stack([group.query for group in chosen]),
-        pool=torch.stack([group.pool for group in chosen]),
-        pointers=pointers,
-        rewards=rewards,
-        mask=mask,
+        pool=vectors(chosen) if with_pool else torch.zeros(len(chosen), 0, 0),
+        pointers=torch.stack(pointers),
+        rewards=pad_sequence([group.rewards for group in chosen], batch_first=True),
+        mask=torch.arange(longest) < counts.unsqueeze(1),
     )
+
+
+def vectors(groups: Sequence[PointerGroup]) -> Tensor:
+    """The pools [B, K, D] of groups that share K."""
+    table = groups[0].table
+    if any(group.table is not table for group in groups):
+        return torch.stack([group.table[group.pool] for group in groups])
+    return taken(table, torch.stack([group.pool for group in groups]))
 
 
 def ordered_batches(groups: Sequence[PointerGroup], batch_size: int) -> list[list[int]]:

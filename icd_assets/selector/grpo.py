@@ -18,6 +18,7 @@ Deviations from upstream, each with its switch:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,24 +37,28 @@ from icd_assets.selector.divergence import entropy, next_beta, stored_divergence
 from icd_assets.selector.groups import Batch, PointerGroup, collate, shuffled_batches, split_by_query
 from icd_assets.selector.losses import picked, ppo_loss
 from icd_assets.selector.model import PointerSelector
-from icd_assets.selector.policy_divergence import paths_of, policy_divergence
+from icd_assets.selector.policy_divergence import every_path, path_of, paths_of, policy_divergence
 from icd_assets.selector.reward_normalization import normalize_rewards
 from icd_assets.selector.training import (
     Metrics,
     OnEpoch,
     Optimization,
     Resumed,
+    along_stored,
     constant_share,
     device_of,
     ignore_epoch,
+    looked,
     mean_metrics,
     stored_log_probs,
+    teacher_forced,
     usable,
     validate,
 )
 
 _FROZEN = ("input_proj", "query_proj", "cand_proj")
 DEFAULT_BETA = 0.15
+_KEPT = 1 << 27  # log-probabilities of a reference that are kept, 0.5 GB: 16,000 queries with pools of 64
 
 
 def train_grpo(
@@ -76,7 +81,7 @@ def train_grpo(
     train = usable(every, config.skip_constant_groups)
     reference = _reference(config, sft=sft, rce=rce)
     # [N, S, K] of each group, fixed throughout; under the policy it is other pointers that are looked at.
-    known = [] if config.kl == "under_policy" else stored_log_probs(reference, train)
+    known = _along_every_path(reference, train) if config.kl == "under_policy" else along_stored(reference, train)
     policy.set_dropout(config.dropout, config.attn_dropout)
     with _frozen(policy, config.freeze_backbone_in_grpo):
         optimization = Optimization(policy, "grpo", config, lr=config.grpo_lr, resumed=resumed)
@@ -122,9 +127,8 @@ class _Held:
 
     old: Tensor  # [B, N, S] log-probabilities of the stored picks: the ratio's denominator
     reference: PointerSelector  # of the KL term
-    known: (
-        Tensor | None
-    )  # [B, N, S, K] log-probabilities of the reference along the stored pointers; None: not read
+    # [B, N or P, S, K] log-probabilities of the reference along the stored pointers; under the policy, every path.
+    known: Tensor | None  # None: it is asked along paths that are drawn
     rng: torch.Generator  # draws the paths of the KL term, where not all are visited
 
 
@@ -168,17 +172,43 @@ def _log_probs_and_kl(
     policy: PointerSelector, batch: Batch, kept: Tensor, held: _Held, config: GrpoConfig
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities [B, N, S, K] along the stored pointers, and the KL to the reference, a scalar."""
-    pointers, stored = batch.pointers, batch.pointers.size(1)
+    pointers, size = batch.pointers, batch.pool.size(1)
+    stored, shots = pointers.shape[1:]
     if config.kl != "under_policy":
         assert held.known is not None
-        new = policy(batch.query, batch.pool, pointers).log_softmax(-1)
+        new = teacher_forced(policy, batch, pointers, config.dropout_per).log_softmax(-1)
         return new, stored_divergence(config.kl, new, held.known, pointers, kept)
-    paths = paths_of(policy, batch.query, batch.pool, pointers.size(2), held.rng)
+    paths = paths_of(policy, batch.query, batch.pool, shots, held.rng)
+    if (
+        held.known is not None and config.dropout_per == "query"
+    ):  # among all paths are those of the stored pointers
+        every = teacher_forced(policy, batch, paths.pointers, "query").log_softmax(-1)  # [B, P, S, K]
+        place = path_of(paths.pointers[0], size, pointers)[..., None, None].expand(-1, -1, shots, size)
+        return every.gather(1, place), policy_divergence(every, held.known, paths).mean()
     # One pass for both, so that they share their dropout.
-    both = policy(batch.query, batch.pool, torch.cat((pointers, paths.pointers), dim=1)).log_softmax(-1)
-    with evaluating(held.reference):
-        reference = held.reference(batch.query, batch.pool, paths.pointers).log_softmax(-1)
+    both = teacher_forced(policy, batch, torch.cat((pointers, paths.pointers), dim=1), config.dropout_per)
+    both, reference = both.log_softmax(-1), held.known
+    if reference is None:
+        with evaluating(held.reference):
+            reference = held.reference(batch.query, batch.pool, paths.pointers).log_softmax(-1)
     return both[:, :stored], policy_divergence(both[:, stored:], reference, paths).mean()
+
+
+def _along_every_path(reference: PointerSelector, groups: Sequence[PointerGroup]) -> list[Tensor]:
+    """Per group [P, S, K], the reference's log-probabilities; none where paths are drawn, or too much to keep."""
+    shapes = [(len(group.pool), group.pointers.size(1)) for group in groups]
+    paths = {shape: every_path(*shape) for shape in {*shapes}}
+    numbers = [math.inf if (every := paths[shape]) is None else every.numel() * shape[0] for shape in shapes]
+    if sum(numbers) > _KEPT:
+        return []
+    found: dict[int, Tensor] = {}
+    for batch, encoded in looked(reference, groups):
+        every = paths[encoded.candidates.size(1), batch.pointers.size(2)]
+        assert every is not None
+        with evaluating(reference):
+            along = reference.along(encoded, every.to(batch.query.device).expand(len(batch.index), -1, -1))
+            found.update(zip(batch.index, along.log_softmax(-1), strict=True))
+    return [found[i] for i in range(len(groups))]
 
 
 def _advantages(batch: Batch, epoch: int, config: GrpoConfig) -> tuple[Tensor, Tensor]:
@@ -239,10 +269,7 @@ def _old_log_probs(
             source = sft
         case _:
             assert_never(config.old_policy)
-    return [
-        picked(log_probs, group.pointers.to(log_probs.device))
-        for log_probs, group in zip(stored_log_probs(source, groups), groups, strict=True)
-    ]
+    return stored_log_probs(source, groups)
 
 
 def _pad(rows: Sequence[Tensor]) -> Tensor:

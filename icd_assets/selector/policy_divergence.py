@@ -13,6 +13,7 @@ log-probability (Foerster et al. 2018, arXiv:1802.05098), so that the gradient t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 from math import perm
 
@@ -38,8 +39,7 @@ class Paths:
 def paths_of(policy: PointerSelector, query: Tensor, pool: Tensor, shots: int, rng: torch.Generator) -> Paths:
     """query: [B, D], pool: [B, K, D]; ``rng`` on the CPU is read only where paths are drawn."""
     count, size = query.size(0), pool.size(1)
-    if perm(size, shots - 1) <= ENUMERATED:
-        every = torch.tensor([_completed(path, size, shots) for path in permutations(range(size), shots - 1)])
+    if (every := every_path(size, shots)) is not None:
         return Paths(every.to(query.device).expand(count, -1, -1), drawn=False)
     uniforms = torch.rand(count, DRAWN, shots, generator=rng, dtype=torch.float64).to(query.device)
     return Paths(sample(policy, query, pool, uniforms).pointers, drawn=True)
@@ -48,6 +48,26 @@ def paths_of(policy: PointerSelector, query: Tensor, pool: Tensor, shots: int, r
 def _completed(path: tuple[int, ...], size: int, shots: int) -> list[int]:
     """The path and, as its last pick, the first candidate that it does not hold."""
     return [*path, next(k for k in range(size) if k not in path)][:shots]
+
+
+def every_path(size: int, shots: int) -> Tensor | None:
+    """All [P, S] of a pool, whose last pick does not matter; None where they are too many to be visited."""
+    if perm(size, shots - 1) > ENUMERATED:
+        return None
+    return _every_path(size, shots)
+
+
+@lru_cache(maxsize=8)
+def _every_path(size: int, shots: int) -> Tensor:
+    return torch.tensor([_completed(path, size, shots) for path in permutations(range(size), shots - 1)])
+
+
+def path_of(every: Tensor, size: int, pointers: Tensor) -> Tensor:
+    """Which of ``every`` path [P, S] the pointers [B, N, S] begin with: [B, N]."""
+    radix = size ** torch.arange(every.size(1) - 1)
+    place = torch.zeros(size ** (every.size(1) - 1), dtype=torch.long)
+    place[(every[:, :-1] * radix).sum(-1)] = torch.arange(len(every))
+    return place.to(pointers.device)[(pointers[..., :-1] * radix.to(pointers.device)).sum(-1)]
 
 
 def policy_divergence(new: Tensor, reference: Tensor, paths: Paths) -> Tensor:

@@ -6,28 +6,32 @@ Deviations from upstream:
 1. The policy's real scores are used at every shot; upstream compares all shots with the static query, ungated,
    and with weights that were never loaded (SPEC G.1).
 2. Any number of shots: the r-th retrieval pointer is the similarity ranks r … r+S−1, for pairs upstream's.
-3. Each query draws from its own generator, and is computed alone: its proposals do not depend on which queries
-   share a batch (matrix products round differently by batch), so resumed and sharded runs give the same bytes.
+3. Each query draws from its own generator, and all batches have one shape: its proposals do not depend on which
+   queries share a batch (matrix products round differently by shape), so resumed and sharded runs give the same
+   bytes. A library is projected once; a query looks at its pool once.
 4. Every proposal carries ``behavior_logprob``, its log-probability under the policy at temperature 1.
 5. ``logprob_score`` of samples is Σ log p instead of Σ log(p + 1e-8).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.seeding import torch_rng
-from icd_assets.runtime.threads import one_thread
 from icd_assets.selector.config import ProposalConfig
-from icd_assets.selector.decoding import beam_search, evaluating, log_prob, sample
-from icd_assets.selector.model import PointerSelector
+from icd_assets.selector.decoding import beams_of, draw, evaluating, roll_out
+from icd_assets.selector.model import Encoded
+from icd_assets.selector.neighbors import neighbors
+from icd_assets.selector.projected import ProjectedLibrary
+
+_QUERIES = 64  # in a batch
+_CANDIDATES = 1 << 17  # in a batch, of all its queries: what its scores need stays in a few megabytes
 
 Source = Literal["beam", "retrieval", "sample", "random"]
 
@@ -51,92 +55,152 @@ class Proposal:
 
 
 def propose(
-    policy: PointerSelector,
+    library: ProjectedLibrary,
     rows: Sequence[int],
     query_emb: Tensor,
-    pool_emb: Tensor,
+    pools: Tensor | None,
     config: ProposalConfig,
 ) -> dict[int, list[Proposal]]:
-    """Row → its proposals, distinct as sets; rows: the B queries, query_emb: [B, D], pool_emb: [B, K, D].
+    """Row → its proposals, distinct as sets; rows: the B queries, query_emb: [B, D].
 
+    pools: [B, K] rows of the library; None: each query's pool is all of it but the row of the query's own number.
     Of pointers to the same set the first stays, in the order beam, retrieval, sample, random.
     """
-    if not 1 <= config.shots <= pool_emb.size(1):
+    size = len(library.table) - 1 if pools is None else pools.size(1)
+    if not 1 <= config.shots <= size:
         raise UserError(
-            f"shots is {config.shots}, but a pool has {pool_emb.size(1)} candidates; "
-            "lower shots or enlarge the pool."
+            f"shots is {config.shots}, but a pool has {size} candidates; lower shots or enlarge the pool."
         )
     if any(temperature <= 0 for temperature in config.temps):
         raise UserError(f"temps is {config.temps}; sampling temperatures must be above 0.")
-    if not len(rows) == query_emb.size(0) == pool_emb.size(0):
-        raise ValueError(f"{len(rows)} rows, {query_emb.size(0)} queries, {pool_emb.size(0)} pools")
-    device = next(policy.parameters()).device
+    counts = {len(rows), len(query_emb), len(rows if pools is None else pools)}
+    if len(counts) > 1:
+        raise ValueError(f"rows, queries and pools are not one each: {sorted(counts)} of them")
     found: dict[int, list[Proposal]] = {}
-    with one_thread(device):
-        for index, row in enumerate(rows):
-            query, pool = query_emb[index : index + 1].to(device), pool_emb[index : index + 1].to(device)
-            found[row] = _propose_one(policy, query, pool, config, torch_rng(config.seed, "propose", row))
+    at_once = max(1, min(_QUERIES, _CANDIDATES // size))
+    for index in torch.split(torch.arange(len(rows)), at_once):
+        # All batches have one shape, filled up with the last query: bytes do not depend on who shares one.
+        filled = torch.cat((index, index[-1:].expand(at_once - len(index))))
+        own = [rows[i] for i in filled.tolist()]
+        batch = _Batch.of(library, own, query_emb[filled], None if pools is None else pools[filled])
+        proposed = _of_batch(batch, own, config)
+        found.update(zip(own[: len(index)], proposed, strict=False))
     return found
 
 
-def _propose_one(
-    policy: PointerSelector, query: Tensor, pool: Tensor, config: ProposalConfig, rng: torch.Generator
-) -> list[Proposal]:
-    """query: [1, D], pool: [1, K, D]"""
-    by_set: dict[frozenset[int], Proposal] = {}
-    for generate in (_beams, _neighbors, _samples, _random):
-        for proposal in generate(policy, query, pool, config, rng):
-            by_set.setdefault(frozenset(proposal.pointer), proposal)
-    proposals = list(by_set.values())
-    if not proposals:
-        return []
-    pointers = torch.tensor([[proposal.pointer for proposal in proposals]], device=query.device)
+class _Batch(NamedTuple):
+    """B queries that have looked at their pools."""
+
+    library: ProjectedLibrary
+    encoded: Encoded
+    query: Tensor  # [B, D]
+    pools: Tensor | None  # [B, K]; None: all rows
+    closed: Tensor | None  # [B] positions that are never chosen
+
+    @classmethod
+    def of(cls, library: ProjectedLibrary, rows: Sequence[int], query: Tensor, pools: Tensor | None) -> _Batch:
+        policy = library.policy
+        with evaluating(policy):
+            seen = library.whole() if pools is None else library.of(pools)
+            closed = torch.tensor(rows, device=seen[0].device) if pools is None else None
+            encoded = policy.look(query.to(seen[0].device), seen, closed)
+        return cls(library, encoded, query, pools, closed)
+
+    @property
+    def size(self) -> int:
+        """How many candidates a query can be shown."""
+        return self.encoded.candidates.size(1) - (self.closed is not None)
+
+
+def _of_batch(batch: _Batch, rows: Sequence[int], config: ProposalConfig) -> list[list[Proposal]]:
+    """The proposals of each of the B queries."""
+    policy, encoded, closed = batch.library.policy, batch.encoded, batch.closed
+    uniforms, random = _drawn(batch, rows, config)
+    near, cosines = neighbors(batch.query, batch.library, batch.pools, closed, config.num_retrieval, config.shots)
+    known, device = torch.cat((near, random), dim=1), encoded.state.device  # [B, M, S] whatever the policy
+    temperatures = [t for t in config.temps for _ in range(config.samples_per_temp)]
+    uniforms, given = uniforms.to(device), known.to(device)
+
+    def choose(shot: int, logits: Tensor) -> Tensor:
+        return torch.cat((draw(uniforms, shot, logits), given[:, :, shot]), dim=1)
+
     with evaluating(policy):
-        behavior = log_prob(policy, query, pool, pointers)[0].tolist()
-    return [replace(p, behavior_logprob=value) for p, value in zip(proposals, behavior, strict=True)]
-
-
-def _beams(
-    policy: PointerSelector, query: Tensor, pool: Tensor, config: ProposalConfig, rng: torch.Generator
-) -> Iterator[Proposal]:
-    if config.num_beams == 0:
-        return
-    found = beam_search(policy, query, pool, config.shots, config.num_beams)
-    scores = found.step_log_probs[0].exp().sum(-1).tolist()
-    log_probs = found.log_probs[0].tolist()
-    for rank, pointer in enumerate(found.pointers[0].tolist()):
-        yield Proposal(
-            tuple(pointer), "beam", beam_rank=rank, beam_score=scores[rank], logprob_score=log_probs[rank]
+        beams = beams_of(policy, encoded, config.shots, config.num_beams, closed) if config.num_beams else None
+        rest = roll_out(
+            policy,
+            encoded,
+            config.shots,
+            choose,
+            count=len(temperatures) + known.size(1),
+            temperatures=torch.tensor(temperatures),
+            closed=closed,
         )
+    lists = zip(
+        [[]] * len(rows) if beams is None else beams.pointers.tolist(),
+        [[]] * len(rows) if beams is None else beams.step_log_probs.exp().sum(-1).tolist(),
+        [[]] * len(rows) if beams is None else beams.log_probs.tolist(),
+        rest.pointers.tolist(),
+        rest.log_probs.tolist(),
+        rest.behavior.sum(-1).tolist(),
+        cosines.tolist(),
+        strict=True,
+    )
+    return [_distinct(_proposals(temperatures, *of_query)) for of_query in lists]
 
 
-def _neighbors(
-    policy: PointerSelector, query: Tensor, pool: Tensor, config: ProposalConfig, rng: torch.Generator
+def _distinct(proposals: Iterable[Proposal]) -> list[Proposal]:
+    by_set: dict[frozenset[int], Proposal] = {}
+    for proposal in proposals:
+        by_set.setdefault(frozenset(proposal.pointer), proposal)
+    return list(by_set.values())
+
+
+def _proposals(
+    temperatures: Sequence[float],
+    beams: Sequence[Sequence[int]],
+    beam_scores: Sequence[float],
+    beam_log_probs: Sequence[float],
+    rest: Sequence[Sequence[int]],
+    log_probs: Sequence[float],
+    behavior: Sequence[float],
+    cosines: Sequence[float],
 ) -> Iterator[Proposal]:
-    similarity = functional.cosine_similarity(query[0, None], pool[0], dim=-1)  # [K]
-    ranked = similarity.sort(descending=True, stable=True)
-    order, cosine = ranked.indices.tolist(), ranked.values
-    for rank in range(min(config.num_retrieval, len(order) - config.shots + 1)):
-        window = slice(rank, rank + config.shots)
-        yield Proposal(tuple(order[window]), "retrieval", similarity_score=cosine[window].mean().item())
+    """Of one query, by source; ``rest``: samples, one of each temperature, then neighbors, then random ones."""
+    for rank, (pointer, score, value) in enumerate(zip(beams, beam_scores, beam_log_probs, strict=True)):
+        yield Proposal(
+            tuple(pointer),
+            "beam",
+            beam_rank=rank,
+            beam_score=score,
+            logprob_score=value,
+            behavior_logprob=value,
+        )
+    samples, near = len(temperatures), len(temperatures) + len(cosines)
+    for place, cosine in enumerate(cosines, samples):
+        yield Proposal(tuple(rest[place]), "retrieval", similarity_score=cosine, behavior_logprob=behavior[place])
+    for place, temperature in enumerate(temperatures):
+        yield Proposal(
+            tuple(rest[place]),
+            "sample",
+            logprob_score=log_probs[place],
+            temperature=temperature,
+            behavior_logprob=behavior[place],
+        )
+    for place in range(near, len(rest)):
+        yield Proposal(tuple(rest[place]), "random", behavior_logprob=behavior[place])
 
 
-def _samples(
-    policy: PointerSelector, query: Tensor, pool: Tensor, config: ProposalConfig, rng: torch.Generator
-) -> Iterator[Proposal]:
-    if config.samples_per_temp == 0:
-        return
-    for temperature in config.temps:
-        uniforms = torch.rand(1, config.samples_per_temp, config.shots, dtype=torch.float64, generator=rng)
-        drawn = sample(policy, query, pool, uniforms, temperature)
-        log_probs = drawn.log_probs[0].tolist()
-        for pointer, value in zip(drawn.pointers[0].tolist(), log_probs, strict=True):
-            yield Proposal(tuple(pointer), "sample", logprob_score=value, temperature=temperature)
-
-
-def _random(
-    policy: PointerSelector, query: Tensor, pool: Tensor, config: ProposalConfig, rng: torch.Generator
-) -> Iterator[Proposal]:
-    for _ in range(config.num_random):
-        drawn = torch.randperm(pool.size(1), generator=rng)[: config.shots]
-        yield Proposal(tuple(drawn.tolist()), "random")
+def _drawn(batch: _Batch, rows: Sequence[int], config: ProposalConfig) -> tuple[Tensor, Tensor]:
+    """Uniforms [B, T·n, S] of samples, and random pointers [B, R, S]: of each query from its own generator."""
+    temps = len(config.temps) if config.samples_per_temp else 0
+    uniforms = torch.empty(len(rows), temps, config.samples_per_temp, config.shots, dtype=torch.float64)
+    random = torch.empty(len(rows), config.num_random, config.shots, dtype=torch.long)
+    for place, row in enumerate(rows):
+        rng = torch_rng(config.seed, "propose", row)
+        for each in uniforms[place]:
+            torch.rand(each.shape, dtype=each.dtype, generator=rng, out=each)
+        for each in random[place]:
+            each.copy_(torch.randperm(batch.size, generator=rng)[: config.shots])
+    if batch.closed is not None:
+        random += random >= batch.closed.view(-1, 1, 1)  # positions without the closed one → with it
+    return uniforms.flatten(1, 2), random

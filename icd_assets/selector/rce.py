@@ -23,7 +23,7 @@ from torch import Tensor
 from icd_assets.errors import UserError
 from icd_assets.selector.config import RceConfig
 from icd_assets.selector.groups import Batch, PointerGroup, collate, shuffled_batches, split_by_query
-from icd_assets.selector.losses import pick_log_probs, picked, rce_loss, rce_weights
+from icd_assets.selector.losses import pick_log_probs, rce_loss, rce_weights
 from icd_assets.selector.model import PointerSelector
 from icd_assets.selector.reward_normalization import normalize_rewards
 from icd_assets.selector.training import (
@@ -36,6 +36,7 @@ from icd_assets.selector.training import (
     ignore_epoch,
     mean_metrics,
     stored_log_probs,
+    teacher_forced,
     usable,
     validate,
 )
@@ -62,7 +63,7 @@ def train_rce(
     device = device_of(policy)
     every, validation = split_by_query(groups, config.train_fraction)
     train = usable(every, config.skip_constant_groups)
-    start = _start_log_probs(sft, train) if config.rce_target == "tilted" else None
+    start = [each.sum(-1) for each in stored_log_probs(sft, train)] if config.rce_target == "tilted" else None
     policy.set_dropout(config.dropout, config.attn_dropout)
     optimization = Optimization(policy, "rce", config, lr=config.rce_lr, resumed=resumed)
 
@@ -108,17 +109,9 @@ def _weights(batch: Batch, config: RceConfig, temperature: float, start: list[Te
 
 
 def _loss(policy: PointerSelector, batch: Batch, weights: Tensor, config: RceConfig) -> tuple[Tensor, Metrics]:
-    logits = policy(batch.query, batch.pool, batch.pointers)  # [B, N, S, K]
+    logits = teacher_forced(policy, batch, batch.pointers, config.dropout_per)  # [B, N, S, K]
     log_probs = pick_log_probs(logits, batch.pointers).sum(
         -1
     )  # [B, N]: log π of a pointer is the sum of its picks
     loss = rce_loss(log_probs, weights, batch.mask, config.rce_likelihood)
     return loss, {"rce_loss": loss.item()}
-
-
-def _start_log_probs(policy: PointerSelector, groups: Sequence[PointerGroup]) -> list[Tensor]:
-    """Per group [N], of whole pointers."""
-    return [
-        picked(log_probs, group.pointers.to(log_probs.device)).sum(-1)
-        for log_probs, group in zip(stored_log_probs(policy, groups), groups, strict=True)
-    ]

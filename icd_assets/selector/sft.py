@@ -26,6 +26,7 @@ from icd_assets.selector.decoding import evaluating, greedy
 from icd_assets.selector.groups import PointerGroup, collate, ordered_batches, split_by_query
 from icd_assets.selector.losses import pick_cross_entropy
 from icd_assets.selector.model import PointerSelector, new_policy
+from icd_assets.selector.neighbors import taken
 from icd_assets.selector.training import (
     EpochResult,
     Metrics,
@@ -49,10 +50,11 @@ class SftResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Samples:
-    """Every beam of every query; pools are stored once per query."""
+    """Every beam of every query; of pools the rows, once per query."""
 
     queries: Tensor  # [Q, D]
-    pools: list[Tensor]  # Q × [K, D]
+    table: Tensor  # [n, D]
+    pools: Tensor  # [Q, K] rows of it
     group: Tensor  # [M] which query
     pointers: Tensor  # [M, S]
     weights: Tensor  # [M] mean 1 within a query
@@ -128,13 +130,16 @@ def beam_weights(scores: Tensor, weighting: BeamWeighting, temperature: float) -
 
 def _samples(groups: Sequence[PointerGroup], config: SftConfig) -> _Samples:
     shapes = {(group.pool.size(0), group.pointers.size(1)) for group in groups}
+    if any(group.table is not groups[0].table for group in groups):
+        raise ValueError("SFT needs groups of one table")
     if len(shapes) > 1:
         raise ValueError(f"SFT needs pools and pointers of one size, found (K, S) = {sorted(shapes)}")
     sizes = torch.tensor([group.pointers.size(0) for group in groups])
     weights = [beam_weights(g.rewards, config.beam_weighting, config.beam_temperature) for g in groups]
     return _Samples(
         queries=torch.stack([group.query for group in groups]),
-        pools=[group.pool for group in groups],
+        table=groups[0].table,
+        pools=torch.stack([group.pool for group in groups]),
         group=torch.arange(len(groups)).repeat_interleave(sizes),
         pointers=torch.cat([group.pointers for group in groups]),
         weights=torch.cat(weights),
@@ -146,7 +151,7 @@ def _loss(
 ) -> tuple[Tensor, Metrics]:
     device = device_of(policy)
     owner = samples.group[chosen]  # [B] the query of each beam
-    pools = torch.stack([samples.pools[i] for i in owner.tolist()]).to(device)  # [B, K, D]
+    pools = taken(samples.table, samples.pools[owner]).to(device)  # [B, K, D]
     pointers = samples.pointers[chosen].unsqueeze(1).to(device)  # [B, 1, S]
     logits = policy(samples.queries[owner].to(device), pools, pointers)  # [B, 1, S, K]
     per_sample = pick_cross_entropy(logits, pointers, label_smoothing).mean((1, 2))  # [B]

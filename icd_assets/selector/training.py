@@ -7,20 +7,21 @@ Randomness comes from (seed, stage, epoch, update): a run that resumes at an epo
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.threads import one_thread
-from icd_assets.selector.config import RlConfig, SelectorTraining, SftConfig
-from icd_assets.selector.decoding import evaluating, log_prob
-from icd_assets.selector.groups import PointerGroup, collate, ordered_batches
-from icd_assets.selector.losses import rce_loss, rce_weights
-from icd_assets.selector.model import PointerSelector
+from icd_assets.selector.config import DropoutPer, RlConfig, SelectorTraining, SftConfig
+from icd_assets.selector.decoding import evaluating
+from icd_assets.selector.groups import Batch, PointerGroup, collate, ordered_batches
+from icd_assets.selector.losses import pick_log_probs, picked, rce_loss, rce_weights
+from icd_assets.selector.model import Encoded, PointerSelector
+from icd_assets.selector.projected import ProjectedLibrary
 from icd_assets.selector.randomness import isolated_rng
 
 Metrics = dict[str, float]
@@ -100,7 +101,8 @@ class Optimization:
             return self._update(epoch, number, loss_of)
 
     def _update(self, epoch: int, number: int, loss_of: Callable[[], tuple[Tensor, Metrics]]) -> Metrics:
-        self.policy.train()
+        if not self.policy.training:
+            self.policy.train()
         self.optimizer.zero_grad()
         with isolated_rng(self.seed, self.stage, "step", epoch, number):  # another word would be another dropout
             loss, metrics = loss_of()
@@ -157,14 +159,47 @@ def usable(groups: Sequence[PointerGroup], skip_constant: bool) -> list[PointerG
     return kept
 
 
+def teacher_forced(policy: PointerSelector, batch: Batch, pointers: Tensor, dropout_per: DropoutPer) -> Tensor:
+    """Logits [B, N, S, K] along pointers [B, N, S] in the policy's mode."""
+    match dropout_per:
+        case "query":
+            return policy.along(policy.look(batch.query, policy.project(batch.pool)), pointers)
+        case "pointer":
+            encoded = policy.look_each(batch.query, batch.pool, pointers.size(1))
+            return policy.along(encoded, pointers.flatten(0, 1).unsqueeze(1)).view(*pointers.shape, -1)
+        case _:
+            assert_never(dropout_per)
+
+
 def stored_log_probs(policy: PointerSelector, groups: Sequence[PointerGroup]) -> list[Tensor]:
-    """Per group, log-probabilities [N, S, K] along its stored pointers, without dropout."""
-    found, device = [], device_of(policy)
-    for i in range(len(groups)):
-        batch = collate(groups, [i]).to(device)
+    """Per group, log-probabilities [N, S] of its stored picks, without dropout."""
+    found = along_stored(policy, groups)
+    return [picked(each, group.pointers.to(each.device)) for each, group in zip(found, groups, strict=True)]
+
+
+def along_stored(policy: PointerSelector, groups: Sequence[PointerGroup]) -> list[Tensor]:
+    """Per group, log-probabilities [N, S, K] of the whole pool along its stored pointers, without dropout."""
+    found: dict[int, Tensor] = {}
+    for batch, encoded in looked(policy, groups):
         with evaluating(policy):
-            found.append(policy(batch.query, batch.pool, batch.pointers).log_softmax(-1)[0])
-    return found
+            log_probs = policy.along(encoded, batch.pointers).log_softmax(-1)
+        found.update((i, each[: len(groups[i].rewards)]) for i, each in zip(batch.index, log_probs, strict=True))
+    return [found[i] for i in range(len(groups))]
+
+
+def looked(policy: PointerSelector, groups: Sequence[PointerGroup]) -> Iterator[tuple[Batch, Encoded]]:
+    """All groups in batches, whose queries have looked at their pools without dropout; rows are projected once."""
+    device, table = device_of(policy), groups[0].table
+    shared = all(group.table is table for group in groups)
+    library = ProjectedLibrary(policy, table, sum(len(group.pool) for group in groups)) if shared else None
+    for index in ordered_batches(groups, _EVAL_BATCH):
+        batch = collate(groups, index, with_pool=not shared).to(device)
+        with evaluating(policy):
+            if library is None:
+                projected = policy.project(batch.pool)
+            else:
+                projected = library.of(torch.stack([groups[i].pool for i in index]))
+            yield batch, policy.look(batch.query, projected)
 
 
 def constant_share(groups: Sequence[PointerGroup]) -> float:
@@ -187,13 +222,13 @@ def validate(policy: PointerSelector, groups: Sequence[PointerGroup]) -> Metrics
     val_loss: RCE loss at τ = 1 (SPEC K.3, Validation). val_expected_reward: E[R] under the policy renormalized
     over the stored pointers; unlike the loss it does not ask the policy to imitate every pointer.
     """
-    device, losses, rewards = device_of(policy), [], []
-    for index in ordered_batches(groups, _EVAL_BATCH):
-        batch = collate(groups, index).to(device)
+    losses, rewards = [], []
+    for batch, encoded in looked(policy, groups):
         with evaluating(policy):
-            log_probs = log_prob(policy, batch.query, batch.pool, batch.pointers)  # [B, N] of whole pointers
+            logits = policy.along(encoded, batch.pointers)
+        log_probs = pick_log_probs(logits, batch.pointers).sum(-1)  # [B, N] of whole pointers
         weights = rce_weights(batch.rewards, batch.mask, 1.0)
-        losses.append(rce_loss(log_probs, weights, batch.mask).item() * len(index))  # batches differ in size
+        losses.append(rce_loss(log_probs, weights, batch.mask).item() * len(batch.index))  # batches differ in size
         chance = log_probs.masked_fill(~batch.mask, -torch.inf).softmax(-1)
         rewards.append((chance * batch.rewards).sum().item())
     return {"val_loss": sum(losses) / len(groups), "val_expected_reward": sum(rewards) / len(groups)}

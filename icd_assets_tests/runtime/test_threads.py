@@ -19,13 +19,13 @@ from icd_assets.selector.config import GrpoConfig, ProposalConfig, RceConfig, Se
 from icd_assets.selector.encoder import ClipEncoder
 from icd_assets.selector.grpo import train_grpo
 from icd_assets.selector.model import PointerSelectorV2, new_policy
-from icd_assets.selector.proposals import propose
 from icd_assets.selector.rce import train_rce
 from icd_assets.selector.sft import train_sft
 from icd_assets.vlm.backend import Generation
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 from icd_assets.vlm.transformers_backend import TransformersBackend
 from icd_assets_tests.worlds.known_answers import World
+from icd_assets_tests.worlds.plain_proposals import proposed
 from icd_assets_tests.worlds.tiny import tiny_clip, tiny_vl, write_images
 
 COUNTS = (1, 2, 4)
@@ -98,10 +98,10 @@ def test_sft(world: World) -> None:
 def test_proposals(world: World, policy: PointerSelectorV2) -> None:
     rows = list(range(12))
 
-    def proposed() -> Any:
-        return propose(policy, rows, world.queries[rows], world.pools[rows], ProposalConfig())
+    def found() -> Any:
+        return proposed(policy, rows, world.queries[rows], world.pools[rows], ProposalConfig())
 
-    assert len(set(at_each_count(proposed))) == 1
+    assert len(set(at_each_count(found))) == 1
 
 
 def test_rce_and_grpo(world: World, policy: PointerSelectorV2) -> None:

@@ -14,6 +14,7 @@ from icd_assets.scoring.collect_rl_data import collect_rl_data, rl_data_of_chunk
 from icd_assets.scoring.infoscore import BeamConfig
 from icd_assets.selector.config import ProposalConfig, SelectorConfig
 from icd_assets.selector.model import new_policy
+from icd_assets.selector.projected import ProjectedLibrary
 from icd_assets.tasks.vqa.metric import VqaAccuracy
 from icd_assets_tests.worlds.copying_backend import CopyingBackend
 from icd_assets_tests.worlds.vqa_files import item
@@ -57,7 +58,7 @@ def test_chunks_may_be_taken_in_any_order_by_others():
     of_beams = pickle.loads(pickle.dumps(partial(beams_of_chunk, **given, config=BEAMS)))  # noqa: S301
     found = {one.row: one for row in sorted(POOLS) for one in of_beams([LIBRARY[row]])}
     assert found == beams(64)
-    of_policy = {"policy": POLICY, "embeddings": EMBEDDINGS, "metric": VqaAccuracy(), "config": PROPOSALS}
+    of_policy = {"projected": ProjectedLibrary(POLICY, EMBEDDINGS), "metric": VqaAccuracy(), "config": PROPOSALS}
     of_rl_data = pickle.loads(pickle.dumps(partial(rl_data_of_chunk, **given, **of_policy, gt_prob=True)))  # noqa: S301
     queries = [query for row in sorted(POOLS, reverse=True) for query in of_rl_data([row])]
     assert queries[::-1] == rl_data(64)

@@ -22,13 +22,13 @@ from icd_assets.selector.config import ProposalConfig, SelectorConfig
 from icd_assets.selector.decoding import greedy
 from icd_assets.selector.groups import split_by_query
 from icd_assets.selector.model import PointerSelectorV2, new_policy
-from icd_assets.selector.proposals import propose
 from icd_assets.tasks.caption.metric import Cider
 from icd_assets.tasks.vqa.metric import VqaAccuracy
 from icd_assets.vlm.backend import HandOver
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.prompts import Prompt
 from icd_assets_tests.worlds.copying_backend import CopyingBackend
+from icd_assets_tests.worlds.plain_proposals import proposed
 from icd_assets_tests.worlds.vqa_files import item
 
 LIBRARY = [item(row, answer=("cat", "dog", "bird")[row % 3]) for row in range(40)]
@@ -209,8 +209,8 @@ def test_data_of_one_round_have_no_key_more_than_before(tmp_path: Path) -> None:
 
 def test_sixteen_shots_from_proposals_to_groups(tmp_path: Path) -> None:
     config, backend = ProposalConfig(shots=16), CopyingBackend()
-    proposed = propose(selector(), [0], EMBEDDINGS[[0]], EMBEDDINGS[list(POOLS[0])][None], config)[0]
-    assert {proposal.source for proposal in proposed} == {"beam", "retrieval", "sample", "random"}
+    found = proposed(selector(), [0], EMBEDDINGS[[0]], EMBEDDINGS[list(POOLS[0])][None], config)[0]
+    assert {proposal.source for proposal in found} == {"beam", "retrieval", "sample", "random"}
     made = collect(backend, config, prefix_rewards=True)
     write_rl_data(tmp_path / "rl.json", RlData(tuple(made)))
     data = read_rl_data(tmp_path / "rl.json", n_rows=40)

@@ -19,7 +19,7 @@ def test_beams_become_positions_in_their_pool_by_ascending_row():
     first, second = groups_of_beams(beams, POOLS, dict(enumerate(EMBEDDINGS)))
     assert (first.query_row, second.query_row) == (1, 4)
     assert second.query.tolist() == [8, 9]
-    assert second.pool.tolist() == EMBEDDINGS[[3, 0, 5]].tolist()
+    assert second.table[second.pool].tolist() == EMBEDDINGS[[3, 0, 5]].tolist()
     assert second.pointers.tolist() == [[2, 0], [1, 2]]
     assert second.rewards.tolist() == [0.5, 0.25]
     assert (first.pointers.tolist(), first.behavior_logprobs) == ([[2, 0]], None)

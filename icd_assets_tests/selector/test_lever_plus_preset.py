@@ -40,7 +40,8 @@ def groups() -> list[PointerGroup]:
         pairs = [[(row + j) % 8, (row + j + 1 + j // 8) % 8] for j in range(13)]
         rewards = [(0.0, 2.0, 1.0)[(row * j + j * j) % 3] for j in range(13)]
         query, pool = numbers(4, shift=row), numbers(8, 4, shift=2 * row + 1)
-        found.append(PointerGroup(row, query, pool, torch.tensor(pairs), torch.tensor(rewards)))
+        rows = torch.arange(len(pool))
+        found.append(PointerGroup(row, query, pool, rows, torch.tensor(pairs), torch.tensor(rewards)))
     return found
 
 

@@ -20,7 +20,10 @@ def groups(count: int, shots: int = 2) -> list[PointerGroup]:
     rng = torch.Generator().manual_seed(1)
     pointer = torch.arange(shots)[None]
     return [
-        PointerGroup(row, torch.randn(8, generator=rng), torch.randn(9, 8, generator=rng), pointer, torch.ones(1))
+        PointerGroup(
+            *(row, torch.randn(8, generator=rng), torch.randn(9, 8, generator=rng), torch.arange(9)),
+            *(pointer, torch.ones(1)),
+        )
         for row in range(count)
     ]
 

@@ -105,7 +105,11 @@ def test_the_adaptive_weight_compares_the_kl_under_the_policy(shots: int) -> Non
     policy, _, query, pool = world(6, queries=4)
     pointers = torch.tensor(list(permutations(range(6), shots)))[::7][:6]
     groups = [
-        PointerGroup(row, query[row], pool[row], pointers, torch.arange(len(pointers)) % 2.0) for row in range(4)
+        PointerGroup(
+            *(row, query[row], pool[row], torch.arange(len(pool[row]))),
+            *(pointers, torch.arange(len(pointers)) % 2.0),
+        )
+        for row in range(4)
     ]
     sft, trained = copy.deepcopy(policy), copy.deepcopy(policy)
     config = GrpoConfig(grpo_epochs=2, grpo_lr=0.02, batch_size=8, train_fraction=0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +157,7 @@ def test_training_leaves_the_global_generator_alone(sft: PointerSelectorV2, grou
 def test_groups_without_variance_give_no_gradient_and_are_counted(
     sft: PointerSelectorV2, groups: list[PointerGroup]
 ) -> None:
-    flat = [
-        PointerGroup(g.query_row, g.query, g.pool, g.pointers, torch.ones(len(g.rewards))) for g in groups[:40]
-    ]
+    flat = [replace(g, rewards=torch.ones(len(g.rewards))) for g in groups[:40]]
     mixed = flat + groups[40:]
     train = sorted(mixed, key=lambda g: g.query_row)[:80]
     with_flat, without = copy.deepcopy(sft), copy.deepcopy(sft)
@@ -209,7 +208,7 @@ def test_layers_that_the_checkpoint_lacks_are_named(sft: PointerSelectorV2, grou
 
 
 def test_a_loss_that_is_no_number_stops_training(sft: PointerSelectorV2, groups: list[PointerGroup]) -> None:
-    lone = [PointerGroup(g.query_row, g.query, g.pool, g.pointers[:1], g.rewards[:1]) for g in groups]
+    lone = [replace(g, pointers=g.pointers[:1], rewards=g.rewards[:1]) for g in groups]
     with pytest.raises(UserError, match="epoch 1, update 1 is not a finite number"):
         config = GrpoConfig(grpo_epochs=1, **LEVER_PLUS["GrpoConfig"])
         train_grpo(copy.deepcopy(sft), lone, config, sft=sft, rce=sft)

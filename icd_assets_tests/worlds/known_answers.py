@@ -12,7 +12,7 @@ from icd_assets.selector.config import ProposalConfig
 from icd_assets.selector.decoding import greedy
 from icd_assets.selector.groups import PointerGroup
 from icd_assets.selector.model import PointerSelectorV2
-from icd_assets.selector.proposals import propose
+from icd_assets_tests.worlds.plain_proposals import proposed
 
 
 class World:
@@ -32,6 +32,7 @@ class World:
 
         key, self.queries = items(queries)
         pool_key, self.pools = items(queries, pool)
+        self.table = self.pools.flatten(0, 1)
         self.relevant = pool_key == key.unsqueeze(1)
 
     def reward(self, query: int, pointers: Tensor) -> Tensor:
@@ -53,11 +54,12 @@ class World:
     def proposals(self, policy: PointerSelectorV2, rows: range) -> list[PointerGroup]:
         """RL data: what the policy and the baselines propose, with its reward."""
         index = torch.tensor(rows)
-        found = propose(policy, list(rows), self.queries[index], self.pools[index], ProposalConfig(shots=2))
+        found = proposed(policy, list(rows), self.queries[index], self.pools[index], ProposalConfig(shots=2))
         return [self.group(row, torch.tensor([p.pointer for p in found[row]])) for row in rows]
 
     def group(self, row: int, pointers: Tensor) -> PointerGroup:
-        return PointerGroup(row, self.queries[row], self.pools[row], pointers, self.reward(row, pointers))
+        rows = torch.arange(self.pools.size(1)) + row * self.pools.size(1)
+        return PointerGroup(row, self.queries[row], self.table, rows, pointers, self.reward(row, pointers))
 
     def accuracy(self, policy: PointerSelectorV2, rows: range) -> float:
         """Mean reward / 2 of the greedy pointer."""

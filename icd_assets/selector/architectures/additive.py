@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from icd_assets.selector.architectures.interface import MASKED, Encoded
+from icd_assets.selector.architectures.interface import Encoded
 from icd_assets.selector.architectures.v2 import PointerSelectorV2
 from icd_assets.selector.config import SelectorConfig
 
@@ -30,12 +30,17 @@ class AdditiveSelector(PointerSelectorV2):
         state, pool = super().encode(query, candidates)
         return Encoded(state, torch.cat((pool, self.cand_key(pool)), dim=-1))
 
-    def scores(self, state: Tensor, candidates: Tensor, chosen: Tensor) -> Tensor:
-        """Logits [B, N, K] of the next pick; state: [B, N, H], candidates: [B, K, 2·H], chosen: [B, N, K] bool."""
+    def project(self, candidates: Tensor) -> tuple[Tensor, ...]:
+        """v2's, the latter with its projection U·c: ([..., H], [..., 2·H])"""
+        attended, pointed = super().project(candidates)
+        return attended, torch.cat((pointed, self.cand_key(pointed)), dim=-1)
+
+    def logits(self, state: Tensor, candidates: Tensor) -> Tensor:
+        """Logits [B, N, K] of the next pick; state: [B, N, H], candidates: [B, K, 2·H]."""
         keys = candidates[..., self.config.hidden_dim :]  # [B, K, H]
         related = torch.tanh(self.state_key(state).unsqueeze(2) + keys.unsqueeze(1))  # [B, N, K, H]
         logits: Tensor = self.energy(related).squeeze(-1)
-        return logits.masked_fill(chosen, MASKED)
+        return logits
 
     def step(self, state: Tensor, candidates: Tensor, picked: Tensor) -> Tensor:
         """v2's gated mix."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from icd_assets.errors import UserError
-from icd_assets.selector.architectures.interface import MASKED, Encoded, PointerSelector, at
+from icd_assets.selector.architectures.interface import Encoded, PointerSelector, at
 from icd_assets.selector.config import SelectorConfig
 
 _SHARPNESS, _THRESHOLD, _SCALE, _REPETITION = 6.0, 0.5, 6.0, 0.05  # where g, t, scale and r start
@@ -45,8 +45,19 @@ class CoverageSelector(PointerSelector):
 
     def encode(self, query: Tensor, candidates: Tensor) -> Encoded:
         """Needs [B, 2·A], coverage [B, K, A] in (0, 1); query: [B, D], candidates: [B, K, D]."""
-        query, candidates = self.dropout(query), self.dropout(candidates)
-        alike = (self._aspects(query).unsqueeze(1) * self._aspects(candidates)).sum(-1)  # [B, K, A] cosines
+        query = self.dropout(query)  # drawn before the candidates'
+        return self._covered(query, *self.project(candidates))
+
+    def project(self, candidates: Tensor) -> tuple[Tensor, ...]:
+        """Unit vectors [..., A, d]."""
+        return (self._aspects(self.dropout(candidates)),)
+
+    def look(self, query: Tensor, projected: tuple[Tensor, ...], closed: Tensor | None = None) -> Encoded:
+        """Needs [B, 2·A], coverage [B, K, A]; query: [B, D], projected: [B or 1, K, A, d]."""
+        return self._covered(self.dropout(query), *projected)
+
+    def _covered(self, query: Tensor, projected: Tensor) -> Encoded:
+        alike = (self._aspects(query).unsqueeze(1) * projected).sum(-1)  # [B, K, A] cosines
         covered = torch.sigmoid(self.log_sharpness.exp() * (alike - self.threshold))
         need = functional.softplus(self.need(query))
         return Encoded(torch.cat((need, need), dim=-1), covered)
@@ -55,11 +66,11 @@ class CoverageSelector(PointerSelector):
         """[..., D] → unit vectors [..., A, d]"""
         return functional.normalize(self.aspect_proj(embedded).unflatten(-1, (self.config.aspects, -1)), dim=-1)
 
-    def scores(self, state: Tensor, candidates: Tensor, chosen: Tensor) -> Tensor:
-        """Logits [B, N, K] of the next pick; state: [B, N, 2·A], candidates: [B, K, A], chosen: [B, N, K] bool."""
+    def logits(self, state: Tensor, candidates: Tensor) -> Tensor:
+        """Logits [B, N, K] of the next pick; state: [B, N, 2·A], candidates: [B, K, A]."""
         left, whole = state.chunk(2, dim=-1)
         gain = torch.lerp(left, whole, self.repetition.sigmoid()) @ candidates.transpose(1, 2)
-        return (self.log_scale.exp() * gain).masked_fill(chosen, MASKED)
+        return self.log_scale.exp() * gain
 
     def step(self, state: Tensor, candidates: Tensor, picked: Tensor) -> Tensor:
         """The needs [B, N, 2·A] after picking positions ``picked`` [B, N]."""

@@ -35,11 +35,29 @@ class PointerSelector(nn.Module, ABC):
         """Once per query; query: [B, D], candidates: [B, K, D]."""
 
     @abstractmethod
-    def scores(self, state: Tensor, candidates: Tensor, chosen: Tensor) -> Tensor:
-        """Logits [B, N, K] of the next pick, ``MASKED`` where chosen.
+    def project(self, candidates: Tensor) -> tuple[Tensor, ...]:
+        """What of candidates [..., D] needs no query: tensors [..., P], so that a library is projected once."""
 
-        state: [B, N, X], candidates: [B, K, Y], chosen: [B, N, K] bool.
+    @abstractmethod
+    def look(self, query: Tensor, projected: tuple[Tensor, ...], closed: Tensor | None = None) -> Encoded:
+        """:meth:`encode` of what :meth:`project` made of the candidates; query: [B, D], projected: [B, K, P], or
+        [1, K, P] of one pool that all queries share, as are then the candidates, [1, K, Y], where they can be.
+        closed: [B] positions that a query must not see.
+
+        The sums have another order than in :meth:`encode`, and dropout is drawn in another one.
         """
+
+    def look_each(self, query: Tensor, candidates: Tensor, count: int) -> Encoded:
+        """:meth:`encode` for each of N pointers of a query, with dropout of its own: [B·N, …] of both."""
+        return self.encode(query.repeat_interleave(count, 0), candidates.repeat_interleave(count, 0))
+
+    @abstractmethod
+    def logits(self, state: Tensor, candidates: Tensor) -> Tensor:
+        """Logits [B, N, K] of the next pick, as if nothing was chosen; state: [B, N, X], candidates: [B, K, Y]."""
+
+    def scores(self, state: Tensor, candidates: Tensor, chosen: Tensor) -> Tensor:
+        """:meth:`logits`, ``MASKED`` where chosen: [B, N, K] bool."""
+        return self.logits(state, candidates).masked_fill(chosen, MASKED)
 
     @abstractmethod
     def step(self, state: Tensor, candidates: Tensor, picked: Tensor) -> Tensor:
@@ -55,17 +73,20 @@ class PointerSelector(nn.Module, ABC):
 
     def forward(self, query: Tensor, candidates: Tensor, pointers: Tensor) -> Tensor:
         """Teacher-forced logits [B, N, S, K]; query: [B, D], candidates: [B, K, D], pointers: [B, N, S]."""
-        encoded = self.encode(query, candidates)
-        shots, pool = pointers.size(-1), candidates.size(1)
-        state = encoded.state.unsqueeze(1).expand(-1, pointers.size(1), -1)  # [B, N, X]
-        chosen = torch.zeros(*pointers.shape[:2], pool, dtype=torch.bool, device=pointers.device)
+        return self.along(self.encode(query, candidates), pointers)
+
+    def along(self, encoded: Encoded, pointers: Tensor) -> Tensor:
+        """Teacher-forced logits [B, N, S, K]; pointers: [B, N, S]."""
+        count, shots = pointers.shape[1:]
+        state = encoded.state.unsqueeze(1)  # [B, 1, X]: before the first pick all pointers of a query are alike
+        chosen = torch.zeros(len(state), 1, encoded.candidates.size(1), dtype=torch.bool, device=state.device)
         logits = []
         for shot in range(shots):
-            logits.append(self.scores(state, encoded.candidates, chosen))
+            logits.append(self.scores(state, encoded.candidates, chosen).expand(-1, count, -1))
             if shot + 1 < shots:
                 picked = pointers[:, :, shot]
-                state = self.step(state, encoded.candidates, picked)
-                chosen = chosen.scatter(2, picked.unsqueeze(-1), True)
+                state = self.step(state.expand(-1, count, -1), encoded.candidates, picked)
+                chosen = chosen.expand(-1, count, -1).scatter(2, picked.unsqueeze(-1), True)
         return torch.stack(logits, dim=2)
 
 

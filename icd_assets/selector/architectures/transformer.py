@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from icd_assets.errors import UserError
-from icd_assets.selector.architectures.interface import MASKED, Encoded, PointerSelector, at
+from icd_assets.selector.architectures.interface import Encoded, PointerSelector, at
 from icd_assets.selector.config import SelectorConfig
 
 _TEMPERATURE = 0.1  # v2's
@@ -48,12 +48,20 @@ class TransformerSelector(PointerSelector):
 
     def encode(self, query: Tensor, candidates: Tensor) -> Encoded:
         """State [B, H], candidates [B, K, 2·H]; query: [B, D], candidates: [B, K, D]."""
+        return self.look(query, self.project(candidates))
+
+    def project(self, candidates: Tensor) -> tuple[Tensor, ...]:
+        """(what is compared, what the sequence takes in) as [..., 2·H]"""
         candidates = self.dropout(candidates)
         compared = functional.normalize(self.cand_proj(candidates), dim=-1)
-        return Encoded(self.query_in(self.dropout(query)), torch.cat((compared, self.pick_in(candidates)), dim=-1))
+        return (torch.cat((compared, self.pick_in(candidates)), dim=-1),)
 
-    def scores(self, state: Tensor, candidates: Tensor, chosen: Tensor) -> Tensor:
-        """Logits [B, N, K]; state: [B, N, T·H], candidates: [B, K, 2·H], chosen: [B, N, K] bool."""
+    def look(self, query: Tensor, projected: tuple[Tensor, ...], closed: Tensor | None = None) -> Encoded:
+        """State [B, H], candidates as projected; query: [B, D], projected: [B or 1, K, 2·H]."""
+        return Encoded(self.query_in(self.dropout(query)), projected[0])
+
+    def logits(self, state: Tensor, candidates: Tensor) -> Tensor:
+        """Logits [B, N, K]; state: [B, N, T·H], candidates: [B, K, 2·H]."""
         width = self.config.hidden_dim
         sequence = state.reshape(-1, state.size(-1) // width, width)  # [B·N, T, H]
         length = sequence.size(1)
@@ -61,8 +69,7 @@ class TransformerSelector(PointerSelector):
         for layer in self.layers:
             sequence = layer(sequence, src_mask=future)
         last = functional.normalize(self.query_proj(sequence[:, -1]), dim=-1).view(*state.shape[:2], width)
-        logits = last @ candidates[..., :width].transpose(1, 2) / _TEMPERATURE
-        return logits.masked_fill(chosen, MASKED)
+        return last @ candidates[..., :width].transpose(1, 2) / _TEMPERATURE
 
     def step(self, state: Tensor, candidates: Tensor, picked: Tensor) -> Tensor:
         """The sequence [B, N, (T + 1)·H] with the pick at its end."""
