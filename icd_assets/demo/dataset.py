@@ -197,5 +197,5 @@ def _annotations(header: dict[str, Any], drawn: list[Row]) -> dict[str, Any]:
 def _write_picture(target: Path, picture: Image.Image) -> None:
     """Whole or not at all, but not fsynced: hundreds would take seconds, and a lost picture is drawn anew."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as file:
+    with replacing(target, one_of_hundreds=True) as file:
         picture.save(file, "JPEG", quality=JPEG_QUALITY)

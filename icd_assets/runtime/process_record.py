@@ -28,12 +28,12 @@ class ProcessRecord:
     def of(cls, pid: int) -> ProcessRecord:
         """The process ``pid`` of this machine, which is alive."""
         state = _state(pid)
-        table = _process_table()
+        table = process_table()
         return cls(socket.gethostname(), pid, f"{table}/{state[1]}" if table and state else "")
 
     def gone(self) -> bool | None:
         """Whether the process has ended; None if that cannot be known from here."""
-        table = _process_table()
+        table = process_table()
         if not self.born or not table:
             same_host = self.host == socket.gethostname()
             return absent(self.pid) if same_host else None
@@ -51,7 +51,7 @@ class ProcessRecord:
         return f"process {self.pid} on {self.host}"
 
 
-def _process_table() -> str:
+def process_table() -> str:
     """``<boot>/<pid namespace>``: within one of these a number and its ticks name one process."""
     try:
         namespace = Path("/proc/self/ns/pid").readlink()

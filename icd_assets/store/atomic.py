@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,15 +24,18 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, one_of_hundreds: bool = False) -> Iterator[BinaryIO]:
     """A file to write that becomes ``path`` if all went well, and is gone if not (a full disk, say).
 
     Whoever cannot do without it after a power cut fsyncs it; a cache costs time to lose, not truth. Processes
-    and threads may write the same path at once; the last one wins.
+    and threads may write the same path at once; the last one wins. What killed ones left goes first, but beside
+    ``one_of_hundreds``: each would read the whole folder for it.
     """
     temporary = names.temporary(path)
     try:
         with temporary.open("wb") as file:
+            if not one_of_hundreds:
+                _remove_abandoned(path, os.fstat(file.fileno()).st_mtime)
             yield file
         _replace(temporary, path)
     except BaseException:
@@ -51,6 +54,17 @@ def _replace(temporary: Path, path: Path) -> None:
             why = "a folder that holds files stands in its place; move that away"
             raise OSError(errno.EISDIR, why, str(path)) from None
         temporary.replace(path)
+
+
+def _remove_abandoned(path: Path, now: float) -> None:
+    """What writers of ``path`` that were killed left beside it, while others may be at it. ``now`` is by the clock
+    that dates these files: a server's may differ from ours."""
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for other in [Path(entry) for entry in entries if entry.name.startswith(f".{path.name}.")]:
+            if names.becomes(other) == path.name:
+                with suppress(OSError):  # another removes it just now, or it is a folder, which we never make
+                    if names.is_abandoned(other, now - other.lstat().st_mtime):
+                        other.unlink()
 
 
 def remove_torn(path: Path) -> None:

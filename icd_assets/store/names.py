@@ -6,17 +6,21 @@
     An artifact's file where a file of the user's has its place: theirs is never moved.
 ``x.json.kept-0123abcd``
     A file of ours that was changed since, moved aside; the number is the first of its digest.
-``.x.json.77-5.tmp``
-    A file that process 77 is writing, in its thread 5 (older versions had no thread).
+``.x.json.77-78-0123abc.tmp``
+    A file that process 77 is writing, in its thread 78; the last names the machine, since its boot, and the
+    container that number processes so (older versions had none, or no thread).
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+
+from icd_assets.runtime.process_record import absent, process_table
 
 MANIFEST = ".manifest.json"
 PRIVATE = ".icd_assets"  # the store's own folder in a results root
@@ -24,7 +28,8 @@ SEEDS = "seeds"  # in a results root: a results root for each other seed
 BESIDE = "icd_assets"  # in a folder of Lever-Plus'
 _HALVES = (".pending", ".previous")
 _SET_ASIDE = re.compile(r".*\.kept-[0-9a-f]{8}")
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)(-\d+)?\.tmp")
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)(-\d+(-(?P<table>[0-9a-f]{7}))?)?\.tmp")
+_OLD_SECONDS = 3600.0  # a temporary file lives for milliseconds, a large one for seconds
 
 
 def manifest_beside(file: Path) -> Path:
@@ -93,7 +98,8 @@ def is_set_aside(path: Path) -> bool:
 
 def temporary(path: Path) -> Path:
     """What this thread writes before it becomes ``path``."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    table = f"-{here}" if (here := _numbered_here()) is not None else ""
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}{table}.tmp")
 
 
 def becomes(path: Path) -> str | None:
@@ -102,10 +108,19 @@ def becomes(path: Path) -> str | None:
     return found["name"] if found is not None else None
 
 
-def writer_pid(path: Path) -> int | None:
-    """The process that writes a temporary file; None if it is none."""
+def is_abandoned(path: Path, seconds: float) -> bool:
+    """Whether a temporary file, of this age, has no writer any more. That a process of another container or host
+    has ended cannot be seen from here: it is taken for alive for an hour."""
     found = _TEMPORARY.fullmatch(path.name)
-    return int(found["pid"]) if found is not None else None
+    if found is None or not absent(int(found["pid"])):
+        return False
+    return seconds > _OLD_SECONDS or (found["table"] is not None and found["table"] == _numbered_here())
+
+
+def _numbered_here() -> str | None:
+    """What numbers the processes that are seen from here, in seven letters: longer names would not all fit."""
+    table = process_table()
+    return hashlib.sha256(table.encode()).hexdigest()[:7] if table else None
 
 
 def temporaries(root: Path) -> list[Path]:

@@ -56,7 +56,7 @@ def test_another_container_cannot_be_judged() -> None:
 
 
 def test_where_the_system_does_not_say_only_an_absent_number_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_process_table", lambda: "")
+    monkeypatch.setattr(processes, "process_table", lambda: "")
     mine = ProcessRecord.of(os.getpid())
     assert mine.born == ""
     assert mine.gone() is False

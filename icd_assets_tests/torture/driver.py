@@ -86,13 +86,19 @@ class Workshop:
         self.asked = self._clean_asked()
 
     def _clean_asked(self) -> dict[str, int]:
-        """How many prompts each asset asks in a clean run."""
+        """How many prompts a clean run asks from the beginning of each asset to its end, of what leads to it:
+        rl_queries begins before the labels, which the command that is to end with it makes all the same."""
         sums = [0]
         for count in counts(self.clean / "asked"):
             sums = [*sums, 0] if count == 0 else [*sums[:-1], sums[-1] + count]
-        made = [step for step in STEPS if (self.before / step.name).is_dir()]
-        made.sort(key=lambda step: (self.before / step.name).stat().st_ctime_ns)
-        return dict(zip((step.name for step in made), sums[1:], strict=False)) | {"leaderboard": 0}
+        order = [step.name for step in STEPS if (self.before / step.name).is_dir()]
+        began = sorted(order, key=lambda name: (self.before / name).stat().st_ctime_ns)
+        own = dict(zip(began, sums[1:], strict=False))
+        asked = {"leaderboard": 0}
+        for place, name in enumerate(began):
+            leading = order[: order.index(name) + 1]
+            asked[name] = sum(own[later] for later in began[place:] if later in leading)
+        return asked
 
     def run(self, case: Mapping[str, Any]) -> dict[str, Any]:
         began = time.monotonic()

@@ -17,14 +17,11 @@ from filelock import Timeout
 from icd_assets.errors import UserError
 from icd_assets.runtime.finding import Finding, in_bytes
 from icd_assets.runtime.locks import acquire
-from icd_assets.runtime.process_record import absent
 from icd_assets.store.atomic import clear
 from icd_assets.store.journal import JOURNAL
-from icd_assets.store.names import half_commits, temporaries, writer_pid
+from icd_assets.store.names import half_commits, is_abandoned, temporaries
 from icd_assets.store.store import Store
 from icd_assets.upkeep.doctor.databases import databases
-
-_OLD_SECONDS = 3600.0  # a temporary file lives for milliseconds
 
 
 def leftovers(store: Store, *, fix: bool) -> Iterator[Finding]:
@@ -77,9 +74,7 @@ def answers(store: Store) -> Iterator[Finding]:
 
 
 def _temporary(root: Path) -> list[Path]:
-    """Temporary files whose writer is gone, and that are old: the writer may be of another container."""
-    old = [path for path in temporaries(root) if _age(path) > _OLD_SECONDS]
-    return [path for path in old if (pid := writer_pid(path)) is not None and absent(pid)]
+    return [path for path in temporaries(root) if is_abandoned(path, _age(path))]
 
 
 def _size(path: Path) -> int:

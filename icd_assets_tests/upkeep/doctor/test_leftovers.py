@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from icd_assets.store.journal import JOURNAL
+from icd_assets.store.names import temporary
 from icd_assets.store.store import Store
 from icd_assets.upkeep.doctor.leftovers import answers, leftovers
 from icd_assets.vlm.answer_store import AnswerStore
@@ -97,13 +98,15 @@ def test_staged_files_of_the_dead_go_and_what_a_killed_step_finished_stays(store
     [
         (f".digests.json.{ABSENT}.tmp", 7200, False),
         (f".a: b.json.{ABSENT}-139.tmp", 7200, False),
+        (f".digests.json.{ABSENT}-139-HERE.tmp", 0, False),  # HERE: what names of processes of this machine end in
         (f".digests.json.{ABSENT}.tmp", 0, True),  # of another container perhaps, and in use
         (".digests.json.OWN.tmp", 7200, True),  # OWN: the number of a process that lives
         (".mine.tmp", 7200, True),
     ],
 )
 def test_temporary_files(store: Store, name: str, age: int, stays: bool) -> None:
-    path = store.root / "demo" / name.replace("OWN", str(os.getpid()))
+    here = temporary(store.root).name.removesuffix(".tmp").rpartition("-")[2]
+    path = store.root / "demo" / name.replace("OWN", str(os.getpid())).replace("HERE", here)
     path.parent.mkdir(parents=True)
     path.write_text("x")
     os.utime(path, (time.time() - age,) * 2)
