@@ -20,6 +20,7 @@ _PACKAGE = targets.__name__
 _MEMORY = 1024  # MiB, of the process with all that it has loaded
 _SECONDS_A_FILE = 10
 _LARGEST = 1 << 16  # bytes of a file
+_LONGEST = 2500  # characters of a refusal, beside the file's name
 
 
 def names() -> list[str]:
@@ -35,10 +36,19 @@ def attempt(target: ModuleType, path: Path, content: bytes) -> bool:
     path.write_bytes(content)
     try:
         target.read(path)
-    except UserError as error:
-        str(error).encode("utf-8")
+    except refusals(target) as error:
+        words = str(error)
+        assert len(words) < _LONGEST + len(str(path))
+        if isinstance(error, UserError):
+            words.encode("utf-8")
         return False
     return True
+
+
+def refusals(target: ModuleType) -> tuple[type[Exception], ...]:
+    """What the target's reader may raise."""
+    found: tuple[type[Exception], ...] = getattr(target, "REFUSALS", (UserError,))
+    return found
 
 
 def mutated(seed: bytes, chance: random.Random) -> bytes:
