@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.foreign import first_line, printable
+from icd_assets.runtime.foreign import printable
 from icd_assets.runtime.plain_file import in_words, require_plain
-from icd_assets.runtime.secrets import redacted
+from icd_assets.runtime.secrets import redacted_line
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -238,6 +238,5 @@ def _explained(address: str) -> Iterator[None]:
 
 def _line(error: BaseException) -> str:
     """The first line, without the request's address: a signed one is a key."""
-    text = first_line(error, 2000)
-    text = re.sub(r"https?://\S+", lambda found: found[0].partition("?")[0], text)
-    return redacted(text).rstrip(".: ")[:300]
+    text = redacted_line(error, most=2000)
+    return re.sub(r"https?://\S+", lambda found: found[0].partition("?")[0], text).rstrip(".: ")[:300]
