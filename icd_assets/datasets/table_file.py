@@ -177,6 +177,8 @@ def _header(path: Path, fields: list[str]) -> list[Column]:
 
 
 def _values(record: Any, at: str) -> dict[Column, Any]:
+    if isinstance(record, dict | list) and len(record) > _COLUMNS:
+        raise UserError(f"{at} has {len(record)} columns; give a table of up to {_COLUMNS}.")
     if isinstance(record, list):
         return dict(enumerate(record))
     if not isinstance(record, dict):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 
 from icd_assets.errors import UserError
@@ -47,28 +49,39 @@ def read_content(path: Path, kind: str = "JSON", look: Look | None = None) -> by
     """
     try:
         with open_plain(path) as file:
-            status = os.fstat(file.fileno())
-            if status.st_size > LIMIT:
-                raise UserError(
-                    f"{path} declares {status.st_size >> 20} MiB, but {kind} is read up to {LIMIT >> 20} MiB; "
-                    "fetch the right file."
-                )
-            # A hole reads as zero bytes, which text cannot hold; asked of the file system, nothing is read.
-            if status.st_size and os.lseek(file.fileno(), 0, os.SEEK_HOLE) < status.st_size:
-                raise UserError(
-                    f"{path} declares {status.st_size} bytes but holds fewer (a sparse file); "
-                    "fetch or write the file again."
-                )
-            file.seek(0)
-            if look is not None and status.st_size > SMALL:
+            size = _size(path, file, kind)
+            if look is not None and size > SMALL:
                 while piece := file.read(_PIECE):
                     if (problem := look(piece)) is not None:
                         raise UserError(f"{path} {problem}; fetch or write the file again.")
                 file.seek(0)
-            return file.read(status.st_size)
+            return file.read(size)
     except OSError as error:
         why = error.strerror or error
         raise UserError(f"{path} cannot be read ({why}); put the file there or fix the path.") from None
+
+
+def require_content(path: Path, kind: str = "a split") -> None:
+    """Raises as :func:`read_content` does for a file of no sane size, before all of it is read for a digest; other
+    files are left to who reads them."""
+    with suppress(OSError), open_plain(path) as file:
+        _size(path, file, kind)
+
+
+def _size(path: Path, file: BufferedReader, kind: str) -> int:
+    """In bytes, of a file without holes that is not too large."""
+    size = os.fstat(file.fileno()).st_size
+    if size > LIMIT:
+        raise UserError(
+            f"{path} declares {size >> 20} MiB, but {kind} is read up to {LIMIT >> 20} MiB; fetch the right file."
+        )
+    # A hole reads as zero bytes, which text cannot hold; asked of the file system, nothing is read.
+    if size and os.lseek(file.fileno(), 0, os.SEEK_HOLE) < size:
+        raise UserError(
+            f"{path} declares {size} bytes but holds fewer (a sparse file); fetch or write the file again."
+        )
+    file.seek(0)
+    return size
 
 
 class Dense:

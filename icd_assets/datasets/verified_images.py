@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from icd_assets.runtime.database_errors import require_tables_alone
+
 _WAIT_SECONDS = 30.0
 _KEYS_PER_SELECT = 500
 
@@ -48,6 +50,7 @@ class VerifiedImages:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._or_forget():
                 self._connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS)
+                require_tables_alone(self._connection)
                 if not self._read_only:
                     self._prepare(self._connection)
         return self

@@ -24,6 +24,7 @@ from icd_assets.datasets.columns import SCHEMA_VERSION, read_table, table_of, wr
 from icd_assets.datasets.held_texts import Held, rows_holding
 from icd_assets.datasets.ids import Id, check_image_names
 from icd_assets.datasets.official import Answer, Record, read_records
+from icd_assets.datasets.text_file import require_content
 from icd_assets.errors import UserError
 from icd_assets.runtime.foreign import brief
 from icd_assets.store.digests import DigestCache, sha256_json
@@ -252,6 +253,8 @@ def load_parsed(
         digest = sha256_json([digest, *how[1:]]) if how[1:] else digest
         return split_of(dataset, split, digest, images, table, str(paths[-1]))
 
+    for path in paths:
+        require_content(path)
     try:
         key = _key(how, [digests.file(path) for path in paths])
     except OSError:

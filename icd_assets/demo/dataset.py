@@ -29,6 +29,7 @@ from icd_assets.demo.world import (
     render,
 )
 from icd_assets.errors import UserError
+from icd_assets.runtime.plain_file import open_plain
 from icd_assets.runtime.seeding import python_rng
 from icd_assets.store.atomic import replacing, write_atomic
 
@@ -112,7 +113,7 @@ def _require_draw(seed: int, setting: str, paths: SplitPaths) -> None:
     """A folder holds one draw; files that do not call themselves the demo world are the user's own affair."""
     for target in (Path(paths.questions), Path(paths.annotations)):
         if target.exists():
-            with target.open("rb") as file:
+            with open_plain(target) as file:
                 head = file.read(200).decode(errors="replace")
             if DESCRIPTION in head and f'"{_description(seed)}"' not in head:
                 raise UserError(

@@ -8,18 +8,20 @@ what is asked of it, and nobody else.
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from icd_assets.evaluation.predictions import NAME
 from icd_assets.runtime.plain_file import open_plain
-from icd_assets.store.atomic import write_atomic
+from icd_assets.store.atomic import replacing, write_atomic
 from icd_assets.store.digests import sha256_file
 from icd_assets.store.manifest import Manifest, read_manifest
 
 EARLIER = "earlier"
 RECORD = "manifest.json"  # no artifact's manifest: its name is not that of one
 KEPT = (NAME, "comparison.json")
+_LARGEST = 4 << 30  # bytes of a file of which no record says how large it is
 _FOLDER = re.compile(r"\d{8}T\d{6}_\w{1,8}")
 
 
@@ -46,8 +48,8 @@ def keep(folder: Path, manifest: Manifest, source: Path | None = None) -> Path |
         target = kept.folder
     else:
         for name in KEPT:
-            with open_plain(source / name) as file:
-                write_atomic(target / name, file.read())
+            with open_plain(source / name) as file, replacing(target / name) as copy:
+                shutil.copyfileobj(file, copy, 1 << 20)
     write_atomic(target / RECORD, (manifest.model_dump_json(indent=1) + "\n").encode())
     return target
 
@@ -77,6 +79,8 @@ def altered(folder: Path, manifest: Manifest) -> str | None:
         if not path.is_file():
             return f"{path} is not there"
         if (record := recorded.get(path.name)) is None:
+            if path.stat().st_size > _LARGEST:
+                return f"{path} is larger than any evaluation's"
             continue
         try:
             same = path.stat().st_size == record.size and sha256_file(path) == record.sha256

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,7 +69,7 @@ def with_entry(before: str, name: str, text: str, path: Path) -> str:
 
 def add_to(path: Path, name: str, text: str) -> None:
     """Write the entry into ``path``, which need not be there. Raises as :func:`with_entry` does."""
-    path = path.resolve()  # a link stays one
+    path = Path(os.path.realpath(path))  # a link stays one; resolve() fails at a link to itself
     mode = path.stat().st_mode if path.exists() else None
     write_atomic(path, with_entry(read_overlay(path), name, text, path).encode())
     if mode is not None:

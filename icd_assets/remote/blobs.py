@@ -17,13 +17,15 @@ from icd_assets.store.digests import sha256_file
 OnBytes = Callable[[int], None]
 
 
-def send(remote: Place, path: Path, sha256: str, on_bytes: OnBytes) -> None:
-    """Put the file at ``path``. Raises :class:`UserError`, and puts nothing, if it no longer has the digest."""
+def send(remote: Place, path: Path, sha256: str, size: int, on_bytes: OnBytes) -> None:
+    """Put the file at ``path``. Raises :class:`UserError`, and puts nothing, if it no longer has the digest, or
+    another size: what is larger is not read."""
 
     def chunks() -> Iterator[bytes]:
         digest = hashlib.sha256()
         with open_plain(path) as file:
-            while chunk := file.read(CHUNK):
+            same = os.fstat(file.fileno()).st_size == size
+            while same and (chunk := file.read(CHUNK)):
                 digest.update(chunk)
                 yield chunk
                 on_bytes(len(chunk))
@@ -44,6 +46,8 @@ def fetch(remote: Place, name: str, sha256: str, size: int, into: Path, on_bytes
         on_bytes(size)
         return whole
     make_folder(into)
+    if part.is_symlink() or (part.exists() and not part.is_file() and not part.is_dir()):
+        part.unlink()  # none of ours: a pipe would be waited for, and a link written through
     done = part.stat().st_size if part.is_file() else 0
     if done > size:
         part.unlink()

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.foreign import first_line, printable
-from icd_assets.runtime.secrets import redacted
+from icd_assets.runtime.foreign import printable
+from icd_assets.runtime.plain_file import in_words, require_plain
+from icd_assets.runtime.secrets import redacted_line
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -50,6 +51,7 @@ class Place:
 
     address: str
     _store: ObjectStore
+    _folder: Path | None = None  # of a folder's store
 
     @classmethod
     def open(cls, given: str | None, *, make: bool = False) -> Place:
@@ -69,9 +71,10 @@ class Place:
         with _explained(address):
             if not url.startswith("file:"):
                 return cls(address, from_url(url, **over_the_net))
-            if not make and not Path(unquote(urlsplit(url).path)).exists():
+            folder = Path(unquote(urlsplit(url).path))
+            if not make and not folder.exists():
                 return cls(address, MemoryStore())
-            return cls(address, from_url(url, mkdir=True))
+            return cls(address, from_url(url, mkdir=True), folder)
 
     def names(self, prefix: str = "") -> Iterator[Entry]:
         """All names under ``prefix``, a folder."""
@@ -90,6 +93,8 @@ class Place:
         bytes: whoever can write there is not always one of us."""
         import obstore
 
+        if (what := self._no_file(name)) is not None:
+            raise ValueError(what)
         with self._explained():
             try:
                 found = obstore.get(self._store, name)
@@ -123,11 +128,24 @@ class Place:
         """``length`` bytes from ``start``; None if nothing has the name."""
         import obstore
 
+        if (what := self._no_file(name)) is not None:
+            raise UserError(f"{name} of {self.address} cannot be read: {what}; remove it there.")
         with self._explained():
             try:
                 return bytes(obstore.get_range(self._store, name, start=start, length=length))
             except FileNotFoundError:
                 return None
+
+    def _no_file(self, name: str) -> str | None:
+        """What stands in a folder's place of a file; its library would wait for a pipe, and read a device."""
+        try:
+            if self._folder is not None:
+                require_plain(self._folder / name)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return in_words(error)
+        return None
 
     def size(self, name: str) -> int | None:
         """In bytes; None if nothing has the name."""
@@ -220,6 +238,5 @@ def _explained(address: str) -> Iterator[None]:
 
 def _line(error: BaseException) -> str:
     """The first line, without the request's address: a signed one is a key."""
-    text = first_line(error, 2000)
-    text = re.sub(r"https?://\S+", lambda found: found[0].partition("?")[0], text)
-    return redacted(text).rstrip(".: ")[:300]
+    text = redacted_line(error, most=2000)
+    return re.sub(r"https?://\S+", lambda found: found[0].partition("?")[0], text).rstrip(".: ")[:300]

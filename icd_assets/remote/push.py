@@ -147,7 +147,7 @@ def _send(remote: Place, files: _Files, total: int, on_progress: OnProgress) -> 
             on_progress(sent, total)
 
     def send(artifact: Artifact, record: FileRecord) -> None:
-        blobs.send(remote, artifact.store.resolve(record), record.sha256, moved)
+        blobs.send(remote, artifact.store.resolve(record), record.sha256, record.size, moved)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:

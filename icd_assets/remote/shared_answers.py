@@ -19,7 +19,7 @@ from icd_assets.errors import UserError
 from icd_assets.remote import layout
 from icd_assets.remote.blobs import fetch
 from icd_assets.remote.place import CHUNK, Place
-from icd_assets.runtime.database_errors import explain_sqlite
+from icd_assets.runtime.database_errors import explain_sqlite, require_tables_alone
 from icd_assets.runtime.foreign import brief
 from icd_assets.store.atomic import make_folder
 from icd_assets.store.store import Store
@@ -109,12 +109,14 @@ class SharedAnswers:
 
     def _attach(self, known: sqlite3.Connection) -> None:
         known.execute("ATTACH ? AS mine", (f"{self._answers.absolute().as_uri()}?mode=ro",))
+        require_tables_alone(known, "mine")
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         make_folder(self._folder)
         try:
             with closing(sqlite3.connect(f"{self._known.as_uri()}", uri=True, isolation_level=None)) as known:
+                require_tables_alone(known)
                 known.execute("PRAGMA journal_mode = WAL")
                 known.execute("CREATE TABLE IF NOT EXISTS files (sha256 TEXT PRIMARY KEY, merged INTEGER)")
                 known.execute("CREATE TABLE IF NOT EXISTS keys (key BLOB PRIMARY KEY) WITHOUT ROWID")

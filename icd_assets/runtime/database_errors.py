@@ -17,7 +17,7 @@ from icd_assets.runtime.disk_errors import (
     no_locks,
     unwritable,
 )
-from icd_assets.runtime.foreign import harmless, printable
+from icd_assets.runtime.foreign import brief, harmless, printable
 
 _RESTORE = "restore it from a backup or move it away"
 _OF_DAGSTER = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")  # in its home
@@ -73,3 +73,12 @@ def explain_postgres(text: str) -> UserError:
         f"Dagster's records do not open: PostgreSQL does not serve them ({reason}); start it, or fix its entry in "
         f"dagster.yaml, {GOES_ON}."
     )
+
+
+def require_tables_alone(connection: sqlite3.Connection, schema: str = "main") -> None:
+    """A ``sqlite3.DatabaseError`` for a file with views or triggers, which ours have none of: a query of a view
+    may have no end, and a trigger acts on what is stored. schema: ours, or an attached file's."""
+    listed = f"SELECT name, type FROM {schema}.sqlite_master WHERE type IN ('view', 'trigger')"
+    found = connection.execute(listed).fetchone()
+    if found is not None:
+        raise sqlite3.DatabaseError(f"it has a {found[1]} {brief(found[0])}")

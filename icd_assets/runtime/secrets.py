@@ -21,6 +21,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from urllib.parse import quote
 
+from icd_assets.runtime.foreign import first_line
+
 HIDDEN = "***"
 _SHORTEST = 6  # characters: a shorter text is in too many words, and is hidden where it stands alone
 _LONGEST = 4096  # characters of a key; of a longer one its beginning is looked for
@@ -56,6 +58,12 @@ def redacted(text: str, keys: Iterable[str] = (), environment: Mapping[str, str]
     for pattern, hidden in _ANYONES:
         text = pattern.sub(hidden, text)
     return text
+
+
+def redacted_line(error: BaseException, keys: Iterable[str] = (), most: int = 200) -> str:
+    """The first line of what another program says. The key goes before the other lines do: it may be on two."""
+    text = redacted(str(error).strip()[:10_000], keys)
+    return first_line(Exception(text) if text else error, most).rstrip(".")
 
 
 def secrets_of(environment: Mapping[str, str]) -> set[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.secrets import redacted
+from icd_assets.runtime.secrets import redacted_line
 from icd_assets.share.signature import NAME as SIGNATURE
 
 Kind = Literal["model", "dataset"]
@@ -89,19 +89,18 @@ def _explained(repo_id: str) -> Iterator[None]:
             403: "the token may not write there; take one with the right to write, or another owner",
             404: "the hub has no such repository for this token; check the owner and the token's rights",
         }
-        why = known.get(status, f"the hub answered {status}, {_first_line(error)}; {again}")
+        why = known.get(status, f"the hub answered {status}, {_why(error)}; {again}")
         raise UserError(f"{repo_id} was not published: {why}.") from None
     except lost as error:
-        raise UserError(f"{repo_id} was not published: the hub was lost, {_first_line(error)}; {again}.") from None
+        raise UserError(f"{repo_id} was not published: the hub was lost, {_why(error)}; {again}.") from None
     except (RuntimeError, ValueError, KeyError) as error:  # of an upload in the middle, metadata, a foreign answer
-        why = _first_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
+        why = _why(error.__cause__ if isinstance(error.__cause__, Exception) else error)
         raise UserError(f"{repo_id} was not published: the hub did not take it, {why}; {again}.") from None
 
 
-def _first_line(error: Exception) -> str:
+def _why(error: Exception) -> str:
+    """The first line of it, without the token."""
     from huggingface_hub import get_token
 
     keys = [token] if (token := get_token()) else []
-    lines = [line.strip() for line in redacted(str(error)[:10_000], keys).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    return "".join(c for c in text if c.isprintable()).rstrip(".")[:200]
+    return redacted_line(error, keys)

@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from icd_assets.runtime.plain_file import in_words, require_plain
+
 WAIT_SECONDS = 2.0  # for a writer
 _IN_USE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -22,6 +24,12 @@ def damage(path: Path) -> str | None:
     Raises ``sqlite3.OperationalError`` where it cannot be read now. In a folder that may only be read SQLite
     cannot make the files that it shares with writers; there are none then, unless the log of one lies there.
     """
+    try:
+        require_plain(path)  # SQLite would wait for a pipe
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        return in_words(error)
     try:
         try:
             verdict = _quick_check(address(path, "ro"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.database_errors import explain_sqlite
+from icd_assets.runtime.database_errors import explain_sqlite, require_tables_alone
 from icd_assets.runtime.foreign import brief
 from icd_assets.store.atomic import fsync
 from icd_assets.vlm.backend import Likelihood
@@ -84,6 +84,7 @@ class AnswerStore:
 
     def _open(self) -> None:
         with self._explained():
+            require_tables_alone(self._connection)
             with self._transaction():
                 if self._pragma("application_id") == 0 and not self._tables():
                     self._connection.execute(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from icd_assets.datasets import text_file
+from icd_assets.datasets import parquet_file, text_file
 from icd_assets.datasets.ids import check_image_names
 from icd_assets.datasets.json_file import read_json
 from icd_assets.datasets.table_file import TableFile
@@ -67,15 +67,18 @@ def test_a_million_columns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text", "page", "nulls", "date", "no utf-8"])
-def test_parquet_that_grows_or_has_no_value_in_python(tmp_path: Path, kind: str) -> None:
+def test_parquet_that_grows_or_has_no_value_in_python(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    monkeypatch.setattr(parquet_file, "_FREE", 8 << 20)  # to make pages of hundreds of MiB takes gigabytes
     columns = {
         "text": lambda: pa.DictionaryArray.from_arrays(
             pa.array([0] * 5000, pa.int32()), pa.array(["a" * (1 << 20)])
         ),
-        "page": lambda: pa.array(["a" * (300 << 20)]),
+        "page": lambda: pa.array(["a" * (9 << 20)]),
         "nulls": lambda: pa.nulls(50_000_000, pa.int64()),
         "date": lambda: pa.array([1 << 62], pa.timestamp("ms")),
         "no utf-8": lambda: pa.array([b"\xff"]).view(pa.string()),
@@ -84,6 +87,35 @@ def test_parquet_that_grows_or_has_no_value_in_python(tmp_path: Path, kind: str)
     pq.write_table(pa.table({"answer": columns[kind]()}), path, compression="zstd", use_dictionary=kind != "page")
     with pytest.raises(UserError, match=r"holds over|declares|cannot be read as Parquet"):
         list(TableFile(path=str(path)).rows())
+
+
+@pytest.mark.parametrize("kind", ["lists", "one list", "records", "deltas", "deltas in lists"])
+def test_parquet_that_grows_within_lists_and_pages(tmp_path: Path, kind: str) -> None:
+    """Some hundred bytes that would be a gigabyte and more: known before any of it is there."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    count, long = 40, "a" * (32 << 20)
+    repeated = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array([long]))
+    text, deltas = "a" * (1 << 20), "deltas" in kind
+    columns = {
+        "lists": lambda: pa.ListArray.from_arrays(pa.array(range(count + 1), pa.int32()), repeated),
+        "one list": lambda: pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), repeated),
+        "records": lambda: pa.StructArray.from_arrays([repeated], names=["x"]),
+        "deltas": lambda: pa.array([text] * 60),
+        "deltas in lists": lambda: pa.array([[text] * 60]),
+    }
+    path = tmp_path / "a.parquet"
+    encoding = {"answer.list.element" if "lists" in kind else "answer": "DELTA_BYTE_ARRAY"} if deltas else None
+    table = pa.table({"answer": columns[kind]()})
+    pq.write_table(table, path, compression="zstd", use_dictionary=not deltas, column_encoding=encoding)
+    del table, columns
+    assert path.stat().st_size < 50_000
+    pool = pa.default_memory_pool()
+    most = max(600 << 20, pool.max_memory())  # a test before this one may have taken more
+    with pytest.raises(UserError, match=r"holds over 256 MiB|pages of DELTA_BYTE_ARRAY, which are not read"):
+        list(TableFile(path=str(path)).rows())
+    assert pool.max_memory() <= most
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a/" + "é" * 130 + ".png", "../a", "a/../../b", "/etc/passwd"])

@@ -35,10 +35,17 @@ def attempt(target: ModuleType, path: Path, content: bytes) -> bool:
     path.write_bytes(content)
     try:
         target.read(path)
-    except UserError as error:
-        str(error).encode("utf-8")
+    except refusals(target) as error:
+        if isinstance(error, UserError):
+            str(error).encode("utf-8")
         return False
     return True
+
+
+def refusals(target: ModuleType) -> tuple[type[Exception], ...]:
+    """What the target's reader may raise."""
+    found: tuple[type[Exception], ...] = getattr(target, "REFUSALS", (UserError,))
+    return found
 
 
 def mutated(seed: bytes, chance: random.Random) -> bytes:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import resource
-import signal
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
@@ -30,6 +27,7 @@ from icd_assets.experiment.settings import environment_fields
 from icd_assets.store.names import pending_of, previous_of
 from icd_assets_tests.worlds import hostile
 from icd_assets_tests.worlds.evaluated import evaluated_cell
+from icd_assets_tests.worlds.limits import TooLongError, limits
 from icd_assets_tests.worlds.manifests import World, new_world
 
 CELL, OTHER = "d0|RandSampler/m0", "d1|RandSampler/m0"
@@ -50,14 +48,9 @@ KINDS = (
 )
 SECONDS = 10  # of the processor
 WAIT_SECONDS = 30  # of the clock, on a machine that does other things too
-MEMORY = 1 << 30  # bytes, over what the process has already
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 # What any command may write: caches.
 _WRITTEN = re.compile(r"results/(\.icd_assets/(digests\.json|locks/.*)|icd_assets_lock.*)")
-
-
-class TooLongError(BaseException):
-    """A command waits."""
 
 
 @dataclass
@@ -152,7 +145,7 @@ def _attempt(world: World, command: tuple[str, ...], path: Path | None = None) -
     os.chdir(world.folder)
     began = time.process_time()
     try:
-        with _limits(), patch("os.fsync"):  # the disk need not survive a power cut
+        with limits(WAIT_SECONDS), patch("os.fsync"):  # the disk need not survive a power cut
             result = CliRunner().invoke(group, command)
     except TooLongError:
         return "stumbled", "hangs"
@@ -175,26 +168,6 @@ def _attempt(world: World, command: tuple[str, ...], path: Path | None = None) -
     if result.exit_code not in (0, 1, 2):
         return "stumbled", f"exit {result.exit_code}"
     return "went on" if result.exit_code == 0 else "reported as damage", None
-
-
-@contextmanager
-def _limits() -> Iterator[None]:
-    """Ten seconds, and a gibibyte more of address space than there is."""
-
-    def alarm(*_: object) -> None:
-        raise TooLongError
-
-    virtual = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (virtual + MEMORY, hard))
-    before = signal.signal(signal.SIGALRM, alarm)
-    signal.setitimer(signal.ITIMER_REAL, WAIT_SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _tree(folder: Path) -> dict[str, tuple[int, ...]]:

@@ -115,7 +115,7 @@ def test_a_file_of_many_parts(homes: Homes) -> None:
     path = homes.mine.folder / "large"
     path.write_bytes(random.Random(0).randbytes(3 * CHUNK + 7))
     sha256, size = sha256_file(path), path.stat().st_size
-    send(homes.remote, path, sha256, lambda _: None)
+    send(homes.remote, path, sha256, path.stat().st_size, lambda _: None)
     folder = homes.theirs.folder / "got"
     folder.mkdir()
     part = folder / f"{sha256}.part"

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import json
 import os
 import shutil
@@ -47,6 +48,7 @@ _VALUES = {
     "record": "{}",
     "record of odd keys": '{"a\\u0000b": {"\\ud800": 1}}',
     "deep": "[" * 900 + "]" * 900,
+    "key twice": '{"a": 1, "a": 2}',
 }
 _MARK = "\N{OBJECT REPLACEMENT CHARACTER}"  # stands in no file of ours
 
@@ -60,14 +62,16 @@ def in_place_of(path: Path) -> Iterator[tuple[str, Put]]:
 
 
 def changed_values(path: Path, most: int = 400) -> Iterator[tuple[str, Put]]:
-    """The JSON file at ``path`` with one of its values another: at most ``most`` of them, evenly taken."""
-    content = json.loads(path.read_bytes())
+    """The JSON file at ``path`` with one of its values another: at most ``most`` of them, evenly taken.
+    Of a file of a record a line the first one's."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.suffix == ".jsonl" else [path.read_bytes()]
+    content, rest = json.loads(lines[0]), b"".join([b"\n", *lines[1:]] if lines[1:] else [])
     places = list(_places(content))
     cases = [(place, name) for place in places for name in _VALUES]
     for place, name in cases[:: max(1, -(-len(cases) // most))]:
         found = _with(content, place, _MARK)
         text = json.dumps(found, ensure_ascii=False).replace(json.dumps(_MARK, ensure_ascii=False), _VALUES[name])
-        yield f"{'.'.join(map(str, place)) or 'all'}: {name}", _writes(path, text.encode())
+        yield f"{'.'.join(map(str, place)) or 'all'}: {name}", _writes(path, text.encode() + rest)
 
 
 def put_back(path: Path, sound: bytes, times: tuple[int, int] | None = None) -> None:
@@ -151,8 +155,15 @@ def _contents(sound: bytes) -> dict[str, bytes]:
         "bare escape codes": ESCAPE.encode() * 3,
         "surrogates": b'{"\\ud800": "\\udfff"}',
         "surrogates as bytes": b'{"a": "\xed\xa0\x80"}',
+        "sound, key twice": sound.replace(b"{", b'{"a": 1, "a": 2, ', 1),
         "text of another": b"remember the milk\n",
+        "web page": b"<!DOCTYPE html><html><body>Sign in</body></html>\n",
         "PNG": b"\x89PNG\r\n\x1a\n" + bytes(64),
+        "zip": b"PK\5\6" + bytes(18),
+        "gzip": gzip.compress(sound, mtime=0),
+        "SQLite": b"SQLite format 3\0" + bytes(4080),
+        "Parquet": b"PAR1" + bytes(200) + b"PAR1",
+        "pickle": b"\x80\x02cposix\nsystem\nX\x04\0\0\0true\x85R.",
     }
 
 

@@ -115,9 +115,10 @@ def _table(path: Path, given: dict[str, Any], hints: Hints, named: bool) -> Piec
     if not complete(columns):
         if not named:
             return None
+        there = ", ".join(str(name)[:40] for name in list(first)[:20])
         lacking = [role for role in ("question", "image_id", "answers") if role not in columns]
         raise UserError(
-            f"{path} has the columns {', '.join(map(str, list(first)[:20]))}, none of which is {lacking[0]} by "
+            f"{path} has the columns {there}, none of which is {lacking[0]} by "
             f"its name; say which: --columns {lacking[0]}=NAME."
         )
     parts: tuple[str, ...] = ()

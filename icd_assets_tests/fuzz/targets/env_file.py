@@ -11,6 +11,7 @@ from icd_assets.runtime.home import parse_env
 from icd_assets.runtime.small_file import read_small_text
 
 SUFFIX = ".env"
+REFUSALS = (UserError, OSError, UnicodeDecodeError)
 
 
 def seeds() -> Iterable[bytes]:
@@ -19,10 +20,7 @@ def seeds() -> Iterable[bytes]:
 
 
 def read(path: Path) -> object:
-    try:
-        text = read_small_text(path, 1 << 18)
-    except UnicodeDecodeError as error:
-        raise UserError(str(error)) from None
+    text = read_small_text(path, 1 << 18)
     found = parse_env(text, path, {"A": "outside", "HOME": "/root"})
     for name, value in found.items():
         assert name and not set("=\0") & set(name) and "\0" not in value

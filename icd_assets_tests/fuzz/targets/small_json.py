@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from icd_assets.errors import UserError
-from icd_assets.runtime.foreign import brief, harmless
+from icd_assets.runtime.foreign import brief
 from icd_assets.runtime.small_file import read_small_json
 
 SUFFIX = ".json"
+REFUSALS = (OSError, ValueError)
 
 
 def seeds() -> Iterable[bytes]:
@@ -19,9 +19,6 @@ def seeds() -> Iterable[bytes]:
 
 
 def read(path: Path) -> Any:
-    try:
-        found = read_small_json(path)
-    except ValueError as error:
-        raise UserError(harmless(str(error))) from None
+    found = read_small_json(path)
     assert len(brief(found)) <= 80
     return found

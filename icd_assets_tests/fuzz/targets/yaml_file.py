@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from icd_assets.errors import UserError
-from icd_assets.runtime.foreign import harmless
 from icd_assets.runtime.yaml_file import read_yaml
 
 SUFFIX = ".yaml"
+REFUSALS = (OSError, ValueError)
 
 
 def seeds() -> Iterable[bytes]:
@@ -20,10 +19,6 @@ def seeds() -> Iterable[bytes]:
 
 
 def read(path: Path) -> object:
-    try:
-        found = read_yaml(path)
-    except ValueError as error:
-        assert len(str(error)) < 400
-        raise UserError(harmless(str(error))) from None
+    found = read_yaml(path)
     assert len(json.dumps(found, allow_nan=False, ensure_ascii=False).encode()) < 16 << 20
     return found
