@@ -1,4 +1,4 @@
-"""What a port bears: connections that never ask, headers and bodies that never end.
+"""What a port bears: connections that never ask, headers and bodies that never end, answers that nobody reads.
 
 Gap: uvicorn (0.54) waits for a request as long as a client likes, and so runs out of files; its other parser keeps
 headers of any length; nothing bounds a body. ``limit_concurrency`` counts silent connections, so that a few of
@@ -20,6 +20,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 WAITING = 256  # connections without a request at a time; one more ends the oldest
 HEADERS = 10.0  # seconds for the head of a request
+READING = 10.0  # seconds in which a client takes so much of its answer:
+LEAST = 16 << 10  # bytes
+UNREAD = 64  # connections whose answer waits for its client at a time; one more ends the oldest
 BACKLOG = 128  # connections that the system takes before we do; as many may be taken at once
 BODY = 16 * 2**20  # bytes
 _TOGETHER = 8 * BODY
@@ -28,6 +31,7 @@ _SECONDS = 60.0  # for a whole body
 _waiting: WeakKeyDictionary[Any, dict[Port, asyncio.TimerHandle]] = (
     WeakKeyDictionary()
 )  # of a server, oldest first
+_unread: WeakKeyDictionary[Any, dict[Port, asyncio.TimerHandle]] = WeakKeyDictionary()  # the same
 
 
 class Port(H11Protocol):
@@ -45,8 +49,36 @@ class Port(H11Protocol):
         super().on_response_complete()
         self._count()
 
+    def pause_writing(self) -> None:
+        """More of an answer is there than its client takes."""
+        super().pause_writing()
+        self._look_again(_unread.setdefault(self.server_state, {}), self.transport.get_write_buffer_size())
+
+    def _look_again(self, unread: dict[Port, asyncio.TimerHandle], size: int) -> None:
+        unread[self] = self.loop.call_later(READING, self._require_read, unread, size)
+        if len(unread) > UNREAD:
+            next(iter(unread))._end()
+
+    def _require_read(self, unread: dict[Port, asyncio.TimerHandle], before: int) -> None:
+        size = self.transport.get_write_buffer_size()
+        if before - size < LEAST:
+            self._end()
+        else:
+            del unread[self]  # to the end of the line
+            self._look_again(unread, size)
+
+    def resume_writing(self) -> None:
+        self._read()
+        super().resume_writing()
+
+    def _read(self) -> None:
+        timer = _unread.get(self.server_state, {}).pop(self, None)
+        if timer is not None:
+            timer.cancel()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
+        self._read()
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self, event: Any) -> None:
@@ -73,6 +105,7 @@ class Port(H11Protocol):
 
     def _end(self) -> None:
         self._leave()
+        self._read()
         self.transport.abort()
 
 

@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from icd_assets.defs.webserver.access import Access
 from icd_assets.defs.webserver.guard import Guard as UiGuard
@@ -95,6 +99,32 @@ def test_a_head_that_trickles_or_never_ends_is_cut(port: int) -> None:
 def test_a_body_that_trickles_is_cut(port: int) -> None:
     assert b"HTTP/1.1 408" in trickled(port, head("Content-Length: 999"), b"x")
     assert b"HTTP/1.1 408" in trickled(port, head("Transfer-Encoding: chunked"), b"1\r\nx\r\n")
+
+
+def test_answers_that_nobody_reads_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that take a byte at a time of a long answer hold neither memory nor connections for long."""
+    monkeypatch.setattr(http_port, "READING", 1.0)
+    monkeypatch.setattr(http_port, "UNREAD", 20)
+
+    async def long(request: Request) -> Response:
+        return Response(b"x" * (16 << 20)) if request.url.path == "/long" else Response(b"short")
+
+    with served_app(Starlette(routes=[Route("/{path:path}", long)])) as port, ExitStack() as stack:
+        slow = []
+        for _ in range(60):
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(b"GET /long HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            connection.recv(1)
+            slow.append(connection)
+        assert answers(port)
+        time.sleep(1.5)
+        assert answers(port)
+        (unread,) = [found for state, found in http_port._unread.items() if found is not None][-1:]
+        assert unread == {}
+        whole = sent(port, b"GET /long HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert len(whole) > 16 << 20, "who reads gets all of it"
 
 
 def test_a_body_that_is_too_big_is_cut(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

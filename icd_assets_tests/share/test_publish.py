@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from base64 import b64encode
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow.parquet as pq
 import pytest
@@ -202,6 +204,26 @@ def test_a_hub_that_refuses_is_one_sentence_and_costs_nothing(
     assert all(len(repo.commits) == 1 for repo in hub.repos.values())  # all or nothing
     hub.refuse = {}
     assert publish(run).code == 0 and set(hub.repos[f"models/{REPO}"].files) > PARTS
+
+
+@pytest.mark.parametrize("code", ["plain", "quoted", "base64", "inside base64", "hexadecimal"])
+def test_a_hub_that_echoes_the_token_does_not_show_it(
+    cell: Experiment, run: Run, hub: FakeHub, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    token = "hf_of/a+test=Q7x"
+    monkeypatch.setenv("HF_TOKEN", token)
+    coded = {
+        "plain": token,
+        "quoted": quote(token, safe=""),
+        "base64": b64encode(token.encode()).decode(),
+        "inside base64": b64encode(f"Bearer {token}".encode()).decode(),
+        "hexadecimal": token.encode().hex(),
+    }[code]
+    hub.says, hub.refuse = f"your token {coded} is not known here", {"/create": 500}
+    ended = publish(run)
+    assert ended.code == 2 and "the hub answered 500" in ended.error
+    assert "is not known here" in ended.error and "***" in ended.error, "what it says is shown, but for the token"
+    assert coded not in ended.error and token not in ended.error
 
 
 def test_a_hub_that_is_lost_in_the_middle_of_the_weights(

@@ -46,6 +46,7 @@ class FakeHub(Loopback):
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}  # "models/me/mine"
         self.refuse: dict[str, int] = {}
+        self.says = "no, says the test"  # to what it refuses
         self.objects: dict[str, bytes] = {}  # LFS, by sha256
         self.asked: list[str] = []
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -170,11 +171,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if refused is not None:
-            status, headers, content = refused, {}, {"error": "no, says the test"}
+            status, headers, content = refused, {}, {"error": hub.says}
         else:
             status, headers, content = hub.answer(self.command, path, body, self.headers.get("Authorization"))
         sent = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
+        self.send_response(status, None if refused is None else hub.says)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(sent)))
