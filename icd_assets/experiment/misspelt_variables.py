@@ -25,7 +25,15 @@ from icd_assets.runtime.yaml_file import LARGEST
 
 # Read outside the settings and the catalog's entries.
 PLACES = (
-    *("DAGSTER_HOME", "ICD_CATALOG", "ICD_LEAVE_OUT", "ICD_LOCK_DIR", "ICD_SERVE_TOKEN", "ICD_THREADS"),
+    *(
+        "DAGSTER_HOME",
+        "ICD_ANSWERS",
+        "ICD_CATALOG",
+        "ICD_LEAVE_OUT",
+        "ICD_LOCK_DIR",
+        "ICD_SERVE_TOKEN",
+        "ICD_THREADS",
+    ),
     *("ICD_OWNERS", "ICD_UI_BEHIND_PROXY", "ICD_UI_HOSTS", "ICD_UI_TOKEN", "ICD_WORKERS", "RESULT_DIR"),
 )
 _OURS_ALONE = ("RCE_", "ICD_", "LEVER_LM_")

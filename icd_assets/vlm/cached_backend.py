@@ -15,6 +15,7 @@ from icd_assets.errors import UserError
 from icd_assets.runtime.plain_file import open_plain
 from icd_assets.store.digests import sha256_json
 from icd_assets.vlm.answer_store import AnswerStore
+from icd_assets.vlm.answers import Answers
 from icd_assets.vlm.backend import Answer, Backend, HandOver, Likelihood, Refused
 from icd_assets.vlm.images import treatment
 from icd_assets.vlm.lru import ByteLru
@@ -40,7 +41,7 @@ class CachedBackend(Backend):
     that a server did not take.
     """
 
-    def __init__(self, backend: Backend, store: AnswerStore, *, chunk: int = 256) -> None:
+    def __init__(self, backend: Backend, store: Answers, *, chunk: int = 256) -> None:
         if chunk < 1:
             raise ValueError(f"chunk {chunk} < 1")
         super().__init__(digest=backend.digest, style=backend.style, generation=backend.generation)
@@ -129,7 +130,7 @@ class _Request(Generic[Answer]):
         self,
         keys: Iterable[bytes],
         known: Callable[[Sequence[bytes]], Mapping[bytes, Answer]],
-        store: AnswerStore,
+        store: Answers,
         hand_over: HandOver[Answer],
     ) -> None:
         self._keys = keys
