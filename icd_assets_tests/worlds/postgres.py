@@ -17,7 +17,7 @@ PASSWORD = "pg-s3cret/w0rd"  # in an address it has to be escaped
 
 
 class Server(dict[str, str]):
-    """The variables that name it, as docker/dagster.yaml reads them. It wants the password of whoever connects."""
+    """The variables that name it, as docker/dagster.yaml reads them. Whoever connects needs the password."""
 
     def __init__(self, programs: Path, data: Path, port: str, owner: str | None) -> None:
         super().__init__(
