@@ -47,7 +47,7 @@ class PostgresAnswers(Answers):
 
     def __init__(self, url: str) -> None:
         self._url, self._secrets = url, _passwords(url)
-        self.name = f"the answers in {_place(url)}"
+        self.name = f"the answers in PostgreSQL at {_place(url)}"
         self._driver = _driver()
         self._connection: psycopg2.extensions.connection | None = None
         try:
@@ -171,7 +171,7 @@ class PostgresAnswers(Answers):
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         reason = harmless(redacted(" ".join(first.split())[:300], self._secrets)).rstrip(".")
         return UserError(
-            f"{self.name} cannot be used ({reason}); start the server, or fix {VARIABLE} or its password, then "
+            f"{self.name} cannot be used ({reason}); start the server, or fix ICD_ANSWERS or its password, then "
             "run again: it goes on from where it was."
         )
 
@@ -194,7 +194,7 @@ def _driver() -> Any:
 
 
 def _place(url: str) -> str:
-    """``PostgreSQL at HOST:PORT/DATABASE``; raises ``UserError`` for no address of one, and never shows it."""
+    """``HOST:PORT/DATABASE``; raises ``UserError`` for no address of one, and never shows it."""
     try:
         parts = urlsplit(url)
         port = parts.port or 5432
@@ -206,7 +206,7 @@ def _place(url: str) -> str:
             f"{VARIABLE} is no address of a database; set it to postgresql://USER@HOST:PORT/DATABASE, or leave it "
             "out to keep answers in a file."
         )
-    return f"PostgreSQL at {parts.hostname or 'the local socket'}:{port}{harmless(parts.path)}"
+    return f"{parts.hostname or 'the local socket'}:{port}{harmless(parts.path)}"
 
 
 def _passwords(url: str) -> list[str]:
