@@ -97,7 +97,8 @@ def open_vlm(run: StepRun) -> CachedBackend:
     """The cell's VLM, on this step's GPUs or served; what it answered before is not asked again. To be closed."""
     from icd_assets.experiment.checks.texts import SPLITS, require_texts
     from icd_assets.runtime.device import places
-    from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
+    from icd_assets.vlm.answers import open_answers
+    from icd_assets.vlm.cached_backend import CachedBackend
 
     require_texts(run.experiment, SPLITS if run.spec.asset == "evaluation" else ("train",))
     model = run.experiment.model
@@ -108,7 +109,7 @@ def open_vlm(run: StepRun) -> CachedBackend:
         generation=model.generation,
         device=run.device,
     )
-    return CachedBackend(backend, AnswerStore(run.experiment.store.answers))
+    return CachedBackend(backend, open_answers(run.experiment.store.answers))
 
 
 def catalog_encoder(run: StepRun) -> ClipEncoder:

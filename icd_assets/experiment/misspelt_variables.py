@@ -25,7 +25,7 @@ from icd_assets.runtime.yaml_file import LARGEST
 
 # Read outside the settings and the catalog's entries.
 PLACES = (
-    *("DAGSTER_HOME", "ICD_CATALOG", "ICD_EXECUTOR", "ICD_EXECUTOR_CONFIG", "ICD_LEAVE_OUT"),
+    *("DAGSTER_HOME", "ICD_ANSWERS", "ICD_CATALOG", "ICD_EXECUTOR", "ICD_EXECUTOR_CONFIG", "ICD_LEAVE_OUT"),
     *("ICD_LOCK_DIR", "ICD_OWNERS", "ICD_SERVE_TOKEN", "ICD_THREADS", "ICD_UI_BEHIND_PROXY"),
     *("ICD_UI_HOSTS", "ICD_UI_TOKEN", "ICD_WORKERS", "RESULT_DIR"),
 )

@@ -23,7 +23,7 @@ from icd_assets.runtime.database_errors import explain_sqlite, require_tables_al
 from icd_assets.runtime.foreign import brief
 from icd_assets.store.atomic import make_folder
 from icd_assets.store.store import Store
-from icd_assets.vlm.answer_store import AnswerStore
+from icd_assets.vlm.answers import Answers, Row, open_answers, shared_database, there_are
 from icd_assets.vlm.backend import Likelihood
 
 if TYPE_CHECKING:
@@ -35,17 +35,19 @@ _KEY = 32  # bytes
 
 
 class SharedAnswers:
-    """The answers of one results root, and of one remote."""
+    """The answers of one results root, or of the database that takes their place, and of one remote."""
 
     def __init__(self, store: Store, remote: Place) -> None:
         self._answers = store.answers
         self._remote = remote
         self._folder = store.caches / FOLDER
-        self._known = self._folder / f"{hashlib.sha256(remote.address.encode()).hexdigest()[:16]}.sqlite"
+        url = shared_database()
+        between = remote.address if url is None else f"{remote.address}\n{_without_account(url)}"
+        self._known = self._folder / f"{hashlib.sha256(between.encode()).hexdigest()[:16]}.sqlite"
 
     def push(self) -> int:
         """Put what only this root has; how many that is."""
-        if not self._answers.is_file():
+        if not there_are(self._answers):
             return 0
         pushed = 0
         with self._opened() as known:
@@ -63,27 +65,24 @@ class SharedAnswers:
 
     def pull(self) -> int:
         """Take what only the remote has; how many that is."""
-        with self._opened() as known, AnswerStore(self._answers) as answers:
+        with self._opened() as known, open_answers(self._answers) as answers:
             before = len(answers)
             self._learn(known, merge=answers)
             return len(answers) - before
 
     def only_here(self) -> int:
         """How many answers the remote is not known to have; nothing is fetched for it."""
-        if not self._answers.is_file():
+        if not there_are(self._answers):
             return 0
         with self._opened() as known:
-            self._attach(known)
-            sql = "SELECT count(*) FROM mine.answers WHERE key NOT IN (SELECT key FROM keys)"
-            count: int = known.execute(sql).fetchone()[0]
-            return count
+            return sum(map(len, self._only_here(known)))
 
     def only_there(self) -> int:
         """How many files of answers were never read here."""
         with self._opened() as known:
             return len(self._unread(known, merged=True))
 
-    def _learn(self, known: sqlite3.Connection, merge: AnswerStore | None) -> None:
+    def _learn(self, known: sqlite3.Connection, merge: Answers | None) -> None:
         for sha256, size in self._unread(known, merged=merge is not None).items():
             path = fetch(self._remote, layout.answers(sha256), sha256, size, self._folder, lambda _: None)
             for rows in _rows(path):
@@ -102,14 +101,19 @@ class SharedAnswers:
         entries = ((layout.sha256_of_answers(one.name), one.size) for one in self._remote.names(layout.ANSWERS))
         return {sha256: size for sha256, size in entries if sha256 is not None and sha256 not in have}
 
-    def _only_here(self, known: sqlite3.Connection) -> Iterator[list[tuple[Any, ...]]]:
-        self._attach(known)
-        cursor = known.execute("SELECT * FROM mine.answers WHERE key NOT IN (SELECT key FROM keys) ORDER BY key")
-        yield from iter(lambda: cursor.fetchmany(_ROWS), [])
-
-    def _attach(self, known: sqlite3.Connection) -> None:
-        known.execute("ATTACH ? AS mine", (f"{self._answers.absolute().as_uri()}?mode=ro",))
-        require_tables_alone(known, "mine")
+    def _only_here(self, known: sqlite3.Connection) -> Iterator[list[Row]]:
+        """What the remote is not known to have, in the order of the keys, ``_ROWS`` at a time."""
+        rows: list[Row] = []
+        with open_answers(self._answers) as answers:
+            for page in answers.pages():
+                sql = "SELECT key FROM keys WHERE key BETWEEN ? AND ?"
+                there = {row[0] for row in known.execute(sql, (page[0][0], page[-1][0]))}
+                rows += [row for row in page if row[0] not in there]
+                while len(rows) >= _ROWS:
+                    yield rows[:_ROWS]
+                    rows = rows[_ROWS:]
+        if rows:
+            yield rows
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
@@ -127,6 +131,11 @@ class SharedAnswers:
             ) from None
         except sqlite3.DatabaseError as error:
             raise UserError(f"{self._known} is damaged ({error}); move it away, and run again.") from None
+
+
+def _without_account(url: str) -> str:
+    """What of a database's address says which one it is."""
+    return url.rpartition("@")[2].partition("?")[0]
 
 
 @contextmanager

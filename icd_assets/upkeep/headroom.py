@@ -109,7 +109,8 @@ def _pool(experiment: Experiment, row: int, size: int) -> tuple[int, ...]:
 
 def ask(experiment: Experiment, drawn: Sample, on_progress: OnProgress = ignore) -> Measured:
     """Raises ``UserError`` for a GPU at work, a model that cannot be opened, a picture that is not there."""
-    from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
+    from icd_assets.vlm.answers import open_answers
+    from icd_assets.vlm.cached_backend import CachedBackend
 
     train, model = experiment.data.train, experiment.model
     if model.unsupported is not None:
@@ -128,7 +129,7 @@ def ask(experiment: Experiment, drawn: Sample, on_progress: OnProgress = ignore)
             generation=model.generation,
             device=device,
         )
-        with AnswerStore(experiment.store.private / "answers.sqlite") as store:
+        with open_answers(experiment.store.answers) as store:
             cached = CachedBackend(backend, store)
             queries = [train[row] for row in drawn.rows]
             metric = experiment.task.metric(train)

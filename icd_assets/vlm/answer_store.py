@@ -8,22 +8,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.database_errors import explain_sqlite, require_tables_alone
-from icd_assets.runtime.foreign import brief
 from icd_assets.store.atomic import fsync
+from icd_assets.vlm.answers import Answers, Row, rows_of
 from icd_assets.vlm.backend import Likelihood
 
 _APPLICATION = 0x49434441  # "ICDA": marks the file as ours
 _VERSION = 1
 _KEYS_PER_SELECT = 500
+_ROWS = 10_000  # of a page
 _WAIT_SECONDS = 60.0
 _SYNC_EVERY_SECONDS = 1.0
 
 
-class AnswerStore:
+class AnswerStore(Answers):
     """One SQLite file (WAL). Several processes may read and write it at once; it is never deleted by us.
 
     Raises ``UserError`` if the file is damaged, foreign, locked for a minute, or the disk is full.
@@ -31,6 +31,7 @@ class AnswerStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.name = f"the answer store {path}"
         self._synced = -math.inf
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._explained():
@@ -44,34 +45,27 @@ class AnswerStore:
     def close(self) -> None:
         self._connection.close()
 
-    def __enter__(self) -> AnswerStore:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __len__(self) -> int:
         with self._explained():
             count: int = self._connection.execute("SELECT count(*) FROM answers").fetchone()[0]
         return count
 
-    def texts(self, keys: Sequence[bytes]) -> dict[bytes, str]:
-        """The generated texts known under ``keys``."""
-        return {key: self._checked_text(text) for key, text, _, _ in self._found(keys)}
-
-    def likelihoods(self, keys: Sequence[bytes]) -> dict[bytes, Likelihood]:
-        """The likelihoods known under ``keys``."""
-        return {key: self._checked_likelihood(p, tokens) for key, _, p, tokens in self._found(keys)}
-
     def add(self, answers: Mapping[bytes, str | Likelihood]) -> None:
-        """Commit all of ``answers`` or none. An answer that another process stored first stays."""
-        rows = [
-            (key, answer, None, None) if isinstance(answer, str) else (key, None, answer.logprob, answer.tokens)
-            for key, answer in answers.items()
-        ]
         with self._explained(), self._transaction():
-            self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", rows)
+            self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", rows_of(answers))
         self._sync()
+
+    def pages(self) -> Iterator[list[Row]]:
+        after = b""  # no key is empty
+        while True:
+            sql = f"SELECT key, text, logprob, tokens FROM answers WHERE key > ? ORDER BY key LIMIT {_ROWS}"
+            with self._explained():
+                page = self._connection.execute(sql, (after,)).fetchall()
+            if page:
+                yield page
+                after = page[-1][0]
+            if len(page) < _ROWS:
+                return
 
     def _sync(self) -> None:
         """Once a second: a killed process loses nothing, but a power cut what is not on the disk. SQLite's own
@@ -109,7 +103,7 @@ class AnswerStore:
         count: int = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         return count
 
-    def _found(self, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
+    def _found(self, keys: Sequence[bytes]) -> Iterator[Row]:
         for start in range(0, len(keys), _KEYS_PER_SELECT):
             part = keys[start : start + _KEYS_PER_SELECT]
             marks = ",".join("?" * len(part))
@@ -117,18 +111,6 @@ class AnswerStore:
                 yield from self._connection.execute(
                     f"SELECT key, text, logprob, tokens FROM answers WHERE key IN ({marks})", part
                 ).fetchall()
-
-    def _checked_text(self, text: object) -> str:
-        if not isinstance(text, str):
-            raise self._damaged("an entry has no text")
-        return text
-
-    def _checked_likelihood(self, logprob: object, tokens: object) -> Likelihood:
-        if not isinstance(logprob, float) or not math.isfinite(logprob) or logprob > 0:
-            raise self._damaged(f"an entry has log-probability {brief(logprob)}")
-        if not isinstance(tokens, int) or tokens < 1:
-            raise self._damaged(f"an entry has {brief(tokens)} tokens")
-        return Likelihood(logprob, tokens)
 
     def _damaged(self, what: str) -> UserError:
         return UserError(

@@ -14,6 +14,7 @@ from icd_assets.errors import UserError
 from icd_assets.runtime.plain_file import open_plain
 from icd_assets.store.digests import sha256_json
 from icd_assets.vlm.answer_store import AnswerStore
+from icd_assets.vlm.answers import Answers
 from icd_assets.vlm.backend import Backend, HandOver, Question, Refused, Reply
 from icd_assets.vlm.images import treatment
 from icd_assets.vlm.lru import ByteLru
@@ -38,7 +39,7 @@ class CachedBackend(Backend):
     that a server did not take.
     """
 
-    def __init__(self, backend: Backend, store: AnswerStore, *, chunk: int = 256) -> None:
+    def __init__(self, backend: Backend, store: Answers, *, chunk: int = 256) -> None:
         if chunk < 1:
             raise ValueError(f"chunk {chunk} < 1")
         super().__init__(digest=backend.digest, style=backend.style, generation=backend.generation)
@@ -124,7 +125,7 @@ class _Request:
         self,
         questions: Sequence[Question],
         keys: Iterable[tuple[int, bytes]],
-        store: AnswerStore,
+        store: Answers,
         hand_over: HandOver[Reply],
     ) -> None:
         self._questions = questions

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from icd_assets_tests.worlds.postgres import postgres
+from icd_assets_tests.programs import program
+from icd_assets_tests.worlds.postgres import PASSWORD, postgres
 from icd_assets_tests.worlds.workplace import CELL, ROOT, Workplace, shrink
 
 OTHER_CELL = [*CELL[:4], "text_sim_sampler", CELL[5]]
@@ -86,3 +89,85 @@ def test_two_trains_at_once_and_the_records_of_both(workplace: Workplace) -> Non
         assert seen.stdout.split() == ["SUCCESS", "SUCCESS"]
         assert not (workplace.folder / "history").exists()  # nothing went to files
         assert "nothing had to be done" in workplace.train("--to", "v2_checkpoint", **server).stdout
+
+
+def home(folder: Path) -> Path:
+    folder.mkdir()
+    shutil.copy(ROOT / "docker/dagster.yaml", folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_two_hosts_that_start_at_once_create_the_tables_once(workplace: Workplace, tmp_path: Path) -> None:
+    """20 times, each with an empty database; two homes, so that no lock of this machine is in between."""
+    with postgres() as server:
+        hosts = [
+            subprocess.Popen(
+                program("open_records", str(home(tmp_path / name))),
+                env=workplace.environment | server,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                bufsize=1,
+            )
+            for name in ("one", "other")
+        ]
+        answers = []
+        for _ in range(20):
+            for host in hosts:
+                print(file=host.stdin)
+            answers += [host.stdout.readline().strip() for host in hosts if host.stdout is not None]
+            assert server.sql("SELECT count(*) FROM alembic_version") == "1"
+            server.sql("DROP SCHEMA public CASCADE")
+            server.sql("CREATE SCHEMA public")
+        for host in hosts:
+            host.communicate(timeout=60)
+    assert answers == ["opened"] * 40
+
+
+@pytest.mark.slow
+def test_each_way_in_which_the_records_do_not_open_is_one_sentence(workplace: Workplace) -> None:
+    shutil.copy(ROOT / "docker/dagster.yaml", workplace.folder)
+    with postgres() as server:
+        wrong = refusal(workplace, **server | {"POSTGRES_PASSWORD": "an0ther/secret"})
+        assert 'password authentication failed for user "icd"' in wrong and "an0ther" not in wrong
+        assert 'database "none" does not exist' in refusal(workplace, **server | {"POSTGRES_DB": "none"})
+        found = workplace.run("doctor", "--json", **server)
+        text = f"PostgreSQL {server.sql('SHOW server_version').split()[0]} at 127.0.0.1:{server['POSTGRES_PORT']}"
+        assert any(text in one["found"] for one in json.loads(found.stdout)["findings"]), found.stdout
+        away = workplace.run("doctor", **server | {"POSTGRES_PORT": "1"})
+        assert (away.returncode, away.stderr) == (2, "") and "PostgreSQL does not serve them" in away.stdout
+    assert PASSWORD not in found.stdout + found.stderr + away.stdout
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_in_the_middle_of_a_run_is_one_sentence(workplace: Workplace) -> None:
+    shrink(workplace)
+    shutil.copy(ROOT / "docker/dagster.yaml", workplace.folder)
+    with postgres() as server:
+        environment = workplace.environment | server
+        command = [sys.executable, "-m", "icd_assets.cli", "train", *CELL, "--to", "beam_data"]
+        run = subprocess.Popen(
+            command,
+            cwd=workplace.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        end = time.monotonic() + 120
+        while not (workplace.results / ".icd_assets/answers.sqlite").is_file():  # the model is about to be asked
+            assert run.poll() is None and time.monotonic() < end
+            time.sleep(0.1)
+        server.stop()
+        out, err = run.communicate(timeout=300)
+        assert run.returncode == 2 and "Traceback" not in err and "Retrying" not in err, err
+        sentences = [line for line in err.splitlines() if line.startswith("icd-assets: ")]
+        assert len(sentences) == 1 and "PostgreSQL does not serve them" in sentences[0], err
+        server.start()
+        again = workplace.train("--to", "beam_data", **server)
+        assert again.returncode == 0 and not again.stderr, again.stderr
+        log = server.run("pg_dump", "-h", "127.0.0.1", "-p", server["POSTGRES_PORT"], "-U", "icd", "dagster")
+    written = [path for path in workplace.folder.rglob("*") if path.is_file()]
+    assert not [path for path in written if PASSWORD.encode() in path.read_bytes()]
+    assert PASSWORD not in out + err + log

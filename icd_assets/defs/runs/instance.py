@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from icd_assets.defs.runs.postgres import tables_by_one
 from icd_assets.errors import UserError
 from icd_assets.runtime import machine_errors
 from icd_assets.runtime.foreign import printable
@@ -68,7 +69,7 @@ def enter_home() -> Path:
 
 @contextmanager
 def open_instance() -> Iterator[dg.DagsterInstance]:
-    """The instance at home. Its tables are created here, by one process at a time.
+    """The instance at home. Its tables are created here, by one process at a time; in PostgreSQL, of all hosts.
 
     Gap: two processes that create Dagster's SQLite tables at once (1.13.27) leave an instance that does not open:
     "more than one head present" (#27390).
@@ -76,7 +77,7 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
     home = enter_home()
     lock = home / "storage" / "icd_assets.lock"
     lock.parent.mkdir(exist_ok=True)
-    with hold(lock):
+    with hold(lock), tables_by_one(read_yaml(home / "dagster.yaml")):
         found = _opened(home / "dagster.yaml")
     with found:
         yield found

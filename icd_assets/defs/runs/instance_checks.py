@@ -10,6 +10,7 @@ import dagster as dg
 from icd_assets.defs.runs.dead_runs import close_dead_runs, list_held_slots, list_open_runs
 from icd_assets.defs.runs.instance import open_instance
 from icd_assets.defs.runs.pool_wait import GPU_POOL
+from icd_assets.defs.runs.postgres import server_of
 from icd_assets.errors import UserError
 from icd_assets.experiment.checks.places import place
 from icd_assets.runtime.device import visible_gpus
@@ -100,7 +101,8 @@ def _schema(opened: dg.DagsterInstance) -> Iterator[Finding]:
             "instance", "problem", f"tables of another Dagster: {', '.join(old)}", "dagster instance migrate"
         )
     else:
-        yield Finding("instance", "ok", "its tables are of this Dagster")
+        where = server_of(opened)
+        yield Finding("instance", "ok", f"its tables are of this Dagster{f', in {where}' if where else ''}")
 
 
 def _pool(opened: dg.DagsterInstance, *, fix: bool) -> Iterator[Finding]:

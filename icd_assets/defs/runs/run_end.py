@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import dagster as dg
-from sqlalchemy.exc import SQLAlchemyError
 
 from icd_assets.defs.runs.dagster_private import DagsterExecutionInterruptedError
+from icd_assets.defs.runs.postgres import storage_errors
 
 
 @contextmanager
@@ -23,7 +23,8 @@ def record_end(opened: dg.DagsterInstance, run_id: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        with suppress(SQLAlchemyError, OSError):  # a full disk; the next run finds out that this process is gone
+        # A full disk, a server away: the next run finds out that this process is gone.
+        with suppress(*storage_errors(), OSError):
             run = opened.get_run_by_id(run_id)
             if run is not None and not run.is_finished:
                 opened.report_run_failed(run, message=f"The command line ended: {type(error).__name__}.")

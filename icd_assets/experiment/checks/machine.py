@@ -18,11 +18,11 @@ def results(look: Look) -> Iterator[Finding]:
 
 def answers(look: Look) -> Iterator[Finding]:
     """Where the model's answers are kept: raises ``UserError`` if it is damaged, foreign or locked."""
-    from icd_assets.vlm.answer_store import AnswerStore
+    from icd_assets.vlm.answers import open_answers, there_are
 
     path = look.experiment.store.answers
-    if look.asks and path.is_file():
-        with AnswerStore(path) as store:
+    if look.asks and there_are(path):
+        with open_answers(path) as store:
             store.texts([b""])
     yield from ()
 

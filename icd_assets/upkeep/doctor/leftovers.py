@@ -65,8 +65,14 @@ def leftovers(store: Store, *, fix: bool) -> Iterator[Finding]:
 
 def answers(store: Store) -> Iterator[Finding]:
     """The answers of the VLM: what was paid for."""
+    from icd_assets.vlm.answers import open_answers, shared_database
+
     path = store.answers
-    if path.is_file():
+    if shared_database() is not None:
+        with open_answers(path) as opened:
+            opened.texts([b""])
+            yield Finding("answers", "ok", f"{opened.name}: there, and may be read")
+    elif path.is_file():
         todo = "restore it from a backup or move it away, then answers are collected anew"
         yield from databases("answers", [path], todo)
     else:

@@ -67,7 +67,8 @@ def smoke(look: Look) -> Iterator[Finding]:
 
 def _answers(look: Look, items: Sequence[VqaItem]) -> tuple[list[str], int]:
     """(what the model writes, how many of them were not known)"""
-    from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
+    from icd_assets.vlm.answers import open_answers
+    from icd_assets.vlm.cached_backend import CachedBackend
     from icd_assets.vlm.prompts import Prompt
 
     experiment, model = look.experiment, look.experiment.model
@@ -82,7 +83,7 @@ def _answers(look: Look, items: Sequence[VqaItem]) -> tuple[list[str], int]:
             generation=model.generation,
             device=device,
         )
-        with AnswerStore(experiment.store.answers) as store:
+        with open_answers(experiment.store.answers) as store:
             cached = CachedBackend(backend, store)
             return cached.generate([Prompt.of(item, ()) for item in items]), cached.asked
 
