@@ -29,7 +29,7 @@ from transformers.initialization import no_init_weights
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from icd_assets.demo.pieces import qwen_tokenizer
-from icd_assets.vlm.backend import Generation
+from icd_assets.vlm.backend import Generation, Question
 from icd_assets.vlm.cached_inputs import CachedInputs
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
@@ -233,7 +233,8 @@ def main() -> None:
         asked = prompts(folder, 1 if options.cpu and not options.tiny else options.prompts)
         answers = ["hum"] * len(asked)
         vlm = backend(folder, shape, device, options.batch_size)
-        rows = vlm._rows(vlm._rendered(asked), asked)  # also lets the vision tower see every image once
+        # Also lets the vision tower see every image once.
+        rows = [one.row for one in vlm._asked([Question(prompt) for prompt in asked])]
         print_arithmetic(shape, tokens=len(rows[0].ids))
         for title, work in (
             ("likelihoods, a beam step", lambda: vlm.answer_likelihoods(asked, answers)),
