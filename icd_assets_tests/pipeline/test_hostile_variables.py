@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from icd_assets.cli import group
 from icd_assets.errors import UserError
 from icd_assets.experiment.settings import environment_fields
-from icd_assets_tests.pipeline.test_hostile_files import TooLongError, _limits, _tree
+from icd_assets_tests.pipeline.test_hostile_files import WAIT_SECONDS, _tree
+from icd_assets_tests.worlds.limits import TooLongError, limits
 from icd_assets_tests.worlds.manifests import World, new_world
 
 CELL, OTHER = "d0|RandSampler/m0", "d1|RandSampler/m0"
@@ -137,7 +138,7 @@ def test_a_place_that_is_none_is_refused(
         os.environ[variable] = value
         before = _tree(world.folder) | _tree(tmp_path)
         try:
-            with _limits():
+            with limits(WAIT_SECONDS):
                 result = CliRunner().invoke(group, [command, *words])
         except TooLongError:
             wrong.append(f"{command}: hangs")
