@@ -85,7 +85,7 @@ def rows_of(answers: Mapping[bytes, str | Likelihood]) -> list[Row]:
 
 def shared_database() -> str | None:
     """The address of the PostgreSQL database that ``ICD_ANSWERS`` names, if it does."""
-    return os.environ.get(VARIABLE, "").strip() or None
+    return os.environ.get("ICD_ANSWERS", "").strip() or None
 
 
 def there_are(path: Path) -> bool:

@@ -87,9 +87,7 @@ class BranchingPath:
         states = self._states.of([leaf.chain for leaf in leaves], self._computed)
 
         def generated(batch: Sequence[_Leaf]) -> list[Replies]:
-            inputs = self._inputs.branched([leaf.piece for leaf in batch], states, self._decoder.beams)
-            texts = self._decoder.generated(self._model, inputs)
-            return [dict.fromkeys(leaf.requests, text) for leaf, text in zip(batch, texts, strict=True)]
+            return self._generated(batch, states)
 
         def scored(batch: Sequence[_Leaf]) -> list[Replies]:
             targets = [[asked[at].target or () for at in leaf.requests] for leaf in batch]
@@ -115,6 +113,11 @@ class BranchingPath:
         groups = self._alike(pieces, lambda piece: piece)
         for batch, computed in self._batches.run(groups, compute, lambda piece: len(piece.whole.ids)):
             yield from zip(batch, computed, strict=True)
+
+    def _generated(self, batch: Sequence[_Leaf], states: Mapping[Beginning, State]) -> list[Replies]:
+        inputs = self._inputs.branched([leaf.piece for leaf in batch], states, self._decoder.beams)
+        texts = self._decoder.generated(self._model, inputs)
+        return [dict.fromkeys(leaf.requests, text) for leaf, text in zip(batch, texts, strict=True)]
 
     def _scored(
         self,

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "ICD_TORTURE"
-_BACKEND = "icd_assets.vlm.transformers_backend:TransformersBackend"
+_PATH = "icd_assets.vlm.branching_path:BranchingPath"
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Fault:
 def arm(fault: Fault | None, asked: Path | None) -> None:
     """Prepare this process, and its children by fork, for the fault."""
     if asked is not None:
-        for method in ("_generate_batch", "_score_batch"):
-            wrap(f"{_BACKEND}.{method}", lambda arguments: count(asked, len(arguments[1])), after=False)
+        for method in ("_generated", "_scored"):
+            wrap(f"{_PATH}.{method}", lambda arguments: count(asked, len(arguments[1])), after=False)
     if fault is not None:
         calls = [0]
 
