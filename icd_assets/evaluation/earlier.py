@@ -8,13 +8,12 @@ what is asked of it, and nobody else.
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from icd_assets.evaluation.predictions import NAME
 from icd_assets.runtime.plain_file import open_plain
-from icd_assets.store.atomic import replacing, write_atomic
+from icd_assets.store.atomic import write_atomic
 from icd_assets.store.digests import sha256_file
 from icd_assets.store.manifest import Manifest, read_manifest
 
@@ -48,8 +47,8 @@ def keep(folder: Path, manifest: Manifest, source: Path | None = None) -> Path |
         target = kept.folder
     else:
         for name in KEPT:
-            with open_plain(source / name) as file, replacing(target / name) as copy:
-                shutil.copyfileobj(file, copy, 1 << 20)
+            with open_plain(source / name) as file:
+                write_atomic(target / name, file)
     write_atomic(target / RECORD, (manifest.model_dump_json(indent=1) + "\n").encode())
     return target
 

@@ -13,11 +13,14 @@ from typing import BinaryIO
 from icd_assets.store import names
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes | BinaryIO) -> None:
     """Write, fsync, rename: a reader sees the old file or the new one, never half of it."""
     make_folder(path.parent)
     with replacing(path) as file:
-        file.write(content)
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            shutil.copyfileobj(content, file, 1 << 20)
         file.flush()
         os.fsync(file.fileno())
     fsync(path.parent)

@@ -29,8 +29,8 @@ class Journal:
         """The facts last written, or None if there are none to trust."""
         try:
             content = read_small_json(self._folder / JOURNAL)
-            facts, digests = content["facts"], content["files"]
-            intact = all(self._is_intact(name, digest) for name, digest in digests.items())
+            facts, digests, sizes = content["facts"], content["files"], content.get("sizes", {})
+            intact = all(self._is_intact(name, digest, sizes.get(name)) for name, digest in digests.items())
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         if not intact or not isinstance(facts, dict):
@@ -38,9 +38,12 @@ class Journal:
         self._digests = digests
         return facts
 
-    def _is_intact(self, name: str, digest: str) -> bool:
-        """Names that lead out of the folder are none of ours."""
-        return name == Path(name).name and sha256_file(self._folder / name) == digest
+    def _is_intact(self, name: str, digest: str, size: int | None) -> bool:
+        """Names that lead out of the folder are none of ours. One of another size is not read; older journals name
+        no sizes."""
+        path = self._folder / name
+        sized = name == Path(name).name and size in (None, path.stat().st_size)
+        return sized and sha256_file(path) == digest
 
     def write(self, facts: dict[str, Any], files: Sequence[Path]) -> None:
         """From now on ``files`` (in the folder, and not changed any more) are finished."""
@@ -50,5 +53,6 @@ class Journal:
             if file.name not in known:
                 fsync(file)
             self._digests[file.name] = known.get(file.name) or sha256_file(file)
-        content = {"facts": facts, "files": self._digests}
+        sizes = {file.name: file.stat().st_size for file in files}
+        content = {"facts": facts, "files": self._digests, "sizes": sizes}
         write_atomic(self._folder / JOURNAL, (json.dumps(content) + "\n").encode())

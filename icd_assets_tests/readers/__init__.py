@@ -17,7 +17,16 @@ from icd_assets.errors import UserError
 from icd_assets.runtime.machine_errors import explain
 
 # Of these the target itself reads the file, or leaves its name to others; the table has its own of their kind.
-_OF_ITS_OWN = ("digests", "journal", "model_folder", "pictures", "redaction", "table", "torch_pickle")
+_OF_ITS_OWN = (
+    "digests",
+    "journal",
+    "lever_plus_name",
+    "model_folder",
+    "pictures",
+    "redaction",
+    "table",
+    "torch_pickle",
+)
 
 
 @dataclass(frozen=True)

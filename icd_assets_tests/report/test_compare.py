@@ -366,7 +366,7 @@ def test_killed_at_any_write_nothing_is_lost(tmp_path: Path, monkeypatch: pytest
     made, before = recorded(folder, "2026-01-01T03:04:05+00:00"), (folder / "predictions.parquet").read_bytes()
     written = []
 
-    def killed(path: Path, content: bytes) -> None:
+    def killed(path: Path, content: Any) -> None:
         written.append(path)
         if len(written) == write:
             raise OSError(28, "No space left on device")
