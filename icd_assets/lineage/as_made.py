@@ -197,7 +197,16 @@ def _as_made(store: Store, path: Path, end: Manifest, catalog: Catalog) -> Exper
         if (beside := experiment.manifest(asset)) is not None:
             manifests.setdefault(asset, beside)
     settings = _with_checkpoint(experiment, manifests, _with_folder(_settings(manifests), path, cell))
-    return Experiment.open(experiment.cell, settings, store.root, catalog)
+    experiment = Experiment.open(experiment.cell, settings, store.root, catalog)
+    for asset in settings.explicit:
+        try:
+            experiment.config(asset)
+        except UserError as error:  # it names a setting, as if the user had set it
+            raise UserError(
+                f"{experiment.manifest_path(asset)}: its settings are not of our form ({str(error).rstrip('.')}); "
+                "restore it, or move it away to have the artifact made again."
+            ) from None
+    return experiment
 
 
 def _with_folder(settings: Settings, path: Path, cell: Cell) -> Settings:
