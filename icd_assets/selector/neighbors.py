@@ -25,7 +25,8 @@ class Rows:
     @cached_property
     def norms(self) -> Tensor:
         """[n]"""
-        return torch.linalg.vector_norm(self.table, dim=-1).clamp(min=1e-8)
+        found: Tensor = torch.linalg.vector_norm(self.table, dim=-1)
+        return found.clamp(min=1e-8)
 
 
 _SPARE = 8  # candidates beyond those needed
