@@ -74,13 +74,13 @@ def test_code_and_environment(world: World, run: Run, first: Path, monkeypatch: 
     real = module.spec_of
 
     def raised(experiment: Any, asset: str) -> Spec:
-        return real(experiment, asset).model_copy(update={"code_version": "2"})
+        return real(experiment, asset).model_copy(update={"code_version": "99"})
 
     monkeypatch.setattr(module, "spec_of", raised)
     monkeypatch.setattr(module, "ENVIRONMENT", {**module.ENVIRONMENT, "torch": "2.14", "device": "cuda:0"})
     second = again(world, "rce_checkpoints")
     assert causes(run, first, second) == [
-        ("code", ["rce_checkpoints"], "code_version", "1", "2"),
+        ("code", ["rce_checkpoints"], "code_version", "2", "99"),
         ("environment", ["rce_checkpoints"], "device", "cpu", "cuda:0"),
         ("environment", ["rce_checkpoints"], "torch", "2.13", "2.14"),
     ]
