@@ -204,6 +204,10 @@ def main() -> None:
         tokenizer.save_pretrained(folder)
         Qwen2VLImageProcessorPil(size=PIXELS).save_pretrained(folder)
         shape.save_pretrained(folder)
+        print(
+            f"a picture: {image_flops() / TERA:.2f} TFLOP; a pass over 1,200 tokens: "
+            f"{decoder_flops(1, 1200, 0, 1) / TERA:.2f}"
+        )
         images = pictures(folder, 2 * options.pool)
         library = [Shot(image, "what sound does it make?", rng.choice(["buzz", "hum"])) for image in images]
         works: list[tuple[str, int, list[list[Question]]]] = [

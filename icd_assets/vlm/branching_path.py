@@ -20,12 +20,10 @@ from torch import Tensor
 from icd_assets.vlm.backend import Reply
 from icd_assets.vlm.batches import Batches
 from icd_assets.vlm.cached_inputs import CachedInputs
-from icd_assets.vlm.decoding import Decoder, likelihood
+from icd_assets.vlm.decoding import LEAST_ROWS, Decoder, likelihood
 from icd_assets.vlm.inputs import Asked
 from icd_assets.vlm.prefix_states import Beginning, Piece, PrefixStates, State, state_of
 
-# Fewer rows of a product take another BLAS kernel, and a result's last bits would depend on the batch.
-_LEAST_ROWS = 8
 # As many batches' prompts are at work at once, so that those that begin alike meet; of a small model, prompts.
 BATCHES_AT_ONCE = 4
 _OF_A_SMALL_MODEL = 1024
@@ -63,7 +61,7 @@ class BranchingPath:
         self._batches = batches
         self._states = PrefixStates(state_bytes)
         self._exact = exact
-        self._tail = _LEAST_ROWS if exact else 1
+        self._tail = LEAST_ROWS if exact else 1
 
     def run(self, asked: Sequence[Asked]) -> Iterator[Replies]:
         """Batch by batch the answers, by their position in ``asked``."""

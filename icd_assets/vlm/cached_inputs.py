@@ -1,14 +1,11 @@
 """The fast path: prompts are put together from images that were encoded before.
 
-In a candidate pool the same few hundred images recur in tens of thousands of prompts. Besides the features that
-:mod:`icd_assets.vlm.image_features` keeps, this path differs from the plain one in two things:
+In a candidate pool the same few hundred images recur in tens of thousands of prompts. A prompt goes in pieces that
+continue from kept states (:mod:`icd_assets.vlm.prefix_states`): what is kept is left padded, what is fed right
+padded, each to a width that a row's own length determines. Where positions follow the images' grids (Qwen),
+``get_rope_index`` computes them once per layout.
 
-1. Rows that share a batch are padded to one width that each row's own length determines, and answers are
-   scored right padded without a mask. On a CPU a row's numbers are then the same bits in every batch, so a
-   resumed run equals an uninterrupted one (tested).
-2. Where positions follow the images' grids (Qwen), ``get_rope_index`` computes them once per layout.
-
-Legend: B rows, L tokens.
+Legend: B rows, L tokens, of which W kept and S fed.
 """
 
 from __future__ import annotations
@@ -91,8 +88,7 @@ class CachedInputs:
             width = max(self.width(len(one.ids)) for one in before)
             cache = cache_of([states[one] for one in before], width)
             inputs["attention_mask"] = _mask([len(one.ids) for one in before], width, size[1])
-        on_device = {name: tensor.to(self._model.device) for name, tensor in inputs.items()}
-        return {**on_device, **self._encoded(pieces), "past_key_values": cache, "use_cache": True}
+        return {**self._on_device(inputs), **self._encoded(pieces), "past_key_values": cache, "use_cache": True}
 
     def branched(self, pieces: Sequence[Piece], states: Mapping[Beginning, State], beams: int) -> dict[str, Any]:
         """``generate`` arguments that continue from the states of what is before ``pieces``, which are of one
@@ -111,8 +107,13 @@ class CachedInputs:
             for row, piece in enumerate(pieces):
                 positions[:, row, width - len(piece.whole.ids) + fed :] = self._positions_of(piece.whole)
             inputs["position_ids"] = torch.cat([count[None], positions])  # [4, B, W + S]
-        on_device = {name: tensor.to(self._model.device) for name, tensor in inputs.items()}
-        return {**on_device, "past_key_values": cache_of([states[one] for one in before], width, beams)}
+        return {
+            **self._on_device(inputs),
+            "past_key_values": cache_of([states[one] for one in before], width, beams),
+        }
+
+    def _on_device(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor.to(self._model.device) for name, tensor in inputs.items()}
 
     def _encoded(self, pieces: Sequence[Piece]) -> dict[str, Any]:
         images = [key for piece in pieces for key in piece.images]

@@ -13,6 +13,9 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from icd_assets.errors import UserError
 from icd_assets.vlm.backend import Generation, Likelihood
 
+# Fewer rows of a product take another BLAS kernel, and a result's last bits would depend on the batch.
+LEAST_ROWS = 8
+
 
 class Decoder:
     """Answers by ``generation`` alone, of a model whose own generation_config does not apply."""

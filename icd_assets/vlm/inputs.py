@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -44,14 +44,6 @@ def special_tokens(processor: Any, texts: Sequence[str]) -> dict[str, bool]:
     """A template that begins with the tokenizer's own first token must not get it twice (Idefics3)."""
     first = processor.tokenizer.bos_token
     return {"add_special_tokens": not (first and texts[0].startswith(first))}
-
-
-class Inputs(Protocol):
-    """Turns prompts into rows."""
-
-    processor: Any
-
-    def rows(self, texts: Sequence[str], images: Sequence[tuple[Path, ...]]) -> list[Row]: ...
 
 
 class ProcessorInputs:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from icd_assets.vlm.backend import Reply
 from icd_assets.vlm.batches import Batches
-from icd_assets.vlm.decoding import Decoder, likelihood
+from icd_assets.vlm.decoding import LEAST_ROWS, Decoder, likelihood
 from icd_assets.vlm.inputs import Asked, ProcessorInputs, Row
 
 
@@ -64,6 +64,7 @@ class PlainPath:
         targets = [{at: asked[at].target or () for at in job.requests} for job in jobs]
         longest = [max(map(len, own.values())) for own in targets]
         first = min(length - count for length, count in zip(lengths, longest, strict=True))
+        first = max(0, min(first, max(lengths) - LEAST_ROWS))
         kept = torch.arange(first, max(lengths), device=self._model.device)
         logits: Tensor = self._model(**inputs, use_cache=False, logits_to_keep=kept).logits  # [B, P, V]
         return [
