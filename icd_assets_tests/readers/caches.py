@@ -16,6 +16,7 @@ from icd_assets.cli.report import _current
 from icd_assets.cli.ui import _read as read_running
 from icd_assets.datasets.columns import read_table, table_of, write_table
 from icd_assets.datasets.verified_images import Stamp, VerifiedImages
+from icd_assets.defs.executors.choice import executor
 from icd_assets.defs.runs.instance import enter_home
 from icd_assets.defs.runs.instance_checks import _readable
 from icd_assets.defs.runs.unrecorded import _rows
@@ -72,6 +73,11 @@ def _note(path: Path) -> None:
 def _home(path: Path) -> None:
     os.environ["DAGSTER_HOME"] = str(path.parent)
     enter_home()
+
+
+def _executor(path: Path) -> None:
+    os.environ |= {"ICD_EXECUTOR": "in_process", "ICD_EXECUTOR_CONFIG": str(path)}
+    executor()
 
 
 def _new_home(path: Path) -> None:
@@ -248,6 +254,7 @@ READERS: dict[str, Reader] = {
     "note": Reader(_note, "one.json", b'{"work": "w", "run_id": "", "pid": 1, "host": "h", "since": "s"}'),
     "dagster.yaml": Reader(_home, "dagster.yaml", b"telemetry: {enabled: false}\n"),
     "dagster.yaml, looked at": Reader(_instance, "dagster.yaml", b"telemetry: {enabled: false}\n", cache=True),
+    "settings of an executor": Reader(_executor, "executor.yaml", b"retries: {enabled: {}}\n"),
     "dagster.yaml of init": Reader(_new_home, "dagster.yaml", b"telemetry: {enabled: false}\n"),
     ".env": Reader(_env, ".env", b"A=1\nB=${A}x\n"),
     ".env of init": Reader(_new_home, ".env", b"A=1\n"),
