@@ -38,6 +38,8 @@ from icd_assets.store.journal import Journal
 from icd_assets.store.manifest import Manifest, read_manifest
 from icd_assets.store.ownership import Ownership
 from icd_assets.store.store import Store, _content
+from icd_assets.trackers.stored_keys import _read as _read_keys
+from icd_assets.trackers.stored_keys import stored_keys
 from icd_assets.upkeep.doctor.databases import databases, half_written
 from icd_assets.vlm.answer_store import AnswerStore
 from icd_assets_tests.fuzz.targets import manifest as manifest_target
@@ -242,7 +244,14 @@ def _record(path: Path) -> None:
     _manifest_of(path.parent)
 
 
+def _keys(path: Path) -> None:
+    os.environ["NETRC"] = str(path)
+    _read_keys.cache_clear()
+    stored_keys()
+
+
 READERS: dict[str, Reader] = {
+    "keys of trackers": Reader(_keys, ".netrc", b"machine h login l password 0123456789\n", cache=True),
     "digests": Reader(_digests, "digests.json", b'{"/a": [1, 2, "%s"]}' % (b"0" * 64), cache=True),
     "journal": Reader(
         _journal,
