@@ -284,6 +284,11 @@ def test_kept_answers_need_no_server_and_record_none(prompt: Prompt, tmp_path: P
         again = CachedBackend(backend(gone), store)
         assert again.generate([prompt]) == ["which? indeed"]
         assert again.environment == {}
+        with vllm("0.11.0") as server:  # without a pin a server is looked at in any case
+            for asked in (1, 0):
+                unpinned = CachedBackend(backend(server.endpoint(revision=None)), store)
+                unpinned.generate([prompt])
+                assert (unpinned.asked, "vlm_engine" in unpinned.environment) == (asked, bool(asked))
 
 
 def test_a_step_records_who_answered(prompt: Prompt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
