@@ -37,6 +37,7 @@ _ELSEWHERE = {
     "icd_assets.store.store:_changed": "a copy of what is in the memory",
     "icd_assets.upkeep.doctor.machine:_free_memory": "the system's numbers",
     "icd_assets.upkeep.prune:_note": "adds a line, and reads none",
+    "icd_assets.vlm.endpoint_client:EndpointClient._page": "a server's answer: test_endpoint_engine",
     "icd_assets.vlm.endpoint_client:EndpointClient._read": "a server's answer: test_endpoint",
     "icd_assets.vlm.model:pretrained": "a folder that require_whole has looked through",
     "icd_assets.vlm.worker:_serve": "from its parent",
