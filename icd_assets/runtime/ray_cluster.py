@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,32 +17,35 @@ from typing import Any
 from icd_assets.errors import UserError
 from icd_assets.runtime.foreign import brief, first_line
 
-_SUCH_AS = "the address of its head, such as 10.0.0.10:6379"
+_ADDRESS = re.compile(r"(?:ray://)?(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})")
+_SUCH_AS = "set it to the address of its head, such as 10.0.0.10:6379"
+_ANSWERS_WITHIN_SECONDS = 10.0
 
 
-def require_ray() -> str:
-    """The address of the cluster. Nobody is asked whether it is there. Raises ``UserError``."""
+def require_ray() -> tuple[str, str, int]:
+    """The cluster's address, and host and port in it, whether it is there or not. Raises ``UserError``."""
     if find_spec("ray") is None:
         raise UserError("ICD_WORKERS=ray needs a package more: pip install 'icd-assets[ray]'.")
     address = os.environ.get("RAY_ADDRESS", "").strip()
     if not address:
-        raise UserError(f"ICD_WORKERS names Ray, but RAY_ADDRESS no cluster; set it to {_SUCH_AS}.")
-    if address.startswith(("http://", "https://")):
-        raise UserError(f"RAY_ADDRESS is {brief(address)}, which takes jobs alone; set it to {_SUCH_AS}.")
-    if address.startswith("local"):
-        raise UserError(f"RAY_ADDRESS is {brief(address)}, but no cluster is started here; set it to {_SUCH_AS}.")
-    return address
+        raise UserError(f"ICD_WORKERS names Ray, but RAY_ADDRESS no cluster; {_SUCH_AS}.")
+    # "auto" and "local" would start a cluster, or wait for ever for one that is gone; http:// takes jobs alone.
+    if (found := _ADDRESS.fullmatch(address)) is None or not 0 < int(found["port"]) < 1 << 16:
+        raise UserError(f"RAY_ADDRESS is {brief(address)}, where no workers of a cluster are had; {_SUCH_AS}.")
+    return address, found["host"].strip("[]"), int(found["port"])
 
 
 def connect() -> Any:
     """The module ``ray``, connected for the rest of this process. Raises ``UserError``."""
-    address = require_ray()
+    address, host, port = require_ray()
     import ray
 
     if not ray.is_initialized():
         try:
+            socket.create_connection((host, port), _ANSWERS_WITHIN_SECONDS).close()  # Ray would wait for ever
             with _own_sigterm():
-                ray.init(address, logging_level=logging.WARNING)
+                # What its processes print stays in its own logs: of each death a page.
+                ray.init(address, logging_level=logging.WARNING, log_to_driver=False)
         except Exception as error:  # noqa: BLE001 - of its many layers, each with errors of its own
             raise UserError(
                 f"no cluster of Ray can be joined at RAY_ADDRESS={address} ({first_line(error)}); start it, "

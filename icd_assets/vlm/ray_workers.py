@@ -97,6 +97,11 @@ class RayWorker(Worker):
             message = cast(Message, self._ray.get(self._message))
         except self._ray.exceptions.RayError as error:
             self._why = _reason(error)
+            if getattr(error, "actor_init_failed", False):
+                raise UserError(
+                    f"a node of Ray's cluster cannot start a worker ({self._why}); install what is installed here "
+                    "on each node."
+                ) from None
             raise Gone from None
         if message[0] == "answered":
             self._message = self._actor.next.remote()
@@ -121,9 +126,10 @@ class RayWorker(Worker):
 
 
 def _reason(error: Exception) -> str:
-    """Of a death: Ray's last line is the cause, those before it name the actor."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return printable((lines or [type(error).__name__])[-1].rstrip(".")[:_WHY])
+    """Of a death: the first sentence of what Ray says; of an actor that cannot be made: the error."""
+    text = str(error).strip() or type(error).__name__
+    last = text.splitlines()[-1].strip()
+    return printable(last.rpartition("exit detail: ")[2].partition(". ")[0].rstrip(".")[:_WHY])
 
 
 class Actor:
