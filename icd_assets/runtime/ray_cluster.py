@@ -44,7 +44,7 @@ def connect() -> Any:
         try:
             socket.create_connection((host, port), _ANSWERS_WITHIN_SECONDS).close()  # Ray would wait for ever
             with _own_sigterm():
-                # What its processes print stays in its own logs: of each death a page.
+                # What actors print stays in Ray's logs, on their nodes.
                 ray.init(address, logging_level=logging.WARNING, log_to_driver=False)
         except Exception as error:  # noqa: BLE001 - of its many layers, each with errors of its own
             raise UserError(

@@ -21,7 +21,7 @@ from icd_assets_tests.worlds.workplace import CELL, Workplace, new_workplace, sh
 
 pytestmark = [pytest.mark.torture, pytest.mark.slow, needs_ray]
 
-_LIVES = (0.3, 6.0)  # seconds in which an actor answers
+_LIVES = (1.5, 5.0)  # CPU seconds with the model open: whoever dies three times before its first answer is broken
 _STRUCK = 20
 
 
@@ -111,21 +111,28 @@ def test_twenty_dead_actors_change_nothing(serial: Workplace, cluster: RayCluste
 def with_deaths(place: Workplace, cluster: RayCluster, rng: random.Random, most: int) -> int:
     """How many actors were killed at random times while a run went on."""
     struck, run = 0, start(place, cluster)
-    first_seen: dict[int, float] = {}
+    opened: dict[int, float] = {}  # CPU seconds that it had used by then
     life = rng.uniform(*_LIVES)
-    before = kept(place)
     while run.poll() is None:
-        now = time.monotonic()
-        for pid in at_work(cluster):
-            first_seen.setdefault(pid, now)
-        # Three deaths at the same prompts count as theirs: something is answered between two.
-        found = [pid for pid in cluster.workers() if now - first_seen.get(pid, now) > life]
-        if struck < most and found and kept(place) > before:
+        answering = at_work(cluster)
+        for pid in answering:
+            opened.setdefault(pid, cpu_seconds(pid))
+        found = [pid for pid in answering if cpu_seconds(pid) - opened[pid] > life]
+        if struck < most and found:
             os.kill(rng.choice(found), signal.SIGKILL)
-            struck, life, before = struck + 1, rng.uniform(*_LIVES), kept(place)
+            struck, life = struck + 1, rng.uniform(*_LIVES)
         time.sleep(0.1)
     ended_well(run)
     return struck
+
+
+def cpu_seconds(pid: int) -> float:
+    """That it has used; 0 if it is gone: proc(5)'s stat."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_run_killed_with_processes_goes_on_with_ray(

@@ -65,10 +65,11 @@ class RayCluster:
 
 
 @contextmanager
-def ray_cluster(nodes: int = 2) -> Iterator[RayCluster]:
-    """Each node has one CPU, and was not started in the user's folder."""
+def ray_cluster(nodes: int = 2, *, jobs: bool = False) -> Iterator[RayCluster]:
+    """Each node has one CPU, and was started elsewhere than a run. ``jobs``: the head takes some, at port 8265."""
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # sockets' paths have 107 bytes
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # a job calls `dagster`
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": programs}
     holder = subprocess.Popen(
         ["unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec sleep 86400"],
         stdout=subprocess.PIPE,
@@ -81,7 +82,7 @@ def ray_cluster(nodes: int = 2) -> Iterator[RayCluster]:
     assert cluster.network != str(Path("/proc/self/ns/net").readlink())
     try:
         for number in range(nodes):
-            head = ["--head", "--port", "6379", "--include-dashboard", "false", "--temp-dir", folder]
+            head = ["--head", "--port", "6379", "--include-dashboard", str(jobs).lower(), "--temp-dir", folder]
             role = ["--address", "127.0.0.1:6379"] if number else head
             started = subprocess.run(
                 [*cluster.inside, *_RAY, "start", *role, *_ALL],
@@ -101,4 +102,5 @@ def ray_cluster(nodes: int = 2) -> Iterator[RayCluster]:
             if holder.poll() is not None and not cluster.processes():
                 break
             time.sleep(0.1)
+        holder.stdout.close()
         shutil.rmtree(folder, ignore_errors=True)
