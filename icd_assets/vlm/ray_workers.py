@@ -7,6 +7,7 @@ started them, and starts none again: that is for :class:`icd_assets.vlm.workers.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,9 @@ _SENT = (
 _SECRETS = ("KEY", "PASSWORD", "SECRET", "TOKEN")  # a cluster's pages show the variables of its actors
 _SAME = ("icd-assets", "torch", "transformers", "numpy", "Pillow")  # what decides an answer's bits
 _WHY = 200  # characters of what Ray says of a death
+_NOTE_SECONDS = 60.0
+
+_log = logging.getLogger(__name__)
 
 
 def on_ray(number: int | None) -> list[Worker]:
@@ -111,8 +115,9 @@ class RayWorker(Worker):
     def ready(cls, workers: Sequence[Worker], *, wait: bool) -> Sequence[Worker]:
         of = {worker._message: worker for worker in workers if isinstance(worker, RayWorker)}
         ray = next(iter(of.values()))._ray
-        if wait:
-            ray.wait(list(of), num_returns=1)
+        while wait and not ray.wait(list(of), num_returns=1, timeout=_NOTE_SECONDS)[0]:
+            if not any(worker.open for worker in of.values()):
+                _log.warning("no worker has the model open yet; `ray status` shows what of the cluster is free")
         found, _ = ray.wait(list(of), num_returns=len(of), timeout=0)  # not the first of them alone
         return [of[message] for message in found]
 
