@@ -31,7 +31,7 @@ _SECONDS = 15.0
 
 @pytest.fixture
 def cluster() -> Iterator[RayCluster]:
-    with ray_cluster(nodes=1, jobs=True) as cluster:
+    with ray_cluster(nodes=1, jobs=True, gpus=1) as cluster:
         yield cluster
 
 

@@ -65,8 +65,9 @@ class RayCluster:
 
 
 @contextmanager
-def ray_cluster(nodes: int = 2, *, jobs: bool = False) -> Iterator[RayCluster]:
-    """Each node has one CPU, and was started elsewhere than a run. ``jobs``: the head takes some, at port 8265."""
+def ray_cluster(nodes: int = 2, *, jobs: bool = False, gpus: int = 0) -> Iterator[RayCluster]:
+    """Each node has one CPU, and was started elsewhere than a run. ``jobs``: the head takes some, at port
+    8265. ``gpus``: that each says it has."""
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # sockets' paths have 107 bytes
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # a job calls `dagster`
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": programs}
@@ -85,7 +86,7 @@ def ray_cluster(nodes: int = 2, *, jobs: bool = False) -> Iterator[RayCluster]:
             head = ["--head", "--port", "6379", "--include-dashboard", str(jobs).lower(), "--temp-dir", folder]
             role = ["--address", "127.0.0.1:6379"] if number else head
             started = subprocess.run(
-                [*cluster.inside, *_RAY, "start", *role, *_ALL],
+                [*cluster.inside, *_RAY, "start", *role, *_ALL, "--num-gpus", str(gpus)],
                 cwd="/",
                 env=environment,
                 capture_output=True,
