@@ -26,6 +26,7 @@ from icd_assets.experiment.catalog import Catalog
 from icd_assets.store.digests import DigestCache
 from icd_assets.vlm.backend import Backend
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
+from icd_assets.vlm.local_workers import on_this_machine
 from icd_assets.vlm.prompts import Prompt
 from icd_assets.vlm.workers import Workers
 
@@ -57,7 +58,9 @@ def main() -> None:
         opens = partial(model.backend.open, digest=digest, device="cpu", **how)
         alone = opens()
         backends = {"one process": alone} | {
-            f"{count} workers": Workers(opens, [{"ICD_THREADS": "1"}] * count, digest=alone.digest, **how)
+            f"{count} workers": Workers(
+                opens, partial(on_this_machine, [{"ICD_THREADS": "1"}] * count), digest=alone.digest, **how
+            )
             for count in given.workers
         }
         taken: dict[str, list[float]] = {name: [] for name in backends}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -74,7 +75,7 @@ def adopt(results_dir: Path, settings: Settings, dry_run: bool, v2: tuple[Path, 
     if not dry_run:
         _record(adoption)
     if root.resolve() != results_root().resolve():
-        console.print(f"to go on from here:  export RESULT_DIR={root}")
+        console.print(f"to go on from here:  export RESULT_DIR={shlex.quote(str(root))}")
 
 
 def _lines(findings: Iterable[Finding], root: Path, dry_run: bool) -> Iterator[tuple[str, Finding, int]]:

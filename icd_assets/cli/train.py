@@ -22,9 +22,10 @@ from icd_assets.experiment.recipes import implied, with_recipe
 from icd_assets.experiment.seeds import read_seeds
 from icd_assets.experiment.settings import Settings, read_settings
 from icd_assets.experiment.steps import STEP
-from icd_assets.runtime.device import wanted_workers
+from icd_assets.runtime.device import OnRay, wanted_workers
 from icd_assets.runtime.home import find_home
 from icd_assets.runtime.locks import Holder
+from icd_assets.runtime.ray_cluster import require_ray
 
 if TYPE_CHECKING:
     from icd_assets.experiment.recipe_cost import RecipeCost
@@ -160,7 +161,8 @@ def make(
     """Show what is to be made of one cell, and unless it is a dry run make it."""
     from icd_assets.cli.summary import show_configuration
 
-    wanted_workers()  # a mistake in it is named before anything is made
+    if isinstance(wanted_workers(), OnRay) and where == "here":  # a mistake is named before anything is made
+        require_ray()
     show_configuration(experiment, arguments, force)
     with nullcontext() if dry_run else _turn(experiment):
         plan = _planned(experiment, to, force, dry_run=dry_run)

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from icd_assets.experiment.paths import CellPaths
 from icd_assets.experiment.recipes import RECIPES, STEPS_OF, recipe_of
+from icd_assets.runtime.device import OnRay, wanted_workers
 from icd_assets.store.manifest import Input
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Step:
         return f"the recipe {recipe} has no {self.name}; --recipe {' or '.join(having)} has"
 
     def needs_gpu(self, experiment: Experiment) -> bool:
-        """Whether making it keeps a GPU of this machine busy. Where a server answers, what is left to do here is
-        small (a selector, one pass of CLIP): held for hours, a GPU would idle, or be the server's."""
-        return self.gpu and (experiment.model.backend.loads_weights or not self.asks_vlm(experiment))
+        """Whether making it keeps a GPU of this machine busy. Where a server or a Ray cluster answers, what is
+        left to do here is small (a selector, one pass of CLIP): held for hours, a GPU would idle, or be theirs."""
+        elsewhere = not experiment.model.backend.loads_weights or isinstance(wanted_workers(), OnRay)
+        return self.gpu and not (elsewhere and self.asks_vlm(experiment))

@@ -10,6 +10,7 @@ verified *before*. What became of it is a *finding*.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -181,7 +182,9 @@ class Adoption:
         except UserError as error:
             yield Finding("refused", tuple(named), str(error).rstrip("."), asset)
         except OSError as error:
-            if error.errno in SURELY:  # a disk that is full, say, refuses all that follows too
+            # A full disk, say, refuses all that follows too; what lies elsewhere is no fault of these files.
+            named_by = error.filename if isinstance(error.filename, str | bytes) else ""
+            if error.errno in SURELY or not Path(os.fsdecode(named_by)).is_relative_to(self.root):
                 raise
             yield Finding("refused", tuple(named), f"cannot be read ({error.strerror or error})", asset)
 

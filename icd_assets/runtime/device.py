@@ -14,10 +14,13 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 from icd_assets.runtime.locks import Holder, OnWait, hold_some, wait_silently
-from icd_assets.runtime.user_number import number_from
+from icd_assets.runtime.user_number import number_in
 from icd_assets.runtime.user_path import expanded
 
 _GPU = re.compile(r"^GPU (\d+): .*\(UUID: ([^)]+)\)", re.MULTILINE)
@@ -70,19 +73,40 @@ def lease(holder: Holder | None = None, on_wait: OnWait = wait_silently, *, most
                 os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
-def wanted_workers() -> int | None:
-    """``$ICD_WORKERS``. Raises ``UserError``."""
-    return number_from("ICD_WORKERS", "processes", _MOST_WORKERS)
+@dataclass(frozen=True)
+class OnRay:
+    """Places of a Ray cluster: ``number`` of them; None: as many as it has GPUs, or CPUs if it has no GPU."""
+
+    number: int | None = None
+
+
+def wanted_workers() -> int | OnRay | None:
+    """``$ICD_WORKERS``: a number of processes of this machine, or ``ray`` or ``ray:8``. Raises ``UserError``."""
+    if not (setting := os.environ.get("ICD_WORKERS")):
+        return None
+    engine, colon, number = setting.partition(":")
+    if engine == "ray" and not colon:
+        return OnRay()
+    if (found := number_in(number if engine == "ray" else setting, _MOST_WORKERS)) is not None:
+        return OnRay(found) if engine == "ray" else found
+    raise UserError(
+        f"ICD_WORKERS is {brief(setting)}; set it to a number of processes, 1 to {_MOST_WORKERS}, or to ray or "
+        "ray:8."
+    )
 
 
 def most_workers() -> int:
-    """How many processes may share a step's questions to a model: as many as are wanted, or as there are GPUs."""
-    return wanted_workers() or max(1, len(visible_gpus()))
+    """How many processes of this machine may share a step's questions to a model: as many as are wanted, or as
+    there are GPUs."""
+    wanted = wanted_workers()
+    return wanted if isinstance(wanted, int) else max(1, len(visible_gpus()))
 
 
-def places(device: str) -> list[dict[str, str]]:
-    """The environment of each process that may share a step's work: one per GPU that :func:`lease` holds, or
-    ``$ICD_WORKERS`` on a CPU; its cores are shared among them."""
+def places(device: str) -> list[dict[str, str]] | OnRay:
+    """Who may share a step's work: on this machine the environment of each process, one per GPU that :func:`lease`
+    holds, or ``$ICD_WORKERS`` on a CPU, among whom its cores are shared; or a Ray cluster."""
+    if isinstance(wanted := wanted_workers(), OnRay):
+        return wanted
     if device == "cpu":
         own: list[dict[str, str]] = [{} for _ in range(most_workers())]
     else:

@@ -39,7 +39,8 @@ _CPU_FIELDS = (("family", "cpu family"), ("model", "model"), ("part", "CPU part"
 
 
 @cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of Python, the machine's kind and the packages that matter, by name."""
     found = {"python": platform.python_version(), "machine": f"{sys.platform} {platform.machine()}"}
     for name in _PACKAGES:
         try:
@@ -97,4 +98,4 @@ def _arithmetic() -> dict[str, str]:
 
 def describe(device: str) -> dict[str, str]:
     """``threads`` are those that torch may use; small work takes one (:mod:`icd_assets.runtime.threads`)."""
-    return {**_versions(), **_arithmetic(), "commit": _commit(), "device": device}
+    return {**versions(), **_arithmetic(), "commit": _commit(), "device": device}

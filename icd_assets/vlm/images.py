@@ -12,6 +12,7 @@ first frame is taken.
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from icd_assets.vlm.picture_file import PIXELS, NoPicture, open_picture
 # Odd metadata is no reason to refuse a picture. Said once for the process: a filter that is set and taken back
 # around each file, as catch_warnings does, is not safe in threads.
 warnings.filterwarnings("ignore", module="PIL")
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it writes a line of its own beside our sentence
 
 Size = tuple[int, int]  # width, height in pixels, upright
 Treatment = Literal["on white", "high byte", "profile"]

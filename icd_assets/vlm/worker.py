@@ -1,7 +1,8 @@
-"""One process of :class:`icd_assets.vlm.workers.Workers`: ``python -m icd_assets.vlm.worker DESCRIPTOR PARENT``.
+"""What a worker of :class:`icd_assets.vlm.workers.Workers` does, and one that is a process of this machine:
+``python -m icd_assets.vlm.worker DESCRIPTOR PARENT``.
 
-It ends when its parent has: at once while it waits, within a second while it computes. An interrupt is the
-parent's alone to handle, which the terminal sends to both.
+The process ends when its parent has: at once while it waits, within a second while it computes. An interrupt is
+the parent's alone to handle, which the terminal sends to both.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 import time
 import traceback
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 _LOOK_SECONDS = 1.0
 
@@ -24,22 +25,38 @@ def main(descriptor: int, parent: int) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     connection: Connection[Any, Any] = Connection(descriptor)
     try:
-        _serve(connection)
+        serve(connection)
     except (EOFError, OSError):  # nobody is there to answer
         os._exit(0)
 
 
-def _serve(connection: Connection[Any, Any]) -> None:
+class Line(Protocol):
+    """To the parent: what it sent, and messages to it, each in the order of sending."""
+
+    def recv_bytes(self) -> bytes: ...
+    def send(self, message: tuple[str, Any], /) -> None: ...
+
+
+def serve(line: Line) -> None:
+    """Open the model by the first that is received, and answer each request that follows.
+
+    Sent are ``("opened", digest)``, then for each request ``("answered", answers by position)`` per batch and
+    ``("done", None)``; and ``("failed", error)``, which is the last. Raises what the line does when it is cut.
+    """
     try:
-        backend = pickle.loads(connection.recv_bytes())()  # noqa: S301 - from the parent
-        connection.send(("opened", backend.digest))
+        backend = _received(line)()
+        line.send(("opened", backend.digest))
         while True:
-            backend.ask(connection.recv(), lambda answers: connection.send(("answered", dict(answers))))
-            connection.send(("done", None))
+            backend.ask(_received(line), lambda answers: line.send(("answered", dict(answers))))
+            line.send(("done", None))
     except (EOFError, ConnectionError):
         raise
     except BaseException as error:  # noqa: BLE001 - the parent raises it
-        connection.send(("failed", _portable(error)))
+        line.send(("failed", _portable(error)))
+
+
+def _received(line: Line) -> Any:
+    return pickle.loads(line.recv_bytes())  # noqa: S301 - from the parent
 
 
 def _portable(error: BaseException) -> BaseException:

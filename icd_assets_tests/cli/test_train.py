@@ -73,5 +73,6 @@ def test_a_number_of_workers_that_is_none_is_refused_before_anything_is_made(
     monkeypatch.setenv("RESULT_DIR", str(tmp_path / "results"))
     monkeypatch.setenv("ICD_WORKERS", "two")
     ended = CliRunner().invoke(train, ["demo|RandSampler/tiny_vl"])
-    assert str(ended.exception) == "ICD_WORKERS is 'two'; set it to a number of processes, 1 to 256."
+    sentence = "ICD_WORKERS is 'two'; set it to a number of processes, 1 to 256, or to ray or ray:8."
+    assert str(ended.exception) == sentence
     assert [path.name for path in tmp_path.iterdir()] == ["dagster.yaml"]

@@ -65,6 +65,23 @@ def test_a_line_without_end(tmp_path: Path, name: str) -> None:
         list(TableFile(path=str(tmp_path / name)).rows())
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+@pytest.mark.parametrize("line", ["\n", "\r", ",\n"], ids=["LF", "CR", "comma"])
+def test_millions_of_empty_lines(tmp_path: Path, name: str, line: str) -> None:
+    (tmp_path / name).write_text(
+        "question,answer\n" + line * (9_000_000 // len(line)), newline="", encoding="utf-8"
+    )
+    with pytest.raises(UserError, match=r"is next to nothing but line breaks, over 3,000,000 of them"):
+        list(TableFile(path=str(tmp_path / name)).rows())
+
+
+def test_a_tab_in_what_is_wrong_is_no_tab_on_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text('question\tanswer\n"a"b\tc\n', encoding="utf-8")
+    with pytest.raises(UserError, match="fix the quotes of that record") as refused:
+        list(TableFile(path=str(tmp_path / "a.tsv")).rows())
+    assert str(refused.value).isprintable()
+
+
 def test_a_million_columns(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(",".join(map(str, range(1_000_000))))
     with pytest.raises(UserError, match="has 1000000 columns"):

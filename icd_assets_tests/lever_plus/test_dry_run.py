@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import math
 import os
+import re
 import shutil
 import traceback
 from collections.abc import Callable, Mapping
@@ -484,11 +486,17 @@ def test_adopted_before_and_changed_since(place: Adoptable, change: str) -> None
     assert manifest(place).read_bytes() == was
 
 
-def test_a_disk_that_is_full_is_no_fault_of_a_file(place: Adoptable, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device", str(place.root))
+@pytest.mark.parametrize(
+    ("code", "where"),
+    [(errno.ENOSPC, "results"), (errno.EFBIG, ""), (errno.EFBIG, "elsewhere"), (errno.EACCES, "")],
+)
+def test_a_fault_of_the_machine_is_none_of_a_file(
+    place: Adoptable, code: int, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(code, os.strerror(code), *([str(place.folder / where)] if where else []))
 
     only(place, "rl_data")
-    monkeypatch.setattr(adopt, "VERIFY", {**VERIFY, "rl_data": full})
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(adopt, "VERIFY", {**VERIFY, "rl_data": fails})
+    with pytest.raises(OSError, match=re.escape(os.strerror(code))):
         place.found(dry_run=False)

@@ -40,7 +40,7 @@ _ELSEWHERE = {
     "icd_assets.vlm.endpoint_client:EndpointClient._page": "a server's answer: test_endpoint_engine",
     "icd_assets.vlm.endpoint_client:EndpointClient._read": "a server's answer: test_endpoint",
     "icd_assets.vlm.model:pretrained": "a folder that require_whole has looked through",
-    "icd_assets.vlm.worker:_serve": "from its parent",
+    "icd_assets.vlm.worker:_received": "from its parent",
 }
 
 

@@ -71,10 +71,17 @@ def test_as_many_workers_as_gpus_unless_the_user_says(two_gpus: None, monkeypatc
     assert device.places("cpu") == [{"ICD_THREADS": "5"}] * 3
 
 
-@pytest.mark.parametrize("setting", ["0", "-1", "two", "257", "9" * 5000, "\x1b[31m", "1.5", " ", "٣"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("0", "-1", "two", "257", "9" * 5000, "\x1b[31m", "1.5", " ", "٣"),
+        *("ray:", "ray:0", "ray:two", "Ray", "ray 2", ":3", "2:3"),
+    ],
+)
 def test_a_number_of_workers_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
     monkeypatch.setenv("ICD_WORKERS", setting)
-    with pytest.raises(UserError, match=r"^ICD_WORKERS is .{1,120}; set it to a number of processes, 1 to 256\.$"):
+    sentence = r"^ICD_WORKERS is .{1,120}; set it to a number of processes, 1 to 256, or to ray or ray:8\.$"
+    with pytest.raises(UserError, match=sentence):
         device.most_workers()
 
 

@@ -14,9 +14,10 @@ import pytest
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.process_record import ProcessRecord
-from icd_assets.vlm import workers
+from icd_assets.vlm import local_workers
 from icd_assets.vlm.backend import ApartBackend, Backend, Generation, HandOver, Likelihood, Question
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
+from icd_assets.vlm.local_workers import on_this_machine
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 from icd_assets.vlm.workers import WorkerDied, Workers
 
@@ -78,11 +79,17 @@ def several(clerk: Clerk) -> Iterator[Workers]:
         yield backend
 
 
-def opened(clerk: Clerk, places: Sequence[dict[str, str]] = PLACES) -> Workers:
+def opened(
+    clerk: Clerk,
+    places: Sequence[dict[str, str]] = PLACES,
+    *,
+    opens: Callable[[], Backend] | None = None,
+    digest: str = "clerk",
+) -> Workers:
     return Workers(
-        partial(Clerk, clerk.folder, clerk.pause),
-        places,
-        digest=clerk.digest,
+        opens or partial(Clerk, clerk.folder, clerk.pause),
+        partial(on_this_machine, places),
+        digest=digest,
         style=clerk.style,
         generation=clerk.generation,
     )
@@ -147,7 +154,7 @@ def test_an_error_is_raised_here(several: Workers, question: str, error: type[Ex
 
 
 def test_what_cannot_be_opened_is_told(clerk: Clerk) -> None:
-    backend = Workers(_cannot, PLACES, digest="clerk", style=clerk.style, generation=clerk.generation)
+    backend = opened(clerk, opens=_cannot)
     with pytest.raises(UserError, match="no weights"):
         backend.generate(prompts("a"))
 
@@ -157,8 +164,7 @@ def _cannot() -> NoReturn:
 
 
 def test_another_model_than_was_to_be_opened_is_refused(clerk: Clerk) -> None:
-    opens: Callable[[], Backend] = partial(Clerk, clerk.folder)
-    backend = Workers(opens, PLACES, digest="another", style=clerk.style, generation=clerk.generation)
+    backend = opened(clerk, digest="another")
     with pytest.raises(ValueError, match="opened clerk, not another"):
         backend.generate(prompts("a"))
 
@@ -212,7 +218,7 @@ def test_an_interrupt_leaves_no_process(clerk: Clerk) -> None:
 
 
 def test_a_worker_that_does_not_end_is_killed(clerk: Clerk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_END_SECONDS", 0.2)
+    monkeypatch.setattr(local_workers, "_END_SECONDS", 0.2)
     with opened(clerk) as backend:
         backend.generate(numbers(3))
         (pid,) = {int(pid) for pid, *_ in clerk.met()}

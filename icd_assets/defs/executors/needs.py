@@ -16,8 +16,8 @@ from icd_assets.runtime.device import wanted_workers
 
 
 def gpus_needed(run: dg.DagsterRun, name: str) -> int:
-    """What a cluster is to be asked for: none where a server answers, or where the artifact is up to date; else
-    one, or ``$ICD_WORKERS`` where several processes can share the step's questions to the model.
+    """What a cluster is to be asked for: none where a server or Ray's workers answer, or where the artifact is up
+    to date; else one, or ``$ICD_WORKERS`` where several processes can share the step's questions to the model.
 
     ``name``: a step's or a check's; what is none of our steps needs none. A run that asks for what cannot be gets
     no GPU either: its step says so.
@@ -48,7 +48,8 @@ def _gpus(run: dg.DagsterRun, step: Step, partition: str) -> int:
             return 0
     except UserError:
         pass  # weights that only the machines with a GPU have
-    return (wanted_workers() or 1) if step.asks_vlm(experiment) else 1
+    workers = wanted_workers() if step.asks_vlm(experiment) else None
+    return workers if isinstance(workers, int) else 1
 
 
 def _section(run: dg.DagsterRun, kind: str, name: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from icd_assets.runtime.device import OnRay
 from icd_assets.runtime.finding import Finding
 from icd_assets.store.digests import DigestCache
 from icd_assets.vlm.backend import Backend, Generation
@@ -82,8 +83,8 @@ class BackendConfig(BaseModel, ABC):
     def open(self, *, digest: str, style: PromptStyle, generation: Generation, device: str) -> Backend:
         """The backend that answers; ``digest`` is what :meth:`digest` gave."""
 
-    def open_in(self, places: Sequence[Mapping[str, str]], **how: Any) -> Backend:
-        """:meth:`open`; where this machine does the work, in a process of each of these environments."""
+    def open_in(self, places: Sequence[Mapping[str, str]] | OnRay, **how: Any) -> Backend:
+        """:meth:`open`; what loads weights does it in a process of each of these environments, or on Ray."""
         return self.open(**how)
 
     @abstractmethod

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.device import OnRay
 from icd_assets.runtime.finding import Finding
 from icd_assets.store.digests import DigestCache, sha256_json
 from icd_assets.vlm.backend import Backend, Generation
@@ -76,14 +78,37 @@ class InProcess(BackendConfig):
             max_pixels=self.max_pixels,
         )
 
-    def open_in(self, places: Sequence[Mapping[str, str]], **how: Any) -> Backend:
-        if len(places) < 2:
-            return self.open(**how)
+    def open_in(self, places: Sequence[Mapping[str, str]] | OnRay, **how: Any) -> Backend:
         from icd_assets.vlm.workers import Workers
 
         digest = answers_digest(how["digest"], self.dtype, self.min_pixels, self.max_pixels)
-        opens = partial(self.open, **how)
-        return Workers(opens, places, digest=digest, style=how["style"], generation=how["generation"])
+        style, generation = how["style"], how["generation"]
+        if isinstance(places, OnRay):
+            from icd_assets.vlm.ray_workers import on_ray
+
+            opens = partial(self._open_elsewhere, digest=how["digest"], style=style, generation=generation)
+            hire = partial(on_ray, places.number)
+            return Workers(opens, hire, digest=digest, style=style, generation=generation)
+        if len(places) < 2:
+            return self.open(**how)
+        from icd_assets.vlm.local_workers import on_this_machine
+
+        hire = partial(on_this_machine, places)
+        return Workers(partial(self.open, **how), hire, digest=digest, style=style, generation=generation)
+
+    def _open_elsewhere(self, *, digest: str, **how: Any) -> Backend:
+        """On a machine whose files may be others, and whose GPU is not the one that was held here."""
+        import torch
+
+        folder = locate(self.path, self.revision)
+        with TemporaryDirectory() as kept:
+            found = weights_digest(folder, DigestCache(Path(kept, "digests.json")))
+        if found != digest:
+            raise UserError(
+                f"{folder} holds another model (digest {found[:16]}) than where the command runs ({digest[:16]}); "
+                "share one folder of it, or pin it with revision."
+            )
+        return self.open(digest=digest, device="cuda:0" if torch.cuda.is_available() else "cpu", **how)
 
     def glance(self, name: str) -> Finding | None:
         return availability("model", name, self.path, self.revision)[1]

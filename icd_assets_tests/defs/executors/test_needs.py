@@ -74,6 +74,14 @@ def test_several_workers_of_a_step_that_asks_the_model(world: World, monkeypatch
     assert (found["rl_data"], found["beam_data"], found["embeddings"]) == (4, 4, 1)
 
 
+@pytest.mark.parametrize("workers", ["ray", "ray:4"])
+def test_where_rays_workers_answer_the_step_itself_takes_no_gpu_from_them(
+    workers: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ICD_WORKERS", workers)
+    assert needs(run_of(world)) == {"v2_checkpoint": 1, "embeddings": 1}
+
+
 @pytest.mark.parametrize("key", ["nonsense", "d0|RandSampler/nobody", "d0|../m0", "|/"])
 def test_a_run_of_no_cell_waits_for_no_gpu(key: str, world: World) -> None:
     assert needs(run_of(world, key=key)) == {}
