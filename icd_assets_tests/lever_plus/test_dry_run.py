@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import importlib
 import json
 import math
 import os
@@ -11,9 +12,11 @@ import re
 import shutil
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import torch
 
@@ -23,7 +26,7 @@ from icd_assets.lever_plus.adopt import Finding
 from icd_assets.lever_plus.verify import VERIFY
 from icd_assets.store.room import require_room
 from icd_assets.store.store import Store
-from icd_assets_tests.worlds.adoptable import ASSETS, Adoptable, adoptable
+from icd_assets_tests.worlds.adoptable import ASSETS, KEY, Adoptable, adoptable
 
 Damage = Callable[[Adoptable], object]
 
@@ -500,3 +503,20 @@ def test_a_fault_of_the_machine_is_none_of_a_file(
     monkeypatch.setattr(adopt, "VERIFY", {**VERIFY, "rl_data": fails})
     with pytest.raises(OSError, match=re.escape(os.strerror(code))):
         place.found(dry_run=False)
+
+
+@pytest.mark.parametrize("field", [{"files": []}, {"facts": {}}, {"facts": {"history": 5}}])
+def test_a_manifest_changed_by_hand_keeps_no_other_from_the_records(
+    place: Adoptable, field: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only(place, "rl_data", "rce_checkpoints")
+    place.found(dry_run=False)
+    path = place.experiment.manifest_path("rce_checkpoints")
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | field), encoding="utf-8")
+    command = importlib.import_module("icd_assets.cli.adopt")
+    with dg.DagsterInstance.ephemeral() as home:
+        monkeypatch.setattr(command, "open_instance", lambda: nullcontext(home))
+        command._record(place.adoption(dry_run=False))
+        assert home.get_materialized_partitions(dg.AssetKey("rl_data")) == {KEY}
+        assert not home.get_materialized_partitions(dg.AssetKey("rce_checkpoints"))
+    assert "does not say what ours say; delete it and adopt again" in capsys.readouterr().err
