@@ -52,9 +52,14 @@ def read_image(path: Path) -> Image.Image:
     return image
 
 
+def read_ahead(path: Path) -> Image.Image | None:
+    """:func:`read_image` for a picture that may wait for its reader; None for one that is too large to."""
+    return _read(path, _AHEAD)
+
+
 def read_images(paths: Iterable[Path]) -> Generator[Image.Image, None, None]:
     """:func:`read_image` of each path, in order, the next ones in threads meanwhile unless they are large."""
-    for path, image in prefetch(lambda path: (path, _read(path, _AHEAD)), paths):
+    for path, image in prefetch(lambda path: (path, read_ahead(path)), paths):
         yield read_image(path) if image is None else image
 
 
