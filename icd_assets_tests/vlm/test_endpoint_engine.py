@@ -328,7 +328,7 @@ def test_the_check_shows_the_engine_and_suggests_to_declare_it(checked: Checked)
         url = server.endpoint().url
         (level, text, _), declare = checked(server.endpoint())
         assert (level, text) == ("ok", f"m: served at {url} as m, by vllm==0.11.0, max_model_len 32768")
-        assert declare[0] == "ok" and declare[2].endswith("engine: vllm==0.11.0")
+        assert declare[0] == "ok" and declare[1] == "m: the endpoint may declare engine: vllm==0.11.0"
         assert len(checked(server.endpoint(engine="vllm==0.11.0"))) == 1
         wrong = checked(server.endpoint(engine="vllm==0.10.0"))
         assert wrong[-1][0] == "problem" and "but the catalog declares vllm==0.10.0" in wrong[-1][1]
@@ -336,7 +336,7 @@ def test_the_check_shows_the_engine_and_suggests_to_declare_it(checked: Checked)
             mixed = checked(server.endpoint(replicas=[other.endpoint().url]))
             assert mixed[-1][0] == "problem" and "runs vllm==0.12.0; serve the model with" in mixed[-1][1]
     with sglang(True) as server:
-        assert checked(server.endpoint(server="sglang"))[1][2].endswith(
+        assert checked(server.endpoint(server="sglang"))[1][1].endswith(
             "engine: sglang==0.5.3, deterministic: true"
         )
     with FakeServer(models=listing()) as server:

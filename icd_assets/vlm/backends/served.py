@@ -111,9 +111,8 @@ class Served(BackendConfig):
         if found is not None and found.deterministic and not self.endpoint.deterministic:
             fields.append("deterministic: true")
         if fields:
-            text = f"{name}: its answers are known without their engine"
-            todo = "may be declared in the endpoint before the first run, after it all is asked anew then"
-            yield Finding("model", "ok", text, f"{todo}: {', '.join(fields)}")
+            text = f"{name}: the endpoint may declare {', '.join(fields)}"
+            yield Finding("model", "ok", text, "do so before the first run, or all is asked anew")
 
     def workload(
         self, style: PromptStyle, generation: Generation, *, shots: int, question: str, image: tuple[int, int]
