@@ -17,19 +17,20 @@ from typing import Any
 from icd_assets.errors import UserError
 from icd_assets.runtime.foreign import brief, first_line
 
-_ADDRESS = re.compile(r"(?:ray://)?(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})")
+_ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})")
 _SUCH_AS = "set it to the address of its head, such as 10.0.0.10:6379"
 _ANSWERS_WITHIN_SECONDS = 10.0
 
 
 def require_ray() -> tuple[str, str, int]:
-    """The cluster's address, and host and port in it, whether it is there or not. Raises ``UserError``."""
+    """The cluster's address, host and port, whether it is there or not. Raises ``UserError``."""
     if find_spec("ray") is None:
         raise UserError("ICD_WORKERS=ray needs a package more: pip install 'icd-assets[ray]'.")
     address = os.environ.get("RAY_ADDRESS", "").strip()
     if not address:
         raise UserError(f"ICD_WORKERS names Ray, but RAY_ADDRESS no cluster; {_SUCH_AS}.")
-    # "auto" and "local" would start a cluster, or wait for ever for one that is gone; http:// takes jobs alone.
+    # "auto" and "local" would start a cluster, or wait for ever for one that is gone; http:// takes jobs alone,
+    # and Ray's client (ray://) does not start our actors.
     if (found := _ADDRESS.fullmatch(address)) is None or not 0 < int(found["port"]) < 1 << 16:
         raise UserError(f"RAY_ADDRESS is {brief(address)}, where no workers of a cluster are had; {_SUCH_AS}.")
     return address, found["host"].strip("[]"), int(found["port"])

@@ -352,7 +352,20 @@ def test_other_versions_of_what_computes_are_refused(ray: FakeRay) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["", " ", "auto", "local", "http://10.0.0.1:8265", "10.0.0.1", ":6379", "a:0", "a:99999", "a b:1", "\x1b:1"],
+    [
+        "",
+        " ",
+        "auto",
+        "local",
+        "http://10.0.0.1:8265",
+        "ray://10.0.0.1:10001",
+        "10.0.0.1",
+        ":6379",
+        "a:0",
+        "a:99999",
+        "a b:1",
+        "\x1b:1",
+    ],
 )
 def test_an_address_at_which_no_workers_are(ray: FakeRay, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
