@@ -2,16 +2,15 @@
 
     python benchmarks [--only NAME …] [--write]
 
-Runs the scripts below with settings that keep each to some minutes, prints what they print, and with ``--write``
-puts that into the page, between the comments that bear a script's name. Ends with 1 if a script fails; the page
-then keeps what it had of it.
+Runs the scripts below with settings that keep each to some minutes and prints what they print. With ``--write``
+that goes into docs/measured/, from where the page takes it. Ends with 1 if a script fails; what it printed the
+last time then stays.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "performance.md"
+MEASURED = HERE.parent / "docs" / "measured"
 PICTURE = HERE.parent / "docs" / "pictures" / "growth.svg"
 SCRIPTS: dict[str, Sequence[str]] = {
     "pointer_arithmetic": ("--queries", "2"),
@@ -40,7 +39,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     environment = os.environ | {"PYTHONPATH": str(HERE.parent), "OMP_WAIT_POLICY": "PASSIVE"}
-    print(f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}\n")
+    machine = f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
+    print(f"{machine}\n")
     failed, began = [], time.monotonic()
     for name in options.only:
         command = [sys.executable, str(HERE / f"{name}.py"), *SCRIPTS[name]]
@@ -50,19 +50,9 @@ def main() -> int:
         if ended.returncode:
             failed.append(name)
         elif options.write:
-            PAGE.write_text(placed(PAGE.read_text(), name, ended.stdout))
+            (MEASURED / f"{name}.txt").write_text(f"{ended.stdout.strip()}\n\n{machine}.\n")
     print(f"{(time.monotonic() - began) / 60:.1f} minutes; failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
-
-
-def placed(page: str, name: str, output: str) -> str:
-    """``page`` with ``output`` between ``<!-- name -->`` and ``<!-- end -->``."""
-    pattern = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
-    found, count = re.subn(
-        pattern, lambda match: f"{match[1]}\n{output.strip()}\n{match[2]}", page, flags=re.DOTALL
-    )
-    assert count == 1, f"{PAGE} has no place for {name}"
-    return found
 
 
 if __name__ == "__main__":

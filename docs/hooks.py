@@ -1,7 +1,8 @@
 """What the pages say about the code is taken from the code: mkdocs calls these functions while it builds.
 
 A page holds markers: ``<!-- table: settings -->`` becomes the table that :data:`TABLES` has under that name,
-``<!-- picture: architecture -->`` the picture of that name, with the page's colors.
+``<!-- picture: architecture -->`` the picture of that name, with the page's colors, and
+``<!-- measured: training -->`` what that script of ``benchmarks/`` printed when it was run for the page.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from icd_assets.store.manifest import FileRecord, Input, Manifest, Spec
 from icd_assets.use.requests import Answer, Asked, Candidate, Chosen, Health
 
 ROOT = Path(__file__).parent.parent
-_MARKER = re.compile(r"<!-- (table|picture): ([\w./ ]+?) -->")
+_MARKER = re.compile(r"<!-- (table|picture|measured): ([\w./ ]+?) -->")
 _ARXIV = re.compile(r"\barXiv[: ](\d{4}\.\d{5})\b")
 _CITATION = re.compile(r"\bSPEC ([A-Q])(?:\.(\d))?(?:-(\d+))?")
 
@@ -68,6 +69,8 @@ def _filled(kind: str, name: str) -> str:
     if kind == "picture":
         lines = (ROOT / "docs" / "pictures" / f"{name}.svg").read_text(encoding="utf-8").splitlines()
         return f'<figure class="{name}">\n' + "\n".join(line for line in lines if line.strip()) + "\n</figure>"
+    if kind == "measured":
+        return (ROOT / "docs" / "measured" / f"{name}.txt").read_text(encoding="utf-8").strip()
     table, _, argument = name.partition(" ")
     if table not in TABLES:
         raise KeyError(f"there is no table {table!r}; known: {', '.join(TABLES)}")

@@ -38,8 +38,7 @@ def executor() -> dg.ExecutorDefinition:
     at_once = settings.get(_AT_ONCE)
     if at_once is not None and not (type(at_once) is int and 1 <= at_once <= _MOST_AT_ONCE):
         raise UserError(
-            f"ICD_EXECUTOR_CONFIG: {_AT_ONCE} is {brief(at_once)}; set it to a number of steps, "
-            f"1 to {_MOST_AT_ONCE:,}."
+            f"{_file()}: {_AT_ONCE} is {brief(at_once)}; set it to a number of steps, 1 to {_MOST_AT_ONCE:,}."
         )
     match name:
         case "in_process":
@@ -73,6 +72,10 @@ def _settings() -> Settings:
     return content
 
 
+def _file() -> str:
+    return f"ICD_EXECUTOR_CONFIG: {printable(os.environ.get('ICD_EXECUTOR_CONFIG', ''))}"
+
+
 def _require(package: str, name: str, extra: str) -> None:
     if find_spec(package) is None:
         raise UserError(f"ICD_EXECUTOR={name} needs a package more: pip install 'icd-assets[{extra}]'.")
@@ -85,7 +88,7 @@ def _configured(definition: dg.ExecutorDefinition, settings: Settings) -> dg.Exe
         dg.validate_run_config(dg.GraphDefinition("settings").to_job(executor_def=bound), {})
     except dg.DagsterInvalidConfigError as error:
         wrong = re.split(r"\.? Expected[: ]", error.errors[0].message)[0].replace("root:config", "its top")
-        raise UserError(f"ICD_EXECUTOR_CONFIG: {printable(wrong[:300])}; fix that field.") from None
+        raise UserError(f"{_file()}: {printable(wrong[:300])}; fix that field.") from None
     return bound
 
 
@@ -94,7 +97,7 @@ def _ray(settings: Settings) -> dg.ExecutorDefinition:
 
     given = settings.pop("ray", None)
     if given is not None and not isinstance(given, dict):
-        raise UserError("ICD_EXECUTOR_CONFIG: ray is no section; write lines such as address: … below it.")
+        raise UserError(f"{_file()}: ray is no section; write lines such as address: … below it.")
     own: Settings = {"address": os.environ.get("RAY_ADDRESS") or _DASHBOARD, "num_cpus": 1.0} | (given or {})
     own["env_vars"] = [*step_variables(), *(own.get("env_vars") or [])]
     at_once = settings.pop(_AT_ONCE, None)  # dagster-ray's executor heeds it, but its schema lacks it
