@@ -6,7 +6,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export PYTHONWARNINGS ?= ignore::DeprecationWarning
 
-.PHONY: demo test test-fast test-wheel torture fuzz coverage check docs ui clean
+.PHONY: demo test test-fast test-wheel torture fuzz bench coverage check docs ui clean
 
 demo: $(BIN)/.ready          ## the whole pipeline on the built-in world; prints the comparison table
 	@$(BIN)/icd-assets demo
@@ -26,6 +26,9 @@ torture: $(BIN)/.ready       ## strikes every asset at every point and runs it a
 fuzz: $(BIN)/.ready         ## each reader of foreign files under random bytes, five minutes each
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	@$(BIN)/python -m icd_assets_tests.fuzz --seconds $(or $(SECONDS),300) $(TARGETS)
+
+bench: $(BIN)/.ready         ## what docs/performance.md shows, measured now; ten minutes on two quiet cores
+	@$(BIN)/python benchmarks $(BENCH)
 
 coverage: $(BIN)/.ready      ## all tests, and the share of lines they run: at least 90 %
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-fail-under=90

@@ -40,6 +40,7 @@ from transformers import AutoModelForImageTextToText, DynamicCache, Qwen2_5_VLCo
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from icd_assets.demo.pieces import qwen_tokenizer
+from icd_assets.evaluation.tables import text_table
 from icd_assets.vlm.backend import Generation, Question
 from icd_assets.vlm.cached_inputs import CachedInputs
 from icd_assets.vlm.inputs import ProcessorInputs
@@ -205,21 +206,22 @@ def main() -> None:
         Qwen2VLImageProcessorPil(size=PIXELS).save_pretrained(folder)
         shape.save_pretrained(folder)
         print(
-            f"a picture: {image_flops() / TERA:.2f} TFLOP; a pass over 1,200 tokens: "
-            f"{decoder_flops(1, 1200, 0, 1) / TERA:.2f}"
+            f"A picture takes {image_flops() / TERA:.2f} TFLOP, a pass over 1,200 tokens "
+            f"{decoder_flops(1, 1200, 0, 1) / TERA:.2f}.\n"
         )
         images = pictures(folder, 2 * options.pool)
         library = [Shot(image, "what sound does it make?", rng.choice(["buzz", "hum"])) for image in images]
         works: list[tuple[str, int, list[list[Question]]]] = [
-            ("RL data, a pointer", 3, [rl_data(rng, library, options.queries, options.pointers, options.pool)]),
-            ("beam data, a query", 1, beam_data(rng, library, 1, options.pool)),
-            ("evaluation, a query at 0-4 shots", 3, [evaluation(rng, library, options.queries)]),
+            (
+                "RL data, a pointer: 2 shots, 3 beams, 3 gold answers",
+                3,
+                [rl_data(rng, library, options.queries, options.pointers, options.pool)],
+            ),
+            ("beam data, a query: 380 prompts, order left", 1, beam_data(rng, library, 1, options.pool)),
+            ("evaluation, a query at 0 to 4 shots", 3, [evaluation(rng, library, options.queries)]),
         ]
         units = [options.queries * options.pointers, 1, options.queries]
-        print(
-            "TFLOP, decoder and images (images encoded)        one by one      each prompt        branching   "
-            "ratios"
-        )
+        lines = []
         for (title, beams, steps), count in zip(works, units, strict=True):
             asked = [question for step in steps for question in step]
             different = len({image for question in asked for image in question.prompt.images})
@@ -232,9 +234,16 @@ def main() -> None:
                     backend.replies(step)
                 spent = sum(decoder_flops(*one) * times for one, times in passes.decoder.items())
                 found.append((spent + passes.images * image_flops(), passes.images))
-            cells = [f"{total / count / TERA:9.1f} ({encoded / count:.1f})" for total, encoded in found]
-            ratios = " ".join(f"{found[at][0] / found[2][0]:.1f}×" for at in (0, 1))
-            print(f"{title:34} {different / count:6.1f} images  {'  '.join(cells)}  {ratios}")
+            cells = [f"{total / count / TERA:,.1f} ({encoded / count:,.1f})" for total, encoded in found]
+            lines.append([title, f"{different / count:.1f}", *cells, f"{found[0][0] / found[2][0]:.1f}"])
+        header = [
+            "TFLOP (pictures encoded)",
+            "pictures that differ",
+            "one by one",
+            "each prompt by itself",
+            "ours",
+        ]
+        print(text_table([*header, "ratio"], lines))
 
 
 if __name__ == "__main__":

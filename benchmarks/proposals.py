@@ -110,10 +110,10 @@ def main() -> int:
             ours.append(milliseconds(partial(propose, library, own, table[own], asked, CONFIG), queries))
         slow, fast = statistics.median(plain), statistics.median(ours)
         lines.append([f"{size:,}", f"{slow:,.1f}", f"{fast:.2f}", f"{slow / fast:,.0f}"])
-    print(f"{options.layers} layers, CPU ms a query, medians of {options.runs}")
+    print(f"{options.layers} layers, CPU milliseconds a query, medians of {options.runs}\n")
     print(text_table(["pool", "a query at a time", "ours", "ratio"], lines))
     same = same_beams(policy, table, pools)
-    print(f"the same beams for {same} of {CHECKED} queries")
+    print(f"\nThe same beams for {same} of {CHECKED} queries.")
     return 0 if same == CHECKED else 1
 
 

@@ -37,11 +37,11 @@ def main() -> None:
         files = [path for path in world.root.rglob("*") if path.is_file() and ".icd_assets" not in path.parts]
         print(f"100 cells, {len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:.0f} MiB")
         for name, arguments in COMMANDS.items():
-            wall, cpu = _seconds(world, *arguments)
+            wall, cpu = seconds_of(world, *arguments)
             print(f"{name:<34}{wall:6.2f} s {cpu:6.2f} s CPU")
 
 
-def _seconds(world: World, *arguments: str) -> tuple[float, float]:
+def seconds_of(world: World, *arguments: str) -> tuple[float, float]:
     environment = {**os.environ, "DAGSTER_HOME": str(world.folder), "RESULT_DIR": str(world.root)}
     environment["ICD_CATALOG"] = str(world.folder / "catalog.yaml")
     environment["PYTHONPATH"] = str(Path(__file__).parents[1])

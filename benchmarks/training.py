@@ -127,10 +127,14 @@ def main() -> None:
     medians = {name: statistics.median(each) for name, each in found.items()}
     whole = next(iter(medians.values()))
     lines = [[name, f"{value:.1f}", f"{whole / value:.1f}"] for name, value in medians.items()]
-    print(f"{options.queries} queries, RCE {RCE_EPOCHS} and GRPO {GRPO_EPOCHS} epochs, medians of {options.runs}")
+    print(
+        f"{options.queries} queries, RCE {RCE_EPOCHS} and GRPO {GRPO_EPOCHS} epochs, medians of {options.runs}\n"
+    )
     print(text_table(["trainer", "CPU seconds", "ratio"], lines))
     copied, rows = POOL * WIDTH * 4, POOL * 8
-    print(f"pools of {options.queries:,} queries: {copied * options.queries / 2**20:.0f} MiB as copies, ", end="")
+    print(
+        f"\nPools of {options.queries:,} queries: {copied * options.queries / 2**20:.0f} MiB as copies, ", end=""
+    )
     print(f"{rows * options.queries / 2**20:.1f} MiB as rows")
 
 

@@ -118,19 +118,18 @@ def _make(
     spec = spec_of(experiment, step.name, afresh=True)  # of the inputs as they are after hours of waiting
     with store.staging(path, spec, afresh=force) as staging:
         with tracked(experiment, spec, staging, note) as trackers:
-            report = maker(step.name)(
-                StepRun(
-                    experiment=experiment,
-                    config=experiment.config(step.name),
-                    spec=spec,
-                    staging=staging,
-                    device=device,
-                    on_progress=progress.Progress(step.name, run.log),
-                    note=note,
-                    observe=run.observe,
-                    trackers=trackers,
-                )
+            at_work = StepRun(
+                experiment=experiment,
+                config=experiment.config(step.name),
+                spec=spec,
+                staging=staging,
+                device=device,
+                on_progress=progress.Progress(step.name, run.log),
+                note=note,
+                observe=run.observe,
+                trackers=trackers,
             )
+            report = maker(step.name)(at_work)
             trackers.summarize_open(numbers(report.facts))
         facts = {**report.facts, **links_as_facts(trackers, experiment)}
         store.mark_unrecorded(run.id, experiment.cell.key)
@@ -145,7 +144,7 @@ def _make(
             run_id=run.id,
             created_at=_moment(experiment, spec),
             seconds=round(time.monotonic() - began, 1),
-            environment=describe(device),
+            environment={**describe(device), **at_work.environment},
         )
 
 

@@ -109,7 +109,9 @@ def open_vlm(run: StepRun) -> CachedBackend:
         generation=model.generation,
         device=run.device,
     )
-    return CachedBackend(backend, open_answers(run.experiment.store.answers))
+    cached = CachedBackend(backend, open_answers(run.experiment.store.answers))
+    run.asked.append(cached)
+    return cached
 
 
 def catalog_encoder(run: StepRun) -> ClipEncoder:

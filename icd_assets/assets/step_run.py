@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.runtime.progress import OnProgress
 from icd_assets.store.manifest import Manifest, Spec
 from icd_assets.trackers.trackers import Trackers
+
+if TYPE_CHECKING:
+    from icd_assets.vlm.cached_backend import CachedBackend
 
 Read = TypeVar("Read")
 
@@ -29,6 +32,12 @@ class StepRun:
     note: Callable[[str], None]  # one line for the run's log and the terminal
     observe: Callable[[Mapping[str, float]], None]  # one epoch's numbers, live
     trackers: Trackers  # the same for the user's own trackers, from the first epoch again when it goes on
+    asked: list[CachedBackend] = field(default_factory=list)  # the models that the step opened
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What besides this machine made the artifact: who answered."""
+        return {name: text for model in self.asked for name, text in model.environment.items()}
 
     def read(self, asset: str, reader: Callable[[list[Path], Mapping[str, Any]], Read]) -> Read:
         """What ``reader`` makes of an input's verified files and its facts.

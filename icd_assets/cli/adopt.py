@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from icd_assets.cli.echo import echo
 from icd_assets.cli.help import Command
 from icd_assets.cli.json_output import json_option, print_json
 from icd_assets.cli.options import setting_options
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 _DATA_VERSION = "dagster/data_version"
 _RECORDS_READ = 100  # of one artifact of one cell
+_ODD_FACTS = (StopIteration, TypeError, ValueError, LookupError, AttributeError)
 SCHEMA = 1
 _WORDS = {"adopted": "adopted", "already": "already", "refused": "refused", "left": "left alone"}
 
@@ -74,7 +77,7 @@ def adopt(results_dir: Path, settings: Settings, dry_run: bool, v2: tuple[Path, 
     if not dry_run:
         _record(adoption)
     if root.resolve() != results_root().resolve():
-        console.print(f"to go on from here:  export RESULT_DIR={root}")
+        console.print(f"to go on from here:  export RESULT_DIR={shlex.quote(str(root))}")
 
 
 def _lines(findings: Iterable[Finding], root: Path, dry_run: bool) -> Iterator[tuple[str, Finding, int]]:
@@ -124,11 +127,19 @@ def _record(adoption: Adoption) -> None:
                 continue
             if manifest.data_version in _known_versions(home, asset, cell.key):
                 continue
+            try:
+                shown = metadata(asset, manifest, experiment)
+            except _ODD_FACTS:  # of a manifest that was changed by hand; the others are recorded
+                path = experiment.manifest_path(asset)
+                echo(
+                    f"{path} does not say what ours say; delete it and adopt again to see it in the UI.", err=True
+                )
+                continue
             home.report_runless_asset_event(
                 dg.AssetMaterialization(
                     asset,
                     partition=cell.key,
-                    metadata=metadata(asset, manifest, experiment),
+                    metadata=shown,
                     tags={_DATA_VERSION: manifest.data_version},
                 )
             )

@@ -14,7 +14,8 @@ from icd_assets.lineage import Artifact
 from icd_assets.lineage.target import Target
 from icd_assets.lineage.words import STATE_IN_WORDS, moment, run_name
 from icd_assets.runtime.foreign import printable
-from icd_assets.store.manifest import flatten
+from icd_assets.runtime.provenance import MODEL_SERVER
+from icd_assets.store.manifest import Manifest, flatten
 
 _NAMED = (
     "source",
@@ -93,6 +94,8 @@ def _details(node: Artifact) -> Iterator[str]:
         yield f"{names[at] if names else 'no file left'}{more}"
         if pruned:
             yield f"{sum(1 for r in node.manifest.files if r.pruned)} files pruned, last on {max(pruned)}"
+        if said := _server(node.manifest):
+            yield f"the model's server: {', '.join(said)}"
         for name, link in node.manifest.tracker_links.items():
             yield f"{name}: {link}"
     if node.manifest is not None and node.manifest.unknown:
@@ -105,6 +108,12 @@ def _details(node: Artifact) -> Iterator[str]:
         yield ", ".join([f"code {node.code_version}", *named])
     elif node.config_digest is not None:
         yield f"code {node.code_version}, config {node.config_digest[:16]} (its fields are in the manifest only)"
+
+
+def _server(manifest: Manifest) -> list[str]:
+    """What it said of itself."""
+    found = {name: manifest.environment.get(name, "unknown") for name in MODEL_SERVER}
+    return [f"{name.removeprefix('vlm_')} {text}" for name, text in found.items() if text != "unknown"]
 
 
 def shown(value: Any) -> str:

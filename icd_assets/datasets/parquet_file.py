@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from icd_assets.datasets.parquet_pages import declared_values
 from icd_assets.errors import UserError
 from icd_assets.runtime.plain_file import open_plain
 
@@ -25,9 +27,8 @@ _TIMES = 50  # bytes a byte of the file
 _VALUES_A_BYTE = 20
 # What Arrow raises besides its own exceptions.
 _UNREAD = (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError)
+_FREE_IN_LISTS = 2_000_000  # records of one row, say, at some hundred bytes each
 _BATCH = 1 << 16  # rows
-_AT_ONCE = 64 << 20  # bytes of a batch whose texts come out of fewer bytes than they have
-_FEWEST = 64  # rows of such a batch: one by one, a real table would take minutes
 
 
 @contextmanager
@@ -53,19 +54,15 @@ def opened_parquet(
             columns = _leaves(file.metadata, only)
             if problem := _declared(file.metadata, columns, size):
                 raise UserError(f"{path} {problem}; {remedy}.")
+            if in_lists := [at for at in columns if file.metadata.schema.column(at).max_repetition_level]:
+                with open_plain(path) if content is None else BytesIO(content) as pages:
+                    values = declared_values(pages, in_lists)
+                if values > max(_FREE_IN_LISTS, size):
+                    raise UserError(f"{path} declares {values} values of lists in {size} bytes; {remedy}.")
             texts = [file.metadata.schema.column(at).path for at in columns if _is_text(file.metadata, at)]
             # As a dictionary each text is there once, however often it stands in the table.
             with opened(read_dictionary=texts) as measured:
-                try:
-                    problem = _expanded(measured, texts, size, _BATCH)
-                except pa.ArrowNotImplementedError as error:
-                    if "Nested" not in str(error):
-                        raise
-                    # Within lists and records Arrow gives none of a column with several, so a few rows at a time.
-                    flat = [text for text in texts if "." not in text]
-                    with opened(read_dictionary=flat) as again:
-                        problem = _expanded(again, texts, size, _few(again.metadata))
-                if problem:
+                if problem := _expanded(measured, texts, size):
                     raise UserError(f"{path} {problem}; {remedy}.")
             yield file
     except FileNotFoundError:
@@ -102,25 +99,22 @@ def _declared(metadata: Any, columns: Collection[int], size: int) -> str | None:
     return None
 
 
-def _few(metadata: Any) -> int:
-    """Rows of a batch whose texts may come out of fewer bytes than they have."""
-    largest = max((group.total_byte_size for group in _groups(metadata)), default=0)
-    return min(_BATCH, max(_FEWEST, _AT_ONCE // max(1, largest)))
-
-
-def _expanded(file: pq.ParquetFile, texts: list[str], size: int, batch: int) -> str | None:
+def _expanded(file: pq.ParquetFile, texts: list[str], size: int) -> str | None:
     """What is wrong once each text has its place. A page of DELTA_BYTE_ARRAY, whose texts may each repeat the one
-    before, is never read: Arrow makes no dictionary of it."""
+    before, is never read: Arrow makes no dictionary of it. Nor does it, within lists and records, of a column that
+    changes its dictionary within a group: no writer makes one, and without dictionaries nothing bounds it."""
     import pyarrow as pa
 
     most, found = max(_FREE, _TIMES * size), 0
     try:
         for group in range(file.num_row_groups if texts else 0):  # each has dictionaries of its own
-            for part in file.iter_batches(batch_size=batch, row_groups=[group], columns=texts):
+            for part in file.iter_batches(batch_size=_BATCH, row_groups=[group], columns=texts):
                 found += sum(_size(column) for column in part.columns)
                 if found > most:
                     return f"holds over {most >> 20} MiB of text in {size} bytes"
     except (pa.ArrowNotImplementedError, OSError) as error:
+        if "Nested" in str(error):
+            return "has a list or record of texts whose dictionary changes within a group of rows"
         if "DeltaByteArray" not in str(error):
             raise
         return "has texts in pages of DELTA_BYTE_ARRAY, which are not read"

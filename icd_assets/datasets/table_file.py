@@ -19,7 +19,7 @@ from icd_assets.datasets.json_file import parse, read_json, require_whole
 from icd_assets.datasets.parquet_file import opened_parquet
 from icd_assets.datasets.text_file import LongLine, encoding_of, not_text, read_content
 from icd_assets.errors import UserError
-from icd_assets.runtime.foreign import brief
+from icd_assets.runtime.foreign import brief, first_line
 
 Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
 Column = str | int  # a name, or a place from 0 in a record that is a list
@@ -129,7 +129,9 @@ class TableFile(BaseModel):
                     )
                 yield at, dict(zip(names, fields, strict=False))
         except csv.Error as error:
-            raise UserError(f"{path}: line {line}: {str(error)[:120]}; fix the quotes of that record.") from None
+            raise UserError(
+                f"{path}: line {line}: {first_line(error, 120)}; fix the quotes of that record."
+            ) from None
         except UnicodeError:
             raise not_text(path, content, encoding) from None
         if names is None:

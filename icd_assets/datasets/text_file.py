@@ -18,6 +18,7 @@ LIMIT = 4 << 30
 SMALL = 8 << 20  # bytes that can do no harm, whatever they are
 _PIECE = 1 << 20
 _OBJECTS = 700 << 20  # bytes
+_BREAKS = 3_000_000
 _TIMES = 10  # a file's size
 
 Look = Callable[[bytes], str | None]
@@ -101,12 +102,18 @@ class Dense:
 
 
 class LongLine:
-    """Refuses a file in which a line is longer than any record."""
+    """Refuses a file in which a line is longer than any record, and one of little but empty lines: each takes the
+    time of a record."""
 
     def __init__(self) -> None:
         self._line, self._length = 1, 0
+        self._bytes = self._breaks = 0
 
     def __call__(self, piece: bytes) -> str | None:
+        self._bytes += len(piece)
+        self._breaks += max(piece.count(b"\n"), piece.count(b"\r"))
+        if self._breaks > _BREAKS and 3 * self._breaks > self._bytes:
+            return f"is next to nothing but line breaks, over {_BREAKS:,} of them"
         lines = piece.split(b"\n")
         lengths = [self._length + len(lines[0]), *map(len, lines[1:])]
         if max(lengths) > SMALL:

@@ -10,12 +10,14 @@ verified *before*. What became of it is a *finding*.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.catalog import Catalog
@@ -25,9 +27,11 @@ from icd_assets.experiment.variants import variants
 from icd_assets.lever_plus.folder import Found, files_under
 from icd_assets.lever_plus.names import NOT_OF_A_CELL, Name, read_name
 from icd_assets.lever_plus.verify import VERIFY, Examined, Verified
+from icd_assets.runtime.disk_errors import SURELY
 from icd_assets.store.atomic import make_folder
 from icd_assets.store.digests import sha256_json
 from icd_assets.store.manifest import Manifest, Spec
+from icd_assets.store.room import require_folder
 from icd_assets.store.store import Store
 
 if TYPE_CHECKING:
@@ -161,22 +165,38 @@ class Adoption:
             if (finding := self._known(e.store, path, there, named)) is not None:
                 yield replace(finding, asset=asset)
                 return
-            with self._staging(e) as staging:
+            as_they_were = _AsTheyWere(named)
+            with self._staging(e, named) as staging:
                 verified = VERIFY[asset](Examined(e, train, Path(staging), before), named)
+                as_they_were.require()
+                fields = _fields(e, asset, verified)
+                e.store.rehearse(path, verified.files, **fields)  # in a dry run the rest of what may be refused
                 if self.dry_run:
                     before[path] = verified
                 else:
-                    _register(e, asset, path, verified)
+                    with e.store.lock(path):
+                        e.store.recover(path)
+                        e.store.commit(path, verified.files, as_they_were.require, **fields)
             used = tuple(found for found in named if found in verified.files)
             yield Finding("adopted", used or tuple(named), verified.summary, asset)
         except UserError as error:
             yield Finding("refused", tuple(named), str(error).rstrip("."), asset)
+        except OSError as error:
+            # A full disk, say, refuses all that follows too; what lies elsewhere is no fault of these files.
+            named_by = error.filename if isinstance(error.filename, str | bytes) else ""
+            if error.errno in SURELY or not Path(os.fsdecode(named_by)).is_relative_to(self.root):
+                raise
+            yield Finding("refused", tuple(named), f"cannot be read ({error.strerror or error})", asset)
 
-    def _staging(self, e: Experiment) -> tempfile.TemporaryDirectory[str]:
-        """On the file system of the results, unless nothing is to be written there."""
+    def _staging(self, e: Experiment, named: Mapping[Path, Name]) -> AbstractContextManager[str]:
+        """For shards alone, which are put together there: on the file system of the results, unless nothing is to
+        be written to it."""
+        if not any(name.shard for name in named.values()):
+            return nullcontext("")
         if self.dry_run:
             return tempfile.TemporaryDirectory()
         folder = e.store.private / "staging"
+        require_folder(folder)
         make_folder(folder)
         return tempfile.TemporaryDirectory(prefix="adopt-", dir=folder)
 
@@ -209,7 +229,9 @@ class Adoption:
             return None
         damage = store.damage(there)
         if there.origin != "made":
-            same = damage is None and (not recorded.isdisjoint(named) or there.origin == "imported")
+            # Shards were put together in a place of ours where the user's has another thing.
+            ours = there.origin == "imported" or all(name.shard for name in named.values())
+            same = damage is None and (ours or not recorded.isdisjoint(named))
             return Finding("already", tuple(named), there.origin) if same else None
         if damage is not None:
             raise UserError(f"{damage}, and {path.name} is about the old one; delete that to adopt this file")
@@ -225,6 +247,8 @@ def _owners(found: Found, folder: Path, experiments: list[Experiment]) -> tuple[
     name = read_name(PurePath(found.path.relative_to(folder)), folder.name)
     if not isinstance(name, Name):
         return Finding("left", (found.path,), name)
+    if not _is_utf8(found.path.relative_to(folder.parent)):
+        return Finding("refused", (found.path,), "its name is not UTF-8, as a manifest has to be; rename it")
     fitting = [e for e in experiments if name.fits(e)]
     if not fitting:
         return Finding("left", (found.path,), _no_cell(name), name.asset)
@@ -240,25 +264,49 @@ def _owners(found: Found, folder: Path, experiments: list[Experiment]) -> tuple[
     return name, experiments if name.anchors else [experiment]  # all samplers share the anchors
 
 
-def _register(e: Experiment, asset: str, path: Path, verified: Verified) -> None:
-    """Write the manifest beside the files."""
+class _AsTheyWere:
+    """Whether files are still those that they were when this was made: what is recorded is what was verified."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._before = {path: _stamp(path) for path in paths}
+
+    def require(self) -> None:
+        for path, stamp in self._before.items():
+            if _stamp(path) != stamp:
+                raise UserError(f"{path} was changed while it was read; adopt again when nothing writes it.")
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Empty for a file that is not there."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return ()
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+def _is_utf8(path: PurePath) -> bool:
+    try:
+        return bool(str(path).encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _fields(e: Experiment, asset: str, verified: Verified) -> dict[str, Any]:
+    """What the manifest beside the files says, but for the files."""
     spec = Spec(asset=asset, code_version="unknown", config=dict(verified.config), inputs=dict(verified.inputs))
-    with e.store.lock(path):
-        e.store.recover(path)
-        e.store.commit(
-            path,
-            verified.files,
-            spec=spec,
-            config_digest=sha256_json(spec.config),
-            facts=dict(verified.facts),
-            origin="adopted",
-            unknown=verified.all_unknown,
-            cell=e.cell.key,
-            run_id=None,
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=0.0,
-            environment={"device": "unknown"},
-        )
+    return {
+        "spec": spec,
+        "config_digest": sha256_json(spec.config),
+        "facts": dict(verified.facts),
+        "origin": "adopted",
+        "unknown": verified.all_unknown,
+        "cell": e.cell.key,
+        "run_id": None,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": 0.0,
+        "environment": {"device": "unknown"},
+    }
 
 
 def _once(experiment: Experiment) -> Callable[[], VqaSplit]:

@@ -15,21 +15,21 @@ from icd_assets.experiment.experiment import Experiment
 from icd_assets.pools.config import SAMPLERS
 
 _SAMPLER = f"(?P<sampler>{'|'.join(SAMPLERS)})"
-_ANCHORS = re.compile(r"anchor_sample_num: ?(?P<sample_num>\d+)\.json")
-_POOLS = re.compile(rf"{_SAMPLER}-anchor_sample_num: ?(?P<sample_num>\d+): ?(?P<pool_size>\d+)-?\.json")
+_ANCHORS = re.compile(r"anchor_sample_num: ?(?P<sample_num>[0-9]+)\.json")
+_POOLS = re.compile(rf"{_SAMPLER}-anchor_sample_num: ?(?P<sample_num>[0-9]+): ?(?P<pool_size>[0-9]+)-?\.json")
 _BEAMS = re.compile(
     rf"(?P<model>.+)-{_SAMPLER}-scorer: ?(?P<scorer>\w+)-"
-    r"construct_order: ?(?P<order>\w+)-beam_size: ?(?P<beam_size>\d+)-(?:max|few)_shot: ?(?P<shots>\d+)-"
-    r"candidate_num: ?(?P<pool_size>\d+)-sample_num: ?(?P<sample_num>\d+)"
-    r"(?P<shard>_rank: ?\d+_\((?P<start>\d+), ?(?P<end>\d+)\))?\.json"
+    r"construct_order: ?(?P<order>\w+)-beam_size: ?(?P<beam_size>[0-9]+)-(?:max|few)_shot: ?(?P<shots>[0-9]+)-"
+    r"candidate_num: ?(?P<pool_size>[0-9]+)-sample_num: ?(?P<sample_num>[0-9]+)"
+    r"(?P<shard>_rank: ?[0-9]+_\((?P<start>[0-9]+), ?(?P<end>[0-9]+)\))?\.json"
 )
 _RL_DATA = re.compile(rf"rl_data_{_SAMPLER}_(?P<model>.+?)\.json")
 _V2 = re.compile(
-    rf"(?P<model>.+)_{_SAMPLER}_infoscore_left_beam(?P<beam_size>\d+)_shot(?P<shots>\d+)_"
-    r"cand(?P<pool_size>\d+)_sample(?P<sample_num>\d+)(?P<rest>.*)\.ckpt"
+    rf"(?P<model>.+)_{_SAMPLER}_infoscore_left_beam(?P<beam_size>[0-9]+)_shot(?P<shots>[0-9]+)_"
+    r"cand(?P<pool_size>[0-9]+)_sample(?P<sample_num>[0-9]+)(?P<rest>.*)\.ckpt"
 )
 _V3 = re.compile(rf"v3_{_SAMPLER}_(?P<model>.+)")
-_EPOCH = re.compile(r"(?P<phase>rce|grpo)_epoch(?P<epoch>[1-9]\d{0,5})\.pt")
+_EPOCH = re.compile(r"(?P<phase>rce|grpo)_epoch(?P<epoch>[1-9][0-9]{0,5})\.pt")
 _NUMBERS = ("shots", "pool_size", "beam_size", "sample_num")
 
 # Found under a name that is no cell's: how its content can still be used.

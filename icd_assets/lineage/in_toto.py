@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from icd_assets.lineage.chain import Artifact
-from icd_assets.runtime.provenance import ARITHMETIC
+from icd_assets.runtime.provenance import ARITHMETIC, MODEL_SERVER
 from icd_assets.store.manifest import Manifest
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -53,7 +53,7 @@ def _statement(node: Artifact, manifest: Manifest) -> dict[str, Any]:
                     "version": {
                         name: version
                         for name, version in manifest.environment.items()
-                        if name not in ("device", *ARITHMETIC)
+                        if name not in ("device", *ARITHMETIC, *MODEL_SERVER)
                     },
                 },
                 "metadata": {

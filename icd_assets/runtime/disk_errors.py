@@ -70,13 +70,20 @@ def explain_os(error: OSError, folder: Path) -> UserError | None:
         return UserError(f"{shown}: {error.strerror}; move it away, {GOES_ON}.")  # words of our own
     if code == errno.EFBIG:
         return file_too_large(path)
-    if code == errno.ENOTDIR and named:
-        file = next((one for one in (path, *path.parents) if os.path.lexists(one)), path)
-        return UserError(
-            f"{shown}: {printable(str(file))} is a file, not a folder; move it away or name another place."
-        )
+    if code in (errno.ENOTDIR, errno.EEXIST) and named:
+        return _no_folder(path, made=code == errno.EEXIST)
     words = _BY_NUMBER.get(code) if code is not None and named else None
     return UserError(f"{shown}: {words}.") if words is not None else None
+
+
+def _no_folder(path: Path, *, made: bool) -> UserError | None:
+    """``made``: a folder was to be made there; None if there is one, so that it was no folder that was refused."""
+    there = next((one for one in (path, *path.parents) if os.path.lexists(one)), path)
+    if made and there.is_dir():
+        return None
+    what = "a link that leads to no folder" if there.is_symlink() else "a file, not a folder"
+    at = "" if there == path else f"{printable(str(path))}: "
+    return UserError(f"{at}{printable(str(there))} is {what}; move it away or name another place.")
 
 
 def disk_full(path: Path, *, quota: bool = False) -> UserError:

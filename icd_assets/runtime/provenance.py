@@ -14,6 +14,9 @@ from pathlib import Path
 # What the machine adds up with. It decides the last bits of large work on a CPU, and nothing else.
 ARITHMETIC = ("threads", "cpu", "blas")
 
+# What the servers that answered said of themselves, where a model was asked through an endpoint.
+MODEL_SERVER = ("vlm_engine", "vlm_max_model_len", "vlm_deterministic")
+
 # These make the libraries take other instructions, whatever the CPU has.
 _INSTRUCTIONS = (
     "ATEN_CPU_CAPABILITY",

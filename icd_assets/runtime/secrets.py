@@ -19,7 +19,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from icd_assets.runtime.foreign import first_line
 
@@ -32,6 +32,11 @@ _NAMES = re.compile(
 )
 # Of variables whose names sound so and whose values are no secrets: paths, small numbers, switches.
 _NO_SECRET = re.compile(r"[/~.].*|\d{1,5}|true|false|none", re.IGNORECASE | re.DOTALL)
+_ADDRESS = re.compile(
+    r"\b[a-z][a-z0-9+.-]{0,20}://(?:[^\s/:@]{0,500}:(?P<password>[^\s/@]{1,500})|(?P<token>[^\s/:@]{20,500}))@",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[a-z]{0,12}|[A-Z]{0,12}")
 _ANYONES = (
     (re.compile(r"(?P<kept>\b[a-z][a-z0-9+.-]{0,20}://)[^\s/@'\"<>]{1,500}@", re.IGNORECASE), r"\g<kept>***@"),
     (
@@ -67,9 +72,20 @@ def redacted_line(error: BaseException, keys: Iterable[str] = (), most: int = 20
 
 
 def secrets_of(environment: Mapping[str, str]) -> set[str]:
-    """The values of all variables that are named as keys are: ``HF_TOKEN``, ``WANDB_API_KEY``."""
+    """The values of all variables that are named as keys are: ``HF_TOKEN``, ``WANDB_API_KEY``; and the passwords
+    in the addresses of any other, such as ``MLFLOW_TRACKING_URI`` and ``HTTPS_PROXY``."""
     values = {value.strip() for name, value in environment.items() if _NAMES.search(name)}
+    for value in environment.values():
+        if "://" in value:
+            values |= _passwords(value)
     return {value for value in values if len(value) >= _SHORTEST and not _NO_SECRET.fullmatch(value)}
+
+
+def _passwords(text: str) -> set[str]:
+    """As they stand in addresses and as they are sent. A word such as ``postgres`` is none: it is in too many
+    sentences; nor is a user alone, unless as long as a token."""
+    found = {match["password"] or match["token"] or "" for match in _ADDRESS.finditer(text[:_LONGEST])}
+    return {one for one in found | {unquote(one) for one in found} if not _WORD.fullmatch(one)}
 
 
 # ---- what is looked for ----------------------------------------------------------------------------

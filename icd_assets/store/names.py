@@ -102,6 +102,11 @@ def temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}{table}.tmp")
 
 
+def longest_temporary(path: Path) -> Path:
+    """A name as long as any that :func:`temporary` gives, in whatever process."""
+    return path.with_name(f".{path.name}.{'9' * 7}-{'9' * 7}-{'0' * 7}.tmp")
+
+
 def becomes(path: Path) -> str | None:
     """The name that a temporary file is to get; None if it is none."""
     found = _TEMPORARY.fullmatch(path.name)

@@ -16,7 +16,7 @@ import hashlib
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -29,9 +29,19 @@ from icd_assets.store.atomic import clear, fsync, make_folder, remove_torn, writ
 from icd_assets.store.digests import DigestCache
 from icd_assets.store.journal import JOURNAL
 from icd_assets.store.known import Known
-from icd_assets.store.manifest import FileRecord, Manifest, Spec, data_version, read_manifest, wrong_with
+from icd_assets.store.manifest import (
+    MANIFEST_BYTES,
+    FileRecord,
+    Manifest,
+    Spec,
+    data_version,
+    parse_manifest,
+    read_manifest,
+    wrong_with,
+)
 from icd_assets.store.names import MANIFEST, PRIVATE, pending_of, previous_of, set_aside, shared_root
 from icd_assets.store.ownership import Ownership, own_files
+from icd_assets.store.room import require_room
 
 _DEEPEST = 50  # artifacts behind each other; a cell has a dozen
 
@@ -237,7 +247,9 @@ class Store:
         """Two artifacts may have the same spec: each has its own place."""
         return f"{spec.asset}-{_short(self._relative(path))}-"
 
-    def commit(self, path: Path, staged: Mapping[Path, Path], **fields: Any) -> Manifest:
+    def commit(
+        self, path: Path, staged: Mapping[Path, Path], still: Callable[[], None] = lambda: None, **fields: Any
+    ) -> Manifest:
         """Move ``{final: staged}`` into place and the manifest after them. A final path that is its own
         staged path is recorded where it lies (an imported file). Where a file of the user's has one of the
         names, all go into the folder ``icd_assets`` beside it, and theirs stays.
@@ -245,18 +257,58 @@ class Store:
         The new manifest is written beside its place first, as ``.pending``, and the old one set aside as
         ``.previous``: a writer killed between two moves leaves files that are known to be ours, and
         :meth:`recover` ends what it began or, if a file is lost, goes back.
+
+        ``still``: called when all is hashed and nothing written; raises if the files are not what they were.
         """
-        records = []
         staged = self._ownership.places(path, staged, self.read(path))
-        for final, temporary in staged.items():
+        for temporary in staged.values():
             fsync(temporary)
-            size, digest = temporary.stat().st_size, self.digests.file(temporary)
-            records.append(FileRecord(path=self._relative(final), size=size, sha256=digest))
-        made_from: Spec = fields["spec"]
-        manifest = Manifest(files=records, data_version=data_version(records), vlm=self.vlms(made_from), **fields)
-        write_atomic(pending_of(path), (manifest.model_dump_json(indent=1) + "\n").encode())
+        manifest, content = self._recorded(path, staged, fields, self.digests.file)
+        still()
+        write_atomic(pending_of(path), content)
         self._install(path, manifest, list(staged.values()))
         return manifest
+
+    def rehearse(self, path: Path, staged: Mapping[Path, Path], **fields: Any) -> None:
+        """:class:`UserError` for what would stop :meth:`commit` half-way, as far as it can be seen before: names,
+        folders, permissions, what stands in the way, a manifest that could not be read again. Writes nothing."""
+        asset = fields["spec"].asset
+        for half in (pending_of(path), previous_of(path)):
+            self.read(half)
+        locks = (self._lock_file(path), self.private / "moving.lock")
+        history = self.history / asset / "manifest.json"
+        staging = self.private / "staging" / "any"
+        placed = self._ownership.places(path, staged, self.read(path))
+        finals = [final for final, temporary in placed.items() if final != temporary]
+        require_room([pending_of(path), previous_of(path), *locks, staging, history, *finals])
+        for lock in locks:
+            if lock.is_dir() and any(lock.iterdir()):
+                raise UserError(f"{lock} cannot be a lock (it is a folder that holds files); move it away.")
+        self._recorded(path, placed, fields, lambda _: "0" * 64)
+
+    def _recorded(
+        self, path: Path, staged: Mapping[Path, Path], fields: Mapping[str, Any], digest: Callable[[Path], str]
+    ) -> tuple[Manifest, bytes]:
+        """The manifest and its bytes, which any later command can read."""
+        try:
+            records = [
+                FileRecord(path=self._relative(final), size=temporary.stat().st_size, sha256=digest(temporary))
+                for final, temporary in staged.items()
+            ]
+            made_from: Spec = fields["spec"]
+            vlm = self.vlms(made_from)
+            manifest = Manifest(files=records, data_version=data_version(records), vlm=vlm, **fields)
+            content = (manifest.model_dump_json(indent=1) + "\n").encode()
+            if len(content) > MANIFEST_BYTES:
+                raise ValueError(
+                    f"it would have {len(content) >> 20} MiB, of which {MANIFEST_BYTES >> 20} are read"
+                )
+            parse_manifest(content.decode())
+        except ValueError as error:
+            raise UserError(
+                f"{path} cannot be written ({wrong_with(error)}); fix the names or the files."
+            ) from None
+        return manifest, content
 
     def receive(self, path: Path, content: bytes, staged: Sequence[Path]) -> None:
         """Install an artifact of another results root: its manifest as it is, to the byte, and its files, staged

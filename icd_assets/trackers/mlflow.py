@@ -20,6 +20,7 @@ class _Mlflow:
         # A server that is gone is given up after seconds, not after minutes; the user's own values win.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the password in it, too
         from mlflow import MlflowClient
         from mlflow.entities import Param
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from icd_assets.runtime.foreign import harmless
-from icd_assets.runtime.secrets import redacted
 from icd_assets.trackers.interface import TrackedRun, Tracker
 from icd_assets.trackers.known import opener
+from icd_assets.trackers.output import hidden, hide_keys_in_logs, without_keys
 
-_READ = 10_000  # characters of an error's text, of which 200 are shown
+_READ, _SHOWN = 10_000, 200  # characters of an error's text
+_LONGEST_KEY = 4096  # characters
+_LONGEST_LINK = 1000
 
 
 class Trackers:
@@ -47,14 +49,29 @@ class Trackers:
             self._guarded(name, lambda tracker=tracker: act(tracker))  # type: ignore[misc]
 
     def _opened(self, name: str) -> None:
+        hide_keys_in_logs()
         tracker = opener(name)(self._run)
-        self._open[name], self.links[name] = tracker, tracker.link
+        self._open[name] = tracker
+        # An address may have a password in it, and a link goes into manifests and into Dagster's records.
+        self.links[name] = harmless(hidden(str(tracker.link)))[:_LONGEST_LINK]
 
     def _guarded(self, name: str, act: Callable[[], None]) -> None:
         try:
-            act()
-        except Exception as error:  # noqa: BLE001 - a library, a disk or a server of another's; training goes on
+            with without_keys():
+                act()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a library, a disk or a server of another's
             self._open.pop(name, None)
             self.links.pop(name, None)
-            words = harmless(redacted(" ".join(str(error)[:_READ].split())))[:200] or type(error).__name__
-            self._note(f"the tracker {name} is switched off for this run, and training goes on: {words}")
+            self._note(f"the tracker {name} is switched off for this run, and training goes on: {_words(error)}")
+
+
+def _words(error: BaseException) -> str:
+    """The beginning of what a library says, without keys: also those that it knows of a file."""
+    try:
+        text = str(error)
+        shown = hidden(" ".join(text[:_READ].split()))
+    except Exception:  # noqa: BLE001 - of an error of a foreign class, whose text is one more
+        return type(error).__name__
+    if len(text) > _READ:  # the half of a key that was cut is not found
+        shown = shown[: max(0, len(shown) - _LONGEST_KEY)]
+    return harmless(shown)[:_SHOWN] or type(error).__name__

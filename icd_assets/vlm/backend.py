@@ -99,6 +99,11 @@ class Backend(ABC):
         for number, questions in enumerate(requests):
             self.ask(questions, partial(hand_over, number))
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What answered, besides ``digest``: for the record, in the environment of what is made of the answers."""
+        return {}
+
     def close(self) -> None:  # noqa: B027 - most backends hold nothing
         """Give back what answering took besides memory; whoever asks again opens it again."""
 

@@ -4,7 +4,8 @@ The answer that the model writes, all its beams, and the likelihoods of all gold
 prompt together, and prompts with the same first demonstrations one pass over those
 (:mod:`icd_assets.vlm.prefix_states`). Where ``exact``, as for a small model on a CPU, a prompt's numbers are the
 same bits whatever it is asked with: rows share a batch only if they are padded to the same width, which each row's
-own length determines, and no product has so few rows that BLAS takes another kernel for it.
+own length determines, and a batch is filled up with copies of its last row until no product has so few rows that
+BLAS takes another kernel for it (:func:`icd_assets.vlm.cpu.least_rows`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 from icd_assets.vlm.backend import Reply
 from icd_assets.vlm.batches import Batches
 from icd_assets.vlm.cached_inputs import CachedInputs
+from icd_assets.vlm.cpu import least_rows
 from icd_assets.vlm.decoding import LEAST_ROWS, Decoder, likelihood
 from icd_assets.vlm.inputs import Asked
 from icd_assets.vlm.prefix_states import Beginning, Piece, PrefixStates, State, state_of
@@ -62,6 +64,7 @@ class BranchingPath:
         self._states = PrefixStates(state_bytes)
         self._exact = exact
         self._tail = LEAST_ROWS if exact else 1
+        self._least = least_rows(model, one_thread=batches.small) if exact else 1
 
     def run(self, asked: Sequence[Asked]) -> Iterator[Replies]:
         """Batch by batch the answers, by their position in ``asked``."""
@@ -103,7 +106,8 @@ class BranchingPath:
         self, pieces: Sequence[Piece], states: Mapping[Beginning, State]
     ) -> Iterator[tuple[Piece, Tensor]]:
         def compute(batch: Sequence[Piece]) -> list[Tensor]:
-            inputs = self._inputs.fed(batch, states)
+            filled = self._filled(batch, self._inputs.width(len(batch[0].ids)))
+            inputs = self._inputs.fed(filled, states)
             cache = self._model(**inputs, logits_to_keep=1).past_key_values
             fed = inputs["input_ids"].shape[1]
             return state_of(cache, cache.get_seq_length() - fed, [len(piece.ids) for piece in batch])
@@ -113,9 +117,10 @@ class BranchingPath:
             yield from zip(batch, computed, strict=True)
 
     def _generated(self, batch: Sequence[_Leaf], states: Mapping[Beginning, State]) -> list[Replies]:
-        inputs = self._inputs.branched([leaf.piece for leaf in batch], states, self._decoder.beams)
+        pieces = self._filled([leaf.piece for leaf in batch], self._decoder.beams)
+        inputs = self._inputs.branched(pieces, states, self._decoder.beams)
         texts = self._decoder.generated(self._model, inputs)
-        return [dict.fromkeys(leaf.requests, text) for leaf, text in zip(batch, texts, strict=True)]
+        return [dict.fromkeys(leaf.requests, text) for leaf, text in zip(batch, texts, strict=False)]
 
     def _scored(
         self,
@@ -123,7 +128,9 @@ class BranchingPath:
         states: Mapping[Beginning, State],
         targets: Sequence[Sequence[tuple[int, ...]]],
     ) -> list[Replies]:
-        inputs = self._inputs.fed([leaf.piece for leaf in batch], states)
+        pieces = [leaf.piece for leaf in batch]
+        rows = min(self._tail, self._inputs.width(len(pieces[0].ids)))  # of the logits, of the layers
+        inputs = self._inputs.fed(self._filled(pieces, rows), states)
         # The token at position p is predicted at p − 1: a row's n targets at [length − n, length).
         lengths = [len(leaf.piece.ids) for leaf in batch]
         first = min(length - len(own[0]) for length, own in zip(lengths, targets, strict=True))
@@ -133,8 +140,12 @@ class BranchingPath:
         logits: Tensor = self._model(**inputs, logits_to_keep=kept).logits  # [B, P, V]
         return [
             {at: likelihood(rows, length - first, target) for at, target in zip(leaf.requests, own, strict=True)}
-            for leaf, length, rows, own in zip(batch, lengths, logits, targets, strict=True)
+            for leaf, length, rows, own in zip(batch, lengths, logits, targets, strict=False)
         ]
+
+    def _filled(self, pieces: Sequence[Piece], rows: int) -> list[Piece]:
+        """Pieces whose products have ``rows`` rows each or more; the copies are left out of what is answered."""
+        return [*pieces, *[pieces[-1]] * (-(-self._least // rows) - len(pieces))]
 
     def _alike(
         self, items: Sequence[Item], piece_of: Callable[[Item], Piece], *, to_the_end: bool = False

@@ -81,6 +81,11 @@ class CachedBackend(Backend):
         refused = {"vlm_prompts_refused": self.refused} if self.refused else {}
         return {"vlm_prompts_asked": self.asked, "vlm_prompts_reused": self.reused, **refused}
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Of the model, if it was asked anything."""
+        return self.backend.environment if self.asked else {}
+
     def _key(self, question: Question) -> bytes:
         prompt, answer = question.prompt, question.answer
         images = iter([self._image_digest(path) for path in prompt.images])

@@ -43,6 +43,7 @@ class CachedInputs:
 
     def rows(self, texts: Sequence[str], images: Sequence[tuple[Path, ...]]) -> list[Row]:
         """``ids`` are those that the model reads: an image token per row of its features."""
+        self._features.prepare(key for paths in images for key in self._features.keys(paths))
         found = zip(texts, self._tokens(texts), images, strict=True)
         return [self._row(text, ids, paths) for text, ids, paths in found]
 

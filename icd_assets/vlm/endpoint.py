@@ -26,6 +26,8 @@ from icd_assets.vlm.backend import Generation
 Server = Literal["vllm", "sglang", "transformers", "openai"]
 
 _NEUTRAL = {"frequency_penalty": 0, "presence_penalty": 0}
+# Of ``name==version``, in what a file and a terminal show as it is.
+DECLARED_ENGINE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}==[A-Za-z0-9][A-Za-z0-9._+!-]{0,127}$"
 # What a request says by itself: extra_body may not say it once more.
 _OURS = {
     *("model", "messages", "stream", "n", "seed", "temperature", "max_tokens", "max_completion_tokens"),
@@ -51,6 +53,17 @@ class Endpoint(BaseModel):
     )
     revision: str | None = Field(None, description="Pin: the revision of the weights that are served.")
     weights_digest: str | None = Field(None, description="Pin: any digest of the weights that are served.")
+    engine: str | None = Field(
+        None,
+        pattern=DECLARED_ENGINE,
+        description="Which program answers, as name==version, e.g. vllm==0.11.0: then part of what answers are "
+        "known by. A server that says it is another is not asked.",
+    )
+    deterministic: bool = Field(
+        False,
+        description="Whether an answer does not depend on what the server computes beside it (vLLM: "
+        "VLLM_BATCH_INVARIANT=1, SGLang: --enable-deterministic-inference): part of what answers are known by.",
+    )
     api_key_env: str | None = Field(
         None,
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
@@ -76,6 +89,12 @@ class Endpoint(BaseModel):
     @classmethod
     def _one_address(cls, url: str) -> str:
         return _plain_http(url)
+
+    @field_validator("engine")
+    @classmethod
+    def _in_small_letters(cls, engine: str | None) -> str | None:
+        name, _, version = (engine or "").partition("==")
+        return f"{name.lower()}=={version}" if engine is not None else None
 
     @field_validator("replicas")
     @classmethod
@@ -122,8 +141,13 @@ class Endpoint(BaseModel):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides an answer: neither where the model is served nor how hard it is pressed."""
-        return self.model_dump(include={"model", "server", "revision", "weights_digest", "extra_body"})
+        """What decides an answer: neither where the model is served nor how hard it is pressed.
+
+        What was added later stands here only where it is set: else answers of before would be asked anew.
+        """
+        declared = {"engine"} if self.engine is not None else set()
+        declared |= {"deterministic"} if self.deterministic else set()
+        return self.model_dump(include={"model", "server", "revision", "weights_digest", "extra_body", *declared})
 
     @property
     def digest(self) -> str:

@@ -11,6 +11,8 @@ and the extra fields of requests (:attr:`Endpoint.identity`), and by
    SGLang fill), so that other weights behind an old name are asked anew. `transformers serve` lists what lies in
    the hub's cache, which says nothing of what it loaded, and is not asked.
 Artifacts are compared by the identity alone, so a plan needs no server.
+Before the first prompt each server is asked which engine it runs (:mod:`icd_assets.vlm.endpoint_engine`). One that
+the catalog does not declare, or another than its neighbour's, ends the run.
 
 An answer's likelihood is read from vLLM's ``prompt_logprobs`` of prompt + answer, over exactly the answer's
 tokens. How many these are is measured once per query and answer, without demonstrations: what follows the
@@ -20,8 +22,10 @@ longest common beginning of the prompt's token ids with and without the answer, 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
@@ -41,7 +45,8 @@ from icd_assets.vlm.backend import (
 )
 from icd_assets.vlm.data_url import data_url, with_urls
 from icd_assets.vlm.endpoint import Endpoint
-from icd_assets.vlm.endpoint_client import EndpointClient, PromptRefused, Unavailable
+from icd_assets.vlm.endpoint_client import PAGE_SECONDS, EndpointClient, PromptRefused, Unavailable
+from icd_assets.vlm.endpoint_engine import Engine, recorded, require_alike
 from icd_assets.vlm.endpoint_pool import Task, ask_all
 from icd_assets.vlm.endpoint_scores import OPEN_ENDED, SCORED, UNSCORED, answer_tokens, likelihood
 from icd_assets.vlm.lru import ByteLru
@@ -72,8 +77,34 @@ class EndpointBackend(ApartBackend):
         self._tails: dict[Tail, list[int]] = {}
         self._asked_for = 0
         self._refused = 0
+        self._engines: dict[str, Engine] = {}  # by address, of the servers that were asked for it
+        self._all_met = False
         if not endpoint.pinned and endpoint.names_weights:
             self.digest = sha256_json([endpoint.digest, run_async(self._root())])
+            run_async(self._meet_all())
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return recorded(self._engines.values())
+
+    async def _meet_all(self) -> None:
+        """Before the first prompt, ask each server for its engine. Raises ``UserError`` for one that is not to be
+        asked anything; one that is away now is left to :meth:`_meet`."""
+        quick = {"retries": 0, "timeout_seconds": min(PAGE_SECONDS, self.endpoint.timeout_seconds)}
+
+        async def meet(url: str) -> None:
+            with suppress(Unavailable):
+                async with EndpointClient(self.endpoint.at(url).model_copy(update=quick)) as client:
+                    self._engines[url] = await client.engine()
+
+        await asyncio.gather(*map(meet, self.endpoint.urls))
+        require_alike(self.endpoint, self._engines)
+        self._all_met = True
+
+    async def _meet(self, client: EndpointClient) -> None:
+        if client.url not in self._engines:
+            self._engines[client.url] = await client.engine()
+            require_alike(self.endpoint, self._engines)
 
     async def _root(self) -> str | None:
         """What the servers loaded; one that cannot say so now is not asked at all. Raises ``UserError`` if they
@@ -180,8 +211,18 @@ class EndpointBackend(ApartBackend):
         self, prompts: Sequence[Prompt], ask: Task[Result], hand_over: Callable[[Mapping[int, Result]], None]
     ) -> None:
         """``ask`` for every index of ``prompts``; the first failure ends the others."""
+
+        async def met(client: EndpointClient, index: int) -> Result:
+            await self._meet(client)
+            return await ask(client, index)
+
+        async def all_met() -> None:
+            if prompts and not self._all_met:
+                await self._meet_all()
+            await ask_all(self.endpoint, _alike(prompts), met, hand_over)
+
         try:
-            run_async(ask_all(self.endpoint, _alike(prompts), ask, hand_over))
+            run_async(all_met())
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 

@@ -8,11 +8,12 @@ jitter. The key is sent to the server and to nobody else: not to messages, which
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, assert_never
 
 import openai
 from pydantic import BaseModel, Field, ValidationError
@@ -21,8 +22,11 @@ from icd_assets.errors import UserError
 from icd_assets.runtime.foreign import harmless
 from icd_assets.runtime.secrets import redacted
 from icd_assets.vlm.endpoint import Endpoint
+from icd_assets.vlm.endpoint_engine import Engine
 
 _LARGEST_BYTES = 32 << 20  # a prompt's log-probabilities are about a hundred bytes per token
+_LARGEST_PAGE_BYTES = 1 << 20  # of what a server says of itself: a few kilobytes
+PAGE_SECONDS = 10.0  # SGLang asks its scheduler, which may be at work
 _LONGEST_REASON = 300
 _READ_OF_REASON = 1 << 16  # characters
 _LONGEST_KEY = 1 << 13  # characters, in any code
@@ -116,6 +120,10 @@ class EndpointClient:
     ) -> None:
         await self._openai.close()
 
+    @property
+    def url(self) -> str:
+        return self._endpoint.url
+
     async def chat(self, messages: list[dict[str, Any]], fields: dict[str, Any]) -> Reply:
         """One chat completion; ``fields`` are the request's others. Raises ``UserError`` when all tries failed."""
         create: Any = self._openai.chat.completions.with_raw_response.create
@@ -157,6 +165,56 @@ class EndpointClient:
             return None
         root = named[0].root
         return Served(id=named[0].id, root=None if root is None else self._shown(root))
+
+    async def engine(self) -> Engine:
+        """What the server says of itself; nothing, if it answers anything else. Raises :class:`Unavailable` if
+        nobody is there."""
+        match self._endpoint.server:
+            case "vllm":
+                pages = ["version"]
+            case "sglang":
+                pages = ["server_info", "get_server_info"]
+            case "openai":
+                pages = []
+            case "transformers":  # lists what lies in the hub's cache
+                return Engine()
+            case other:
+                assert_never(other)
+        listing = (await self._page(f"{self._endpoint.url}/models")).get("data")
+        entries = [entry for entry in listing if isinstance(entry, dict)] if isinstance(listing, list) else []
+        listed = next((entry for entry in entries if entry.get("id") == self._endpoint.model), {})
+        found: dict[str, Any] = {}
+        root = self._endpoint.url.removesuffix("/v1")
+        for page in pages if root != self._endpoint.url else []:
+            found = found or await self._page(f"{root}/{page}")
+        return Engine.of(self._endpoint, listed, found)
+
+    async def _page(self, url: str) -> dict[str, Any]:
+        """A JSON object that the server is not obliged to have; empty if it has none."""
+        try:
+            content = await self._content(url)
+            found = json.loads(content) if len(content) <= _LARGEST_PAGE_BYTES else None
+        except (openai.APIStatusError, TimeoutError, ValueError, RecursionError):
+            return {}
+        except Unavailable:
+            raise
+        except UserError:  # too large, or compressed: _BoundedHttp
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    async def _content(self, url: str) -> bytes:
+        """Once, and in a short time; of a server that cannot be reached, as often as a prompt is tried."""
+        once = self._openai.with_options(max_retries=0, timeout=PAGE_SECONDS)
+        try:
+            async with asyncio.timeout(2 * PAGE_SECONDS):
+                return await once.get(url, cast_to=bytes)
+        except openai.APIConnectionError as error:
+            if not type(error.__cause__).__name__.startswith(
+                "Connect"
+            ):  # httpx's; there are two generations of it
+                raise TimeoutError from None
+        found: bytes = await self._in_time(self._openai.get(url, cast_to=bytes))
+        return found
 
     def _saw(self, status: int) -> None:
         self.pushed_back += status in _PUSHES_BACK

@@ -1,4 +1,7 @@
-"""A model's image features, cached: one pass through processor and vision tower per image.
+"""A model's image features, cached: one pass through processor and vision tower per image and run.
+
+They are kept in memory, and what that has no room for on disk: reading a picture's features back takes less than
+the processor alone takes for it. The processor prepares the next pictures in threads while the tower has one.
 
 transformers lets a model take what its vision tower made earlier (``mm_encoder_outputs``); every family
 tested here does. Each image goes through by itself, so its features never depend on its neighbours. Where a
@@ -10,21 +13,25 @@ Legend: T image tokens, H hidden.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from icd_assets.runtime.foreign import first_line
-from icd_assets.vlm.images import read_image
+from icd_assets.runtime.prefetch import prefetch
+from icd_assets.vlm.images import read_ahead, read_image
 from icd_assets.vlm.lru import ByteLru
 from icd_assets.vlm.refusals import PictureRefused
+from icd_assets.vlm.spill import Spill, Spilled
 
 _PLACE_TOKENS = 1 << 25  # a pointer each
+_ON_DISK = 32 << 30  # bytes: Qwen2.5-VL-3B's of 20,000 pictures of 640 × 480 in bfloat16
 
 Grid = tuple[int, int, int]  # patches in time, height, width
 Key = tuple[Path, bool]  # an image, and whether it is encoded as one of several
@@ -69,7 +76,9 @@ class ImageFeatures:
         self._model = model
         self._encode = model.base_model.get_image_features
         self._parameters = inspect.signature(self._encode).parameters
-        self._cache: ByteLru[Key, _Encoded] = ByteLru(limit, lambda encoded: encoded.nbytes)
+        self._cache: ByteLru[Key, _Encoded] = ByteLru(limit, lambda encoded: encoded.nbytes, self._put_aside)
+        self._spill = Spill(_ON_DISK)
+        self._aside: dict[Key, tuple[Spilled, ...]] = {}
         # Apart: a prompt's length must not cost a second pass over an image whose features had to go.
         self._places: ByteLru[Key, Place] = ByteLru(_PLACE_TOKENS, lambda place: len(place.ids))
 
@@ -84,7 +93,7 @@ class ImageFeatures:
         return [(path, several) for path in images]
 
     def place(self, key: Key) -> Place:
-        return self._places.get(key, lambda: self._encoded(key).place)
+        return self._places.find(key) or self._encoded(key).place
 
     def together(self, keys: Sequence[Key]) -> dict[str, Any]:
         """``mm_encoder_outputs`` of these images, in this order."""
@@ -97,16 +106,40 @@ class ImageFeatures:
             output.deepstack_features = [list(layer) for layer in zip(*(one.deep for one in encoded), strict=True)]
         return {"image": output}
 
-    def _encoded(self, key: Key) -> _Encoded:
-        return self._cache.get(key, lambda: self._encode_image(*key))
+    def prepare(self, keys: Iterable[Key]) -> None:
+        """Encode those images that never were, the next ones in threads at the processor meanwhile."""
+        missing = [key for key in dict.fromkeys(keys) if self._places.find(key) is None]
+        if len(missing) < 2:
+            return  # nothing to do meanwhile
+        for key, prepared in prefetch(lambda key: (key, self._prepared(key, read_ahead(key[0]))), missing):
+            self._cache.get(key, lambda: self._encode_image(key, prepared))  # noqa: B023 - called here
 
-    @torch.inference_mode()
-    def _encode_image(self, path: Path, several: bool) -> _Encoded:
-        """One image by itself; as one of ``several`` beside itself."""
+    def _encoded(self, key: Key) -> _Encoded:
+        return self._cache.get(key, lambda: self._from_disk(key) or self._encode_image(key, None))
+
+    def _put_aside(self, key: Key, encoded: _Encoded) -> None:
+        if key not in self._aside:
+            places = [self._spill.write(tensor) for tensor in (encoded.features, *encoded.deep)]
+            if None not in places:
+                self._aside[key] = tuple(place for place in places if place)
+
+    def _from_disk(self, key: Key) -> _Encoded | None:
+        if key not in self._aside or (place := self._places.find(key)) is None:
+            return None
+        read = [self._spill.read(spilled) for spilled in self._aside[key]]
+        features, *deep = [None if tensor is None else tensor.to(self._model.device) for tensor in read]
+        if features is None or None in deep:
+            return None
+        return _Encoded(place, features, tuple(tensor for tensor in deep if tensor is not None))
+
+    def _prepared(self, key: Key, image: Image.Image | None) -> Mapping[str, Any] | None:
+        """What the processor makes of one image by itself, as one of several beside itself; None of none."""
+        if image is None:
+            return None
+        path, several = key
         count = 2 if several else 1
-        image = read_image(path)
         try:
-            inputs = self._processor(
+            inputs: Mapping[str, Any] = self._processor(
                 text=[self._processor.image_token * count],
                 images=[[image] * count],
                 add_special_tokens=False,
@@ -116,6 +149,12 @@ class ImageFeatures:
             raise
         except Exception as error:  # noqa: BLE001 - each family refuses in its own way
             raise PictureRefused(path, first_line(error)) from None
+        return inputs
+
+    @torch.inference_mode()
+    def _encode_image(self, key: Key, prepared: Mapping[str, Any] | None) -> _Encoded:
+        inputs = prepared or self._prepared(key, read_image(key[0]))
+        assert inputs is not None
         device, dtype = self._model.device, self._model.dtype
         given = {
             name: value.to(device, dtype if value.is_floating_point() else None)
@@ -125,8 +164,10 @@ class ImageFeatures:
         output = self._encode(**given, return_dict=True)
         ids, features = inputs["input_ids"][0].tolist(), output.pooler_output
         grid = tuple(given["image_grid_thw"][0].tolist()) if self.have_grids else None
+        found = Place(tuple(ids[: len(ids) // (2 if key[1] else 1)]), grid)
+        place = self._places.get(key, lambda: found)
         return _Encoded(
-            place=Place(tuple(ids[: len(ids) // count]), grid),
+            place=place,
             features=features if isinstance(features, Tensor) else features[0],
             deep=tuple(layer[0] for layer in output.get("deepstack_features") or ()),
         )

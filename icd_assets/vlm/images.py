@@ -12,6 +12,7 @@ first frame is taken.
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from icd_assets.vlm.picture_file import PIXELS, NoPicture, open_picture
 # Odd metadata is no reason to refuse a picture. Said once for the process: a filter that is set and taken back
 # around each file, as catch_warnings does, is not safe in threads.
 warnings.filterwarnings("ignore", module="PIL")
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it writes a line of its own beside our sentence
 
 Size = tuple[int, int]  # width, height in pixels, upright
 Treatment = Literal["on white", "high byte", "profile"]
@@ -50,9 +52,14 @@ def read_image(path: Path) -> Image.Image:
     return image
 
 
+def read_ahead(path: Path) -> Image.Image | None:
+    """:func:`read_image` for a picture that may wait for its reader; None for one that is too large to."""
+    return _read(path, _AHEAD)
+
+
 def read_images(paths: Iterable[Path]) -> Generator[Image.Image, None, None]:
     """:func:`read_image` of each path, in order, the next ones in threads meanwhile unless they are large."""
-    for path, image in prefetch(lambda path: (path, _read(path, _AHEAD)), paths):
+    for path, image in prefetch(lambda path: (path, read_ahead(path)), paths):
         yield read_image(path) if image is None else image
 
 

@@ -15,12 +15,19 @@ class ByteLru(Generic[Key, Value]):
     """Keeps the values used last, as long as their ``size_of`` sum fits ``limit`` bytes.
 
     A value larger than the limit is handed through and not kept. Threads may share it; one of them makes a value.
+    ``dropped`` gets each value that has to go.
     """
 
-    def __init__(self, limit: int, size_of: Callable[[Value], int]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        size_of: Callable[[Value], int],
+        dropped: Callable[[Key, Value], object] = lambda key, value: None,
+    ) -> None:
         self.limit = limit
         self.size = 0
         self._size_of = size_of
+        self._dropped = dropped
         self._values: OrderedDict[Key, Value] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -47,8 +54,9 @@ class ByteLru(Generic[Key, Value]):
             self._values[key] = value
             self.size += self._size_of(value)
             while self.size > self.limit:
-                _, dropped = self._values.popitem(last=False)
+                old, dropped = self._values.popitem(last=False)
                 self.size -= self._size_of(dropped)
+                self._dropped(old, dropped)
 
     def __len__(self) -> int:
         return len(self._values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import get_type_hints
 
 import pytest
@@ -78,3 +78,19 @@ def test_a_clock_that_was_set_back_makes_nothing_older_than_what_it_is_made_of(
         latest = max(manifest.created_at for manifest in (*inputs, there) if manifest is not None)
         now = datetime.fromisoformat(build._moment(cell, spec))
         assert now == datetime.fromisoformat(latest) + timedelta(seconds=1)
+
+
+def test_who_answered_is_in_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from icd_assets.assets import build
+    from icd_assets_tests.worlds.manifests import new_world
+
+    def made(run: StepRun) -> Report:
+        run.asked.append(SimpleNamespace(environment={"vlm_engine": "vllm==0.11.0"}))  # type: ignore[arg-type]
+        (run.staging / "x").write_text("x", encoding="utf-8")
+        return Report(files={cell.paths.rl_data: run.staging / "x"}, facts={})
+
+    cell = new_world(tmp_path).cell()
+    monkeypatch.setattr(build, "maker", lambda _: made)
+    found = build.build(cell, "rl_data", force=True).manifest.environment
+    assert found["vlm_engine"] == "vllm==0.11.0"
+    assert {"torch", "device"} <= found.keys()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import random
 import resource
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from icd_assets.datasets import parquet_file, text_file
+from icd_assets.datasets import parquet_file, parquet_pages, text_file
 from icd_assets.datasets.ids import check_image_names
 from icd_assets.datasets.json_file import read_json
 from icd_assets.datasets.table_file import TableFile
@@ -58,6 +63,23 @@ def test_a_line_without_end(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"question,image\n" + b"a" * (17 << 20))
     with pytest.raises(UserError, match="has more than 8 MiB in line 2"):
         list(TableFile(path=str(tmp_path / name)).rows())
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+@pytest.mark.parametrize("line", ["\n", "\r", ",\n"], ids=["LF", "CR", "comma"])
+def test_millions_of_empty_lines(tmp_path: Path, name: str, line: str) -> None:
+    (tmp_path / name).write_text(
+        "question,answer\n" + line * (9_000_000 // len(line)), newline="", encoding="utf-8"
+    )
+    with pytest.raises(UserError, match=r"is next to nothing but line breaks, over 3,000,000 of them"):
+        list(TableFile(path=str(tmp_path / name)).rows())
+
+
+def test_a_tab_in_what_is_wrong_is_no_tab_on_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text('question\tanswer\n"a"b\tc\n', encoding="utf-8")
+    with pytest.raises(UserError, match="fix the quotes of that record") as refused:
+        list(TableFile(path=str(tmp_path / "a.tsv")).rows())
+    assert str(refused.value).isprintable()
 
 
 def test_a_million_columns(tmp_path: Path) -> None:
@@ -116,6 +138,77 @@ def test_parquet_that_grows_within_lists_and_pages(tmp_path: Path, kind: str) ->
     with pytest.raises(UserError, match=r"holds over 256 MiB|pages of DELTA_BYTE_ARRAY, which are not read"):
         list(TableFile(path=str(path)).rows())
     assert pool.max_memory() <= most
+
+
+@pytest.mark.parametrize("kind", ["numbers", "records", "lists of lists", "texts", "version 2"])
+def test_a_row_with_millions_of_values_is_known_by_the_headers_of_its_pages(tmp_path: Path, kind: str) -> None:
+    """Its pages take some hundred bytes, and its footer counts one row."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    count = 3_000_000
+    zeros = pa.array(np.zeros(count, np.int8))
+    inner: dict[str, Any] = {
+        "records": lambda: pa.StructArray.from_arrays([zeros, zeros], names=["x", "y"]),
+        "lists of lists": lambda: pa.ListArray.from_arrays(pa.array(range(count + 1), pa.int32()), zeros),
+        "texts": lambda: pa.DictionaryArray.from_arrays(zeros, pa.array([""])),
+    }
+    answers = pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), inner.get(kind, lambda: zeros)())
+    table = pa.table({"answer": answers, "question": ["?"]})
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path, compression="zstd", data_page_version="2.0" if kind == "version 2" else "1.0")
+    assert path.stat().st_size < 50_000
+    with pytest.raises(
+        UserError, match=f"declares {count} values of lists in [0-9]+ bytes; write the table again"
+    ):
+        list(TableFile(path=str(path)).rows())
+    assert len(list(TableFile(path=str(path)).rows(only=["question"]))) == 1, "the other column may be read"
+
+
+def test_lists_of_records_in_several_groups_are_read(tmp_path: Path) -> None:
+    """Arrow gives no nested column with several dictionaries at once; each group has its own."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    answers = [[{"answer": f"{row % 7} {at}", "sure": "yes"} for at in range(row % 4)] for row in range(300)]
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"answers": answers}), path, row_group_size=50, data_page_size=100)
+    with pytest.raises(pa.ArrowNotImplementedError, match="Nested data conversions"):
+        leaves = ["answers.list.element.answer", "answers.list.element.sure"]
+        list(pq.ParquetFile(path, read_dictionary=leaves).iter_batches())
+    assert [row["answers"] for _, row in TableFile(path=str(path)).rows()] == answers
+    with path.open("rb") as file:
+        assert parquet_pages.declared_values(file, [0, 1]) == sum(max(1, len(one)) for one in answers)
+
+
+def test_a_nested_column_that_changes_its_dictionary_is_not_read_without_one() -> None:
+    """No writer makes one. Without dictionaries each text would be there as often as it stands in the table."""
+    import pyarrow as pa
+
+    class File:
+        num_row_groups = 1
+
+        def iter_batches(self, **options: object) -> Iterator[object]:
+            raise pa.ArrowNotImplementedError("Nested data conversions not implemented for chunked array outputs")
+
+    problem = parquet_file._expanded(File(), ["l.list.element"], 100)  # type: ignore[arg-type]
+    assert problem == "has a list or record of texts whose dictionary changes within a group of rows"
+
+
+@pytest.mark.parametrize("at", range(0, 100, 3))
+def test_metadata_of_anything(at: int) -> None:
+    """No byte of a footer or of a page's header ends in more than an error that says so."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"l": [["a", "b"], []] * 20}), buffer, data_page_size=20)
+    content, random_ = bytearray(buffer.getvalue()), random.Random(at)
+    for _ in range(3):
+        content[random_.randrange(len(content))] = random_.randrange(256)
+    with suppress(ValueError):
+        assert parquet_pages.declared_values(io.BytesIO(bytes(content)), [0]) >= 0
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a/" + "é" * 130 + ".png", "../a", "a/../../b", "/etc/passwd"])

@@ -8,6 +8,8 @@ import uuid
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from icd_assets_tests.lineage.test_lineage import RL
 from icd_assets_tests.worlds.commands import Run
 from icd_assets_tests.worlds.manifests import KEY, World, document
@@ -51,6 +53,21 @@ def test_in_toto(world: World, run: Run) -> None:
     } in given
     vlm = by_type["rl_data"]["predicate"]["buildDefinition"]["resolvedDependencies"][-1]
     assert vlm == {"name": "vlm", "digest": {"icdAssets": rl_data["want"]["inputs"]["vlm"]["data_version"]}}
+
+
+def test_a_models_server_is_no_version_of_the_builder(
+    world: World, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from icd_assets_tests.worlds import manifests as module
+
+    server = {"vlm_engine": "vllm==0.11.0", "vlm_max_model_len": "4096"}
+    monkeypatch.setattr(module, "ENVIRONMENT", {**module.ENVIRONMENT, **server})
+    world.cell()
+    for one in lines(run, "in-toto"):
+        definition, details = one["predicate"]["buildDefinition"], one["predicate"]["runDetails"]
+        assert server.items() <= definition["internalParameters"]["environment"].items()
+        assert not server.keys() & details["builder"]["version"].keys()
+    assert "the model's server: engine vllm==0.11.0, max_model_len 4096" in run("lineage", KEY).output
 
 
 def test_openlineage(world: World, run: Run) -> None:

@@ -98,8 +98,11 @@ def home(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_two_hosts_that_start_at_once_create_the_tables_once(workplace: Workplace, tmp_path: Path) -> None:
-    """20 times, each with an empty database; two homes, so that no lock of this machine is in between."""
+@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.torture)])
+def test_two_hosts_that_start_at_once_create_the_tables_once(
+    workplace: Workplace, tmp_path: Path, rounds: int
+) -> None:
+    """Each time with an empty database; two homes, so that no lock of this machine is in between."""
     with postgres() as server:
         hosts = [
             subprocess.Popen(
@@ -113,7 +116,7 @@ def test_two_hosts_that_start_at_once_create_the_tables_once(workplace: Workplac
             for name in ("one", "other")
         ]
         answers = []
-        for _ in range(20):
+        for _ in range(rounds):
             for host in hosts:
                 print(file=host.stdin)
             answers += [host.stdout.readline().strip() for host in hosts if host.stdout is not None]
@@ -122,7 +125,7 @@ def test_two_hosts_that_start_at_once_create_the_tables_once(workplace: Workplac
             server.sql("CREATE SCHEMA public")
         for host in hosts:
             host.communicate(timeout=60)
-    assert answers == ["opened"] * 40
+    assert answers == ["opened"] * 2 * rounds
 
 
 @pytest.mark.slow

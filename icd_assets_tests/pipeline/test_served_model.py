@@ -198,7 +198,9 @@ def test_rl_data_of_a_served_model_from_one_command(
     assert {text for _, _, text in found} <= set(WORDS)
     assert found == answers(place, "here")
     manifest = place.results / "demo/generated_data/rl_data_RandSampler_served.json.manifest.json"
-    wanted = json.loads(manifest.read_text(encoding="utf-8"))["want"]
+    written = json.loads(manifest.read_text(encoding="utf-8"))
+    wanted = written["want"]
+    assert written["environment"]["vlm_engine"] == "unknown"  # it does not say
     assert wanted["config"]["vlm"]["endpoint"]["model"] == str(tiny_guesser())
     assert served not in manifest.read_text(encoding="utf-8")
     without_key = _experiment(place, monkeypatch, LEVER_LM_CHECKPOINT_PATH=str(v2))

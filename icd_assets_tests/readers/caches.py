@@ -16,6 +16,7 @@ from icd_assets.cli.report import _current
 from icd_assets.cli.ui import _read as read_running
 from icd_assets.datasets.columns import read_table, table_of, write_table
 from icd_assets.datasets.verified_images import Stamp, VerifiedImages
+from icd_assets.defs.executors.choice import executor
 from icd_assets.defs.runs.instance import enter_home
 from icd_assets.defs.runs.instance_checks import _readable
 from icd_assets.defs.runs.unrecorded import _rows
@@ -37,6 +38,8 @@ from icd_assets.store.journal import Journal
 from icd_assets.store.manifest import Manifest, read_manifest
 from icd_assets.store.ownership import Ownership
 from icd_assets.store.store import Store, _content
+from icd_assets.trackers.stored_keys import _read as _read_keys
+from icd_assets.trackers.stored_keys import stored_keys
 from icd_assets.upkeep.doctor.databases import databases, half_written
 from icd_assets.vlm.answer_store import AnswerStore
 from icd_assets_tests.fuzz.targets import manifest as manifest_target
@@ -72,6 +75,11 @@ def _note(path: Path) -> None:
 def _home(path: Path) -> None:
     os.environ["DAGSTER_HOME"] = str(path.parent)
     enter_home()
+
+
+def _executor(path: Path) -> None:
+    os.environ |= {"ICD_EXECUTOR": "in_process", "ICD_EXECUTOR_CONFIG": str(path)}
+    executor()
 
 
 def _new_home(path: Path) -> None:
@@ -236,7 +244,14 @@ def _record(path: Path) -> None:
     _manifest_of(path.parent)
 
 
+def _keys(path: Path) -> None:
+    os.environ["NETRC"] = str(path)
+    _read_keys.cache_clear()
+    stored_keys()
+
+
 READERS: dict[str, Reader] = {
+    "keys of trackers": Reader(_keys, ".netrc", b"machine h login l password 0123456789\n", cache=True),
     "digests": Reader(_digests, "digests.json", b'{"/a": [1, 2, "%s"]}' % (b"0" * 64), cache=True),
     "journal": Reader(
         _journal,
@@ -248,6 +263,7 @@ READERS: dict[str, Reader] = {
     "note": Reader(_note, "one.json", b'{"work": "w", "run_id": "", "pid": 1, "host": "h", "since": "s"}'),
     "dagster.yaml": Reader(_home, "dagster.yaml", b"telemetry: {enabled: false}\n"),
     "dagster.yaml, looked at": Reader(_instance, "dagster.yaml", b"telemetry: {enabled: false}\n", cache=True),
+    "settings of an executor": Reader(_executor, "executor.yaml", b"retries: {enabled: {}}\n"),
     "dagster.yaml of init": Reader(_new_home, "dagster.yaml", b"telemetry: {enabled: false}\n"),
     ".env": Reader(_env, ".env", b"A=1\nB=${A}x\n"),
     ".env of init": Reader(_new_home, ".env", b"A=1\n"),

@@ -88,3 +88,21 @@ def test_the_environments_keys():
 
 def test_a_short_key_is_hidden_where_it_stands_alone():
     assert redacted("abc is no abcd", ["abc"], {}) == "*** is no abcd"
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("https://me:s3cr3t-word@host/x", {"s3cr3t-word"}),
+        ("postgresql://me:p%40ss%2Fw0rd@host/x", {"p%40ss%2Fw0rd", "p@ss/w0rd"}),
+        (
+            "https://ghp_0123456789abcdefghij@host, http://a:b2-c3-d4@proxy",
+            {"ghp_0123456789abcdefghij", "b2-c3-d4"},
+        ),
+        ("postgresql://postgres:postgres@host/x", set()),  # it is in too many sentences
+        ("https://anonymous@host/x", set()),
+        ("a://" * 2000 + ":" * 2000, set()),
+    ],
+)
+def test_the_passwords_of_addresses(value, found):
+    assert secrets_of({"SOME_URI": value}) == found

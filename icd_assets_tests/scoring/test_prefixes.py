@@ -89,8 +89,8 @@ def test_second_prefixes_are_drawn_from_the_policy(policy: PointerSelectorV2, em
 class Sure(PointerSelectorV2):
     """Draws nothing but its greedy picks."""
 
-    def scores(self, state: Tensor, candidates: Tensor, chosen: Tensor) -> Tensor:
-        return super().scores(state, candidates, chosen) * 1e6
+    def logits(self, state: Tensor, candidates: Tensor) -> Tensor:
+        return super().logits(state, candidates) * 1e6
 
 
 def test_a_sure_policy_has_its_next_best_last_picks_beside_the_greedy_ones(embeddings: Tensor) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import logging
+import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from rich.console import Console
@@ -26,7 +31,9 @@ from icd_assets.experiment.spec import spec_of
 from icd_assets.lineage import Records, find
 from icd_assets.lineage.there import flags
 from icd_assets.trackers import known
+from icd_assets.trackers import trackers as trackers_module
 from icd_assets.trackers.interface import TrackedRun
+from icd_assets.trackers.trackers import Trackers
 from icd_assets_tests.worlds.manifests import World, new_world
 
 ASSET = "candidate_pools"
@@ -214,3 +221,113 @@ def test_links_of_a_foreign_manifest_are_texts_or_none(tmp_path: Path) -> None:
     manifest = world.make(world.experiment(), ASSET)
     for foreign in ("text", ["a"], {"wandb": 3}, None):
         assert manifest.model_copy(update={"facts": {"trackers": foreign}}).tracker_links == {}
+
+
+# ---- keys in what trackers say -----------------------------------------------------------------------
+
+KEY, PASSWORD, OF_NETRC = "wk-9f8E7d6C5b4A3210ffee", "p%40ss/Wörd-42", "netrc-0123456789abcdef"
+
+
+def echoes(key: str) -> dict[str, str]:
+    """As a server, a proxy or a library writes a key back."""
+    raw = key.encode()
+    return {
+        "plain": f"401: bad key {key}",
+        "in the header": f"{{'Authorization': 'Basic {base64.b64encode(b'api:' + raw).decode()}'}}",
+        "base64": f"sent {base64.b64encode(raw).decode()} to the server",
+        "percent": f"GET /login?key={quote(key, safe='')} failed",
+        "JSON": json.dumps({"error": {"apiKey": key, "of": "me"}}),
+        "JSON in JSON": json.dumps(json.dumps({"apiKey": key})),
+        "bytes": repr({b"X-Api-Key": raw}),
+        "hexadecimal": f"body {raw.hex()}",
+        "on two lines": f"key {key[:8]}\n  {key[8:]}",
+        "in an address": f"https://api:{key}@tracker.example/p failed",
+        "at the end of a long text": f"{'x' * 9990} {key * 3}",
+    }
+
+
+@pytest.fixture
+def keys_of_trackers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[str, ...]:
+    """A key in a variable, a password in an address, and one that the tracker's own log-in has left."""
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://me:{quote(PASSWORD, safe='')}@tracker.example/mlflow")
+    (tmp_path / "netrc").write_text(
+        f"machine api.wandb.ai\n  login user\n  password {OF_NETRC}\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    return KEY, PASSWORD, OF_NETRC
+
+
+@pytest.mark.parametrize("form", echoes(""))
+def test_no_key_is_in_what_a_tracker_raises_prints_logs_or_links(
+    form: str,
+    keys_of_trackers: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    said = [echoes(key)[form] for key in keys_of_trackers]
+
+    class Talkative:
+        def __init__(self, run: object) -> None:
+            for text in said:
+                print(text)
+                logging.getLogger("foreign").warning("%s", text)
+                try:
+                    raise OSError(text)
+                except OSError:
+                    logging.getLogger("foreign").exception("failed")
+                print(text, file=sys.stderr)
+            self.link = said[0]
+
+        def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
+            raise (RuntimeError, SystemExit)[epoch % 2](said[epoch])
+
+        def close(self, *, complete: bool) -> None:
+            raise AssertionError("it was switched off")
+
+    monkeypatch.setattr(trackers_module, "opener", lambda name: Talkative)
+    run = TrackedRun("id", "name", "group", {}, Path("/nowhere"))
+    foreign, handler = logging.getLogger("foreign"), logging.StreamHandler()  # of a library, made at its import
+    monkeypatch.setattr(foreign, "handlers", [handler])
+    for epoch in range(len(said)):
+        notes: list[str] = []
+        trackers = Trackers(["mine"], run, notes.append)
+        trackers.summarize_open({})
+        trackers._each(lambda tracker: None)  # opened, and nothing asked of it
+        link = trackers.links["mine"]
+        trackers.log(epoch, {"loss": 1.0})
+        trackers.close(complete=True)
+        (note,) = notes
+        shown = " ".join([link, note, *capfd.readouterr()])
+        assert "switched off" in note
+        for key in keys_of_trackers:
+            for part in (
+                key,
+                quote(key, safe=""),
+                base64.b64encode(key.encode()).decode()[1:-4],
+                key.encode().hex(),
+            ):
+                assert part[:12] not in shown, shown
+
+
+def test_an_error_that_cannot_be_written_and_a_link_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wild(Exception):
+        def __str__(self) -> str:
+            raise ValueError(KEY)
+
+    class Tracker:
+        link = None
+
+        def __init__(self, run: object) -> None:
+            pass
+
+        def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
+            raise Wild
+
+    monkeypatch.setattr(trackers_module, "opener", lambda name: Tracker)
+    notes: list[str] = []
+    trackers = Trackers(["mine"], TrackedRun("id", "name", "group", {}, Path("/nowhere")), notes.append)
+    trackers._each(lambda tracker: None)
+    assert trackers.links == {"mine": "None"}
+    trackers.log(1, {})
+    assert notes == ["the tracker mine is switched off for this run, and training goes on: Wild"]

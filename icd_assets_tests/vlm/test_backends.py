@@ -63,6 +63,12 @@ def test_a_catalog_is_light_to_read() -> None:
             '"max_pixels": null}',
         ),
         (
+            {"path": "x", "exact": False},
+            '{"dtype": "bfloat16", "prompt": {"layout": "interleaved", "system": null, "question": '
+            '"Question:{question} Short answer:", "answer": "{answer}"}, "batch_size": 8, "min_pixels": null, '
+            '"max_pixels": null, "exact": false}',
+        ),
+        (
             {"endpoint": SERVED},
             '{"prompt": {"layout": "interleaved", "system": null, "question": "Question:{question} Short '
             'answer:", "answer": "{answer}"}, "endpoint": {"model": "Org/m", "server": "vllm", "revision": "abc", '

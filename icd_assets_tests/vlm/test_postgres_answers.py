@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
-import re
 import struct
 import subprocess
 import threading
@@ -13,8 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from icd_assets.assets.build import build
+from icd_assets.cli import group
 from icd_assets.errors import UserError
+from icd_assets.experiment.cell import Cell
+from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.settings import read_settings
 from icd_assets.remote.shared_answers import SharedAnswers
 from icd_assets.vlm import postgres_answers as module
 from icd_assets.vlm.answer_store import AnswerStore
@@ -24,7 +30,7 @@ from icd_assets.vlm.postgres_answers import PostgresAnswers
 from icd_assets_tests.programs import program
 from icd_assets_tests.worlds.postgres import PASSWORD, Server, postgres
 from icd_assets_tests.worlds.two_homes import Homes, homes
-from icd_assets_tests.worlds.workplace import CELL, ROOT, Workplace, shrink
+from icd_assets_tests.worlds.workplace import CELL, KEY, ROOT, Workplace, new_workplace, shrink
 
 __all__ = ["homes"]
 pytest.importorskip("psycopg2")
@@ -275,29 +281,34 @@ def test_push_and_pull(server: Server, homes: Homes, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.slow
 def test_a_train_asks_nothing_that_the_database_knows(
-    server: Server, tmp_path: Path, workplace: Workplace
+    server: Server, tmp_path: Path, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another machine's results folder is empty; its files get the same bytes, and the VLM is asked nothing."""
-    from icd_assets_tests.worlds.workplace import new_workplace
+    """Another machine's results folder is empty; its files get the same bytes, and the VLM is asked nothing.
 
-    shrink(workplace)
+    The first machine is a command of its own, the other is this process: a command takes ten seconds to start.
+    """
     other = new_workplace(tmp_path / "other")
-    shrink(other)
-    settings = {"ICD_ANSWERS": server.url, "PGPASSWORD": PASSWORD}
+    for place in (workplace, other):
+        shrink(place)
+    ended = workplace.train("--to", "beam_data", ICD_ANSWERS=server.url, PGPASSWORD=PASSWORD)
+    assert ended.returncode == 0 and not ended.stderr, ended.stderr
+    for name, value in other.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(other.folder)
+    cell = Experiment.open(Cell.parse(KEY), read_settings(), other.results)
+    for asset in ("candidate_pools", "beam_data"):
+        build(cell, asset)
     beams = []
     for place in (workplace, other):
-        ended = place.train("--to", "beam_data", **settings)
-        assert ended.returncode == 0 and not ended.stderr, ended.stderr
         (found,) = (path for path in place.results.rglob("*beam*.json") if "manifest" not in path.name)
         (manifest,) = place.results.rglob("*beam*.manifest.json")
-        asked = re.search(r'"vlm_prompts_asked": (\d+)', manifest.read_text())
-        assert asked is not None
-        beams.append((found.read_bytes(), int(asked[1]) > 0))
+        facts = json.loads(manifest.read_text(encoding="utf-8"))["facts"]
+        beams.append((found.read_bytes(), facts["vlm_prompts_asked"] > 0))
         assert not (place.results / ".icd_assets/answers.sqlite").exists()
     assert beams[0][0] == beams[1][0] and [again for _, again in beams] == [True, False]
-    doctor = other.run("doctor", *CELL[1:2], CELL[4], CELL[5], "--no-smoke", **settings)
+    doctor = CliRunner().invoke(group, ["doctor", *CELL[1:2], CELL[4], CELL[5], "--no-smoke"])
     assert "PostgreSQL at 127.0.0.1" in doctor.stdout, doctor.stdout
-    assert other.run("verify", **settings).returncode == 0
+    assert CliRunner().invoke(group, ["verify"]).exit_code == 0
     written = [path for place in (workplace, other) for path in place.folder.rglob("*") if path.is_file()]
     assert not [path for path in written if PASSWORD.encode() in path.read_bytes()]
 

@@ -174,6 +174,31 @@ def test_features_that_do_not_fit_are_computed_again(asked: tuple[list[Prompt], 
     assert starved._inputs._features._cache.size <= 4000  # type: ignore[attr-defined]
 
 
+def test_features_that_memory_has_no_room_for_come_back_from_disk(
+    asked: tuple[list[Prompt], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each picture goes through the tower once, however little memory there is for what it made."""
+    prompts, answers = asked
+    expected = load(tiny_vl()).answer_likelihoods(prompts, answers)
+    starved = load(tiny_vl(), feature_bytes=1)
+    fed = Fed(starved, monkeypatch, filled=True)
+    assert starved.answer_likelihoods(prompts, answers) == expected
+    assert starved.answer_likelihoods(prompts[::-1], answers[::-1]) == expected[::-1]
+    assert fed.images == len({image for prompt in prompts for image in prompt.images})
+
+
+def test_features_that_the_disk_has_no_room_for_are_computed_again(
+    asked: tuple[list[Prompt], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts, answers = asked
+    expected = load(tiny_vl()).answer_likelihoods(prompts, answers)
+    starved = load(tiny_vl(), feature_bytes=1)
+    monkeypatch.setattr(starved._inputs._features._spill, "_limit", 0)  # type: ignore[union-attr]
+    fed = Fed(starved, monkeypatch, filled=True)
+    assert starved.answer_likelihoods(prompts, answers) == expected
+    assert fed.images > len({image for prompt in prompts for image in prompt.images})
+
+
 def test_a_prompts_length_costs_no_second_pass(
     asked: tuple[list[Prompt], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +225,9 @@ def test_the_hubs_sampling_settings_do_not_apply(
 class Fed:
     """What goes through a model: rows and tokens of every forward pass, and images through its vision tower."""
 
-    def __init__(self, backend: TransformersBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, backend: TransformersBackend, monkeypatch: pytest.MonkeyPatch, *, filled: bool = False
+    ) -> None:
         self.passes: list[tuple[int, int]] = []
         self.images = 0
         model = backend._model
@@ -214,6 +241,8 @@ class Fed:
             self.images += 1
             return encode(*args, **kwargs)
 
+        if not filled:  # up to which number of rows depends on the processor
+            monkeypatch.setattr(backend._path, "_least", 1)
         monkeypatch.setattr(model, "forward", counted)
         monkeypatch.setattr(backend._inputs._features, "_encode", encoded)
 

@@ -35,6 +35,9 @@ def as_json(body: Any, status: int = 200, **headers: str) -> Answered:
     return Answered(json.dumps(body).encode(), status, named)
 
 
+_NO_PAGE = as_json({"error": {"message": "no such page"}}, 404)
+
+
 def question(body: Json) -> str:
     """The text that a request ends with."""
     content = body["messages"][-1]["content"]
@@ -46,14 +49,20 @@ def echo(body: Json, number: int) -> Answered:
 
 
 class FakeServer(Loopback):
-    """``reply(body, n)`` answers the n-th chat request, n from 1.
+    """``reply(body, n)`` answers the n-th chat request, n from 1; ``pages`` are further ones to be read, by path.
 
     Records bodies, headers, and how many requests were there at once.
     """
 
-    def __init__(self, reply: Callable[[Json, int], Answered] = echo, models: Answered | None = None) -> None:
+    def __init__(
+        self,
+        reply: Callable[[Json, int], Answered] = echo,
+        models: Answered | None = None,
+        pages: dict[str, Answered] | None = None,
+    ) -> None:
         self.reply = reply
-        self.models = models or as_json({"error": {"message": "no such page"}}, 404)
+        self.models = models or _NO_PAGE
+        self.pages = pages or {}
         self.bodies: list[Json] = []
         self.headers: list[dict[str, str]] = []
         self.at_once = self.most_at_once = 0
@@ -65,10 +74,10 @@ class FakeServer(Loopback):
         return Endpoint(**{"url": url, "model": "m", "server": "vllm", "revision": "1", "retries": 1, **fields})
 
     def answer(self, path: str, headers: dict[str, str], content: bytes) -> Answered:
-        if path.endswith("/models"):
+        if not content:
             with self._lock:
                 self.headers.append(headers)
-            return self.models
+            return self.models if path.endswith("/models") else self.pages.get(path, _NO_PAGE)
         body = json.loads(content)
         with self._lock:
             self.bodies.append(body)

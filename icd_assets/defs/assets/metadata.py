@@ -14,6 +14,7 @@ from icd_assets.defs.assets.units import with_unit
 from icd_assets.defs.webserver.addresses import asset_address, report_address, run_address
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.lineage.trace import consumed, trace
+from icd_assets.runtime.provenance import MODEL_SERVER
 from icd_assets.store.manifest import Input, Manifest
 
 # What shares its folder with the evaluation that a report is about, and how the report is called beside it.
@@ -140,5 +141,6 @@ def _origin(manifest: Manifest) -> dict[str, Any]:
         "made_by_run": dg.MetadataValue.dagster_run(manifest.run_id),
         "seconds": manifest.seconds,
         "device": manifest.environment["device"],
+        **{name: manifest.environment[name] for name in MODEL_SERVER if name in manifest.environment},
         "config": dg.MetadataValue.json(manifest.spec.config),
     }

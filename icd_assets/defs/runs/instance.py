@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from icd_assets.defs.runs.postgres import tables_by_one
 from icd_assets.errors import UserError
@@ -43,6 +43,14 @@ def enter_home() -> Path:
             f"the home {printable(str(home))} is not UTF-8, and records could not name what lies in it; rename "
             "it, or work in another."
         ) from None
+    _settings_of(home)
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.chdir(home)
+    return home
+
+
+def _settings_of(home: Path) -> dict[str, Any]:
+    """What dagster.yaml holds. Raises ``UserError`` where Dagster would go on without settings, or not end."""
     settings = home / "dagster.yaml"
     init = f"icd-assets init {shlex.quote(str(home))}"
     if not settings.is_file():
@@ -60,11 +68,9 @@ def enter_home() -> Path:
         raise UserError(f"{settings} holds no settings; write it: {init}")
     if all(line.strip()[:1] in (b"", b"#") for line in lines):
         raise UserError(f"{settings} holds comments alone; move it away and write one: {init}")
-    if content is not None and not isinstance(content, dict):
+    if not isinstance(content, dict):
         raise UserError(f"{settings} holds no settings; move it away and write one: {init}")
-    os.environ["DAGSTER_HOME"] = str(home)
-    os.chdir(home)
-    return home
+    return content
 
 
 @contextmanager
@@ -77,7 +83,7 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
     home = enter_home()
     lock = home / "storage" / "icd_assets.lock"
     lock.parent.mkdir(exist_ok=True)
-    with hold(lock), tables_by_one(read_yaml(home / "dagster.yaml")):
+    with hold(lock), tables_by_one(_settings_of(home)):
         found = _opened(home / "dagster.yaml")
     with found:
         yield found

@@ -37,6 +37,11 @@ class InProcess(BackendConfig):
     batch_size: int = Field(8, gt=0)
     min_pixels: int | None = None
     max_pixels: int | None = None
+    exact: bool | None = Field(
+        None,
+        description="Whether a prompt has the same bits whatever it is asked with; unset: on a CPU. false lets "
+        "prompts of other lengths share a batch.",
+    )
 
     @property
     def source(self) -> str:
@@ -49,6 +54,7 @@ class InProcess(BackendConfig):
             "batch_size": self.batch_size,
             "min_pixels": self.min_pixels,
             "max_pixels": self.max_pixels,
+            **({} if self.exact is None else {"exact": self.exact}),  # manifests of before have none
         }
 
     def digest(self, digests: DigestCache, *, fetch: bool) -> str:
@@ -76,6 +82,7 @@ class InProcess(BackendConfig):
             batch_size=self.batch_size,
             min_pixels=self.min_pixels,
             max_pixels=self.max_pixels,
+            exact=self.exact,
         )
 
     def open_in(self, places: Sequence[Mapping[str, str]] | OnRay, **how: Any) -> Backend:
