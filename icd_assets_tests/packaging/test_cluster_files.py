@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,11 @@ EVERY = [(name, found) for name in FILES for found in objects(name)]
 
 def pods(name: str) -> Iterator[dict[str, Any]]:
     yield from (found["spec"]["template"]["spec"] for found in objects(name) if has(found, "template"))
+
+
+def composed(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "docker" / name).read_text(encoding="utf-8"))
+    return found
 
 
 def has(found: dict[str, Any], field: str) -> bool:
@@ -111,7 +117,7 @@ def test_no_port_is_open_to_all_and_no_password_stands_here() -> None:
     for name in FILES:
         assert all(pod["automountServiceAccountToken"] is False for pod in pods(name))
     assert not re.search(r"://[^/\s]*:[^/\s]*@", "".join((ROOT / name).read_text() for name in FILES))
-    compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text(encoding="utf-8"))
+    compose = composed("compose.yaml")
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
     assert ports and all(port.startswith("127.0.0.1:") for port in ports)
     waiting = compose["x-icd"]["depends_on"]
@@ -142,3 +148,24 @@ def test_slurm_trains_the_cell_of_its_line(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
 def test_shellcheck() -> None:
     subprocess.run(["shellcheck", ROOT / "docker/slurm.sh"], check=True)
+
+
+def test_rays_nodes_are_reached_by_nobody_else() -> None:
+    beside, plain = composed("compose.ray.yaml"), composed("compose.yaml")
+    daemon, workers = beside["services"]["daemon"], beside["services"]["ray"]
+    assert not any("ports" in service for service in beside["services"].values())
+    assert beside["networks"] == {"ray": {"internal": True}}
+    assert workers["networks"] == ["ray"] and daemon["networks"] == ["default", "ray"]
+    address = daemon["environment"]["RAY_ADDRESS"]
+    assert address.partition(":")[0] == daemon["hostname"]
+    assert f"--address={address}" in workers["command"]
+    assert f"--port={address.partition(':')[2]}" in daemon["command"][2]
+    assert daemon["command"][2].endswith(" ".join(plain["services"]["daemon"]["command"]))
+    # What a worker reads lies where the daemon's is.
+    assert {volume.removesuffix(":ro") for volume in workers["volumes"]} <= set(plain["x-icd"]["volumes"])
+    extras = daemon["build"]["args"]["EXTRAS"].split(",")
+    assert "ARG EXTRAS=" in (ROOT / "docker/Dockerfile").read_text(encoding="utf-8")
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    assert set(extras) <= known.keys() and "ray" in extras
