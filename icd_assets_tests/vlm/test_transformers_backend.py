@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import shutil
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -197,6 +198,34 @@ def test_features_that_the_disk_has_no_room_for_are_computed_again(
     fed = Fed(starved, monkeypatch, filled=True)
     assert starved.answer_likelihoods(prompts, answers) == expected
     assert fed.images > len({image for prompt in prompts for image in prompt.images})
+
+
+def test_pictures_prepared_ahead_are_those_of_one_at_a_time(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [Prompt((), image, "which?") for image in images]
+    expected = [load(tiny_vl()).answer_likelihoods([prompt], ["dog"])[0] for prompt in prompts]
+    threads: set[int] = set()
+    backend = load(tiny_vl())
+    features = backend._inputs._features  # type: ignore[union-attr]
+    prepared = features._prepared
+
+    def seen(key: Any, image: Any) -> Any:
+        threads.add(threading.get_ident())
+        return prepared(key, image)
+
+    monkeypatch.setattr(features, "_prepared", seen)
+    assert backend.answer_likelihoods(prompts, ["dog"] * len(prompts)) == expected
+    assert threads and threading.get_ident() not in threads
+    monkeypatch.setattr("icd_assets.vlm.images._AHEAD", 1)  # each is too large to wait for its turn
+    again = load(tiny_vl())
+    assert again.answer_likelihoods(prompts, ["dog"] * len(prompts)) == expected
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(images[0].read_bytes()[:300])
+    for ahead in (1, 1 << 24):
+        monkeypatch.setattr("icd_assets.vlm.images._AHEAD", ahead)
+        with pytest.raises(UserError, match=r"image .*broken\.jpg cannot be read"):
+            load(tiny_vl()).generate([*prompts, Prompt((), broken, "which?"), prompts[0]])
 
 
 def test_a_prompts_length_costs_no_second_pass(
