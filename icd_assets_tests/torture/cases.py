@@ -126,7 +126,7 @@ INTERRUPTED: list[Case] = [
             "dagster._core.instance:DagsterInstance.handle_new_event",
             "dagster._core.instance:DagsterInstance.report_run_failed",
             "icd_assets.cli.step_lines:StepLines.__exit__",
-            "icd_assets.cli.launch:_problem",
+            "icd_assets.cli.launch:problem",
             "icd_assets.cli.ending:leave",
             "shutil:rmtree",
         )
