@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -271,7 +272,7 @@ def test_a_folder_elsewhere_is_adopted_in_place(place: LeverPlus) -> None:
     elsewhere = place.folder / "year one"
     place.results.rename(elsewhere)
     ended = place.run("adopt", "year one")
-    assert f"export RESULT_DIR={elsewhere}" in ended.stdout
+    assert f"export RESULT_DIR={shlex.quote(str(elsewhere))}" in ended.stdout
     planned = place.train_cell("--dry-run", RESULT_DIR=str(elsewhere))
     assert "candidate_pools      adopted" in planned.stdout
     assert place.run("adopt", "nowhere").returncode == 2
