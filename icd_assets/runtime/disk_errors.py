@@ -100,8 +100,7 @@ def disk_full(path: Path, *, quota: bool = False) -> UserError:
             f"the quota of this user on {where} is used up, where the disk has {space}; remove files of yours or "
             f"ask for a larger quota, {GOES_ON}."
         )
-    few = facts.f_files > 0 and facts.f_favail <= max(_FEW, facts.f_files // 1000)
-    if few and free >= (_LITTLE if facts.f_favail else _BLOCK):
+    if _few_files(facts) and free >= (_LITTLE if facts.f_favail else _BLOCK):
         return UserError(
             f"no inodes (files) are left on {where}: all but {facts.f_favail:,} of {facts.f_files:,} are in use, "
             f"though it has {space}; remove files, many small ones first, {GOES_ON}."
@@ -181,12 +180,16 @@ def unwritable(path: Path) -> UserError | None:
 
 
 def is_full(path: Path) -> bool:
-    """Whether nearly no byte, or no file, is left where ``path`` is."""
+    """Whether nearly no byte, or no file, is left where ``path`` is: some come back when work is cleared away."""
     try:
         facts = os.statvfs(mount_point(path))
     except OSError:
         return False
-    return facts.f_bavail * facts.f_frsize < _LITTLE or (facts.f_files > 0 and facts.f_favail == 0)
+    return facts.f_bavail * facts.f_frsize < _LITTLE or _few_files(facts)
+
+
+def _few_files(facts: os.statvfs_result) -> bool:
+    return facts.f_files > 0 and facts.f_favail <= max(_FEW, facts.f_files // 1000)
 
 
 def mount_point(path: Path) -> Path:

@@ -285,6 +285,17 @@ def facts(files: int, left: int, free: int) -> os.statvfs_result:
     return os.statvfs_result((4096, 4096, 40 << 8, free << 8, free << 8, files, left, left, 0, 255))
 
 
+@pytest.mark.parametrize(("left", "sentence"), [(9, "no inodes"), (900, "it cannot be opened")])
+def test_a_database_without_a_file_for_its_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int, sentence: str
+) -> None:
+    """What the step had staged is removed before the error is explained: a few inodes are free again."""
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+    monkeypatch.setattr(os, "statvfs", lambda _: facts(1000, left, 40))
+    assert sentence in str(explain(error, tmp_path))
+
+
 @pytest.mark.parametrize(
     ("files", "left", "free", "sentence"),
     [
