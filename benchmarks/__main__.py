@@ -23,10 +23,10 @@ HERE = Path(__file__).parent
 MEASURED = HERE.parent / "docs" / "measured"
 PICTURE = HERE.parent / "docs" / "pictures" / "growth.svg"
 SCRIPTS: dict[str, Sequence[str]] = {
-    "pointer_arithmetic": ("--queries", "2"),
-    "vlm_work": ("--queries", "100", "--beam-queries", "4", "--runs", "3"),
-    "training": ("--queries", "400", "--batches", "1", "32", "128", "--runs", "3"),
-    "proposals": ("--queries", "400", "--whole", "56", "--runs", "3"),
+    "pointer_arithmetic": ("--queries", "1"),
+    "vlm_work": ("--queries", "100", "--beam-queries", "16", "--runs", "3"),
+    "training": ("--queries", "100", "--batches", "1", "32", "--runs", "3"),
+    "proposals": ("--queries", "400", "--whole", "56", "--runs", "1"),
     "everyday": (),
     "demo_stages": ("--recipes", "singles"),
     "growth": ("--queries", "500", "--picture", str(PICTURE)),
