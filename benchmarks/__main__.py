@@ -1,4 +1,4 @@
-"""Everything that docs/performance.md shows, measured now: `make bench`, ten minutes on two quiet cores.
+"""Everything that docs/performance.md shows, measured now: `make bench`, about twelve minutes on two quiet cores.
 
     python benchmarks [--only NAME …] [--write]
 
@@ -24,12 +24,12 @@ MEASURED = HERE.parent / "docs" / "measured"
 PICTURE = HERE.parent / "docs" / "pictures" / "growth.svg"
 SCRIPTS: dict[str, Sequence[str]] = {
     "pointer_arithmetic": ("--queries", "1"),
-    "vlm_work": ("--queries", "100", "--beam-queries", "16", "--runs", "3"),
-    "training": ("--queries", "100", "--batches", "1", "32", "--runs", "3"),
-    "proposals": ("--queries", "400", "--whole", "56", "--runs", "1"),
+    "vlm_work": ("--queries", "50", "--beam-queries", "8", "--runs", "3"),
+    "training": ("--queries", "50", "--batches", "1", "32", "--runs", "3"),
+    "proposals": ("--runs", "3"),
     "everyday": (),
     "demo_stages": ("--recipes", "singles"),
-    "growth": ("--queries", "500", "--picture", str(PICTURE)),
+    "growth": ("--queries", "300", "--picture", str(PICTURE)),
 }
 
 
