@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import vqav2_scale
@@ -32,7 +33,7 @@ FILE_PARTS = ("second load", "TextSimSampler", "MixSampler", "read embeddings")
 
 
 def pools(queries: int, folder: Path) -> Callable[[], object]:
-    return lambda: vqav2_scale.build("TextSimSampler", folder, LIBRARY, queries)
+    return partial(vqav2_scale.build, "TextSimSampler", folder, LIBRARY, queries)
 
 
 def proposals(queries: int, folder: Path) -> Callable[[], object]:
@@ -90,11 +91,11 @@ def measured(part: str, size: int, folder: Path, *, queries: int | None) -> dict
     if queries is None:
         work = QUERY_PARTS[part](size, folder)
     elif part == "second load":
-        work = lambda: vqav2_scale.load(part, folder, size)  # noqa: E731
+        work = partial(vqav2_scale.load, part, folder, size)
     elif part == "read embeddings":
-        work = lambda: vqav2_scale.read_matrix(folder, size, queries)  # noqa: E731
+        work = partial(vqav2_scale.read_matrix, folder, size, queries)
     else:
-        work = lambda: vqav2_scale.build(part, folder, size, queries)  # noqa: E731
+        work = partial(vqav2_scale.build, part, folder, size, queries)
     import torch  # noqa: F401 - imported by every part, sooner or later
 
     own = Own()

@@ -120,7 +120,7 @@ class BranchingPath:
         pieces = self._filled([leaf.piece for leaf in batch], self._decoder.beams)
         inputs = self._inputs.branched(pieces, states, self._decoder.beams)
         texts = self._decoder.generated(self._model, inputs)
-        return [dict.fromkeys(leaf.requests, text) for leaf, text in zip(batch, texts, strict=False)]
+        return [dict.fromkeys(leaf.requests, text) for leaf, text in zip(batch, texts[: len(batch)], strict=True)]
 
     def _scored(
         self,
@@ -129,8 +129,8 @@ class BranchingPath:
         targets: Sequence[Sequence[tuple[int, ...]]],
     ) -> list[Replies]:
         pieces = [leaf.piece for leaf in batch]
-        rows = min(self._tail, self._inputs.width(len(pieces[0].ids)))  # of the logits, of the layers
-        inputs = self._inputs.fed(self._filled(pieces, rows), states)
+        fewest = min(self._tail, self._inputs.width(len(pieces[0].ids)))  # rows of the logits, of the layers
+        inputs = self._inputs.fed(self._filled(pieces, fewest), states)
         # The token at position p is predicted at p − 1: a row's n targets at [length − n, length).
         lengths = [len(leaf.piece.ids) for leaf in batch]
         first = min(length - len(own[0]) for length, own in zip(lengths, targets, strict=True))
@@ -140,7 +140,7 @@ class BranchingPath:
         logits: Tensor = self._model(**inputs, logits_to_keep=kept).logits  # [B, P, V]
         return [
             {at: likelihood(rows, length - first, target) for at, target in zip(leaf.requests, own, strict=True)}
-            for leaf, length, rows, own in zip(batch, lengths, logits, targets, strict=False)
+            for leaf, length, rows, own in zip(batch, lengths, logits[: len(batch)], targets, strict=True)
         ]
 
     def _filled(self, pieces: Sequence[Piece], rows: int) -> list[Piece]:

@@ -1,7 +1,7 @@
 """A model's image features, cached: one pass through processor and vision tower per image and run.
 
-They are kept in memory, and what that has no room for on disk: reading a picture's features back takes less than
-the processor alone takes for it. The processor prepares the next pictures in threads while the tower has one.
+They are kept in memory, and what that has no room for on disk. The processor prepares the next pictures in threads
+while the tower has one.
 
 transformers lets a model take what its vision tower made earlier (``mm_encoder_outputs``); every family
 tested here does. Each image goes through by itself, so its features never depend on its neighbours. Where a
@@ -111,7 +111,7 @@ class ImageFeatures:
         missing = [key for key in dict.fromkeys(keys) if self._places.find(key) is None]
         if len(missing) < 2:
             return  # nothing to do meanwhile
-        for key, prepared in prefetch(lambda key: (key, self._prepared(key, read_ahead(key[0]))), missing):
+        for key, prepared in prefetch(lambda key: (key, self._ahead(key)), missing):
             self._cache.get(key, lambda: self._encode_image(key, prepared))  # noqa: B023 - called here
 
     def _encoded(self, key: Key) -> _Encoded:
@@ -132,10 +132,13 @@ class ImageFeatures:
             return None
         return _Encoded(place, features, tuple(tensor for tensor in deep if tensor is not None))
 
-    def _prepared(self, key: Key, image: Image.Image | None) -> Mapping[str, Any] | None:
-        """What the processor makes of one image by itself, as one of several beside itself; None of none."""
-        if image is None:
-            return None
+    def _ahead(self, key: Key) -> Mapping[str, Any] | None:
+        """:meth:`_prepared`, but None for an image that is too large to wait for its turn."""
+        image = read_ahead(key[0])
+        return None if image is None else self._prepared(key, image)
+
+    def _prepared(self, key: Key, image: Image.Image) -> Mapping[str, Any]:
+        """What the processor makes of one image by itself; as one of several, beside itself."""
         path, several = key
         count = 2 if several else 1
         try:
@@ -154,7 +157,6 @@ class ImageFeatures:
     @torch.inference_mode()
     def _encode_image(self, key: Key, prepared: Mapping[str, Any] | None) -> _Encoded:
         inputs = prepared or self._prepared(key, read_image(key[0]))
-        assert inputs is not None
         device, dtype = self._model.device, self._model.dtype
         given = {
             name: value.to(device, dtype if value.is_floating_point() else None)

@@ -39,24 +39,23 @@ class Spill:
         self._lock = threading.Lock()
 
     def write(self, tensor: Tensor) -> Spilled | None:
-        """Its place; None where there is no room for it, from then on for any."""
-        content = tensor.detach().cpu().contiguous()
-        raw = content.flatten().view(torch.uint8).numpy().data
+        """Its place; None where there is no room for it."""
         with self._lock:
-            at = self._size
+            at, size = self._size, tensor.nbytes
             try:
                 if self._file is None:
                     self._file = self._opened()
-                if at + len(raw) > self._limit:
+                if at + size > self._limit:
                     return None
+                raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
                 while raw:  # a disk that fills up takes a part first
-                    raw = raw[os.pwrite(self._file, raw, at + content.nbytes - len(raw)) :]
+                    raw = raw[os.pwrite(self._file, raw, at + size - len(raw)) :]
             except OSError as error:
                 _log.warning("image features are not kept on disk from here on: %s", error.strerror)
                 self._limit = 0
                 return None
-            self._size = at + content.nbytes
-        return Spilled(at, content.shape, content.dtype)
+            self._size = at + size
+        return Spilled(at, tensor.shape, tensor.dtype)
 
     def _opened(self) -> int:
         self._limit = min(self._limit, shutil.disk_usage(tempfile.gettempdir()).free // _SHARE)

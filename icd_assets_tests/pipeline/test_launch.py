@@ -6,32 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from icd_assets.defs.runs.run_owner import read_owner
+from icd_assets_tests.worlds.daemon import daemon
 from icd_assets_tests.worlds.workplace import CELL, KEY, Workplace, shrink
 
 POOLS = ("--to", "candidate_pools", "--launch")
-
-
-@contextmanager
-def daemon(place: Workplace) -> Iterator[None]:
-    command = [str(Path(sys.executable).parent / "dagster-daemon"), "run", "-w", "workspace.yaml"]
-    variables = {"DAGSTER_HOME": str(place.folder), "ICD_EXECUTOR": "in_process"}
-    with (place.folder / "daemon.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=place.folder, env=place.environment | variables, stdout=log, stderr=log
-        )
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
 
 
 def runs(place: Workplace) -> list[dg.DagsterRun]:
@@ -63,7 +46,7 @@ def test_a_launched_run_is_followed_to_its_end(workplace: Workplace) -> None:
     assert b" goes on; to stop it: icd-assets ui, Runs, Terminate\n" in error and error.count(b"\n") == 1
     assert {run.status.value for run in runs(workplace)} == {"QUEUED"}, "it goes on"
 
-    with daemon(workplace):
+    with daemon(workplace, {"DAGSTER_HOME": str(workplace.folder), "ICD_EXECUTOR": "in_process"}):
         ended = workplace.train("--force", "candidate_pools", *POOLS, timeout=240)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "candidate_pools: at work\n" in ended.stdout and "] candidate_pools: ended after " in ended.stdout

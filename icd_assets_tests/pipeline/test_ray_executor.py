@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,8 +16,9 @@ import dagster as dg
 import pytest
 
 from icd_assets.defs.runs.run_owner import read_owner
+from icd_assets_tests.worlds.daemon import daemon
 from icd_assets_tests.worlds.ray_cluster import RayCluster, needs_ray, ray_cluster
-from icd_assets_tests.worlds.workplace import CELL, KEY, Workplace, new_workplace
+from icd_assets_tests.worlds.workplace import CELL, KEY, new_workplace
 
 pytestmark = [
     pytest.mark.torture,
@@ -55,20 +56,6 @@ def until(what: str, done: object, seconds: float) -> float:
     return time.monotonic() - began
 
 
-@contextmanager
-def daemon(place: Workplace, cluster: RayCluster, variables: dict[str, str]) -> Iterator[None]:
-    command = [*cluster.inside, sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"]
-    with (place.folder / "daemon.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=place.folder, env=place.environment | variables, stdout=log, stderr=log
-        )
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
-
-
 def test_a_killed_runs_worker_leaves_no_step_and_no_slot(cluster: RayCluster, tmp_path: Path) -> None:
     place = new_workplace(tmp_path)
     jobs = {
@@ -78,7 +65,7 @@ def test_a_killed_runs_worker_leaves_no_step_and_no_slot(cluster: RayCluster, tm
         "ICD_THREADS": "1",
     }
     asked = [*cluster.inside, sys.executable, "-m", "icd_assets.cli", "train", *CELL, "--to", "beam_data"]
-    with daemon(place, cluster, jobs):
+    with daemon(place, jobs, cluster.inside):
         queued = subprocess.run(
             [*asked, "--launch", "--no-follow"],
             cwd=place.folder,
