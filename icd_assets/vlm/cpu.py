@@ -25,7 +25,6 @@ _log = logging.getLogger(__name__)
 _MOST_THREADS = 1024
 _ROWS = (*range(1, 17), 20, 24, 28, 32, 48, 64)  # that are tried; more make no difference to any BLAS we met,
 _WIDEST = 1 << 14  # nor do more columns: a vocabulary is not tried whole
-_MULTIPLIED = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # other weights a quantizer packed
 # glibc's malloc.h
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -59,7 +58,7 @@ def least_rows(model: nn.Module, *, one_thread: bool) -> int:
         shapes = {
             (*_tried(module), module.bias is not None, module.weight.dtype, threads)
             for module in model.modules()
-            if isinstance(module, nn.Linear) and module.weight.dtype in _MULTIPLIED
+            if isinstance(module, nn.Linear)
         }
         found = max((_least_of(*shape) for shape in shapes), default=1)
     if found == _ROWS[-1]:

@@ -52,9 +52,3 @@ def test_threads_and_the_generator_stay_as_they_are() -> None:
     assert before[0] == torch.get_num_threads()
     assert torch.equal(before[1], torch.get_rng_state())
     assert cpu.least_rows(nn.ReLU(), one_thread=False) == 1
-
-
-def test_weights_that_only_a_quantizer_can_multiply_are_not_tried() -> None:
-    packed = nn.Linear(32, 48)
-    packed.weight = nn.Parameter(torch.zeros(48, 32, dtype=torch.float8_e4m3fn), requires_grad=False)
-    assert cpu.least_rows(packed, one_thread=True) == 1
