@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from icd_assets.experiment.catalog_entries import DatasetEntry, ModelEntry
 from icd_assets.experiment.cell import Cell
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CellPaths:
-    """The paths of one cell."""
+    """The paths of one cell; a look at a hundred cells asks for each some dozen times."""
 
     root: Path
     cell: Cell
@@ -31,27 +32,27 @@ class CellPaths:
     name: str | None = None  # of the experiment
     own_rl_rows: Callable[[], bool] = lambda: False  # whether RL data are of queries of their own
 
-    @property
+    @cached_property
     def cache(self) -> Path:
         return self.root / self.cell.dataset / "cache"
 
-    @property
+    @cached_property
     def generated(self) -> Path:
         return self.root / self.cell.dataset / "generated_data"
 
-    @property
+    @cached_property
     def anchors(self) -> Path:
         """One file for all samplers, which draw the same anchors from the same seed; 42 is upstream's."""
         drawn = "" if self.seed == 42 else f"-seed:{self.seed}"
         return self.cache / f"{self.cell.dataset}-anchor_sample_num:{self.dataset.sample_num}{drawn}.json"
 
-    @property
+    @cached_property
     def train_pools(self) -> Path:
         tail = "" if self.cell.sampler == "RandSampler" else "-"
         name = f"{self.cell.dataset}-{self.cell.sampler}-anchor_sample_num: {self.dataset.sample_num}"
         return self.cache / f"{name}:{self.pool_size}{tail}.json"
 
-    @property
+    @cached_property
     def beam_data(self) -> Path:
         name = (
             f"{self.dataset.task}-{self.cell.dataset}-{self.cell.model}-{self.cell.sampler}-scorer:infoscore-"
@@ -60,11 +61,11 @@ class CellPaths:
         )
         return self.generated / name
 
-    @property
+    @cached_property
     def v2_folder(self) -> Path:
         return self.root / self.cell.dataset / "model_cpk" / "v2"
 
-    @property
+    @cached_property
     def v2_checkpoint(self) -> Path:
         """``_best.ckpt``: the name that upstream's look-up tries first (SPEC A.3)."""
         name = (
@@ -73,11 +74,11 @@ class CellPaths:
         )
         return self.v2_folder / name
 
-    @property
+    @cached_property
     def query_embeddings(self) -> Path:
         return self.cache / "query_embeddings.pt"
 
-    @property
+    @cached_property
     def candidate_embeddings(self) -> Path:
         return self.cache / "candidate_embeddings.pt"
 
@@ -88,16 +89,16 @@ class CellPaths:
             return self.generated / f"own_rl_data_{self._of_experiment}.json"
         return self.generated / f"rl_data_{self.cell.sampler}_{self.cell.model}.json"
 
-    @property
+    @cached_property
     def single_labels(self) -> Path:
         return self.generated / f"single_labels_{self.cell.sampler}_{self.cell.model}.json"
 
-    @property
+    @cached_property
     def step_labels(self) -> Path:
         """Of each experiment its own: its selector proposed the prefixes."""
         return self.generated / f"step_labels_{self._of_experiment}.json"
 
-    @property
+    @cached_property
     def rl_queries(self) -> Path:
         return self.cache / f"{self.cell.dataset}-{self.cell.sampler}-rl_queries:{self.pool_size}.json"
 
@@ -110,7 +111,7 @@ class CellPaths:
         named = "" if self.name is None else f"_{self.name}"
         return f"{self.cell.sampler}_{self.cell.model}{named}"
 
-    @property
+    @cached_property
     def v3_folder(self) -> Path:
         return self.root / self.cell.dataset / "model_cpk" / self._v3
 
@@ -118,7 +119,7 @@ class CellPaths:
         """``phase`` is ``rce`` or ``grpo``; ``epoch`` counts from 1 in the name (SPEC K.4)."""
         return self.v3_folder / f"{phase}_epoch{epoch}.pt"
 
-    @property
+    @cached_property
     def evaluation(self) -> Path:
         return self.root / self.cell.dataset / "icl_inference" / self._v3
 

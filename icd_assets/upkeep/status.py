@@ -18,6 +18,7 @@ from icd_assets.experiment import plan
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.cell import Cell
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.recipes import recipe_of, with_recipe
 from icd_assets.experiment.settings import Settings
 from icd_assets.experiment.step import Step
 from icd_assets.experiment.steps import STEPS
@@ -120,10 +121,11 @@ class Survey:
         experiment = _with_own_grpo(experiment)
         found: list[AssetStatus] = []
         coming: set[str] = set()
+        judged = _of_one_recipe(experiment)
         for step in STEPS:
-            one = _judge(experiment, step, coming)
+            one = _judge(judged, step, coming)
             found.append(one)
-            if one.to_be_made and not _left_out(experiment, step):
+            if one.to_be_made and not _left_out(judged, step):
                 coming.add(step.name)
         return CellStatus(experiment, tuple(found), flags, problem)
 
@@ -160,6 +162,14 @@ def _left_out(experiment: Experiment, step: Step) -> bool:
         return step.left_out(experiment) is not None
     except (UserError, OSError):  # the user's own v2 checkpoint cannot be read: that step's reason names it
         return True
+
+
+def _of_one_recipe(experiment: Experiment) -> Experiment:
+    """With the recipe that ``auto`` stands for, which every step would find out from the disk again."""
+    try:
+        return replace(experiment, settings=with_recipe(experiment.settings, recipe_of(experiment)))
+    except (UserError, OSError):  # each step says what cannot be read
+        return experiment
 
 
 def _with_own_grpo(experiment: Experiment) -> Experiment:

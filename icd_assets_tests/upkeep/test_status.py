@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from icd_assets.experiment import recipes
+from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.plan import Plan
 from icd_assets.pools.config import SAMPLERS
 from icd_assets.runtime.locks import Holder
+from icd_assets.upkeep.status import Survey
 from icd_assets_tests.programs import program
 from icd_assets_tests.worlds.commands import Run
 from icd_assets_tests.worlds.manifests import KEY, STEP_NAMES, World, changed, document, hundred_cells
@@ -47,6 +51,23 @@ def test_nothing_then_all_fresh(world: World, run: Run) -> None:
     assert (one["run_id"], one["origin"], one["reason"]) == ("run-7", "made", None)
     assert "has never been made" in run("why", "single_labels", "d0", "MixSampler", "m0").output
     assert "made by run run-7" in run("why", "rl_data", KEY).output
+
+
+def test_the_recipe_is_looked_for_on_the_disk_once_a_cell(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = world.cell()
+    settings = world.experiment(RECIPE="auto").settings
+    asked = []
+    looked = recipes.v2_is_there
+
+    def counting(one: Experiment) -> bool:
+        asked.append(one.cell)
+        return looked(one)
+
+    monkeypatch.setattr(recipes, "v2_is_there", counting)
+    cells = [experiment.cell, *(replace(experiment.cell, sampler=name) for name in list(SAMPLERS)[1:])]
+    found = list(Survey(world.store, experiment.catalog, settings).cells(cells, empty=True))
+    assert found[0].state("rce_checkpoints") == "fresh"
+    assert len(asked) <= 2 * len(found)
 
 
 def test_grpo_that_is_not_in_the_recipe(world: World, run: Run) -> None:
