@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_KEPT = 1 << 15  # items that were asked for; about 20 MiB
+
 # Reads a split's records, and hands out the bytes of each file that it read.
 Parse = Callable[[Callable[[bytes], object]], list[Record]]
 
@@ -77,6 +79,7 @@ class VqaSplit(Sequence[VqaItem]):
         self._images = images
         self._table = table
         self._columns: list[Any] = table.columns
+        self._kept: dict[int, VqaItem] = {}  # a pool's rows are asked for in hundreds of prompts each
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -88,7 +91,12 @@ class VqaSplit(Sequence[VqaItem]):
     def __getitem__(self, index: int | slice) -> VqaItem | tuple[VqaItem, ...]:
         if isinstance(index, slice):
             return tuple(self._item(row) for row in range(*index.indices(len(self))))
-        return self._item(range(len(self))[index])
+        row = range(len(self))[index]
+        if (item := self._kept.get(row)) is None:
+            if len(self._kept) >= _KEPT:
+                self._kept.clear()
+            item = self._kept[row] = self._item(row)
+        return item
 
     def __iter__(self) -> Iterator[VqaItem]:
         row = 0

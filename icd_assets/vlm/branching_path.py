@@ -157,11 +157,11 @@ class BranchingPath:
             fed = len(piece.ids)
             return self._inputs.width(piece.start), fed if to_the_end else self._inputs.width(fed)
 
-        def apart(item: Item) -> object:
-            return widths(item) if self._exact else widths(item)[1] if to_the_end else None
+        def apart(width: Width) -> object:
+            return width if self._exact else width[1] if to_the_end else None
 
-        ordered = sorted(items, key=lambda item: widths(item)[::-1])
-        return [list(group) for _, group in groupby(ordered, key=apart)]
+        ordered = sorted(((widths(item), item) for item in items), key=lambda one: one[0][::-1])
+        return [[item for _, item in group] for _, group in groupby(ordered, key=lambda one: apart(one[0]))]
 
 
 def _side_by_side(leaves: Sequence[_Leaf]) -> list[_Leaf]:

@@ -48,16 +48,16 @@ class CachedInputs:
         return [self._row(text, ids, paths) for text, ids, paths in found]
 
     def _row(self, text: str, ids: Sequence[int], images: tuple[Path, ...]) -> Row:
-        places = iter([self._features.place(key) for key in self._features.keys(images)])
         widened: list[int] = []
-        spans = []
-        for token in ids:
-            if token == self._placeholder:
-                start = len(widened)
-                widened += next(places).ids
-                spans.append((start, len(widened)))
-            else:
-                widened.append(token)
+        spans, taken = [], 0
+        for key in self._features.keys(images):
+            at = ids.index(self._placeholder, taken)
+            widened += ids[taken:at]
+            start = len(widened)
+            widened += self._features.place(key).ids
+            spans.append((start, len(widened)))
+            taken = at + 1
+        widened += ids[taken:]
         return Row(text, tuple(widened), images, tuple(spans))
 
     def beginnings(self, row: Row, end: int) -> list[Beginning]:

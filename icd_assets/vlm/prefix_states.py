@@ -12,7 +12,7 @@ Legend: N layers, B rows, H heads of keys, D their width, W tokens kept, S token
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -30,6 +30,14 @@ class Beginning:
 
     ids: tuple[int, ...]
     images: tuple[Key, ...]
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.ids, self.images)))
+
+    def __hash__(self) -> int:
+        """Made once: each is looked up dozens of times, and is hundreds of tokens long."""
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

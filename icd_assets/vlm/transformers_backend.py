@@ -163,11 +163,17 @@ class TransformersBackend(Backend):
 
 def _scored(prompt: Row, full: Row, question: Question) -> Asked:
     """``full`` is the row of the prompt and the answer; its likelihood starts where the two first differ."""
-    same = takewhile(lambda pair: pair[0] == pair[1], zip(prompt.ids, full.ids, strict=False))
-    if not (target := full.ids[sum(1 for _ in same) :]):
+    if not (target := full.ids[_alike(prompt.ids, full.ids) :]):
         raise UserError(
             f"the answer {brief(question.answer)} to question_id {question.prompt.question_id} "
             f"({brief(question.prompt.question)}) has no tokens, so no likelihood; fix or leave out that "
             "annotation."
         )
     return Asked(full, target)
+
+
+def _alike(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """How many tokens both begin with."""
+    if one == other[: len(one)]:  # nearly always, and a comparison in C
+        return len(one)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
