@@ -80,7 +80,7 @@ class BranchingPath:
             known = len(row.ids) - (0 if one.target is None else len(one.target))
             last_image = row.spans[-1][1] if row.spans else 0
             chain = tuple(self._inputs.beginnings(row, max(last_image, known - self._tail)))
-            piece = Piece(chain[-1], Beginning(fed, self._inputs.keys(row)))
+            piece = Piece(chain[-1], Beginning(fed, self._inputs.keys(row), row.spans))
             leaves.setdefault((one.target is None, piece), _Leaf(chain, piece, [])).requests.append(at)
         return list(leaves.values())
 

@@ -65,7 +65,12 @@ class CachedInputs:
         keys = self.keys(row)
         starts = [start for start, _ in row.spans]
         cuts = [*(start for start in starts[1:] if start < end), end]
-        return [Beginning(row.ids[:cut], keys[: bisect_left(starts, cut)]) for cut in cuts if cut]
+        counts = [bisect_left(starts, cut) for cut in cuts]
+        return [
+            Beginning(row.ids[:cut], keys[:count], row.spans[:count])
+            for cut, count in zip(cuts, counts, strict=True)
+            if cut
+        ]
 
     def keys(self, row: Row) -> tuple[Key, ...]:
         return tuple(self._features.keys(row.images))
@@ -132,15 +137,15 @@ class CachedInputs:
     def _positions_of(self, beginning: Beginning) -> Tensor:
         """[3, L]: time, height and width of every token."""
         grids = tuple(self._features.place(key).grid for key in beginning.images)
-        is_image = torch.tensor(beginning.ids) == self._image_token
-        layout = (is_image.numpy().tobytes(), grids)
-        return self._positions.get(layout, lambda: self._computed_positions(beginning.ids, is_image, grids))
+        layout = (len(beginning.ids), beginning.spans, grids)
+        return self._positions.get(layout, lambda: self._computed_positions(beginning.ids, grids))
 
-    def _computed_positions(
-        self, ids: tuple[int, ...], is_image: Tensor, grids: tuple[Grid | None, ...]
-    ) -> Tensor:
+    def _computed_positions(self, ids: tuple[int, ...], grids: tuple[Grid | None, ...]) -> Tensor:
+        tokens = torch.tensor([ids])
         positions, _ = self._model.model.get_rope_index(
-            torch.tensor([ids]), mm_token_type_ids=is_image.int()[None], image_grid_thw=torch.tensor(grids)
+            tokens,
+            mm_token_type_ids=(tokens == self._image_token).int(),
+            image_grid_thw=torch.tensor(grids),
         )
         return positions[:, 0].to(torch.long)  # type: ignore[no-any-return]
 

@@ -26,10 +26,12 @@ from icd_assets.vlm.lru import ByteLru
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What a prompt begins with: tokens as the model reads them, and the images whose tokens are among them."""
+    """What a prompt begins with: tokens as the model reads them, the images whose tokens are among them, and where
+    those of each image stand, which follows from both."""
 
     ids: tuple[int, ...]
     images: tuple[Key, ...]
+    spans: tuple[tuple[int, int], ...] = field(compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
