@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from icd_assets.cli import ctrl_c  # noqa: F401 - first: what follows takes a second
+from icd_assets.cli import ctrl_c  # noqa: F401 - first: what follows takes its time
 
 # isort: split
 import io
@@ -14,31 +14,8 @@ import click
 
 from icd_assets import __version__
 from icd_assets.cli import ending
-from icd_assets.cli.adopt import adopt
-from icd_assets.cli.card import card
-from icd_assets.cli.compare import compare
-from icd_assets.cli.diff import diff
-from icd_assets.cli.doctor import doctor
 from icd_assets.cli.echo import echo
-from icd_assets.cli.evaluation import evaluation
-from icd_assets.cli.gpus import gpus
-from icd_assets.cli.headroom import headroom
 from icd_assets.cli.help import Group
-from icd_assets.cli.init import init
-from icd_assets.cli.leaderboard import leaderboard
-from icd_assets.cli.lineage import lineage
-from icd_assets.cli.new_dataset import new_dataset
-from icd_assets.cli.prune import prune
-from icd_assets.cli.publish import export, publish
-from icd_assets.cli.remote import pull, push
-from icd_assets.cli.report import report
-from icd_assets.cli.select import select
-from icd_assets.cli.serve import serve
-from icd_assets.cli.settings import settings
-from icd_assets.cli.status import status, why
-from icd_assets.cli.train import demo, train
-from icd_assets.cli.ui import ui
-from icd_assets.cli.verify import verify
 from icd_assets.errors import UserError
 from icd_assets.runtime import machine_errors
 from icd_assets.runtime.home import load_env_file
@@ -56,13 +33,17 @@ def group() -> None:
 
 group.add(
     {
-        "Make": (train, demo, adopt),
-        "See": (status, why, report, compare, leaderboard, evaluation, headroom, lineage, diff, settings),
-        "Use": (select, serve),
-        "Share": (push, pull, card, export, publish),
-        "Keep": (verify, prune),
-        "Set up": (init, new_dataset, doctor, ui, gpus),
-    }
+        "Make": ("train", "demo", "adopt"),
+        "See": (
+            *("status", "why", "report", "compare", "leaderboard"),
+            *("evaluation", "headroom", "lineage", "diff", "settings"),
+        ),
+        "Use": ("select", "serve"),
+        "Share": ("push", "pull", "card", "export", "publish"),
+        "Keep": ("verify", "prune"),
+        "Set up": ("init", "new-dataset", "doctor", "ui", "gpus"),
+    },
+    {"demo": "train", "why": "status", "push": "remote", "pull": "remote", "export": "publish"},
 )
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C while the command line is still being imported, which takes a second, is one sentence too.
+"""Ctrl-C while the command line is still being imported is one sentence too.
 
 It comes before all else, and imports only what Python has loaded by itself. :mod:`icd_assets.cli.ending` does the
 rest once it is there.

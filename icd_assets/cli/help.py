@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections import UserDict
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import click
@@ -86,6 +88,17 @@ class SectionOption(click.Option):
         return f"  {name}{metavar}", self.summary
 
 
+class _OnDemand(UserDict[str, Any]):
+    """Commands by name. The module of one is imported when it is asked for: all of them take half a second."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        if isinstance(module := self.data[name], str):
+            place = import_module(f"icd_assets.cli.{module.replace('-', '_')}")
+            self.data[name] = getattr(place, name.replace("-", "_"))
+        command: click.Command = self.data[name]
+        return command
+
+
 class Group(click.Group):
     """The command line: its commands in the order and under the headings of ``sections``."""
 
@@ -94,14 +107,12 @@ class Group(click.Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["context_settings"] = {**_CONTEXT, **kwargs.pop("context_settings", {})}
         super().__init__(*args, **kwargs)
-        self.sections: dict[str, list[str]] = {}
+        self.sections: Mapping[str, Sequence[str]] = {}
 
-    def add(self, sections: Mapping[str, Iterable[click.Command]]) -> None:
-        """Commands by heading."""
-        for title, commands in sections.items():
-            for command in commands:
-                self.add_command(command)
-                self.sections.setdefault(title, []).append(str(command.name))
+    def add(self, sections: Mapping[str, Sequence[str]], modules: Mapping[str, str]) -> None:
+        """Commands by heading; ``modules``: where those lie that have no module of their own."""
+        self.sections = sections
+        self.commands = _OnDemand({name: modules.get(name, name) for names in sections.values() for name in names})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for names in self.sections.values() for name in names]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 
 import click
 import pytest
@@ -97,3 +99,11 @@ def test_an_unknown_name_is_answered_with_a_near_one(words: list[str], sentence:
     assert ended.exit_code == 2
     assert ended.stdout == ""
     assert sentence in ended.stderr
+
+
+def test_no_command_is_imported_before_it_is_asked_for() -> None:
+    shown = "import sys, icd_assets.cli; print([*sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+    assert "icd_assets.cli.help" in ended.stdout
+    assert not any(f"icd_assets.cli.{name}'" in ended.stdout for name in group.commands)
+    assert [name for name, command in group.commands.items() if command.name != name] == []

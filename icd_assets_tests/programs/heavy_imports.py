@@ -4,7 +4,7 @@ import importlib
 import json
 import sys
 
-HEAVY = ("PIL", "dagster", "matplotlib", "numpy", "pyarrow", "torch", "transformers")
+HEAVY = ("PIL", "dagster", "matplotlib", "numpy", "pyarrow", "sqlalchemy", "torch", "transformers")
 
 
 def loaded() -> str:

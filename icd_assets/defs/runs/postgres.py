@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
 if TYPE_CHECKING:
     import dagster as dg
     from sqlalchemy.engine import Connection
@@ -36,6 +34,8 @@ def tables_by_one(settings: object) -> Iterator[None]:
     if connection is None:
         yield
         return
+    from sqlalchemy.exc import SQLAlchemyError
+
     with connection:
         with suppress(SQLAlchemyError):  # waited a minute: whoever holds it is long past creating tables
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_WAIT_MILLISECONDS}")
@@ -45,6 +45,8 @@ def tables_by_one(settings: object) -> Iterator[None]:
 
 def storage_errors() -> tuple[type[Exception], ...]:
     """What Dagster's storage raises when its database is away."""
+    from sqlalchemy.exc import SQLAlchemyError  # a fifth of the time that a command takes to start
+
     try:
         from dagster_postgres.utils import DagsterPostgresException
     except ImportError:
