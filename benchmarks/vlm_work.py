@@ -1,6 +1,6 @@
 """The three kinds of work that a VLM does for a cell, beside a loop that asks one prompt at a time.
 
-    python benchmarks/vlm_work.py [--queries 100] [--beam-queries 4] [--runs 3]
+    python benchmarks/vlm_work.py [--queries 100] [--beam-queries 20] [--runs 3]
 
 The demo's model on one thread; medians of the processor's seconds, in turns:
 
@@ -108,7 +108,7 @@ def alike(one: Reply, other: Reply) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, default=100)
-    parser.add_argument("--beam-queries", type=int, default=4)
+    parser.add_argument("--beam-queries", type=int, default=20)
     parser.add_argument("--plain", type=int, default=150, help="questions that the baseline answers of each step")
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
