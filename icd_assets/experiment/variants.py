@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from glob import escape
 
 from icd_assets.errors import UserError
 from icd_assets.experiment.experiment import Experiment
@@ -22,7 +23,7 @@ def variants(experiment: Experiment) -> list[Experiment]:
     prefixes = (v3_prefix(replace(cell, model=name)) for name in experiment.catalog.models)
     others = [other for other in prefixes if other.startswith(f"{prefix}_")]
     found = {}
-    for path in sorted(path for kind in _KINDS for path in root.glob(f"{kind}/v3_*/*{MANIFEST}")):
+    for path in sorted(path for kind in _KINDS for path in root.glob(f"{kind}/{escape(prefix)}*/*{MANIFEST}")):
         folder = path.parent.name
         suffix = folder.removeprefix(prefix)
         if not folder.startswith(prefix) or (suffix and not suffix.startswith("_")):

@@ -222,21 +222,24 @@ def _with_folder(settings: Settings, path: Path, cell: Cell) -> Settings:
 def manifests_behind(store: Store, manifest: Manifest) -> dict[str, Manifest]:
     """``manifest`` and those of everything that it was made from, by asset: as they are today, or, of what was
     removed since, as they were consumed."""
-    return _behind(store, manifest, frozenset())
+    found: dict[str, Manifest] = {}
+    _walk(store, manifest, found, set(), 0)
+    return found
 
 
-def _behind(store: Store, manifest: Manifest, above: frozenset[str]) -> dict[str, Manifest]:
-    """``above``: the builds on the way here, which manifests that name each other would come back to."""
-    found = {manifest.spec.asset: manifest}
-    if manifest.build in above or len(above) > len(STEPS):
-        return found
+def _walk(store: Store, manifest: Manifest, found: dict[str, Manifest], known: set[str], depth: int) -> None:
+    """Into ``found``, the nearest first. ``known``: builds that were walked, to which several ways lead, or, of
+    manifests that name each other, a circle."""
+    found.setdefault(manifest.spec.asset, manifest)
+    if manifest.build in known or depth > len(STEPS):
+        return
+    known.add(manifest.build)
     for name, given in manifest.spec.inputs.items():
         if given.manifest is None:
             continue
         made = store.read(store.root / given.manifest) or consumed(store, name.split(".")[0], given)
         if made is not None:
-            found = _behind(store, made, above | {manifest.build}) | found
-    return found
+            _walk(store, made, found, known, depth + 1)
 
 
 def _with_checkpoint(experiment: Experiment, manifests: dict[str, Manifest], settings: Settings) -> Settings:
