@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -69,9 +70,18 @@ class BranchingPath:
     def run(self, asked: Sequence[Asked]) -> Iterator[Replies]:
         """Batch by batch the answers, by their position in ``asked``."""
         leaves = _side_by_side(self._leaves(asked))
-        size = _OF_A_SMALL_MODEL if self._batches.small else BATCHES_AT_ONCE * self._batches.size
-        for start in range(0, len(leaves), size):
-            yield from self._branched(leaves[start : start + size], asked)
+        while leaves:
+            at_work = self._at_once(leaves)
+            leaves = leaves[len(at_work) :]
+            yield from self._branched(at_work, asked)
+
+    def _at_once(self, leaves: Sequence[_Leaf]) -> Sequence[_Leaf]:
+        """The first of ``leaves``, as many as states may be kept of."""
+        if self._batches.small:
+            return leaves[:_OF_A_SMALL_MODEL]
+        return self._batches.fitting(
+            leaves, lambda some: sum(len(leaf.piece.whole.ids) for leaf in some), BATCHES_AT_ONCE
+        )
 
     def _leaves(self, asked: Sequence[Asked]) -> list[_Leaf]:
         leaves: dict[tuple[bool, Piece], _Leaf] = {}
@@ -98,8 +108,10 @@ class BranchingPath:
         valued = [leaf for leaf in leaves if asked[leaf.requests[0]].target is not None]
         # A row that generates must end where the batch does.
         ends = self._alike(answered, lambda leaf: leaf.piece, to_the_end=True)
-        for groups, compute in ((ends, generated), (self._alike(valued, lambda leaf: leaf.piece), scored)):
-            for _, answers in self._batches.run(groups, compute, lambda leaf: len(leaf.piece.whole.ids)):
+        last = self._alike(valued, lambda leaf: leaf.piece)
+        for groups, compute, generates in ((ends, generated, True), (last, scored, False)):
+            tokens = partial(self._tokens_of_leaves, generates=generates)
+            for _, answers in self._batches.run(groups, compute, tokens):
                 yield {at: answer for own in answers for at, answer in own.items()}
 
     def _computed(
@@ -113,7 +125,7 @@ class BranchingPath:
             return state_of(cache, cache.get_seq_length() - fed, [len(piece.ids) for piece in batch])
 
         groups = self._alike(pieces, lambda piece: piece)
-        for batch, computed in self._batches.run(groups, compute, lambda piece: len(piece.whole.ids)):
+        for batch, computed in self._batches.run(groups, compute, self._tokens):
             yield from zip(batch, computed, strict=True)
 
     def _generated(self, batch: Sequence[_Leaf], states: Mapping[Beginning, State]) -> list[Replies]:
@@ -142,6 +154,21 @@ class BranchingPath:
             {at: likelihood(rows, length - first, target) for at, target in zip(leaf.requests, own, strict=True)}
             for leaf, length, rows, own in zip(batch, lengths, logits[: len(batch)], targets, strict=True)
         ]
+
+    def _tokens_of_leaves(self, leaves: Sequence[_Leaf], *, generates: bool) -> int:
+        pieces = [leaf.piece for leaf in leaves]
+        if not generates:
+            return self._tokens(pieces)
+        return self._decoder.beams * (self._tokens(pieces) + len(pieces) * self._decoder.new_tokens)
+
+    def _tokens(self, pieces: Sequence[Piece]) -> int:
+        """That a batch of pieces has, what is kept and what is fed, both padded."""
+        width = self._inputs.width
+        kept, fed = (
+            max(map(width, lengths))
+            for lengths in zip(*((piece.start, len(piece.ids)) for piece in pieces), strict=True)
+        )
+        return len(pieces) * (kept + fed)
 
     def _filled(self, pieces: Sequence[Piece], rows: int) -> list[Piece]:
         """Pieces whose products have ``rows`` rows each or more; the copies are left out of what is answered."""

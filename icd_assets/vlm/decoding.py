@@ -22,6 +22,7 @@ class Decoder:
 
     def __init__(self, generation: Generation, model: Any, tokenizer: Any) -> None:
         self.beams = generation.num_beams
+        self.new_tokens = generation.max_new_tokens
         self._tokenizer = tokenizer
         # generate() fills what an explicit config leaves open from this one, so it must be ours as well.
         model.generation_config = self._config = _config(generation, model, tokenizer)

@@ -31,6 +31,7 @@ from torch import nn
 from transformers import AutoModelForImageTextToText
 
 from icd_assets.vlm.backend import Generation
+from icd_assets.vlm.batches import ROWS
 from icd_assets.vlm.branching_path import BATCHES_AT_ONCE
 from icd_assets.vlm.chat import Chat
 from icd_assets.vlm.image_features import why_not
@@ -39,7 +40,7 @@ from icd_assets.vlm.prompts import Prompt, PromptStyle, Shot
 from icd_assets.vlm.weights import Dtype
 
 GIB = 1 << 30
-_KEPT_FEATURES = _KEPT_STATES = GIB  # TransformersBackend.load's feature_bytes and state_bytes
+KEPT_FEATURES = _KEPT_STATES = GIB  # TransformersBackend.load's feature_bytes and state_bytes
 _CUDA_CONTEXT = GIB // 2
 _FRAGMENTED = 0.1
 _LARGEST_BATCH = 512
@@ -59,9 +60,9 @@ class ModelSizes:
     vision_widest: int
     branches: bool  # images go one at a time and are kept, prompts branch: icd_assets.vlm.branching_path
 
-    def kv_bytes(self, dtype: Dtype) -> int:
-        """Of one token of one row."""
-        return 2 * self.layers * self.kv_heads * self.head_width * int(getattr(torch, dtype).itemsize)
+    def kv_bytes(self, size: int) -> int:
+        """Of one token of one row, at ``size`` bytes a number."""
+        return 2 * self.layers * self.kv_heads * self.head_width * size
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,11 @@ class Memory:
 def model_sizes(config: Any) -> ModelSizes:
     """The sizes of the model that ``config`` describes; a fraction of a second for billions of parameters."""
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config)
-    text, decoder = config.get_text_config(), set(model.get_decoder().modules())
+        return sizes_of(AutoModelForImageTextToText.from_config(config))
+
+
+def sizes_of(model: Any) -> ModelSizes:
+    text, decoder = model.config.get_text_config(), set(model.get_decoder().modules())
     outside = (module for module in model.modules() if module not in decoder)
     heads = text.num_attention_heads
     return ModelSizes(
@@ -145,26 +149,27 @@ class Workload:
     prompt: PromptSize
     dtype: Dtype
     generation: Generation
-    batch_size: int
+    batch_size: int | None  # None: of a GPU as many as fit
 
     def memory(self) -> Memory:
         sizes, prompt, size = self.sizes, self.prompt, getattr(torch, self.dtype).itemsize
-        rows = self.batch_size * self.generation.num_beams
-        read = self.batch_size if sizes.branches else rows  # rows that read a prompt
+        prompts = self.batch_size or ROWS
+        rows = prompts * self.generation.num_beams
+        read = prompts if sizes.branches else rows  # rows that read a prompt
         length = prompt.tokens + self.generation.max_new_tokens
-        cache = sizes.kv_bytes(self.dtype) * rows * length
-        together = 1 if sizes.branches else prompt.images * self.batch_size
-        at_once = BATCHES_AT_ONCE * self.batch_size
+        cache = sizes.kv_bytes(size) * rows * length
+        together = 1 if sizes.branches else prompt.images * prompts
+        at_once = BATCHES_AT_ONCE * prompts
         patches = prompt.patches * together // prompt.images
         return Memory(
             weights=sizes.parameters * size,
             kv_cache=2 * cache if sizes.branches else cache + cache // sizes.layers,
-            states=_KEPT_STATES + at_once * sizes.kv_bytes(self.dtype) * prompt.tokens if sizes.branches else 0,
+            states=_KEPT_STATES + at_once * sizes.kv_bytes(size) * prompt.tokens if sizes.branches else 0,
             activations=read * prompt.tokens * (2 * sizes.hidden + 3 * sizes.widest) * size
             + read * prompt.tokens**2 * (1 + size),
             logits=rows * sizes.vocabulary * (size + 3 * 4),
             vision=patches * 5 * sizes.vision_widest * size,
-            features=_KEPT_FEATURES if sizes.branches else 0,
+            features=KEPT_FEATURES if sizes.branches else 0,
         )
 
     def largest_batch(self, free: int) -> int:

@@ -50,7 +50,9 @@ class PlainPath:
     ) -> Iterator[Mapping[int, Reply]]:
         """Batches hold rows of similar length."""
         ordered = sorted(jobs, key=lambda job: len(job.row.ids))
-        for _, answers in self._batches.run([ordered], compute, lambda job: len(job.row.ids)):
+        # A picture is one token here, since the processor widens it: the batches have ``rows`` alone to go by
+        # until the memory was full.
+        for _, answers in self._batches.run([ordered], compute, _tokens):
             yield {at: answer for own in answers for at, answer in own.items()}
 
     def _generated(self, jobs: Sequence[_Job]) -> list[Mapping[int, Reply]]:
@@ -71,6 +73,10 @@ class PlainPath:
             {at: likelihood(rows, length - first, target) for at, target in own.items()}
             for own, length, rows in zip(targets, lengths, logits, strict=True)
         ]
+
+
+def _tokens(jobs: Sequence[_Job]) -> int:
+    return len(jobs) * max(len(job.row.ids) for job in jobs)
 
 
 def _merged(asked: Sequence[Asked], positions: Sequence[int], fed: Callable[[Row], Hashable]) -> list[_Job]:

@@ -10,6 +10,7 @@ Deviations from upstream (SPEC G.4, D.1, G.6):
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import takewhile
@@ -19,7 +20,7 @@ from icd_assets.errors import UserError
 from icd_assets.runtime.foreign import brief
 from icd_assets.runtime.threads import SMALL_MODEL, one_thread
 from icd_assets.vlm.backend import Backend, Generation, HandOver, Question, Reply
-from icd_assets.vlm.batches import Batches
+from icd_assets.vlm.batches import ROWS, Batches
 from icd_assets.vlm.branching_path import BranchingPath
 from icd_assets.vlm.cached_inputs import CachedInputs
 from icd_assets.vlm.chat import Chat
@@ -33,6 +34,7 @@ from icd_assets.vlm.prefix_states import why_not as why_no_states
 from icd_assets.vlm.processor import load_processor
 from icd_assets.vlm.prompts import Prompt, PromptStyle
 from icd_assets.vlm.refusals import naming
+from icd_assets.vlm.token_budget import tokens_at_once
 from icd_assets.vlm.weights import Dtype, answers_digest, locate
 
 _log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ class TransformersBackend(Backend):
         digest: str,
         style: PromptStyle,
         generation: Generation,
-        batch_size: int,
+        batch_size: int | None,
         state_bytes: int = 1 << 30,
         exact: bool | None = None,
     ) -> None:
@@ -63,18 +65,15 @@ class TransformersBackend(Backend):
         decoder = Decoder(generation, model, inputs.processor.tokenizer)
         parameters = sum(weights.numel() for weights in model.parameters())
         small = parameters < SMALL_MODEL and model.device.type == "cpu"
-        self._batches = Batches(batch_size, small=small)
+        self._batches = Batches(batch_size or ROWS, small=small)
         self._path: PlainPath | BranchingPath
         if isinstance(inputs, CachedInputs):
             exact = model.device.type == "cpu" if exact is None else exact
+            if batch_size is None and (tokens := tokens_at_once(model, state_bytes)) is not None:
+                self._batches = Batches(math.inf, tokens, small=False)
             self._path = BranchingPath(model, inputs, decoder, self._batches, exact=exact, state_bytes=state_bytes)
         else:
             self._path = PlainPath(model, inputs, decoder, self._batches)
-
-    @property
-    def batch_size(self) -> int:
-        """Rows that are computed at once; smaller after the GPU's memory was full."""
-        return self._batches.size
 
     @classmethod
     def load(
@@ -86,7 +85,7 @@ class TransformersBackend(Backend):
         generation: Generation,
         dtype: Dtype = "float32",
         device: str = "cpu",
-        batch_size: int = 8,
+        batch_size: int | None = None,
         min_pixels: int | None = None,
         max_pixels: int | None = None,
         revision: str | None = None,
@@ -97,6 +96,8 @@ class TransformersBackend(Backend):
         """Load a local folder or a hub id.
 
         ``digest`` is that of the model's files; :attr:`digest` adds the dtype and the pixel limits to it.
+        ``batch_size`` prompts go together at most; without it eight, or on a GPU as many as its memory takes
+        (:mod:`icd_assets.vlm.token_budget`).
         ``feature_bytes`` bounds the kept image features, ``state_bytes`` the kept states of demonstrations that
         several prompts begin with; without features prompts take the plain path. ``exact`` gives a prompt the same
         bits whatever it is asked with, by less freedom in batches: the default on a CPU, and no use on a GPU,

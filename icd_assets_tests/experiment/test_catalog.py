@@ -152,6 +152,15 @@ def test_two_long_names_of_one_cell(tmp_path: Path) -> None:
         catalog.cell("okvqa", "rand_sampler", "m" * 60)
 
 
+@pytest.mark.parametrize("size", [0, -8, 2.5, "auto", []])
+def test_a_batch_size_that_is_no_number_of_prompts(tmp_path: Path, size: object) -> None:
+    with pytest.raises(
+        UserError, match=r"models\.m\.batch_size: input should be .*; fix that field\.$"
+    ) as refused:
+        Catalog.load(overlay(tmp_path, {"models": {"m": {**MODEL, "batch_size": size}}}))
+    assert str(refused.value).count("\n") == 0
+
+
 @pytest.mark.parametrize(
     "images",
     [

@@ -43,7 +43,7 @@ def qwen_3b() -> Any:
 def test_qwen_3b_by_hand(qwen_3b: Any) -> None:
     sizes = model_sizes(qwen_3b)
     assert sizes.parameters == 3_754_622_976  # the hub says 3.75 B
-    assert sizes.kv_bytes("bfloat16") == 2 * 36 * 2 * 128 * 2 == 36_864
+    assert sizes.kv_bytes(2) == 2 * 36 * 2 * 128 * 2 == 36_864
     # Three images of 640×480: 46 × 34 patches of 14 pixels each, four patches a token.
     prompt = PromptSize(tokens=3 * 391 + 87, images=3, patches=3 * 46 * 34)
     found = Workload(sizes, prompt, "bfloat16", BEAMS, 8).memory()

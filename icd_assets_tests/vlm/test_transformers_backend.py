@@ -258,12 +258,15 @@ class Fed:
         self, backend: TransformersBackend, monkeypatch: pytest.MonkeyPatch, *, filled: bool = False
     ) -> None:
         self.passes: list[tuple[int, int]] = []
+        self.with_kept: list[tuple[int, int]] = []  # rows, tokens fed and kept before
         self.images = 0
         model = backend._model
         forward, encode = model.forward, backend._inputs._features._encode  # type: ignore[union-attr]
 
         def counted(*args: Any, **kwargs: Any) -> Any:
-            self.passes.append(tuple(kwargs["input_ids"].shape))
+            rows, tokens = kwargs["input_ids"].shape
+            self.passes.append((rows, tokens))
+            self.with_kept.append((rows, tokens + kwargs["past_key_values"].get_seq_length()))
             return forward(*args, **kwargs)
 
         def encoded(*args: Any, **kwargs: Any) -> Any:
@@ -359,8 +362,46 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     monkeypatch.setattr(backend._model, "forward", small_gpu)
     with caplog.at_level(logging.WARNING):
         assert backend.answer_likelihoods(prompts, answers) == expected
-    assert sizes == [6, 3, 3, 3, 3]  # the prompts, then their ends
-    assert "batch size is now 3" in caplog.text
+    # The prompts, then their ends, which have more tokens each.
+    assert sizes == [6, 3, 3, 2, 2, 2]
+    assert "out of GPU memory: a batch now has" in caplog.text
+
+
+@pytest.mark.parametrize("family", [tiny_vl, tiny_qwen2_vl])
+@pytest.mark.parametrize("exact", [True, False], ids=["exact", "of several widths"])
+@pytest.mark.parametrize("tokens", [0, 600, 1500, 100_000])
+def test_a_batch_has_no_more_tokens_than_fit(
+    family: Any, tokens: int, exact: bool, asked: tuple[list[Prompt], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation = Generation(max_new_tokens=3, num_beams=3, length_penalty=0.0)
+    questions = [Question(prompt, answer) for prompt in asked[0] for answer in (None, *ANSWERS[:3])]
+    expected = load(family(), generation=generation, batch_size=None).replies(questions)
+    monkeypatch.setattr(transformers_backend, "SMALL_MODEL", 0)  # as no small one is on a GPU
+    monkeypatch.setattr(transformers_backend, "tokens_at_once", lambda model, state_bytes: tokens)
+    backend = load(family(), generation=generation, batch_size=None, exact=exact)
+    fed = Fed(backend, monkeypatch)
+    found = backend.replies(questions)
+    if exact:
+        assert found == expected
+    for one, other in zip(found, expected, strict=True):
+        assert one == other if isinstance(one, str) else one.logprob == pytest.approx(other.logprob, abs=1e-4)
+    too_large = [rows for rows, width in fed.with_kept if rows * width > tokens]
+    assert set(too_large) <= {1, 3}  # one row, with its beams
+    assert bool(too_large) == (tokens < 600)
+    largest = max(rows for rows, _ in fed.with_kept)
+    assert (largest == 3) == (tokens == 0)
+    assert exact or (largest == 30) == (tokens == 100_000)  # all prompts, each with its beams
+
+
+def test_rows_that_are_set_go_before_the_tokens_that_fit(
+    asked: tuple[list[Prompt], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transformers_backend, "SMALL_MODEL", 0)
+    monkeypatch.setattr(transformers_backend, "tokens_at_once", lambda model, state_bytes: 1)
+    backend = load(tiny_vl(), batch_size=4, exact=False)
+    fed = Fed(backend, monkeypatch)
+    backend.answer_likelihoods(*asked)
+    assert max(rows for rows, _ in fed.passes) == 4
 
 
 @pytest.mark.parametrize("beams", [1, 3])

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -169,12 +169,15 @@ def _driver_cuda() -> str | None:
 
 
 def gpu_memory(name: str, work: Workload, gpu: Gpu) -> Finding:
-    """Whether the model ``name`` and a batch of its prompts fit into what is free now."""
-    needed, best = work.memory(), work.largest_batch(gpu.free)
-    rows = f"{work.batch_size} prompts × {work.generation.num_beams} beams × {work.prompt.tokens} tokens"
+    """Whether the model ``name`` and a batch of its prompts fit into what is free now; without a batch_size, one
+    prompt, for batches are as large as the rest takes."""
+    size = work.batch_size or 1
+    needed, best = replace(work, batch_size=size).memory(), work.largest_batch(gpu.free)
+    asked = "one prompt at a time" if work.batch_size is None else f"batch_size {size}"
+    rows = f"{size} prompts × {work.generation.num_beams} beams × {work.prompt.tokens} tokens"
     cache = in_bytes(needed.kv_cache + needed.states)
     text = (
-        f"{name} at batch_size {work.batch_size} needs about {in_bytes(needed.on_gpu)} of "
+        f"{name} at {asked} needs about {in_bytes(needed.on_gpu)} of "
         f"{in_bytes(gpu.free)} free (weights, {work.sizes.parameters / 1e9:.2f} B in {work.dtype}: "
         f"{in_bytes(needed.weights)}; KV cache of {rows}: {cache}; activations: "
         f"{in_bytes(needed.activations + needed.logits)}; images: {in_bytes(needed.vision + needed.features)})"
@@ -184,7 +187,9 @@ def gpu_memory(name: str, work: Workload, gpu: Gpu) -> Finding:
         return Finding("memory", "problem", text, todo)
     if needed.on_gpu > gpu.free:
         return Finding("memory", "warning", text, f"set the model's batch_size in the catalog to {best}")
-    return Finding("memory", "ok", f"{text}; batch_size {best} would fit too" if best > work.batch_size else text)
+    if work.batch_size is None:
+        return Finding("memory", "ok", f"{text}; batches take what is left")
+    return Finding("memory", "ok", f"{text}; batch_size {best} would fit too" if best > size else text)
 
 
 def gpu_outlier(name: str, work: Workload, gpu: Gpu, what: str) -> Finding:

@@ -34,7 +34,12 @@ class InProcess(BackendConfig):
     path: str = Field(min_length=1)
     revision: str | None = None
     dtype: Dtype = "bfloat16"
-    batch_size: int = Field(8, gt=0)
+    batch_size: int | None = Field(
+        None,
+        gt=0,
+        description="Prompts computed at once, at most; unset: on a GPU as many tokens as its memory takes, on a "
+        "CPU 8 prompts.",
+    )
     min_pixels: int | None = None
     max_pixels: int | None = None
     exact: bool | None = Field(
@@ -51,7 +56,8 @@ class InProcess(BackendConfig):
         return {
             "dtype": self.dtype,
             "prompt": style.model_dump(),
-            "batch_size": self.batch_size,
+            # What manifests kept of an unset one when it was a number; it decides the pace alone.
+            "batch_size": 8 if self.batch_size is None else self.batch_size,
             "min_pixels": self.min_pixels,
             "max_pixels": self.max_pixels,
             **({} if self.exact is None else {"exact": self.exact}),  # manifests of before have none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,16 @@ def test_a_batch_that_is_too_large_and_a_gpu_that_is_too_small() -> None:
     finding = gpu_memory("Qwen2_5-VL-3B-Instruct", WORK, fewer(6 * GIB))
     assert finding.level == "problem"
     assert "max_pixels" in finding.todo
+
+
+def test_batches_that_take_what_is_free() -> None:
+    unset = replace(WORK, batch_size=None)
+    finding = gpu_memory("Qwen2_5-VL-3B-Instruct", unset, fewer(12 * GIB))
+    assert finding.level == "ok"
+    assert "Qwen2_5-VL-3B-Instruct at one prompt at a time needs about" in finding.found
+    assert "KV cache of 1 prompts × 3 beams × 1260 tokens" in finding.found
+    assert finding.found.endswith("; batches take what is left")
+    assert gpu_memory("Qwen2_5-VL-3B-Instruct", unset, fewer(6 * GIB)).level == "problem"
 
 
 def test_what_a_cpu_means(monkeypatch: pytest.MonkeyPatch) -> None:
