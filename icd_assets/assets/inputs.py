@@ -108,6 +108,7 @@ def open_vlm(run: StepRun) -> CachedBackend:
         style=model.prompt,
         generation=model.generation,
         device=run.device,
+        pictures=run.experiment.store.caches / "pictures",
     )
     cached = CachedBackend(backend, open_answers(run.experiment.store.answers))
     run.asked.append(cached)

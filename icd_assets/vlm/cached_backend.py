@@ -6,19 +6,16 @@ messages with each image replaced by the sha256 of its bytes, and the decoding (
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from icd_assets.errors import UserError
-from icd_assets.runtime.plain_file import open_plain
 from icd_assets.store.digests import sha256_json
 from icd_assets.vlm.answer_store import AnswerStore
 from icd_assets.vlm.answers import Answers
 from icd_assets.vlm.backend import Backend, HandOver, Question, Refused, Reply
-from icd_assets.vlm.images import treatment
+from icd_assets.vlm.images import pixels_digest
 from icd_assets.vlm.lru import ByteLru
-from icd_assets.vlm.picture_file import BYTES
 from icd_assets.vlm.prompts import Message, messages
 
 __all__ = ["AnswerStore", "CachedBackend"]
@@ -96,19 +93,11 @@ class CachedBackend(Backend):
     def _image_digest(self, path: Path) -> str:
         try:
             stat = path.stat()
-            return self._images.get((str(path), stat.st_size, stat.st_mtime_ns), lambda: _pixels_digest(path))
+            return self._images.get((str(path), stat.st_size, stat.st_mtime_ns), lambda: pixels_digest(path))
         except OSError as error:
             raise UserError(
                 f"image {path} cannot be read ({error.strerror}); restore it or fix the images path."
             ) from None
-
-
-def _pixels_digest(path: Path) -> str:
-    """Of the file's bytes, and of what else decides which pixels the model sees."""
-    how = treatment(path)
-    with open_plain(path, BYTES) as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return digest if how is None else sha256_json([digest, how])
 
 
 def _with_digests(message: Message, images: Iterator[str]) -> Message:

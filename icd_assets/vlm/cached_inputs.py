@@ -21,6 +21,7 @@ from transformers import DynamicCache
 
 from icd_assets.vlm.image_features import Grid, ImageFeatures, Key
 from icd_assets.vlm.inputs import Row
+from icd_assets.vlm.kept_features import KeptFeatures
 from icd_assets.vlm.lru import ByteLru
 from icd_assets.vlm.part_tokens import PartTokens
 from icd_assets.vlm.prefix_states import Beginning, Piece, State, cache_of
@@ -31,10 +32,10 @@ _POSITIONS_BYTES = 64 << 20
 class CachedInputs:
     """Prompts as ``input_ids``, cached image features and, where they follow the images, ``position_ids``."""
 
-    def __init__(self, processor: Any, model: Any, feature_bytes: int) -> None:
+    def __init__(self, processor: Any, model: Any, feature_bytes: int, kept: KeptFeatures | None = None) -> None:
         self.processor = processor
         self._model = model
-        self._features = ImageFeatures(processor, model, feature_bytes)
+        self._features = ImageFeatures(processor, model, feature_bytes, kept)
         self._image_token = int(model.config.image_token_id)
         self._placeholder = int(processor.tokenizer.convert_tokens_to_ids(processor.image_token))
         self._tokens = PartTokens(processor)

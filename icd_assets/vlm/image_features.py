@@ -1,7 +1,8 @@
-"""A model's image features, cached: one pass through processor and vision tower per image and run.
+"""A model's image features, cached: one pass through processor and vision tower per image.
 
-They are kept in memory, and what that has no room for on disk. The processor prepares the next pictures in threads
-while the tower has one.
+They are kept in memory, and on disk: for later steps and runs where there is a folder for them
+(:mod:`icd_assets.vlm.kept_features`), else what memory has no room for. The processor prepares the next pictures
+in threads while the tower has one.
 
 transformers lets a model take what its vision tower made earlier (``mm_encoder_outputs``); every family
 tested here does. Each image goes through by itself, so its features never depend on its neighbours. Where a
@@ -25,7 +26,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from icd_assets.runtime.foreign import first_line
 from icd_assets.runtime.prefetch import prefetch
-from icd_assets.vlm.images import read_ahead, read_image
+from icd_assets.vlm.images import pixels_digest, read_ahead, read_image
+from icd_assets.vlm.kept_features import KeptFeatures
 from icd_assets.vlm.lru import ByteLru
 from icd_assets.vlm.refusals import PictureRefused
 from icd_assets.vlm.spill import Spill, Spilled
@@ -69,14 +71,17 @@ class _Encoded:
 
 
 class ImageFeatures:
-    """The features of images under one model, ``limit`` bytes of them at most."""
+    """The features of images under one model, at most ``limit`` bytes of them in memory; they join ``kept``, those
+    of earlier steps and runs."""
 
-    def __init__(self, processor: Any, model: Any, limit: int) -> None:
+    def __init__(self, processor: Any, model: Any, limit: int, kept: KeptFeatures | None = None) -> None:
         self._processor = processor
         self._model = model
         self._encode = model.base_model.get_image_features
         self._parameters = inspect.signature(self._encode).parameters
         self._cache: ByteLru[Key, _Encoded] = ByteLru(limit, lambda encoded: encoded.nbytes, self._put_aside)
+        self._kept = kept
+        self._known: set[Key] = set()  # that are among the kept ones
         self._spill = Spill(_ON_DISK)
         self._aside: dict[Key, tuple[Spilled, ...]] = {}
         # Apart: a prompt's length must not cost a second pass over an image whose features had to go.
@@ -111,14 +116,42 @@ class ImageFeatures:
         missing = [key for key in dict.fromkeys(keys) if self._places.find(key) is None]
         if len(missing) < 2:
             return  # nothing to do meanwhile
-        for key, prepared in prefetch(lambda key: (key, self._ahead(key)), missing):
-            self._cache.get(key, lambda: self._encode_image(key, prepared))  # noqa: B023 - called here
+        for key, ahead in prefetch(lambda key: (key, self._earlier(key) or self._ahead(key)), missing):
+            self._cache.get(key, lambda: self._of(key, ahead))  # noqa: B023 - called here
 
     def _encoded(self, key: Key) -> _Encoded:
-        return self._cache.get(key, lambda: self._from_disk(key) or self._encode_image(key, None))
+        return self._cache.get(key, lambda: self._from_disk(key) or self._of(key, self._earlier(key)))
+
+    def _of(self, key: Key, ahead: _Encoded | Mapping[str, Any] | None) -> _Encoded:
+        if isinstance(ahead, _Encoded):
+            return ahead
+        encoded = self._encode_image(key, ahead)
+        self._keep(key, encoded)
+        return encoded
+
+    def _keep(self, key: Key, encoded: _Encoded) -> None:
+        if self._kept is None:
+            return
+        tensors = {"ids": torch.tensor(encoded.place.ids), "features": encoded.features}
+        if encoded.place.grid is not None:
+            tensors["grid"] = torch.tensor(encoded.place.grid)
+        tensors |= {f"deep.{number}": layer for number, layer in enumerate(encoded.deep)}
+        if (name := _name(key)) is not None and self._kept.put(name, tensors):
+            self._known.add(key)
+
+    def _earlier(self, key: Key) -> _Encoded | None:
+        """What an earlier step or run made of the same picture."""
+        if self._kept is None or (name := _name(key)) is None or (found := self._kept.get(name)) is None:
+            return None
+        layers = sorted((name for name in found if name.startswith("deep.")), key=lambda name: int(name[5:]))
+        grid = tuple(found["grid"].tolist()) if "grid" in found else None
+        place = self._places.get(key, lambda: Place(tuple(found["ids"].tolist()), grid))
+        self._known.add(key)
+        device = self._model.device
+        return _Encoded(place, found["features"].to(device), tuple(found[name].to(device) for name in layers))
 
     def _put_aside(self, key: Key, encoded: _Encoded) -> None:
-        if key not in self._aside:
+        if key not in self._aside and key not in self._known:
             places = [self._spill.write(tensor) for tensor in (encoded.features, *encoded.deep)]
             if None not in places:
                 self._aside[key] = tuple(place for place in places if place)
@@ -173,3 +206,12 @@ class ImageFeatures:
             features=features if isinstance(features, Tensor) else features[0],
             deep=tuple(layer[0] for layer in output.get("deepstack_features") or ()),
         )
+
+
+def _name(key: Key) -> str | None:
+    """Of the file of an image's features; None for what cannot be read, which is refused where it is opened."""
+    path, several = key
+    try:
+        return pixels_digest(path) + ("-several" if several else "")
+    except OSError:
+        return None

@@ -11,6 +11,7 @@ first frame is taken.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import warnings
@@ -21,8 +22,10 @@ from typing import Any, Literal
 from PIL import Image, ImageCms, ImageOps
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.plain_file import open_plain
 from icd_assets.runtime.prefetch import prefetch
-from icd_assets.vlm.picture_file import PIXELS, NoPicture, open_picture
+from icd_assets.store.digests import sha256_json
+from icd_assets.vlm.picture_file import BYTES, PIXELS, NoPicture, open_picture
 
 # Odd metadata is no reason to refuse a picture. Said once for the process: a filter that is set and taken back
 # around each file, as catch_warnings does, is not safe in threads.
@@ -113,6 +116,14 @@ def treatment(path: Path) -> Treatment | None:
             return _treatment(image)
     except (FileNotFoundError, NoPicture):
         return None
+
+
+def pixels_digest(path: Path) -> str:
+    """Of the file's bytes, and of what else decides which pixels a model sees."""
+    how = treatment(path)
+    with open_plain(path, BYTES) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return digest if how is None else sha256_json([digest, how])
 
 
 def _upright(image: Image.Image) -> Size:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 from icd_assets.errors import UserError
@@ -28,6 +29,7 @@ from icd_assets.vlm.cpu import tune_cpu
 from icd_assets.vlm.decoding import Decoder
 from icd_assets.vlm.image_features import why_not as why_no_features
 from icd_assets.vlm.inputs import Asked, ProcessorInputs, Row
+from icd_assets.vlm.kept_features import of_model as kept_features
 from icd_assets.vlm.model import load_model
 from icd_assets.vlm.plain_path import PlainPath
 from icd_assets.vlm.prefix_states import why_not as why_no_states
@@ -92,6 +94,7 @@ class TransformersBackend(Backend):
         feature_bytes: int = 1 << 30,
         state_bytes: int = 1 << 30,
         exact: bool | None = None,
+        pictures: Path | None = None,
     ) -> TransformersBackend:
         """Load a local folder or a hub id.
 
@@ -99,7 +102,8 @@ class TransformersBackend(Backend):
         ``batch_size`` prompts go together at most; without it eight, or on a GPU as many as its memory takes
         (:mod:`icd_assets.vlm.token_budget`).
         ``feature_bytes`` bounds the kept image features, ``state_bytes`` the kept states of demonstrations that
-        several prompts begin with; without features prompts take the plain path. ``exact`` gives a prompt the same
+        several prompts begin with; without features prompts take the plain path. ``pictures`` is a folder where
+        features are kept for whoever loads the model next. ``exact`` gives a prompt the same
         bits whatever it is asked with, by less freedom in batches: the default on a CPU, and no use on a GPU,
         whose kernels depend on the batch.
         """
@@ -110,7 +114,9 @@ class TransformersBackend(Backend):
         inputs: ProcessorInputs | CachedInputs = ProcessorInputs(processor, model.device, model.dtype)
         if feature_bytes:
             if (reason := why_no_features(model) or why_no_states(model)) is None:
-                inputs = CachedInputs(processor, model, feature_bytes)
+                answers = answers_digest(digest, dtype, min_pixels, max_pixels)
+                kept = None if pictures is None else kept_features(pictures, model, answers)
+                inputs = CachedInputs(processor, model, feature_bytes, kept)
             else:
                 _log.warning(
                     "%s: prompts of model type %s are computed each by itself, several times slower: %s",

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import torch
+
 from icd_assets.assets.tracked import _id
 from icd_assets.cli.report import _current
 from icd_assets.cli.ui import _read as read_running
@@ -33,7 +35,7 @@ from icd_assets.runtime.disk_errors import _fixed
 from icd_assets.runtime.home import load_env_file
 from icd_assets.runtime.locks import Holder, held_by, hold_one
 from icd_assets.runtime.new_home import write_home
-from icd_assets.store.digests import DigestCache
+from icd_assets.store.digests import DigestCache, sha256_json
 from icd_assets.store.journal import Journal
 from icd_assets.store.manifest import Manifest, read_manifest
 from icd_assets.store.ownership import Ownership
@@ -42,8 +44,11 @@ from icd_assets.trackers.stored_keys import _read as _read_keys
 from icd_assets.trackers.stored_keys import stored_keys
 from icd_assets.upkeep.doctor.databases import databases, half_written
 from icd_assets.vlm.answer_store import AnswerStore
+from icd_assets.vlm.kept_features import KeptFeatures
 from icd_assets_tests.fuzz.targets import manifest as manifest_target
 from icd_assets_tests.readers import Reader, as_a_command
+
+_OF_NO_MODEL = sha256_json([])[:16]
 
 
 def _digests(path: Path) -> None:
@@ -53,6 +58,17 @@ def _digests(path: Path) -> None:
     assert DigestCache(path).file(file) == digest
     if not path.is_dir():
         assert DigestCache(path)._read()[str(file)][2] == digest, "it is made again"
+
+
+def _features(path: Path) -> None:
+    found = KeptFeatures(path.parents[1], []).get(path.name)
+    assert found is None or found["a"].tolist() == [1.0, 2.0], "what is damaged is as if it were not there"
+
+
+def _write_features(path: Path) -> None:
+    kept = KeptFeatures(path.parents[1], [])
+    assert kept.put("0f", {"a": torch.tensor([1.0, 2.0])})
+    (kept._own / "0f").rename(path)
 
 
 def _journal(path: Path) -> None:
@@ -253,6 +269,7 @@ def _keys(path: Path) -> None:
 READERS: dict[str, Reader] = {
     "keys of trackers": Reader(_keys, ".netrc", b"machine h login l password 0123456789\n", cache=True),
     "digests": Reader(_digests, "digests.json", b'{"/a": [1, 2, "%s"]}' % (b"0" * 64), cache=True),
+    "features of pictures": Reader(_features, f"{_OF_NO_MODEL}/0f", _write_features, cache=True),
     "journal": Reader(
         _journal,
         "journal.json",

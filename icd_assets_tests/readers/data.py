@@ -19,9 +19,8 @@ from icd_assets.report.sides import by_id
 from icd_assets.store.digests import DigestCache
 from icd_assets.tasks.caption.files import read_captions
 from icd_assets.tasks.multiple_choice.files import read_choices
-from icd_assets.vlm.cached_backend import _pixels_digest
 from icd_assets.vlm.data_url import data_url
-from icd_assets.vlm.images import look
+from icd_assets.vlm.images import look, pixels_digest
 from icd_assets_tests.readers import Reader
 
 _RECORDS = [
@@ -184,7 +183,7 @@ def _picture(path: Path) -> object:
     problem = look(path)[1]
     digest = None
     try:
-        digest = _pixels_digest(path)
+        digest = pixels_digest(path)
     except OSError:
         assert problem is not None
     url = data_url(path)  # a UserError for what is no picture

@@ -271,10 +271,10 @@ def test_an_entry_that_cannot_be_is_told(tmp_path: Path, row: tuple[object, obje
 
 def test_a_picture_that_is_shown_on_white_is_not_the_one_shown_on_black(tmp_path: Path) -> None:
     from icd_assets.store.digests import sha256_file
-    from icd_assets.vlm.cached_backend import _pixels_digest
+    from icd_assets.vlm.images import pixels_digest
 
     opaque, clear = tmp_path / "opaque.png", tmp_path / "clear.png"
     Image.new("RGB", (4, 4)).save(opaque)
     Image.new("RGBA", (4, 4)).save(clear)
-    assert _pixels_digest(opaque) == sha256_file(opaque)  # answers of before stay
-    assert _pixels_digest(clear) != sha256_file(clear)
+    assert pixels_digest(opaque) == sha256_file(opaque)  # answers of before stay
+    assert pixels_digest(clear) != sha256_file(clear)

@@ -20,9 +20,8 @@ from icd_assets.datasets.images import look_at
 from icd_assets.errors import UserError
 from icd_assets.report.thumbnails import thumbnails
 from icd_assets.vlm import images, picture_file
-from icd_assets.vlm.cached_backend import _pixels_digest
 from icd_assets.vlm.data_url import data_url
-from icd_assets.vlm.images import look, read_image, size_of, treatment
+from icd_assets.vlm.images import look, pixels_digest, read_image, size_of, treatment
 from icd_assets.vlm.picture_file import NoPicture, open_picture
 from icd_assets_tests.programs import program
 
@@ -130,7 +129,7 @@ def test_what_is_no_file_is_refused_at_once(
     put(tmp_path / "a.jpg")
     assert refused(tmp_path / "a.jpg").startswith(problem)
     with pytest.raises(OSError):  # which its caller names
-        _pixels_digest(tmp_path / "a.jpg")
+        pixels_digest(tmp_path / "a.jpg")
 
 
 def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import random
 import shutil
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
 from icd_assets.errors import UserError
+from icd_assets.runtime.threads import one_thread
 from icd_assets.vlm import transformers_backend
 from icd_assets.vlm.backend import Generation, Question
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
@@ -200,6 +201,47 @@ def test_features_that_the_disk_has_no_room_for_are_computed_again(
     assert fed.images > len({image for prompt in prompts for image in prompt.images})
 
 
+@pytest.mark.parametrize("family", [tiny_vl, tiny_qwen2_vl])
+def test_the_next_to_load_the_model_finds_its_pictures(
+    asked: tuple[list[Prompt], list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    family: Callable[[], Path],
+) -> None:
+    prompts, answers = asked
+    first = load(family(), pictures=tmp_path)
+    expected = first.answer_likelihoods(prompts, answers)
+    assert expected == load(family()).answer_likelihoods(prompts, answers)
+    for feature_bytes in (1 << 30, 1):
+        later = load(family(), pictures=tmp_path, feature_bytes=feature_bytes)
+        fed = Fed(later, monkeypatch, filled=True)
+        assert later.answer_likelihoods(prompts, answers) == expected
+        assert fed.images == 0
+    for path in tmp_path.glob("*/*"):
+        path.write_bytes(b"damaged")
+    again = load(family(), pictures=tmp_path)
+    fed = Fed(again, monkeypatch, filled=True)
+    assert again.answer_likelihoods(prompts, answers) == expected
+    assert fed.images == len({image for prompt in prompts for image in prompt.images})
+    other = load(family(), pictures=tmp_path, dtype="bfloat16")
+    fed = Fed(other, monkeypatch, filled=True)
+    other.generate(prompts[:1])
+    assert fed.images == len(set(prompts[0].images))
+
+
+def test_a_picture_that_was_replaced_is_another(images: list[Path], tmp_path: Path) -> None:
+    picture = tmp_path / "picture.jpg"
+    found = []
+    for image in images[:2]:
+        shutil.copy(image, picture)
+        backend = load(tiny_vl(), pictures=tmp_path / "kept")
+        found.append(backend.answer_likelihoods([Prompt((), picture, "which?")], ["dog"]))
+    assert found == [
+        load(tiny_vl()).answer_likelihoods([Prompt((), one, "which?")], ["dog"]) for one in images[:2]
+    ]
+    assert found[0] != found[1]
+
+
 def test_pictures_prepared_ahead_are_those_of_one_at_a_time(
     images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,7 +422,8 @@ def test_a_batch_has_no_more_tokens_than_fit(
     monkeypatch.setattr(transformers_backend, "tokens_at_once", lambda model, state_bytes: tokens)
     backend = load(family(), generation=generation, batch_size=None, exact=exact)
     fed = Fed(backend, monkeypatch)
-    found = backend.replies(questions)
+    with one_thread():
+        found = backend.replies(questions)
     if exact:
         assert found == expected
     for one, other in zip(found, expected, strict=True):

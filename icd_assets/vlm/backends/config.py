@@ -19,6 +19,8 @@ from icd_assets.vlm.backend import Backend, Generation
 from icd_assets.vlm.prompts import PromptStyle
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from icd_assets.vlm.memory import Workload
 
 
@@ -80,8 +82,17 @@ class BackendConfig(BaseModel, ABC):
         """Raise ``UserError``, which begins with ``why``, if the backend cannot score given answers."""
 
     @abstractmethod
-    def open(self, *, digest: str, style: PromptStyle, generation: Generation, device: str) -> Backend:
-        """The backend that answers; ``digest`` is what :meth:`digest` gave."""
+    def open(
+        self,
+        *,
+        digest: str,
+        style: PromptStyle,
+        generation: Generation,
+        device: str,
+        pictures: Path | None = None,
+    ) -> Backend:
+        """The backend that answers; ``digest`` is what :meth:`digest` gave. ``pictures``: a folder for what it
+        makes of pictures, to be found by whoever opens it next."""
 
     def open_in(self, places: Sequence[Mapping[str, str]] | OnRay, **how: Any) -> Backend:
         """:meth:`open`; what loads weights does it in a process of each of these environments, or on Ray."""

@@ -75,7 +75,15 @@ class InProcess(BackendConfig):
     def require_likelihoods(self, why: str) -> None:
         """Logits are at hand, so any answer can be scored."""
 
-    def open(self, *, digest: str, style: PromptStyle, generation: Generation, device: str) -> Backend:
+    def open(
+        self,
+        *,
+        digest: str,
+        style: PromptStyle,
+        generation: Generation,
+        device: str,
+        pictures: Path | None = None,
+    ) -> Backend:
         from icd_assets.vlm.transformers_backend import TransformersBackend
 
         return TransformersBackend.load(
@@ -89,6 +97,7 @@ class InProcess(BackendConfig):
             min_pixels=self.min_pixels,
             max_pixels=self.max_pixels,
             exact=self.exact,
+            pictures=pictures,
         )
 
     def open_in(self, places: Sequence[Mapping[str, str]] | OnRay, **how: Any) -> Backend:

@@ -17,6 +17,8 @@ from icd_assets.vlm.prompts import PromptStyle
 from icd_assets.vlm.weights import locate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from icd_assets.vlm.endpoint_client import Answered
     from icd_assets.vlm.endpoint_engine import Engine
     from icd_assets.vlm.memory import Workload
@@ -55,7 +57,15 @@ class Served(BackendConfig):
     def require_likelihoods(self, why: str) -> None:
         self.endpoint.require_likelihoods(why)
 
-    def open(self, *, digest: str, style: PromptStyle, generation: Generation, device: str) -> Backend:
+    def open(
+        self,
+        *,
+        digest: str,
+        style: PromptStyle,
+        generation: Generation,
+        device: str,
+        pictures: Path | None = None,
+    ) -> Backend:
         require_client()
         from icd_assets.vlm.endpoint_backend import EndpointBackend
 
