@@ -73,8 +73,9 @@ class Passes:
 
 
 @cache
-def real(layers: int) -> Any:
-    shape = config(qwen_tokenizer(), tiny=False)
+def bare(layers: int, tiny: bool) -> Any:
+    """The real configuration with few ``layers``, or the tiny one, without weights."""
+    shape = config(qwen_tokenizer(), tiny=tiny)
     shape.text_config.num_hidden_layers = layers
     shape.text_config.layer_types = shape.text_config.layer_types[:layers]
     with torch.device("meta"):
@@ -82,20 +83,20 @@ def real(layers: int) -> Any:
 
 
 @cache
-def image_flops() -> float:
+def image_flops(grid: tuple[int, int] = GRID, *, tiny: bool = False) -> float:
     """By formula: the vision tower's windows depend on values, which the meta device has not."""
-    return cost(config(qwen_tokenizer(), tiny=False), GRID, images=1, tokens=0, scored=0).vision
+    return cost(config(qwen_tokenizer(), tiny=tiny), grid, images=1, tokens=0, scored=0).vision
 
 
 @cache
-def decoder_flops(rows: int, fed: int, before: int, logits: int) -> float:
+def decoder_flops(rows: int, fed: int, before: int, logits: int, *, tiny: bool = False) -> float:
     """Of one forward pass over ``fed`` tokens behind ``before``. All layers are alike, so two are counted."""
-    one, two = (_counted(layers, rows, fed, before, logits) for layers in (1, 2))
-    return one + (TEXT["num_hidden_layers"] - 1) * (two - one)
+    one, two = (_counted(bare(layers, tiny), rows, fed, before, logits) for layers in (1, 2))
+    layers = (TEXT | TINY_TEXT if tiny else TEXT)["num_hidden_layers"]
+    return one + (layers - 1) * (two - one)
 
 
-def _counted(layers: int, rows: int, fed: int, before: int, logits: int) -> int:
-    model = real(layers)
+def _counted(model: Any, rows: int, fed: int, before: int, logits: int) -> int:
     text = model.config.text_config
     heads, width = text.num_key_value_heads, text.hidden_size // text.num_attention_heads
     kept = torch.empty(rows, heads, before, width, device="meta", dtype=torch.bfloat16)

@@ -143,17 +143,26 @@ def cost(shape: Qwen2_5_VLConfig, grid: tuple[int, int], images: int, tokens: in
     return Cost(images * looks, reads, 2 * text.num_hidden_layers * key_width * 2)
 
 
-def backend(folder: Path, shape: Qwen2_5_VLConfig, device: str, batch_size: int) -> TransformersBackend:
-    """The production path, but for the weights: a million random numbers, again and again."""
+def random_model(shape: Qwen2_5_VLConfig, device: str) -> Any:
+    """In bfloat16; its weights are a million random numbers, again and again, and its norms scale by one."""
     with torch.device(device), no_init_weights():
         model = AutoModelForImageTextToText.from_config(shape, dtype=torch.bfloat16).eval()
     noise = 0.02 * torch.randn(1 << 20, dtype=torch.bfloat16, device=device)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1 and name.endswith("weight"):
+                parameter.fill_(1)
+                continue
             flat = parameter.view(-1)
             for start in range(0, len(flat), len(noise)):
                 part = flat[start : start + len(noise)]
                 part.copy_(noise[: len(part)])
+    return model
+
+
+def backend(folder: Path, shape: Qwen2_5_VLConfig, device: str, batch_size: int) -> TransformersBackend:
+    """The production path, but for the weights."""
+    model = random_model(shape, device)
     return TransformersBackend(
         model,
         CachedInputs(load_processor(folder), model, 1 << 30),
