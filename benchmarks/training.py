@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -34,14 +35,14 @@ WIDTH, POOL, POINTERS, RCE_EPOCHS, GRPO_EPOCHS = 512, 64, 13, 5, 3
 
 
 def groups(queries: int, library: int) -> list[PointerGroup]:
-    rng = torch_rng(0, "benchmark")
+    rng, pools = torch_rng(0, "benchmark"), random.Random(0)
     table = functional.normalize(torch.randn(library, WIDTH, generator=rng), dim=-1)
     return [
         PointerGroup(
             row,
             table[row],
             table,
-            torch.randperm(library, generator=rng)[:POOL],
+            torch.tensor(pools.sample(range(library), POOL)),
             torch.stack([torch.randperm(POOL, generator=rng)[:2] for _ in range(POINTERS)]),
             torch.randint(3, (POINTERS,), generator=rng).float(),
         )

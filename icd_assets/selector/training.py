@@ -173,18 +173,23 @@ def teacher_forced(policy: PointerSelector, batch: Batch, pointers: Tensor, drop
 
 def stored_log_probs(policy: PointerSelector, groups: Sequence[PointerGroup]) -> list[Tensor]:
     """Per group, log-probabilities [N, S] of its stored picks, without dropout."""
-    found = along_stored(policy, groups)
-    return [picked(each, group.pointers.to(each.device)) for each, group in zip(found, groups, strict=True)]
+    # Picked at once: those of the whole pools are K times as many.
+    found = {i: picked(each, groups[i].pointers.to(each.device)) for i, each in _along(policy, groups)}
+    return [found[i] for i in range(len(groups))]
 
 
 def along_stored(policy: PointerSelector, groups: Sequence[PointerGroup]) -> list[Tensor]:
     """Per group, log-probabilities [N, S, K] of the whole pool along its stored pointers, without dropout."""
-    found: dict[int, Tensor] = {}
+    found = dict(_along(policy, groups))
+    return [found[i] for i in range(len(groups))]
+
+
+def _along(policy: PointerSelector, groups: Sequence[PointerGroup]) -> Iterator[tuple[int, Tensor]]:
     for batch, encoded in looked(policy, groups):
         with evaluating(policy):
             log_probs = policy.along(encoded, batch.pointers).log_softmax(-1)
-        found.update((i, each[: len(groups[i].rewards)]) for i, each in zip(batch.index, log_probs, strict=True))
-    return [found[i] for i in range(len(groups))]
+        for i, each in zip(batch.index, log_probs, strict=True):
+            yield i, each[: len(groups[i].rewards)]
 
 
 def looked(policy: PointerSelector, groups: Sequence[PointerGroup]) -> Iterator[tuple[Batch, Encoded]]:
