@@ -15,12 +15,9 @@ from icd_assets.vlm.answer_store import AnswerStore
 from icd_assets.vlm.answers import Answers
 from icd_assets.vlm.backend import Backend, HandOver, Question, Refused, Reply
 from icd_assets.vlm.images import pixels_digest
-from icd_assets.vlm.lru import ByteLru
 from icd_assets.vlm.prompts import Message, messages
 
 __all__ = ["AnswerStore", "CachedBackend"]
-
-_KNOWN_IMAGES = 200_000
 
 
 class CachedBackend(Backend):
@@ -47,7 +44,6 @@ class CachedBackend(Backend):
         self.refused = 0
         self._chunk = chunk
         self._decoding = self.generation.model_dump(mode="json")
-        self._images: ByteLru[tuple[str, int, int], str] = ByteLru(_KNOWN_IMAGES, lambda _: 1)
 
     def ask(self, questions: Sequence[Question], hand_over: HandOver[Reply]) -> None:
         order = sorted(range(len(questions)), key=lambda at: questions[at].prompt.order)
@@ -85,19 +81,19 @@ class CachedBackend(Backend):
 
     def _key(self, question: Question) -> bytes:
         prompt, answer = question.prompt, question.answer
-        images = iter([self._image_digest(path) for path in prompt.images])
+        images = iter([_image_digest(path) for path in prompt.images])
         content = [_with_digests(message, images) for message in messages(prompt, self.style)]
         kind, asked = ("generate", self._decoding) if answer is None else ("likelihood", answer)
         return bytes.fromhex(sha256_json([kind, self.digest, content, asked]))
 
-    def _image_digest(self, path: Path) -> str:
-        try:
-            stat = path.stat()
-            return self._images.get((str(path), stat.st_size, stat.st_mtime_ns), lambda: pixels_digest(path))
-        except OSError as error:
-            raise UserError(
-                f"image {path} cannot be read ({error.strerror}); restore it or fix the images path."
-            ) from None
+
+def _image_digest(path: Path) -> str:
+    try:
+        return pixels_digest(path)
+    except OSError as error:
+        raise UserError(
+            f"image {path} cannot be read ({error.strerror}); restore it or fix the images path."
+        ) from None
 
 
 def _with_digests(message: Message, images: Iterator[str]) -> Message:

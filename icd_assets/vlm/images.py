@@ -25,6 +25,7 @@ from icd_assets.errors import UserError
 from icd_assets.runtime.plain_file import open_plain
 from icd_assets.runtime.prefetch import prefetch
 from icd_assets.store.digests import sha256_json
+from icd_assets.vlm.lru import ByteLru
 from icd_assets.vlm.picture_file import BYTES, PIXELS, NoPicture, open_picture
 
 # Odd metadata is no reason to refuse a picture. Said once for the process: a filter that is set and taken back
@@ -35,6 +36,8 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it writes a l
 Size = tuple[int, int]  # width, height in pixels, upright
 Treatment = Literal["on white", "high byte", "profile"]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
+
+_digests: ByteLru[tuple[str, int, int], str] = ByteLru(200_000, lambda _: 1)
 
 _ORIENTATION = 0x0112
 _ON_THEIR_SIDE = (5, 6, 7, 8)
@@ -119,7 +122,16 @@ def treatment(path: Path) -> Treatment | None:
 
 
 def pixels_digest(path: Path) -> str:
-    """Of the file's bytes, and of what else decides which pixels a model sees."""
+    """Of the file's bytes, and of what else decides which pixels a model sees; known by its size and time."""
+    stat = path.stat()
+    known = str(path), stat.st_size, stat.st_mtime_ns
+    if (digest := _digests.find(known)) is None:
+        digest = _pixels_digest(path)
+        _digests.keep(known, digest)
+    return digest
+
+
+def _pixels_digest(path: Path) -> str:
     how = treatment(path)
     with open_plain(path, BYTES) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
