@@ -25,7 +25,7 @@ PICTURE = HERE.parent / "docs" / "pictures" / "growth.svg"
 SCRIPTS: dict[str, Sequence[str]] = {
     "pointer_arithmetic": ("--queries", "1"),
     "vlm_work": ("--queries", "100", "--beam-queries", "20", "--runs", "3"),
-    "training": ("--queries", "50", "--batches", "1", "32", "--runs", "3"),
+    "training": ("--queries", "50", "--batches", "1", "--runs", "3"),
     "proposals": ("--runs", "3"),
     "everyday": (),
     "demo_stages": ("--recipes", "singles"),

@@ -269,8 +269,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
     # The best recipe that upstream reports (SPEC K.6): pick the GRPO epoch by hand or with epoch=best.
     "plan_five": {
-        "rce_checkpoints": {"rce_epochs": 5, "rce_use_raw_reward": True},
-        "grpo_checkpoints": {"grpo_epochs": 50, "grpo_lr": 5e-6, "kl_beta": 0.1},
+        "rce_checkpoints": {"rce_epochs": 5, "rce_use_raw_reward": True, "batch_size": 1, "rce_lr": 1e-4},
+        "grpo_checkpoints": {"grpo_epochs": 50, "batch_size": 1, "grpo_lr": 5e-6, "kl_beta": 0.1},
         "v2format_checkpoint": {"epoch": "best"},
     },
     # The cheapest labels alone.

@@ -193,7 +193,12 @@ class SelectorTraining(_Settings):
 class RlConfig(RowsConfig):
     """What RCE and GRPO share."""
 
-    batch_size: int = Field(1, ge=1, description="Queries per update.", json_schema_extra={"env": "BATCH_SIZE"})
+    batch_size: int = Field(
+        32,
+        ge=1,
+        description="Queries per update (upstream: 1). The learning rates fit this size; another needs others.",
+        json_schema_extra={"env": "BATCH_SIZE"},
+    )
     dropout_per: DropoutPer = Field(
         "query",
         description="query: the pointers of a query share what dropout leaves of it and its pool; pointer: each "
@@ -227,7 +232,12 @@ class RceConfig(RlConfig):
     rce_epochs: int = Field(
         5, ge=1, description="Passes over the RL data.", json_schema_extra={"env": "RCE_EPOCHS"}
     )
-    rce_lr: float = Field(1e-4, gt=0, description="Learning rate of AdamW.", json_schema_extra={"env": "RCE_LR"})
+    rce_lr: float = Field(
+        1e-3,
+        gt=0,
+        description="Learning rate of AdamW (upstream, a query at a time: 1e-4).",
+        json_schema_extra={"env": "RCE_LR"},
+    )
     num_layers: int | None = Field(
         None,
         ge=1,
@@ -296,7 +306,12 @@ class GrpoConfig(RlConfig):
         description="Passes over the RL data; 0 leaves GRPO out.",
         json_schema_extra={"env": "GRPO_EPOCHS"},
     )
-    grpo_lr: float = Field(5e-6, gt=0, description="Learning rate of AdamW.", json_schema_extra={"env": "GRPO_LR"})
+    grpo_lr: float = Field(
+        2e-4,
+        gt=0,
+        description="Learning rate of AdamW (upstream, a query at a time: 5e-6).",
+        json_schema_extra={"env": "GRPO_LR"},
+    )
     reference: Reference = Field(
         "rce",
         description="Policy that the KL term holds on to: the one after RCE, or, as upstream, the v2 checkpoint, "
@@ -394,6 +409,8 @@ class GrpoConfig(RlConfig):
 # Upstream's arithmetic (SPEC K), where our default differs from it.
 LEVER_PLUS: dict[str, dict[str, Any]] = {
     "RceConfig": {
+        "batch_size": 1,
+        "rce_lr": 1e-4,
         "rce_target": "softmax",
         "rce_likelihood": "pool",
         "rce_temp_start": 2.0,
@@ -405,6 +422,8 @@ LEVER_PLUS: dict[str, dict[str, Any]] = {
         "constant_group": "raw",
     },
     "GrpoConfig": {
+        "batch_size": 1,
+        "grpo_lr": 5e-6,
         "reference": "sft",
         "old_policy": "sft",
         "reward_source": "normalized",

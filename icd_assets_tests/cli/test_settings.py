@@ -70,7 +70,8 @@ def test_a_value_names_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
     assert where(found["rl_data.num_beams"]) == (8, "set", "--set")
     assert where(found["v2_checkpoint.epochs"]) == (8, "catalog", None)
     assert where(found["v2format_checkpoint.source"]) == ("grpo", "recipe", None)
-    assert where(found["rce_checkpoints.batch_size"]) == (1, "default", None)
+    assert where(found["rce_checkpoints.batch_size"]) == (1, "preset", "plan_five")
+    assert where(found["rce_checkpoints.grad_clip"]) == (1.0, "default", None)
 
 
 def test_a_decided_contradiction_is_shown_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

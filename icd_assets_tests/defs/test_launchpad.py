@@ -89,7 +89,7 @@ def test_a_field_that_is_set_wins_and_the_others_stay(place: Place) -> None:
 def test_the_defaults_are_there_for_who_asks(place: Place) -> None:
     command(place, *ALL, RCE_LR="0.002", GRPO_EPOCHS="1")
     shown = click(place, "rce_checkpoints", shared={"unset": "default"})
-    assert shown["rce_checkpoints"]["config"].value["rce_lr"] == 0.0001
+    assert shown["rce_checkpoints"]["config"].value["rce_lr"] == 0.001
     assert "settings" not in shown["rce_checkpoints"]
 
 
@@ -106,7 +106,7 @@ def test_a_command_without_flags_has_the_defaults_and_not_what_was_made(place: P
         RCE_LR="0.002",
     )
     command(place, "rce_checkpoints")
-    assert place.shown("rce_checkpoints")["config"].value["rce_lr"] == 0.0001
+    assert place.shown("rce_checkpoints")["config"].value["rce_lr"] == 0.001
 
 
 def test_a_cell_that_nothing_is_made_of_has_the_defaults(place: Place) -> None:
@@ -158,7 +158,7 @@ def test_of_two_rewards_the_newest_goes_on_unless_one_is_named(place: Place) -> 
     assert shown["rce_checkpoints"]["settings"].value.startswith("as made (v3_RandSampler_tiny_vl_soft_only)")
     named = click(place, *rest, reward={"mode": "auto"})
     assert made_again(named) == []
-    assert named["rce_checkpoints"]["config"].value["rce_lr"] == 0.0001
+    assert named["rce_checkpoints"]["config"].value["rce_lr"] == 0.001
 
 
 def test_a_run_stays_with_the_experiment_that_it_began(place: Place) -> None:

@@ -233,9 +233,9 @@ def test_a_code_change_is_unsynced_in_both(made: tuple[Place, str], monkeypatch:
 def test_a_config_change_shows_in_dagster_once_it_was_run(made: tuple[Place, str]) -> None:
     """Dagster knows no settings before a run is launched with them; `icd-assets status` does."""
     place, _ = made
-    assert place.planned(RCE_LR="0.001")["rce_checkpoints"] == "config changed: rce_lr 0.0001 → 0.001"
+    assert place.planned(RCE_LR="0.002")["rce_checkpoints"] == "config changed: rce_lr 0.001 → 0.002"
     assert place.unsynced() == {}
-    place.run("rce_checkpoints", rce_checkpoints={"rce_lr": 0.001})
+    place.run("rce_checkpoints", rce_checkpoints={"rce_lr": 0.002})
     assert set(place.unsynced()) == {"grpo_checkpoints", "v2format_checkpoint", "evaluation"}
 
 

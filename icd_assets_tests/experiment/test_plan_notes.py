@@ -57,12 +57,12 @@ def test_of_nothing_and_of_what_is_there_nothing_is_said(world: World) -> None:
 
 def test_other_settings_replace_checkpoints_and_table(world: World) -> None:
     world.cell()
-    (sentence,) = said(world.experiment(GRPO_EPOCHS="3", RCE_LR="0.001"))
+    (sentence,) = said(world.experiment(GRPO_EPOCHS="3", RCE_LR="0.002"))
     assert sentence == (
         "replaces rce_checkpoints, grpo_checkpoints, v2format_checkpoint, evaluation of v3_RandSampler_m0 "
-        "(rce_lr 0.0001 → 0.001); --name NAME keeps both"
+        "(rce_lr 0.001 → 0.002); --name NAME keeps both"
     )
-    assert said(world.experiment(GRPO_EPOCHS="3", RCE_LR="0.001", RUN_NAME="b")) == []
+    assert said(world.experiment(GRPO_EPOCHS="3", RCE_LR="0.002", RUN_NAME="b")) == []
 
 
 def test_a_weight_that_no_folder_names_is_a_setting_too(world: World) -> None:

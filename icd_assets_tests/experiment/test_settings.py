@@ -10,7 +10,7 @@ from icd_assets.experiment.step_configs import Shared
 from icd_assets.experiment.steps import STEP, STEPS, sections
 from icd_assets.selector.grpo import starting_beta
 
-# SPEC K.6: variable → the default that train_v3.sh really has.
+# SPEC K.6: variable → the default that train_v3.sh really has. Ours is it too, or preset lever_plus sets it.
 UPSTREAM = {
     "RCE_EPOCHS": 5,
     "GRPO_EPOCHS": 0,
@@ -44,12 +44,24 @@ MORE = {
 }
 
 
+OURS = {"BATCH_SIZE", "RCE_LR", "GRPO_LR"}  # another default is ours
+
+
 def test_every_variable_of_the_script_has_a_setting_with_its_default() -> None:
-    fields = environment_fields()
+    fields, preset = environment_fields(), read_settings("lever_plus", environment={})
     assert set(UPSTREAM) | MORE <= set(fields)
     for variable, default in UPSTREAM.items():
-        section, field = fields[variable][0]
-        assert sections()[section].model_fields[field].default == default, variable
+        for section, field in fields[variable]:
+            ours = sections()[section].model_fields[field].default
+            assert (ours != default) == (variable in OURS), variable
+            if variable in OURS:
+                assert getattr(preset.config(section, {}), field) == default, variable
+
+
+def test_plan_five_trains_a_query_at_a_time_at_upstreams_rates() -> None:
+    preset = read_settings("plan_five", environment={})
+    rce, grpo = (preset.config(asset, {}) for asset in ("rce_checkpoints", "grpo_checkpoints"))
+    assert (rce.batch_size, rce.rce_lr, grpo.batch_size, grpo.grpo_lr) == (1, 1e-4, 1, 5e-6)
 
 
 def test_the_scripts_of_plan_seven_are_obeyed() -> None:

@@ -43,10 +43,10 @@ def differences(output: str) -> Any:
 
 
 def test_config(world: World, run: Run, first: Path) -> None:
-    second = again(world, "rce_checkpoints", RCE_LR="0.001")
-    assert causes(run, first, second) == [("config", ["rce_checkpoints"], "rce_lr", 0.0001, 0.001)]
+    second = again(world, "rce_checkpoints", RCE_LR="0.002")
+    assert causes(run, first, second) == [("config", ["rce_checkpoints"], "rce_lr", 0.001, 0.002)]
     shown = run("diff", str(first), second).output
-    assert "rce_lr  0.0001  0.001" in " ".join(shown.split()).replace(" 0.0", "  0.0")
+    assert "rce_lr  0.001  0.002" in " ".join(shown.split()).replace(" 0.0", "  0.0")
 
 
 def test_data_is_followed_to_the_first_cause(world: World, run: Run, first: Path) -> None:
@@ -99,8 +99,8 @@ def test_threads_and_cpu_are_named_where_nothing_else_explains_it(
         ("environment", ["rce_checkpoints"], "cpu", None, "Another CPU"),
         ("environment", ["rce_checkpoints"], "threads", None, "8"),
     ]
-    second = again(world, "rce_checkpoints", RCE_LR="0.001")
-    assert causes(run, first, second) == [("config", ["rce_checkpoints"], "rce_lr", 0.0001, 0.001)]
+    second = again(world, "rce_checkpoints", RCE_LR="0.002")
+    assert causes(run, first, second) == [("config", ["rce_checkpoints"], "rce_lr", 0.001, 0.002)]
 
 
 def test_other_bytes_from_the_same_of_everything(world: World, run: Run, first: Path) -> None:

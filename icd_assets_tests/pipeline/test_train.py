@@ -198,7 +198,7 @@ def test_only_what_changed_is_made_again_and_the_reason_is_said(copied: Workplac
     planned = copied.train("--dry-run", "--grpo-lr", "1e-4", **RECIPE)
     lines = {line.split()[0]: line for line in planned.stdout.splitlines() if line.strip()}
     assert "present" in lines["rce_checkpoints"]
-    assert "config changed: grpo_lr 5e-06 → 0.0001" in lines["grpo_checkpoints"]
+    assert "config changed: grpo_lr 0.0002 → 0.0001" in lines["grpo_checkpoints"]
     assert "after grpo_checkpoints" in lines["v2format_checkpoint"]
 
     before = manifest(copied, "demo/generated_data/rl_data_RandSampler_tiny_vl.json.manifest.json")

@@ -53,7 +53,8 @@ def plain(model: PointerSelectorV2, group: PointerGroup) -> Tensor:
 
 def test_with_dropout_of_each_pointer_the_losses_are_upstreams_to_five_decimals() -> None:
     """The plain trainer, a query at a time, with the same seeds: its losses, update by update, of both epochs."""
-    every, config = groups(), RceConfig(rce_epochs=2, rce_lr=1e-3, attn_dropout=0.1, **LEVER_PLUS["RceConfig"])
+    own = {"rce_epochs": 2, "rce_lr": 1e-3, "attn_dropout": 0.1}
+    every, config = groups(), RceConfig(**LEVER_PLUS["RceConfig"] | own)
     seen: list[float] = []
     history = train_rce(policy(), every, config, sft=policy())
     model = policy()

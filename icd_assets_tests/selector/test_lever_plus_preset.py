@@ -18,8 +18,8 @@ from icd_assets.selector.rce import train_rce
 from icd_assets_tests.selector import golden
 
 WITHOUT_DROPOUT = {"dropout": 0.0, "attn_dropout": 0.0}
-RCE = RceConfig(**LEVER_PLUS["RceConfig"] | WITHOUT_DROPOUT, rce_epochs=2, rce_lr=1e-3)
-GRPO = GrpoConfig(**LEVER_PLUS["GrpoConfig"] | WITHOUT_DROPOUT, grpo_epochs=2, grpo_lr=1e-3)
+RCE = RceConfig(**LEVER_PLUS["RceConfig"] | WITHOUT_DROPOUT | {"rce_epochs": 2, "rce_lr": 1e-3})
+GRPO = GrpoConfig(**LEVER_PLUS["GrpoConfig"] | WITHOUT_DROPOUT | {"grpo_epochs": 2, "grpo_lr": 1e-3})
 # grpo_loss, ppo_loss, kl, mean_ratio, std_advantage, max_advantage, val_loss, kl_beta of each epoch
 UPSTREAM = [
     (0.36479038, 0.0, 2.35917016, 3.76741970, 0.0, 0.0, 24.33628178, 0.225),

@@ -68,7 +68,7 @@ def test_sft_is_deterministic_and_reports_each_epoch(world: World) -> None:
 
 def test_rce_improves_a_good_policy(world: World, sft: PointerSelectorV2, groups: list[PointerGroup]) -> None:
     policy = copy.deepcopy(sft)
-    history = train_rce(policy, groups, RceConfig(rce_epochs=3, rce_lr=1e-3, dropout=0.1), sft=sft)
+    history = train_rce(policy, groups, RceConfig(rce_epochs=3, batch_size=1, dropout=0.1), sft=sft)
     assert world.accuracy(policy, VALIDATION) > world.accuracy(sft, VALIDATION) + 0.05
     assert history[-1]["val_expected_reward"] > history[0]["val_expected_reward"]
     assert {"rce_loss", "val_loss", "frac_reward_zero_std", "grad_norm", "temperature"} <= set(history[0])
@@ -77,7 +77,7 @@ def test_rce_improves_a_good_policy(world: World, sft: PointerSelectorV2, groups
 
 def test_grpo_improves_a_good_policy(world: World, sft: PointerSelectorV2, groups: list[PointerGroup]) -> None:
     policy = copy.deepcopy(sft)
-    history = train_grpo(policy, groups, GrpoConfig(grpo_epochs=3, grpo_lr=3e-4), sft=sft, rce=sft)
+    history = train_grpo(policy, groups, GrpoConfig(grpo_epochs=3, batch_size=1, grpo_lr=3e-4), sft=sft, rce=sft)
     assert world.accuracy(policy, VALIDATION) > world.accuracy(sft, VALIDATION) + 0.03
     names = ["grpo_loss", "ppo_loss", "kl_loss", "kl", "mean_ratio", "mean_advantage", "std_advantage"]
     names += ["max_advantage", "val_loss"]
@@ -109,7 +109,7 @@ def test_rce_resumes_from_disk_to_the_same_tensors(
 def test_grpo_resumes_to_the_same_tensors(
     sft: PointerSelectorV2, groups: list[PointerGroup], settings: dict[str, Any]
 ) -> None:
-    config = GrpoConfig(grpo_epochs=3, grpo_lr=1e-4, **settings)
+    config = GrpoConfig(**settings | {"grpo_epochs": 3, "grpo_lr": 1e-4})
     groups, whole = groups[:30], list[EpochResult]()
     train_grpo(copy.deepcopy(sft), groups, config, sft=sft, rce=sft, on_epoch=whole.append)
     torch.manual_seed(99)

@@ -83,16 +83,16 @@ def test_grpo_that_is_not_in_the_recipe(world: World, run: Run) -> None:
 
 def test_a_changed_setting_is_judged_as_train_would(world: World, run: Run, monkeypatch: Any) -> None:
     world.cell()
-    assert reasons(run, "--rce-lr", "0.001") == {
-        "rce_checkpoints": "config changed: rce_lr 0.0001 → 0.001",
+    assert reasons(run, "--rce-lr", "0.002") == {
+        "rce_checkpoints": "config changed: rce_lr 0.001 → 0.002",
         "grpo_checkpoints": "after rce_checkpoints",
         "v2format_checkpoint": "after rce_checkpoints, grpo_checkpoints",
         "evaluation": "after rce_checkpoints, grpo_checkpoints, v2format_checkpoint",
     }
-    monkeypatch.setenv("RCE_LR", "0.001")
+    monkeypatch.setenv("RCE_LR", "0.002")
     assert states(run)["rce_checkpoints"] == "stale"
     explained = run("why", "evaluation", KEY).output
-    assert "rce_checkpoints: config: rce_lr 0.0001 → 0.001" in explained
+    assert "rce_checkpoints: config: rce_lr 0.001 → 0.002" in explained
     assert "evaluation: comes after" in explained
     assert "rl_data:" not in explained  # fresh
 
