@@ -3,13 +3,14 @@
     python benchmarks/rce_recipe.py dropout --seeds 42 43 44
     python benchmarks/rce_recipe.py rce_batch --seeds 45 46 47    # to choose by
     python benchmarks/rce_recipe.py grpo_batch --seeds 45 46 47
-    python benchmarks/rce_recipe.py chosen --seeds 50 51 52 53    # to report
+    python benchmarks/rce_recipe.py chosen --seeds 50 51 52 53 54 # to report
 
 For each seed the demo is made up to its RL data once (kept under ``--results``); each recipe then trains RCE from
 the same v2 checkpoint, and GRPO, where it is compared, from RCE's last epoch. Prints the policy's expected reward
 on held-out RL queries after the last epoch (``val_expected_reward``, at most 2): what recipes are chosen by, never
 accuracy on the validation split. Beside it the difference to the first recipe of the same stages, paired by seed,
-with its 95 % interval by Student's t, and the processor seconds of the last stage, all seeds together.
+with its 95 % interval by Student's t, and the processor seconds of the last stage, all seeds together. With
+``--draws 3`` a seed's reward is the mean over three trainings, with other orders and dropout, on the same data.
 """
 
 from __future__ import annotations
@@ -134,20 +135,25 @@ class Found(NamedTuple):
     seconds: list[float]
 
 
-def compare(recipes: Mapping[str, Recipe], start: Start, found: Mapping[str, Found]) -> None:
-    """Add the seed's rewards; equal RCE is trained once."""
+def compare(recipes: Mapping[str, Recipe], start: Start, seeds: Sequence[int], found: Mapping[str, Found]) -> None:
+    """Add the mean reward of trainings with these ``seeds`` on the same data; equal RCE is trained once."""
     known: dict[str, tuple[PointerSelector, float]] = {}
     for name, recipe in recipes.items():
-        began = time.process_time()
-        if (key := repr(recipe.rce)) not in known:
-            known[key] = after_rce(start, recipe.rce)
-        policy, reward = known[key]
-        if recipe.grpo is not None:
+        rewards, seconds = [], 0.0
+        for seed in seeds:
             began = time.process_time()
-            reward = after_grpo(start, policy, recipe.grpo)
-        found[name].rewards.append(reward)
-        found[name].seconds.append(time.process_time() - began)
-        print(f"{name}: {reward:.4f}", file=sys.stderr, flush=True)
+            settings = {**recipe.rce, "seed": seed}
+            if (key := repr(settings)) not in known:
+                known[key] = after_rce(start, settings)
+            policy, reward = known[key]
+            if recipe.grpo is not None:
+                began = time.process_time()
+                reward = after_grpo(start, policy, {**recipe.grpo, "seed": seed})
+            rewards.append(reward)
+            seconds += time.process_time() - began
+        found[name].rewards.append(statistics.mean(rewards))
+        found[name].seconds.append(seconds)
+        print(f"{name}: {found[name].rewards[-1]:.4f}", file=sys.stderr, flush=True)
 
 
 def difference(values: Sequence[float], first: Sequence[float]) -> str:
@@ -163,6 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", choices=RECIPES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
+    parser.add_argument("--draws", type=int, default=1, help="trainings of each seed")
     parser.add_argument("--results", type=Path, help="folder of the demos, by default a temporary one")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -170,7 +177,8 @@ def main() -> None:
     folder = arguments.results or Path(tempfile.mkdtemp(prefix="rce-recipe-"))
     found = {name: Found([], []) for name in recipes}
     for seed in arguments.seeds:
-        compare(recipes, opened(seed, folder / f"seed{seed}"), found)
+        of_draws = [seed + 1000 * draw for draw in range(arguments.draws)]
+        compare(recipes, opened(seed, folder / f"seed{seed}"), of_draws, found)
     first: dict[bool, Sequence[float]] = {}
     for name, recipe in recipes.items():
         first.setdefault(recipe.grpo is None, found[name].rewards)
