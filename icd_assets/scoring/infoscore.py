@@ -145,8 +145,14 @@ def require_pools(
 
 
 def prompts_at_most(pool: int, config: BeamConfig) -> int:
+    """Of one query."""
+    return sum(prompts_by_shots(pool, config).values())
+
+
+def prompts_by_shots(pool: int, config: BeamConfig) -> dict[int, int]:
+    """The same by how many demonstrations they show: {0: 1, 1: pool, 2: …}."""
     later = min(pool, config.expand or pool)
-    return 1 + pool + sum(config.beam_size * (later - step) for step in range(1, config.shots))
+    return {0: 1, 1: pool} | {step + 1: config.beam_size * (later - step) for step in range(1, config.shots)}
 
 
 def _grown(
