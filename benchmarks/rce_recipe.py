@@ -52,6 +52,7 @@ def trained(seed: int, recipe: list[str], results: Path) -> float:
     command = [sys.executable, "-m", "icd_assets.cli", "train", *_CELL, "--recipe", "beams"]
     # lever_plus' other beam settings would change the v2 checkpoint; here the recipes start from the same one.
     same_beams = ["--set", "beam_data.rank=total", "--set", "beam_data.keep_reorderings=false"]
+    same_beams += ["--set", "beam_data.expand=8"]  # the demo's own
     arguments = [*command, "--to", "rce_checkpoints", "--set", f"shared.seed={seed}", *recipe, *same_beams]
     environment = {**os.environ, "RESULT_DIR": str(results)}
     subprocess.run(arguments, check=True, env=environment, stdout=sys.stderr)
