@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from scipy.stats import t as student
 
 import icd_assets
+from icd_assets.evaluation.statistics import t_quantile
 from icd_assets.evaluation.tables import text_table
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.scoring.groups import groups_of_rl_data
@@ -160,7 +160,7 @@ def difference(values: Sequence[float], first: Sequence[float]) -> str:
     apart = [value - other for value, other in zip(values, first, strict=True)]
     if len(apart) < 2 or values is first:
         return ""
-    reach = student.ppf(0.975, len(apart) - 1) * statistics.stdev(apart) / len(apart) ** 0.5
+    reach = t_quantile(len(apart) - 1) * statistics.stdev(apart) / len(apart) ** 0.5
     mean = statistics.mean(apart)
     return f"{mean:+.4f} [{mean - reach:+.4f}, {mean + reach:+.4f}]"
 

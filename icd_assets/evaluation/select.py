@@ -99,8 +99,7 @@ def select(
                 policies, queries, pools, library, query, whole, shots, config.library_candidates
             )
         if main and config.oracle_beams:
-            expand = max(shots, config.oracle_expand)  # as the plan counts its prompts
-            search = BeamConfig(beam_size=config.oracle_beams, shots=shots, expand=expand)
+            search = BeamConfig(beam_size=config.oracle_beams, shots=shots, expand=config.oracle_expand)
             tried = queries[: config.oracle_queries]
             selections.append(best_in_pool(tried, pools, library, backend, search, on_progress))
     return selections

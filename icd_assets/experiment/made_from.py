@@ -32,7 +32,9 @@ def beam_data(e: Experiment) -> Ingredients:
         "dataset": e.data.digest("train"),
         "vlm": e.vlm(),
     }
-    return {**e.config("beam_data").model_dump(), **_vlm(e)}, inputs
+    config = e.config("beam_data")
+    # Manifests name the whole pool None, as they did when it was the default.
+    return {**config.model_dump(), "expand": config.expand or None, **_vlm(e)}, inputs
 
 
 def v2_checkpoint(e: Experiment) -> Ingredients:

@@ -11,6 +11,7 @@ from icd_assets.experiment.checks.cost import prompts
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.recipes import STEPS_OF, Recipe, recipe_of, under_each
 from icd_assets.experiment.steps import STEPS
+from icd_assets.scoring.infoscore import prompts_by_shots
 from icd_assets.vlm.prompt_tokens import tokens_per_demonstration
 from icd_assets.vlm.weight_headers import count_numbers
 from icd_assets.vlm.weights import locate
@@ -58,7 +59,8 @@ def _demonstrations(e: Experiment, asset: str) -> float:
         case "step_labels":  # after 1 to so many picks, and one more
             return 2.0 + (1 + int(e.config(asset).longest)) / 2
         case "beam_data":
-            return 1 + (1 + shots) / 2
+            asked = prompts_by_shots(e.settings.shared.pool_size, e.config(asset))
+            return 1 + sum(shown * count for shown, count in asked.items()) / sum(asked.values())
         case _:
             return 1.0 + shots
 

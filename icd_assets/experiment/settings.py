@@ -263,7 +263,7 @@ def _decide_contradictions(values: dict[str, dict[str, Any]]) -> None:
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # Upstream's arithmetic wherever ours differs (SPEC K, O.2), for comparison.
     "lever_plus": {
-        "beam_data": {"rank": "last_step", "keep_reorderings": True},
+        "beam_data": {"rank": "last_step", "expand": 0, "keep_reorderings": True},
         "rce_checkpoints": LEVER_PLUS["RceConfig"],
         "grpo_checkpoints": LEVER_PLUS["GrpoConfig"],
     },

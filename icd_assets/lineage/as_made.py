@@ -262,6 +262,8 @@ def _settings(manifests: dict[str, Manifest]) -> Settings:
         config = manifest.spec.config
         explicit[asset] = {name: config[name] for name in own_fields(STEP[asset]) if name in config}
         shared |= {name: config[name] for name in Shared.model_fields if name in config}
+    if "expand" in explicit.get("beam_data", {}):
+        explicit["beam_data"]["expand"] = explicit["beam_data"]["expand"] or 0  # an open setting is the default
     if "v2_checkpoint" in explicit:
         explicit["v2_checkpoint"]["source"] = "auto"  # a checkpoint that the user adds is taken
     if (v2format := manifests.get("v2format_checkpoint")) is not None:

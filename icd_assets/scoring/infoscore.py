@@ -11,16 +11,16 @@ Deviations from upstream:
    favors sequences whose first step was poor. ``rank: last_step`` is upstream's.
 4. The same demonstrations in another order count once: the better order stays. ``keep_reorderings`` is
    upstream's.
-5. ``expand`` may limit the later steps to the best singles; upstream tries the whole pool in every step.
+5. Later steps try the best singles alone (``expand``), upstream the whole pool (``expand: 0``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self, assert_never
+from typing import TYPE_CHECKING, Literal, assert_never
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.progress import OnProgress, counting, ignore
@@ -34,7 +34,7 @@ ConstructOrder = Literal["left", "right"]
 
 
 class BeamConfig(BaseModel):
-    """Settings of the beam search; upstream's are rank: last_step and keep_reorderings: true."""
+    """Settings of the beam search; upstream's are rank: last_step, expand: 0 and keep_reorderings: true."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,18 +47,19 @@ class BeamConfig(BaseModel):
     rank: Literal["total", "last_step"] = Field(
         "total", description="Rank sequences by the total gain in likelihood, or by the last step's gain alone."
     )
-    expand: int | None = Field(
-        None, gt=0, description="After the first step, try only this many best single candidates; empty: all."
+    expand: int = Field(
+        16,
+        ge=0,
+        description="After the first demonstration, try only so many of the best single candidates, but no fewer "
+        "than the shots; 0: the whole pool, as upstream.",
     )
     keep_reorderings: bool = Field(
         False, description="Keep sequences that hold the same demonstrations in another order."
     )
 
-    @model_validator(mode="after")
-    def _expandable(self) -> Self:
-        if self.expand is not None and self.expand < self.shots:
-            raise ValueError(f"expand is {self.expand}, but {self.shots} shots need as many candidates")
-        return self
+    def tried_later(self, pool: int) -> int:
+        """How many candidates of a pool are tried after the first step."""
+        return min(pool, max(self.expand, self.shots)) if self.expand else pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +118,9 @@ def infoscore_beams(
     candidates = {query.row: sorted(pools[query.row]) for query in queries}
     for step in range(config.shots):
         grown = _grown(queries, beams, candidates, asker, config)
-        if step == 0 and config.expand is not None:
+        if step == 0:
             for row, singles in grown.items():
-                best = _best(singles, config.expand, config)
+                best = _best(singles, config.tried_later(len(singles)), config)
                 candidates[row] = sorted(single.icds[0] for single in best)
         beams = {row: _best(found, config.beam_size, config) for row, found in grown.items()}
     on_progress(total, total)
@@ -145,8 +146,14 @@ def require_pools(
 
 
 def prompts_at_most(pool: int, config: BeamConfig) -> int:
-    later = min(pool, config.expand or pool)
-    return 1 + pool + sum(config.beam_size * (later - step) for step in range(1, config.shots))
+    """Of one query."""
+    return sum(prompts_by_shots(pool, config).values())
+
+
+def prompts_by_shots(pool: int, config: BeamConfig) -> dict[int, int]:
+    """The same by how many demonstrations they show: {0: 1, 1: pool, 2: …}."""
+    later = config.tried_later(pool)
+    return {0: 1, 1: pool} | {step + 1: config.beam_size * (later - step) for step in range(1, config.shots)}
 
 
 def _grown(

@@ -110,6 +110,16 @@ def test_flags_win_over_variables_win_over_presets_win_over_the_catalog() -> Non
     assert (grpo.grpo_epochs, grpo.grpo_lr, grpo.kl_beta) == (7, 1e-3, 0.1)
 
 
+def test_upstream_searches_the_whole_pool_whatever_the_catalog_has() -> None:
+    catalog = {"beam_data": {"expand": 8}}
+    found = [
+        read_settings(preset, environment={}).config("beam_data", given).expand
+        for preset in (None, "lever_plus")
+        for given in ({}, catalog)
+    ]
+    assert found == [16, 8, 0, 0]
+
+
 def test_one_variable_reaches_both_phases() -> None:
     settings = read_settings(environment={"BATCH_SIZE": "8", "SKIP_FALLBACK_REWARD": "false"})
     for asset in ("rce_checkpoints", "grpo_checkpoints"):

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from icd_assets.datasets.vqa import VqaItem
 from icd_assets.errors import UserError
 from icd_assets.scoring.beam_file import write_beams
-from icd_assets.scoring.infoscore import BeamConfig, infoscore_beams
+from icd_assets.scoring.infoscore import BeamConfig, infoscore_beams, prompts_at_most, prompts_by_shots
 from icd_assets.vlm.backend import ApartBackend, Backend, Generation, HandOver, Likelihood
 from icd_assets.vlm.cached_backend import AnswerStore, CachedBackend
 from icd_assets.vlm.prompts import Prompt, PromptStyle
@@ -176,6 +175,36 @@ def test_expand_saves_prompts() -> None:
     assert oracle.calls == [1, 5, 2]
 
 
+@pytest.mark.parametrize("expand", [0, 1, 2, 3, 16])
+@pytest.mark.parametrize("shots", [1, 2, 3])
+def test_prompts_are_counted_before_the_search(expand: int, shots: int) -> None:
+    oracle, config = Oracle(), BeamConfig(beam_size=2, shots=shots, expand=expand)
+    found = infoscore_beams(QUERIES[:1], POOLS, LIBRARY, oracle, config)
+    assert dict(enumerate(oracle.calls)) == prompts_by_shots(5, config)
+    assert all(len(beam.icds) == shots for beam in found[3].beams)
+
+
+def test_most_of_a_large_pool_is_tried_alone_only() -> None:
+    """By default; 16 candidates and a pool of 16 are the same search."""
+    assert prompts_by_shots(64, BeamConfig()) == {0: 1, 1: 64, 2: 5 * 15}
+    assert prompts_at_most(64, BeamConfig(expand=0)) == 380
+    assert prompts_by_shots(64, BeamConfig(shots=20))[20] == 5  # as many candidates as shots
+    assert search(BeamConfig()) == search(BeamConfig(expand=0))
+
+
+@pytest.mark.parametrize("expand", [0, 64])
+def test_the_whole_pool_finds_what_a_cut_misses(expand: int) -> None:
+    library = [item(row) for row in range(65)]
+    pools = {64: tuple(range(64))}
+    cut, whole = (
+        infoscore_beams([library[64]], pools, library, Oracle(), BeamConfig(expand=n))[64].beams
+        for n in (16, expand)
+    )
+    singles = sorted(range(64), key=lambda row: -Oracle.p([row], 64))
+    assert {row for beam in cut for row in beam.icds} <= {*singles[:16]}
+    assert whole[0].score > cut[0].score
+
+
 def test_progress_reaches_the_total() -> None:
     seen: list[tuple[int, int]] = []
     search(BeamConfig(), on_progress=lambda done, total: seen.append((done, total)))
@@ -194,9 +223,16 @@ def test_a_pool_with_the_query_in_it_is_told() -> None:
         infoscore_beams([LIBRARY[3]], {3: (1, 2, 3)}, LIBRARY, Oracle(), BeamConfig())
 
 
-def test_a_config_that_cannot_work_is_refused() -> None:
-    with pytest.raises(ValidationError):
-        BeamConfig(expand=1, shots=2)
+def test_a_smaller_search_asks_nothing_that_a_larger_one_did_not(tmp_path: Path) -> None:
+    """So a folder with beams of the whole pool has others for no prompt."""
+    library = [replace(item(row), image=image) for row, image in enumerate(write_images(tmp_path / "images", 25))]
+    pools, asked = {24: tuple(range(24))}, []
+    with AnswerStore(tmp_path / "answers.sqlite") as store:
+        for expand in (0, 16, 8):
+            backend = CachedBackend(Oracle(), store)
+            infoscore_beams([library[24]], pools, library, backend, BeamConfig(expand=expand))
+            asked.append((backend.asked, backend.reused))
+    assert asked == [(1 + 24 + 5 * 23, 0), (0, 1 + 24 + 5 * 15), (0, 1 + 24 + 5 * 7)]
 
 
 @pytest.mark.slow

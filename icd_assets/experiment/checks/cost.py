@@ -107,8 +107,8 @@ def _oracle(experiment: Experiment, rows: Mapping[str, int]) -> int:
     config = experiment.config("evaluation")
     if config.oracle_beams == 0:
         return 0
-    shots = config.compare_shots
-    search = BeamConfig(beam_size=config.oracle_beams, shots=shots, expand=max(shots, config.oracle_expand))
+    shots, expand = config.compare_shots, config.oracle_expand
+    search = BeamConfig(beam_size=config.oracle_beams, shots=shots, expand=expand)
     pool = experiment.settings.shared.pool_size
     tried = min(config.query_count(rows["validation"]), config.oracle_queries or rows["validation"])
     return int(tried * prompts_at_most(pool, search))

@@ -7,6 +7,7 @@ import pytest
 from icd_assets.experiment.catalog import Catalog
 from icd_assets.experiment.checks.cost import prompts, written
 from icd_assets.experiment.experiment import Experiment
+from icd_assets.experiment.recipe_cost import recipe_costs
 from icd_assets.experiment.settings import read_settings
 from icd_assets.experiment.steps import STEP
 from icd_assets_tests.experiment.checks.conftest import Opened
@@ -24,6 +25,20 @@ def test_prompts_by_hand(opened: Opened) -> None:
     oracle = 40 * (1 + 64 + 1 * 3)
     assert found["evaluation"] == 40 * (1 + 4 * (2 + 2) + 3 + 5 + 2) + oracle  # five baselines
     assert prompts(opened(), ["rl_data"], ROWS) == {"rl_data": 360}
+
+
+def test_the_price_of_beams_follows_how_many_singles_are_tried(opened: Opened) -> None:
+    """Prompts, and what they compute: with fewer pairs the mean prompt is shorter, too."""
+    found = {}
+    for expand in ("8", "16", "64"):
+        costs = recipe_costs(opened(sets={("beam_data", "expand"): expand}), ROWS)
+        (cost,) = [cost for cost in costs if cost.recipe == "beams"]
+        assert cost.tflop is not None
+        of_rl = cost.prompts["rl_data"] * 3
+        pictures = 24 * (1 + 64 * 2 + (cost.prompts["beam_data"] // 24 - 65) * 3)
+        found[cost.prompts["beam_data"] // 24] = cost.tflop / (pictures + of_rl)
+    assert list(found) == [100, 140, 380]
+    assert min(found.values()) == pytest.approx(max(found.values()))
 
 
 def test_grpo_is_asked_too(opened: Opened) -> None:

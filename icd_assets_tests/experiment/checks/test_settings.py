@@ -53,7 +53,6 @@ def test_defaults_fit_together(opened: Opened) -> None:
             {"GRPO_EPOCHS": "1"},
             "but k is 1",
         ),
-        ({("beam_data", "expand"): "3", ("shared", "shots"): "4"}, {}, "expand is 3, but 4 shots"),
     ],
 )
 def test_contradictions(opened: Opened, sets: Any, variables: dict[str, str], said: str) -> None:
