@@ -295,7 +295,8 @@ def test_a_step_records_who_answered(prompt: Prompt, tmp_path: Path, monkeypatch
     with vllm("0.11.0") as server:
         model = ModelEntry.model_validate({"name": "m", "aliases": [], "endpoint": server.endpoint()})
         spec = SimpleNamespace(asset="rl_data", inputs={"vlm": SimpleNamespace(data_version="1")})
-        experiment = SimpleNamespace(model=model, store=SimpleNamespace(answers=tmp_path / "answers.sqlite"))
+        store = SimpleNamespace(answers=tmp_path / "answers.sqlite", caches=tmp_path)
+        experiment = SimpleNamespace(model=model, store=store)
         unused: dict[str, Any] = dict.fromkeys(("config", "on_progress", "note", "observe", "trackers"))
         run = StepRun(experiment=experiment, spec=spec, staging=tmp_path, device="cpu", **unused)  # type: ignore[arg-type]
         with inputs.open_vlm(run) as opened:
