@@ -38,6 +38,23 @@ def served_ui(folder: Path, environment: Mapping[str, str], *options: str, secon
 
 
 @contextmanager
+def ui_of_a_script(folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """As a shell script starts it in the background, and ends it by ``kill``: its process, once it answers."""
+    ignored = ["bash", "-c", 'trap "" INT; exec "$0" "$@"', sys.executable]
+    port, log = free_port(), folder / LOG
+    command = [*ignored, "-m", "icd_assets.cli", "ui", "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            command, cwd=folder, env=dict(environment), stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            _wait_until_up(f"http://127.0.0.1:{port}", server, log, 90)
+            yield server
+        finally:
+            _end_with_children(server)
+
+
+@contextmanager
 def _served(
     module: Sequence[str], folder: Path, environment: Mapping[str, str], log_name: str, seconds: float
 ) -> Iterator[str]:

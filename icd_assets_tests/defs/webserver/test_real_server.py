@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from websockets.sync.client import connect
 from icd_assets.defs.webserver.addresses import asset_address
 from icd_assets.runtime.left_by_ui import left_at_work
 from icd_assets_tests.worlds.chromium import chromium, needs_chromium
-from icd_assets_tests.worlds.served_ui import served_ui
+from icd_assets_tests.worlds.served_ui import served_ui, ui_of_a_script
 from icd_assets_tests.worlds.workplace import CELL, KEY, Workplace
 
 pytestmark = pytest.mark.slow
@@ -41,6 +42,16 @@ def address(place: Workplace) -> Iterator[str]:
     with served_ui(place.folder, place.environment) as url:
         yield url
     assert left_at_work(place.folder) == []
+
+
+def test_a_script_that_started_it_can_end_it(place: Workplace) -> None:
+    with ui_of_a_script(place.folder, place.environment) as server:
+        server.terminate()
+        server.wait(30)
+        end = time.monotonic() + 15
+        while left_at_work(place.folder) and time.monotonic() < end:
+            time.sleep(0.2)
+        assert left_at_work(place.folder) == []
 
 
 def asked(url: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
