@@ -68,7 +68,7 @@ def kill_at_random(start: Start, world: World, word: str, times: int) -> int:
     seconds, struck = time.monotonic() - began, 0
     for number in range(times):
         process = start(world, word)
-        time.sleep(seconds * random.Random(number).uniform(0.5, 1.3))
+        time.sleep(seconds * random.Random(number).uniform(0.2, 1.3))
         process.kill()
         process.communicate()
         struck += process.returncode != 0
