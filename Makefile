@@ -27,7 +27,7 @@ fuzz: $(BIN)/.ready         ## each reader of foreign files under random bytes, 
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	@$(BIN)/python -m icd_assets_tests.fuzz --seconds $(or $(SECONDS),300) $(TARGETS)
 
-bench: $(BIN)/.ready         ## what docs/performance.md shows, measured now; twelve minutes on two quiet cores
+bench: $(BIN)/.ready         ## what docs/performance.md shows, measured now; ten minutes on two quiet cores
 	@$(BIN)/python benchmarks $(BENCH)
 
 coverage: $(BIN)/.ready      ## all tests, and the share of lines they run: at least 90 %

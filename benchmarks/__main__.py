@@ -1,4 +1,4 @@
-"""Everything that docs/performance.md shows, measured now: `make bench`, about twelve minutes on two quiet cores.
+"""Everything that docs/performance.md shows, measured now: `make bench`, about ten minutes on two quiet cores.
 
     python benchmarks [--only NAME …] [--write]
 
