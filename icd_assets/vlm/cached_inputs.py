@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from icd_assets.errors import UserError
+from icd_assets.runtime.foreign import brief
 from icd_assets.vlm.image_features import Grid, ImageFeatures, Key
 from icd_assets.vlm.inputs import Row
 from icd_assets.vlm.kept_features import KeptFeatures
@@ -58,6 +60,10 @@ class CachedInputs:
             widened += self._features.place(key).ids
             spans.append((start, len(widened)))
             taken = at + 1
+        if self._placeholder in ids[taken:]:
+            raise UserError(
+                f"the answer at the end of {brief(text[-60:])} holds the model's image token; remove it."
+            )
         widened += ids[taken:]
         return Row(text, tuple(widened), images, tuple(spans))
 

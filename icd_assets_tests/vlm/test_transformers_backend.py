@@ -229,6 +229,13 @@ def test_the_next_to_load_the_model_finds_its_pictures(
     assert fed.images == len(set(prompts[0].images))
 
 
+def test_an_answer_with_an_image_token_is_refused(images: list[Path]) -> None:
+    backend = load(tiny_vl())
+    answer = f"a {backend._inputs.processor.image_token}"
+    with pytest.raises(UserError, match=r"the answer at the end of .* holds the model's image token; remove it"):
+        backend.answer_likelihoods([Prompt((), images[0], "which?")], [answer])
+
+
 def test_a_picture_that_was_replaced_is_another(images: list[Path], tmp_path: Path) -> None:
     picture = tmp_path / "picture.jpg"
     found = []
