@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict, Unpack
 
 from pydantic import BaseModel, ConfigDict
 
@@ -40,6 +40,17 @@ class PictureLimits:
 
     key: str
     load: Callable[[], Callable[[tuple[int, int]], str | None]]
+
+
+class Opening(TypedDict):
+    """How a backend is opened: ``digest`` is what :meth:`BackendConfig.digest` gave; ``pictures``, where there is
+    one, a folder for what it makes of pictures, to be found by whoever opens it next."""
+
+    digest: str
+    style: PromptStyle
+    generation: Generation
+    device: str
+    pictures: NotRequired[Path]
 
 
 class BackendConfig(BaseModel, ABC):
@@ -82,19 +93,10 @@ class BackendConfig(BaseModel, ABC):
         """Raise ``UserError``, which begins with ``why``, if the backend cannot score given answers."""
 
     @abstractmethod
-    def open(
-        self,
-        *,
-        digest: str,
-        style: PromptStyle,
-        generation: Generation,
-        device: str,
-        pictures: Path | None = None,
-    ) -> Backend:
-        """The backend that answers; ``digest`` is what :meth:`digest` gave. ``pictures``: a folder for what it
-        makes of pictures, to be found by whoever opens it next."""
+    def open(self, **how: Unpack[Opening]) -> Backend:
+        """The backend that answers."""
 
-    def open_in(self, places: Sequence[Mapping[str, str]] | OnRay, **how: Any) -> Backend:
+    def open_in(self, places: Sequence[Mapping[str, str]] | OnRay, **how: Unpack[Opening]) -> Backend:
         """:meth:`open`; what loads weights does it in a process of each of these environments, or on Ray."""
         return self.open(**how)
 

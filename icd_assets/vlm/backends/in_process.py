@@ -7,7 +7,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ from icd_assets.runtime.device import OnRay
 from icd_assets.runtime.finding import Finding
 from icd_assets.store.digests import DigestCache, sha256_json
 from icd_assets.vlm.backend import Backend, Generation
-from icd_assets.vlm.backends.config import BackendConfig, PictureLimits, Remember, look_again
+from icd_assets.vlm.backends.config import BackendConfig, Opening, PictureLimits, Remember, look_again
 from icd_assets.vlm.control_tokens import control_tokens
 from icd_assets.vlm.prompts import PromptStyle
 from icd_assets.vlm.weight_headers import count_numbers, require_whole
@@ -75,32 +75,20 @@ class InProcess(BackendConfig):
     def require_likelihoods(self, why: str) -> None:
         """Logits are at hand, so any answer can be scored."""
 
-    def open(
-        self,
-        *,
-        digest: str,
-        style: PromptStyle,
-        generation: Generation,
-        device: str,
-        pictures: Path | None = None,
-    ) -> Backend:
+    def open(self, **how: Unpack[Opening]) -> Backend:
         from icd_assets.vlm.transformers_backend import TransformersBackend
 
         return TransformersBackend.load(
             str(locate(self.path, self.revision)),
-            digest=digest,
-            style=style,
-            generation=generation,
             dtype=self.dtype,
-            device=device,
             batch_size=self.batch_size,
             min_pixels=self.min_pixels,
             max_pixels=self.max_pixels,
             exact=self.exact,
-            pictures=pictures,
+            **how,
         )
 
-    def open_in(self, places: Sequence[Mapping[str, str]] | OnRay, **how: Any) -> Backend:
+    def open_in(self, places: Sequence[Mapping[str, str]] | OnRay, **how: Unpack[Opening]) -> Backend:
         from icd_assets.vlm.workers import Workers
 
         digest = answers_digest(how["digest"], self.dtype, self.min_pixels, self.max_pixels)

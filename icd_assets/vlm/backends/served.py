@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from icd_assets.errors import UserError
 from icd_assets.runtime.finding import Finding
 from icd_assets.store.digests import DigestCache
 from icd_assets.vlm.backend import Backend, Generation
-from icd_assets.vlm.backends.config import BackendConfig, Remember, look_again
+from icd_assets.vlm.backends.config import BackendConfig, Opening, Remember, look_again
 from icd_assets.vlm.control_tokens import FAMILIES, control_tokens
 from icd_assets.vlm.endpoint import Endpoint, require_client
 from icd_assets.vlm.prompts import PromptStyle
 from icd_assets.vlm.weights import locate
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from icd_assets.vlm.endpoint_client import Answered
     from icd_assets.vlm.endpoint_engine import Engine
     from icd_assets.vlm.memory import Workload
@@ -57,19 +55,11 @@ class Served(BackendConfig):
     def require_likelihoods(self, why: str) -> None:
         self.endpoint.require_likelihoods(why)
 
-    def open(
-        self,
-        *,
-        digest: str,
-        style: PromptStyle,
-        generation: Generation,
-        device: str,
-        pictures: Path | None = None,
-    ) -> Backend:
+    def open(self, **how: Unpack[Opening]) -> Backend:
         require_client()
         from icd_assets.vlm.endpoint_backend import EndpointBackend
 
-        return EndpointBackend(self.endpoint, style=style, generation=generation)
+        return EndpointBackend(self.endpoint, style=how["style"], generation=how["generation"])
 
     def glance(self, name: str) -> Finding | None:
         return None  # a server is asked when a cell needs it
