@@ -37,6 +37,7 @@ Size = tuple[int, int]  # width, height in pixels, upright
 Treatment = Literal["on white", "high byte", "profile"]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
+# Of pictures by path, size and time: prompts name each hundreds of times, and features once more.
 _digests: ByteLru[tuple[str, int, int], str] = ByteLru(200_000, lambda _: 1)
 
 _ORIENTATION = 0x0112

@@ -31,7 +31,7 @@ from icd_assets.store.digests import sha256_json
 _FORMAT = 1
 _MOST = 32 << 30  # bytes of all models: 20,000 pictures of 640 × 480
 _SHARE = 8  # one byte in so many of the disk's free space may be theirs: results go there too
-_MEASURED_EVERY = 100  # pictures
+_MEASURED_EVERY = 100  # pictures; of many, a twentieth of them: each is looked at
 _LARGEST = 1 << 28  # bytes of one picture's
 _CHECK = 16  # bytes of a digest before the rest
 
@@ -86,7 +86,8 @@ class KeptFeatures:
                 return False
             try:
                 if self._measured_in == 0:
-                    self._room, self._measured_in = self._measured(), _MEASURED_EVERY
+                    self._room, own = self._measured()
+                    self._measured_in = max(_MEASURED_EVERY, own // 20)
             except OSError:
                 self._closed = True
                 return False
@@ -94,9 +95,9 @@ class KeptFeatures:
             self._room -= size
             return self._room >= 0
 
-    def _measured(self) -> int:
-        """Bytes that may still be written here, by whatever process. Where the features of other models would
-        leave little, the oldest of them go."""
+    def _measured(self) -> tuple[int, int]:
+        """Bytes that may still be written here, by whatever process, and how many pictures there are. Where the
+        features of other models would leave little, the oldest of them go."""
         if not self._own.is_dir():
             self._own.mkdir(parents=True)
         os.utime(self._own)
@@ -104,12 +105,12 @@ class KeptFeatures:
             if names.is_abandoned(left, time.time() - _modified(left)):
                 clear(left)
         others = sorted((path for path in self._all.iterdir() if path != self._own), key=_modified)
-        taken = {path: _size(path) for path in (*others, self._own)}
-        while others and sum(taken.values()) > _MOST // 2:
+        own, taken = _sizes(self._own), {path: sum(_sizes(path)) for path in others}
+        while others and sum(own) + sum(taken.values()) > _MOST // 2:
             clear(others[0])
             del taken[others.pop(0)]
-        total = sum(taken.values())
-        return min(_MOST, (total + shutil.disk_usage(self._own).free) // _SHARE) - total
+        total = sum(own) + sum(taken.values())
+        return min(_MOST, (total + shutil.disk_usage(self._own).free) // _SHARE) - total, len(own)
 
 
 def of_model(folder: Path, model: Any, digest: str) -> KeptFeatures:
@@ -134,10 +135,11 @@ def _modified(path: Path) -> float:
     return path.lstat().st_mtime
 
 
-def _size(folder: Path) -> int:
-    total = 0
+def _sizes(folder: Path) -> list[int]:
+    """Of its files."""
+    found = []
     with suppress(NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):  # another process replaces it
-                total += entry.stat(follow_symlinks=False).st_size
-    return total
+                found.append(entry.stat(follow_symlinks=False).st_size)
+    return found
