@@ -43,10 +43,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from paired_by_seed import difference
 
 import icd_assets
 from icd_assets.evaluation.select import greedy_selection
-from icd_assets.evaluation.statistics import t_quantile
 from icd_assets.evaluation.tables import text_table
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.experiment.seeds import of_seeds
@@ -315,15 +315,6 @@ def of_seed(
     return {name: known[name] for name in names}
 
 
-def difference(values: Sequence[float], first: Sequence[float]) -> str:
-    apart = [value - other for value, other in zip(values, first, strict=True)]
-    if len(apart) < 2 or values is first:
-        return ""
-    reach = t_quantile(len(apart) - 1) * statistics.stdev(apart) / len(apart) ** 0.5
-    mean = statistics.fmean(apart)
-    return f"{mean:+.2f} [{mean - reach:+.2f}, {mean + reach:+.2f}]"
-
-
 def compare(dataset: str, found: Mapping[int, Mapping[str, Found]], names: Sequence[str], trainings: int) -> str:
     seeds = [*found.values()]
     accuracy = {
@@ -335,7 +326,7 @@ def compare(dataset: str, found: Mapping[int, Mapping[str, Found]], names: Seque
             f"{_mean(seeds, name, 'prompts'):.0f}",
             *(f"{100 * _mean(seeds, name, what):.1f}" for what in ("gain", "same_best", "shared")),
             f"{statistics.fmean(accuracy[name]):.2f}" if trainings else "",
-            difference(accuracy[name], accuracy[names[0]]),
+            difference(accuracy[name], accuracy[names[0]], 2),
         ]
         for name in names
     ]

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from paired_by_seed import difference
 
 import icd_assets
-from icd_assets.evaluation.statistics import t_quantile
 from icd_assets.evaluation.tables import text_table
 from icd_assets.experiment.experiment import Experiment
 from icd_assets.scoring.groups import groups_of_rl_data
@@ -156,15 +156,6 @@ def compare(recipes: Mapping[str, Recipe], start: Start, seeds: Sequence[int], f
         print(f"{name}: {found[name].rewards[-1]:.4f}", file=sys.stderr, flush=True)
 
 
-def difference(values: Sequence[float], first: Sequence[float]) -> str:
-    apart = [value - other for value, other in zip(values, first, strict=True)]
-    if len(apart) < 2 or values is first:
-        return ""
-    reach = t_quantile(len(apart) - 1) * statistics.stdev(apart) / len(apart) ** 0.5
-    mean = statistics.mean(apart)
-    return f"{mean:+.4f} [{mean - reach:+.4f}, {mean + reach:+.4f}]"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", choices=RECIPES)
@@ -187,7 +178,7 @@ def main() -> None:
             name,
             *(f"{value:.4f}" for value in own.rewards),
             f"{statistics.mean(own.rewards):.4f}",
-            difference(own.rewards, first[recipes[name].grpo is None]),
+            difference(own.rewards, first[recipes[name].grpo is None], 4),
             f"{sum(own.seconds):.0f}",
         ]
         for name, own in found.items()
